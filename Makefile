@@ -1,0 +1,79 @@
+# `make` alone lists the targets. Everything is installed into .venv.
+
+PYTHON ?= python3
+# The build the tests were made with; set TORCH to another requirement or wheel.
+TORCH ?= torch==2.13.0
+RECIPE ?= recipes/digits.toml
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet
+BACKENDS := jax tensorflow torch
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help env demo check lint types contracts tests $(BACKENDS:%=test-%) \
+        check-slow format clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# pip is the last thing venv installs: a half-made environment is made anew.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "kmtard needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is none of them:"; \
+	  $(PYTHON) --version; \
+	  echo "Name another one: make PYTHON=python3.11 $(MAKECMDGOALS)"; \
+	  exit 1; } >&2
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.user: pyproject.toml | $(BIN)/pip
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	$(PIP) '$(TORCH)' --editable '.[jax,dev]'
+	@touch $@
+
+env: $(VENV)/.dev  ## Make .venv with every backend and the tools
+
+demo: $(VENV)/.user  ## Train two teachers and a B-MTARD student on the digits
+	$(BIN)/python -m kmtard.fit $(RECIPE)
+
+check: lint types contracts tests  ## Format, lint, types, import contracts, tests
+
+lint: env  ## Format check and ruff
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: env  ## mypy
+	$(BIN)/mypy
+
+contracts: env  ## import-linter
+	$(BIN)/lint-imports
+
+tests: env  ## Tests on every backend
+	@failed=; for backend in $(BACKENDS); do \
+	  $(MAKE) --no-print-directory test-$$backend || failed="$$failed $$backend"; \
+	done; \
+	test -z "$$failed" || { echo "Tests failed on:$$failed" >&2; exit 1; }
+
+$(BACKENDS:%=test-%): test-%: env
+	@echo "== Tests on $*"
+	@KERAS_BACKEND=$* $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check-slow:  ## The long proofs, on every backend
+	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'
+
+format: env  ## Format and repair what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove .venv and caches; runs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache \
+	  .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

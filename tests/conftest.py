@@ -1,0 +1,46 @@
+"""Fixtures and helpers shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Both are read when Keras is first imported, which the tests do after this file.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+GOLDEN_DIR = Path(
+    os.environ.get("KMTARD_GOLDEN_DIR") or Path(__file__).parent / "golden"
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `golden` every file that the test's marker `golden(pattern)` matches."""
+    if "golden" not in metafunc.fixturenames:
+        return
+    (pattern,) = metafunc.definition.get_closest_marker("golden").args
+    paths = sorted(GOLDEN_DIR.glob(pattern))
+    if not paths:
+        raise pytest.UsageError(
+            f"expected golden files {pattern!r} in {GOLDEN_DIR}, found none; "
+            "set KMTARD_GOLDEN_DIR to the folder that holds them"
+        )
+    metafunc.parametrize("golden", paths, ids=lambda path: path.stem, indirect=True)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    """The arrays of one golden file."""
+    with np.load(request.param) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras() -> None:
+    """Start each test from the same Keras state, without importing Keras."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)

@@ -1,0 +1,57 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import kmtard
+
+HEAVY = {"jax", "keras", "numpy", "sklearn", "tensorflow", "torch"}
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules loaded in a new interpreter after `statement`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["kmtard", "kmtard.recipe", "kmtard.registry", "kmtard.runs", "launcher.app"],
+)
+def test_light_modules_load_nothing_heavy(module: str) -> None:
+    loaded = loaded_after(f"import {module}, kmtard; dir(kmtard); kmtard.__version__")
+    assert {"kmtard", module.partition(".")[0]} <= loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("name", kmtard.__all__)
+def test_public_names_resolve_to_what_they_name(name: str) -> None:
+    value = getattr(kmtard, name)
+    if name[0].isupper():
+        assert isinstance(value, type)
+        assert value.__name__ == name
+    else:
+        assert isinstance(value, ModuleType)
+        assert value.__name__ == f"kmtard.{name}"
+
+
+def test_dir_lists_public_names_before_they_are_loaded() -> None:
+    assert {*kmtard.__all__, "__version__"} <= set(dir(kmtard))
+
+
+def test_unknown_name_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(AttributeError, match="'Distiler'.*MultiTeacherDistiller"):
+        _ = kmtard.Distiler
+    assert not hasattr(kmtard, "import_nothing")
