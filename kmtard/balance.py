@@ -1,0 +1,92 @@
+"""The two balance rules of B-MTARD as pure functions: state in, state out.
+
+All arguments are scalars (numbers or 0-d tensors); nothing here is assigned, and with
+a rate of 0 the state comes back as it went in.
+Paper: B-MTARD (TPAMI 2024), section 3, equations 12-20; the code's clipping is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def entropy_balance(
+    nat_temperature: Any,
+    adv_temperature: Any,
+    nat_entropy: Any,
+    adv_entropy: Any,
+    *,
+    rate: Any,
+    bounds: tuple[Any, Any],
+) -> tuple[Any, Any]:
+    """Move both temperatures one step of `rate` towards equal teacher entropy (EBB).
+
+    The softer teacher is sharpened, the sharper one softened:
+    `s = sign(H_nat - H_adv)`, `T_nat <- clip(T_nat - rate s)`,
+    `T_adv <- clip(T_adv + rate s)`.
+    Equal entropies leave both where they are.
+
+    Args:
+        nat_temperature: temperature of the clean teacher, > 0.
+        adv_temperature: temperature of the robust teacher, > 0.
+        nat_entropy: batch mean at the present temperature, in nats.
+        adv_entropy: the same of the robust teacher.
+        rate: step, >= 0.
+        bounds: (low, high) for both temperatures.
+
+    Returns:
+        (nat_temperature, adv_temperature) for the next step.
+    """
+    step = rate * ops.sign(nat_entropy - adv_entropy)
+    moved = (
+        ops.clip(nat_temperature - step, *bounds),
+        ops.clip(adv_temperature + step, *bounds),
+    )
+    return _unless_still(rate, moved, (nat_temperature, adv_temperature))
+
+
+def normalization_loss_balance(
+    nat_weight: Any,
+    adv_weight: Any,
+    relative_nat_loss: Any,
+    relative_adv_loss: Any,
+    *,
+    rate: Any,
+    beta: Any,
+) -> tuple[Any, Any]:
+    """Move both loss weights towards the loss that has fallen less (NLB).
+
+    `q = (L / L(0))^beta; r_nat = q_nat / (q_nat + q_adv); w <- rate r + (1 - rate) w`,
+    then clipped at 0 and divided by the sum, as B-MTARD's code does.
+
+    Args:
+        nat_weight: weight of the clean teacher's loss, in [0, 1].
+        adv_weight: weight of the robust teacher's loss; the two sum to 1.
+        relative_nat_loss: L_nat / L_nat(0) of this step.
+        relative_adv_loss: L_adv / L_adv(0) of this step.
+        rate: in [0, 1].
+        beta: exponent, >= 0; large values follow the slower loss alone.
+
+    Returns:
+        (nat_weight, adv_weight) to be used in this step's loss.
+    """
+    # Only the quotient counts, and the larger of the two at 1 cannot overflow.
+    nat = ops.maximum(relative_nat_loss, 1e-30)
+    adv = ops.maximum(relative_adv_loss, 1e-30)
+    largest = ops.maximum(nat, adv)
+    nat, adv = ops.power(nat / largest, beta), ops.power(adv / largest, beta)
+    target = nat / (nat + adv)
+    nat = ops.maximum(rate * target + (1.0 - rate) * nat_weight, 0.0)
+    adv = ops.maximum(rate * (1.0 - target) + (1.0 - rate) * adv_weight, 0.0)
+    moved = (nat / (nat + adv), adv / (nat + adv))
+    return _unless_still(rate, moved, (nat_weight, adv_weight))
+
+
+def _unless_still(rate: Any, moved: tuple, state: tuple) -> tuple[Any, Any]:
+    nat, adv = (
+        ops.where(ops.convert_to_tensor(rate) > 0, new, old)
+        for new, old in zip(moved, state, strict=True)
+    )
+    return nat, adv
