@@ -1,0 +1,65 @@
+"""JAX: state is passed in and out explicitly, so every scope is stateless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import keras
+
+JIT_COMPILE: bool | str = "auto"
+
+
+class AttackingModel(keras.Model):
+    def train_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
+        data, non_trainable = self._stateless_attack(state, data, training=True)
+        return super().train_step((state[0], non_trainable, *state[2:]), data)
+
+    def test_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
+        data, non_trainable = self._stateless_attack(state, data, training=False)
+        return super().test_step((state[0], non_trainable, *state[2:]), data)
+
+    def _stateless_attack(
+        self, state: tuple, data: tuple, training: bool
+    ) -> tuple[tuple, list]:
+        variables = self.trainable_variables + self.non_trainable_variables
+        values = [*state[0], *state[1]]
+        with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
+            data = self.attacked(data, training)
+        return data, [scope.get_current_value(v) for v in self.non_trainable_variables]
+
+
+def input_gradient(
+    function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
+) -> Any:
+    def traced(x: Any) -> tuple[Any, list]:
+        if not state:
+            return function(x).sum(), []
+        # What is assigned under `jax.grad` must leave it as an output.
+        with keras.StatelessScope([(v, v.value) for v in state]) as scope:
+            total = function(x).sum()
+        return total, [scope.get_current_value(v) for v in state]
+
+    gradient, values = jax.grad(traced, has_aux=True)(x)
+    for variable, value in zip(state, values, strict=True):
+        variable.assign(value)
+    return gradient
+
+
+def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    # Variables closed over would be compiled in as constants.
+    @jax.jit
+    def stateless(values: list, *args: Any) -> Any:
+        with keras.StatelessScope(zip(model.variables, values, strict=True)):
+            return function(*args)
+
+    return lambda *args: stateless([v.value for v in model.variables], *args)
+
+
+def on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def replicas() -> int:
+    return 1
