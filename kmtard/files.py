@@ -1,0 +1,94 @@
+"""Files that survive a crash, a full disk and two writers."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import uuid
+from pathlib import Path
+
+
+class RunError(Exception):
+    """A run folder cannot be made, opened, claimed or written; the text says why."""
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Replace a file's content at once: readers see the old or the new, never a part.
+
+    Args:
+        path: the file, in a folder that exists.
+        data: the new content; a string is written as UTF-8.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk; the old content stays.
+    """
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    # Some network file systems cannot; the content is safe, its new name nearly so.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def lock_for_life(path: str | os.PathLike[str]) -> None:
+    """Lock a file, made if missing, until this process ends, in whatever way.
+
+    The process that holds the lock may lock again; a file left behind is no lock.
+
+    Raises:
+        RunError: another process holds the lock, or there are no locks here.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RunError(f"Cannot open {path}: {error.strerror}.") from error
+    # A record lock belongs to the process and not, as flock, to the descriptor: no
+    # forked worker keeps it, and the kernel lifts it even after SIGKILL. Closing the
+    # file would lift it too, so the descriptor stays open.
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError | PermissionError):
+            raise RunError(
+                f"{path} is locked: another process uses this folder. Stop it first."
+            ) from error
+        raise RunError(
+            f"Cannot lock {path}: {error.strerror}. Choose a place on a file system "
+            "with locks (runtime.runs_dir)."
+        ) from error
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Flush a finished temporary file and rename it to `path` in one go.
+
+    Raises:
+        RunError: it cannot be flushed or renamed; the old `path` stays.
+    """
+    try:
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"Cannot write {path}: {error.strerror}.") from error
+    _sync_folder(path.parent)
