@@ -1,0 +1,312 @@
+"""Tests of kmtard.data.pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kmtard.data import pipeline
+from kmtard.data.pipeline import DataSet, Split, TrainingStream, evaluation_dataset
+
+SIZE = 6
+
+
+def numbered(count: int, classes: int = 4) -> Split:
+    """Images of random pixels, number `i` with label `i % classes`."""
+    shape = (count, SIZE, SIZE, 3)
+    images = np.random.RandomState(0).randint(1, 256, shape).astype(np.uint8)
+    return Split(images, np.arange(count) % classes)
+
+
+def marked(count: int) -> Split:
+    """Random images whose labels are their own numbers."""
+    return numbered(count, classes=count)
+
+
+def stream(split: Split, **arguments: Any) -> TrainingStream:
+    return TrainingStream(split, **({"batch_size": 8, "seed": 3} | arguments))
+
+
+def batches(dataset: tf.data.Dataset) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(x.numpy(), y.numpy()) for x, y in dataset]
+
+
+def same(first: list[Any], second: list[Any]) -> bool:
+    return len(first) == len(second) and all(
+        np.array_equal(x, u) and np.array_equal(y, v)
+        for (x, y), (u, v) in zip(first, second, strict=True)
+    )
+
+
+def labels(dataset: tf.data.Dataset) -> list[int]:
+    return np.concatenate([y for _, y in batches(dataset)]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("backend", "hidden"), [("jax", True), ("torch", True), ("tensorflow", False)]
+)
+def test_tensorflow_takes_no_gpu_from_another_backend(
+    backend: str, hidden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def started_already(*arguments: Any) -> None:
+        calls.append(arguments)
+        raise RuntimeError
+
+    monkeypatch.setattr(keras.config, "backend", lambda: backend)
+    monkeypatch.setattr(tf.config, "set_visible_devices", started_already)
+    pipeline._leave_gpus_to_the_training_backend()
+    assert calls == ([([], "GPU")] if hidden else [])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 4, 4, 1), np.float32), "uint8 images.*float32"),
+        (np.zeros((2, 4, 4), np.uint8), r"channel.*\(2, 4, 4\)"),
+        (np.zeros((0, 4, 4, 1), np.uint8), r"non-empty.*\(0, 4, 4, 1\)"),
+    ],
+)
+def test_split_refuses_images(images: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Split(images, np.zeros(len(images), np.int32))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros(2, np.float32), "int32 or int64 labels.*float32"),
+        (np.zeros(3, np.int32), r"shape \(2,\).*\(3,\)"),
+        (np.zeros((2, 10), np.int32), r"\(2, 10\).*one-hot"),
+    ],
+)
+def test_split_refuses_labels(given: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Split(np.zeros((2, 4, 4, 1), np.uint8), given)
+
+
+def test_divide_is_stratified_and_complete() -> None:
+    first, rest = numbered(40).divide(12, seed=5)
+    assert np.bincount(first.labels).tolist() == [3, 3, 3, 3]
+    first, rest = marked(40).divide(12, seed=5)
+    assert sorted([*first.labels, *rest.labels]) == list(range(40))
+    assert first.labels.tolist() == sorted(first.labels)
+
+
+def test_divide_keeps_images_with_their_labels() -> None:
+    split = marked(40)
+    for part in split.divide(12):
+        assert np.array_equal(part.images, split.images[part.labels])
+
+
+def test_divide_depends_on_its_seed_alone() -> None:
+    def first(seed: int) -> list[int]:
+        images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+        return Split(images, np.arange(40) % 4).divide(12, seed)[0].images.tolist()
+
+    assert first(1) == first(1) != first(2)
+
+
+@pytest.mark.parametrize("count", [0, 40, -1])
+def test_divide_refuses_an_empty_part(count: int) -> None:
+    with pytest.raises(ValueError, match=f"from 1 to 39.*count={count}"):
+        numbered(40).divide(count)
+
+
+def test_limit() -> None:
+    rare = Split(np.zeros((50, 2, 2, 1), np.uint8), np.arange(50) // 49)
+    assert sorted(rare.limit(2).labels) == [0, 1]
+    assert rare.limit(None) is rare
+    assert rare.limit(1000) is rare
+    with pytest.raises(ValueError, match="count=0"):
+        rare.limit(0)
+
+
+def test_data_set_holds_out_the_same_share_each_time() -> None:
+    data = DataSet("numbers", numbered(40), numbered(8), num_classes=4)
+    train, held_out = data.hold_out(0.2)
+    assert data.input_shape == (SIZE, SIZE, 3)
+    assert (len(train), len(held_out)) == (32, 8)
+    assert np.bincount(held_out.labels).tolist() == [2, 2, 2, 2]
+    assert np.array_equal(held_out.images, data.hold_out(0.2)[1].images)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 1e-9])
+def test_data_set_refuses_a_fraction(fraction: float) -> None:
+    data = DataSet("numbers", numbered(40), numbered(8), num_classes=4)
+    with pytest.raises(ValueError, match=f"fraction={fraction}.*40.*'numbers'"):
+        data.hold_out(fraction)
+
+
+def test_data_set_refuses_splits_that_do_not_belong_together() -> None:
+    other = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
+    with pytest.raises(ValueError, match="images of one shape.*test"):
+        DataSet("numbers", numbered(8), other, num_classes=4)
+    with pytest.raises(ValueError, match="num_classes - 1 = 2.*Received: 0 to 3"):
+        DataSet("numbers", numbered(8), numbered(8), num_classes=3)
+
+
+def test_stream_shows_every_image_once_in_each_epoch() -> None:
+    split = marked(21)
+    training = stream(split)
+    for epoch in range(3):
+        training.epoch.assign(epoch)
+        seen = batches(training.dataset())
+        assert [len(y) for _, y in seen] == [8, 8, 5]
+        x, y = (np.concatenate(part) for part in zip(*seen, strict=True))
+        assert sorted(y) == list(range(21))
+        assert np.array_equal(x, split.images[y].astype(np.float32) / 255)
+
+
+def test_stream_reports_types_and_cardinality() -> None:
+    training = stream(marked(21), pad=1, flip=True)
+    images, classes = training.dataset().element_spec
+    assert (images.shape.as_list(), images.dtype) == ([None, SIZE, SIZE, 3], tf.float32)
+    assert (classes.shape.as_list(), classes.dtype) == ([None], tf.int32)
+    assert training.steps_per_epoch == 3
+    assert int(training.dataset().cardinality()) == 3
+    assert int(training.dataset(skip=2).cardinality()) == 1
+
+
+def test_one_dataset_follows_the_epoch_variable() -> None:
+    training = stream(marked(21), pad=1, flip=True)
+    dataset = training.dataset()
+    first = batches(dataset)
+    training.epoch.assign(1)
+    assert labels(dataset) != np.concatenate([y for _, y in first]).tolist()
+    training.epoch.assign(0)
+    assert same(batches(dataset), first)
+
+
+def test_keras_fit_shows_each_epoch_in_its_own_order() -> None:
+    split = numbered(21)
+    training = stream(split)
+    follow = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: training.epoch.assign(epoch)
+    )
+
+    def linear() -> keras.Model:
+        layers = [
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, "linear", False, "ones"),
+        ]
+        model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers])
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+        return model
+
+    fitted, stepped = linear(), linear()
+    fitted.fit(
+        training.dataset(), epochs=2, shuffle=False, callbacks=[follow], verbose=0
+    )
+    for epoch in range(2):
+        training.epoch.assign(epoch)
+        for x, y in batches(training.dataset()):
+            stepped.train_on_batch(x, y)
+    weights = [model.get_weights()[0] for model in (fitted, stepped)]
+    np.testing.assert_allclose(*weights, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("skip", [1, 2])
+def test_skip_leaves_the_tail_of_the_epoch(skip: int) -> None:
+    training = stream(marked(21), pad=1, flip=True)
+    training.epoch.assign(4)
+    assert same(batches(training.dataset(skip)), batches(training.dataset())[skip:])
+
+
+def test_stream_is_a_function_of_its_seed() -> None:
+    def epoch(seed: int) -> list[Any]:
+        return batches(stream(marked(21), seed=seed, pad=1, flip=True).dataset())
+
+    assert same(epoch(3), epoch(3))
+    assert not same(epoch(3), epoch(4))
+
+
+def variants(image: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool]]:
+    """Every crop of the padded image and its mirror image, by their bytes."""
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    crops = {
+        (down, right): padded[down : down + SIZE, right : right + SIZE]
+        for down in range(2 * pad + 1)
+        for right in range(2 * pad + 1)
+    }
+    return {
+        (crop[:, ::-1] if flip else crop).tobytes(): (*place, flip)
+        for place, crop in crops.items()
+        for flip in (False, True)
+    }
+
+
+def test_augmentation_shifts_and_flips_evenly() -> None:
+    split = marked(1800)
+    seen = []
+    for x, y in batches(stream(split, batch_size=64, pad=1, flip=True).dataset()):
+        pixels = np.round(x * 255).astype(np.uint8)
+        for image, number in zip(pixels, y, strict=True):
+            seen.append(variants(split.images[number], 1)[image.tobytes()])
+    down, right, flip = np.array(seen).T
+    counts = np.bincount(6 * down + 2 * right + flip, minlength=18)
+    # 100 images fall on each of 9 places, mirrored or not, give or take 5 sigma.
+    assert np.abs(counts - 100).max() < 49
+
+
+def test_each_augmentation_works_alone() -> None:
+    split = marked(64)
+    for x, y in batches(stream(split, flip=True).dataset()):
+        for image, source in zip(x, split.images[y] / np.float32(255), strict=True):
+            mirrored = np.array_equal(image, source[:, ::-1])
+            assert mirrored or np.array_equal(image, source)
+    for x, y in batches(stream(split, pad=2).dataset()):
+        for image, number in zip(np.round(x * 255).astype(np.uint8), y, strict=True):
+            assert not variants(split.images[number], 2)[image.tobytes()][2]
+
+
+def test_augmentation_differs_between_epochs_and_steps() -> None:
+    same_image = np.random.RandomState(0).randint(0, 256, (1, SIZE, SIZE, 3))
+    images = np.repeat(same_image, 32, axis=0).astype(np.uint8)
+    training = stream(Split(images, np.arange(32)), pad=2, flip=True)
+    seen = []
+    for epoch in range(2):
+        training.epoch.assign(epoch)
+        seen += [x.tobytes() for x, _ in batches(training.dataset())]
+    assert len(set(seen)) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"batch_size": 0}, "batch_size=0"), ({"pad": -1}, "pad=-1")],
+)
+def test_stream_refuses_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stream(marked(8), **arguments)
+
+
+@pytest.mark.parametrize("skip", [-1, 3])
+def test_stream_refuses_a_skip_outside_the_epoch(skip: int) -> None:
+    with pytest.raises(ValueError, match=f"skip={skip}"):
+        stream(marked(21)).dataset(skip)
+
+
+def test_evaluation_keeps_the_order() -> None:
+    split = marked(21)
+    seen = batches(evaluation_dataset(split, 8))
+    assert [x.shape for x, _ in seen] == [(n, SIZE, SIZE, 3) for n in (8, 8, 5)]
+    assert np.concatenate([y for _, y in seen]).tolist() == list(range(21))
+    x = np.concatenate([x for x, _ in seen])
+    assert x.dtype == np.float32
+    assert np.array_equal(x, split.images.astype(np.float32) / 255)
+
+
+def test_evaluation_limit_keeps_every_class() -> None:
+    dataset = evaluation_dataset(numbered(40), 8, limit=12)
+    assert int(dataset.cardinality()) == 2
+    assert np.bincount(labels(dataset)).tolist() == [3, 3, 3, 3]
+
+
+def test_evaluation_refuses_an_empty_batch() -> None:
+    with pytest.raises(ValueError, match="batch_size=0"):
+        evaluation_dataset(marked(8), 0)
