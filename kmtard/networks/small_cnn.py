@@ -1,0 +1,37 @@
+"""A three-layer convolutional network for small images, first tries and tests."""
+
+from __future__ import annotations
+
+import keras
+
+from kmtard.networks.blocks import (
+    check_shapes,
+    convolution,
+    dense_logits,
+    normalization,
+)
+
+
+def small_cnn(
+    num_classes: int, input_shape: tuple[int, int, int], *, width: int = 16
+) -> keras.Model:
+    """Return a small network from images in [0, 1] to logits.
+
+    Three 3x3 convolutions with batch normalisation and ReLU, of `width`, `2 * width`
+    (stride 2) and `2 * width` channels, then a dense layer on the flattened map.
+
+    Args:
+        num_classes: Number of logits, at least 2.
+        input_shape: `(height, width, channels)` of an image, each at least 1.
+        width: Channels of the first convolution, at least 1.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    check_shapes(num_classes, input_shape)
+    if width < 1:
+        raise ValueError(f"`width` must be at least 1. Received: {width}.")
+    x = images = keras.Input(input_shape)
+    for filters, strides in ((width, 1), (2 * width, 2), (2 * width, 1)):
+        x = keras.layers.ReLU()(normalization(convolution(x, filters, 3, strides)))
+    return keras.Model(images, dense_logits(keras.layers.Flatten()(x), num_classes))
