@@ -1,0 +1,178 @@
+"""Resume points: everything a run needs to go on bit for bit."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A resume point does not fit the model, or none can be read."""
+
+
+class RunState(keras.callbacks.Callback):
+    """Save a resume point at each end of an epoch, and where a stop cut one short.
+
+    One file holds the values of every variable but the teachers': student, optimiser,
+    BatchNorm's averages, balance, random seeds, step count and the running averages of
+    the logs, together with the `state` of other callbacks. Keras' own `save_weights`
+    leaves seeds and averages out and `BackupAndRestore` the place inside an epoch.
+
+    Args:
+        folder: for the files; the newest `keep` stay.
+        write: `write(path, data)` that replaces a file in one go.
+        steps_per_epoch: batches of a whole epoch.
+        stateful: name -> callback with a JSON-able `state` to save along.
+        keep: files kept, so that a damaged one is not the last.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        write: Callable[[Path, bytes], None],
+        steps_per_epoch: int,
+        stateful: Mapping[str, Any] | None = None,
+        keep: int = 2,
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.write = write
+        self.steps_per_epoch = steps_per_epoch
+        self.stateful = dict(stateful or {})
+        self.keep = keep
+        self._averages: list[np.ndarray] | None = None
+
+    def restore(self, model: Any) -> int:
+        """Put the newest readable resume point into a built and compiled model.
+
+        Returns:
+            The number of steps taken, 0 when there is nothing to go on from.
+
+        Raises:
+            CheckpointError: none of the files can be used; names each reason.
+        """
+        reasons = []
+        for path in sorted(self.folder.glob("*.npz"), reverse=True):
+            try:
+                arrays, meta = _read(path)
+                groups = {
+                    name: _fitting(arrays, name, variables)
+                    for name, variables in _groups(model).items()
+                }
+            except CheckpointError as error:
+                reasons.append(f"{path}: {error}")
+                continue
+            for name, variables in _groups(model).items():
+                for variable, value in zip(variables, groups[name], strict=True):
+                    variable.assign(value)
+            for name, callback in self.stateful.items():
+                callback.state = meta["callbacks"][name]
+            self._averages = groups["averages"]
+            return int(meta["step"])
+        if reasons:
+            raise CheckpointError(
+                "No resume point can be used:\n  " + "\n  ".join(reasons)
+            )
+        return 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Put back the averages of a resumed epoch, which Keras has just reset."""
+        del epoch, logs
+        if self._averages is not None and self._place:
+            averages = _groups(self.model)["averages"]
+            for variable, value in zip(averages, self._averages, strict=True):
+                variable.assign(value)
+        self._averages = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save, unless the loss is no number: the last good point must stay."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss of epoch {epoch + 1} is {loss}. Expected a finite number; "
+                "the resume point of the epoch before is untouched. Lower "
+                "optimizer.learning_rate, or look at the data and the teachers."
+            )
+        self.save()
+
+    def save(self) -> Path:
+        """Write a resume point of the model as it is now, and prune old ones."""
+        step = int(self.model.steps_taken.value)
+        arrays = {
+            f"{name}/{index:05d}": _array(variable)
+            for name, variables in _groups(self.model).items()
+            for index, variable in enumerate(variables)
+        }
+        states = {name: callback.state for name, callback in self.stateful.items()}
+        meta = {"format": FORMAT, "step": step, "callbacks": states}
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{step:010d}.npz"
+        self.write(path, buffer.getvalue())
+        for old in sorted(self.folder.glob("*.npz"))[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    @property
+    def _place(self) -> int:
+        """Batches already done of the present epoch."""
+        return int(self.model.steps_taken.value) % self.steps_per_epoch
+
+
+def _groups(model: Any) -> dict[str, list]:
+    teachers = {
+        id(variable)
+        for role, network in model.networks.items()
+        if role != "student"
+        for variable in network.variables
+    }
+    return {
+        "trainable": list(model.trainable_variables),
+        "non_trainable": [
+            v for v in model.non_trainable_variables if id(v) not in teachers
+        ],
+        "optimizer": list(model.optimizer.variables),
+        "averages": list(model.metrics_variables),
+    }
+
+
+def _array(variable: Any) -> np.ndarray:
+    value = ops.convert_to_numpy(variable.value)
+    # npz has no bfloat16; float32 holds every one of its values.
+    return value.astype("float32") if variable.dtype == "bfloat16" else value
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        meta = json.loads(str(arrays.pop("meta")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"cannot be read ({error})") from error
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(f"format {meta.get('format')}, expected {FORMAT}")
+    return arrays, meta
+
+
+def _fitting(arrays: dict, group: str, variables: list) -> list[np.ndarray]:
+    values = [arrays[name] for name in sorted(arrays) if name.startswith(f"{group}/")]
+    received = [value.shape for value in values]
+    expected = [tuple(variable.shape) for variable in variables]
+    if received != expected:
+        raise CheckpointError(
+            f"holds other {group} variables than the model: expected {expected}, "
+            f"received {received}. Was the recipe changed?"
+        )
+    return values
