@@ -1,0 +1,308 @@
+"""`AdversarialModel`: the training step that all methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from kmtard import backend, losses
+from kmtard.attacks import PGD, Attack, pgd_trades
+from kmtard.callbacks.input_guard import InputGuard
+from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.checks import check_data, check_networks
+from kmtard.methods.persistence import deserialized, without_teachers
+from kmtard.methods.scores import Scores
+
+
+class AdversarialModel(backend.AttackingModel):
+    """A student, an attack on it, and the Keras `fit` that trains on both.
+
+    A step attacks the batch, then Keras' own `train_step` runs on clean and
+    adversarial images; `test_step` attacks with `evaluation_attack` and reports
+    `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy`, half of each.
+    What is delivered after training is `student`.
+
+    A method is a subclass with an `outer_loss`, and where the attack does not
+    maximise the cross-entropy also an `inner_loss`. Class attributes say the rest:
+
+    * `passes`: the student's training-mode forward passes, in order; BatchNorm's
+      moving averages see them in this order.
+    * `tracked`: names of further averages for the logs, filled by `self.track`.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        attack: makes the adversarial images of training; `PGD()` when None.
+        evaluation_attack: that of `test_step`; `pgd_trades` with the epsilon of
+            `attack` when None.
+        attack_bn: BatchNorm while attacking in training. "eval": moving averages,
+            nothing updated. "train": batch statistics, and the averages are updated at
+            each of the attack's passes, as the code of SAT and ARD does.
+        seed: of the attacks' random starts.
+        name: of the model.
+
+    Raises:
+        ValueError: an argument does not fit; see the message.
+    """
+
+    passes: ClassVar[tuple[str, ...]] = ("adv", "nat")
+    tracked: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        student: Any,
+        *,
+        attack: Attack | None = None,
+        evaluation_attack: Attack | None = None,
+        attack_bn: str = "eval",
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        if attack_bn not in ("eval", "train"):
+            raise ValueError(
+                f'`attack_bn` must be "eval" or "train". Received: {attack_bn!r}'
+            )
+        # Images stay exact whatever the policy; the networks cast for themselves.
+        super().__init__(name=name, dtype=keras.config.floatx())
+        check_networks({"student": student})
+        self.student = student
+        self.attack = attack or PGD()
+        self.evaluation_attack = evaluation_attack or pgd_trades(
+            epsilon=self.attack.epsilon
+        )
+        self.attack_bn = attack_bn
+        self.seed = seed
+        self.attack_seed = keras.random.SeedGenerator(seed)
+        self.steps_taken = self._state("steps_taken", 0, dtype="int32")
+        self.invalid_inputs = self._state("invalid_inputs", 0.0)
+        self.scores = Scores()
+        self.score_metrics = self.scores.metrics
+        self.trackers = {name: keras.metrics.Mean(name) for name in self.tracked}
+        self.built = student.built
+
+    def _state(self, name: str, value: Any, dtype: str = "float32") -> Any:
+        return self.add_weight(
+            shape=getattr(value, "shape", ()),
+            initializer=keras.initializers.Constant(value),
+            dtype=dtype,
+            trainable=False,
+            autocast=False,
+            name=name,
+        )
+
+    def inner_loss(self, x: Any, y: Any) -> Callable[[Any], Any]:
+        """Return what the attack maximises, a function of the attacked logits.
+
+        Args:
+            x: clean images; compute what stays constant during the attack from them.
+            y: (batch,) integer labels.
+
+        Returns:
+            logits (batch, classes) -> (batch,) values. Cross-entropy unless overridden.
+        """
+        del x
+        return lambda logits: losses.cross_entropy(y, logits)
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return the (batch,) loss that the student minimises."""
+        raise NotImplementedError(f"{type(self).__name__} must define `outer_loss`.")
+
+    def track(self, name: str, value: Any) -> None:
+        """Add a batch's scalar to the average that the logs show as `name`."""
+        self.trackers[name].update_state(ops.stop_gradient(value))
+
+    def build(self, input_shape: Any) -> None:
+        """Build every network that is not built yet, and check them together."""
+        if isinstance(input_shape[0], (tuple, list)):
+            input_shape = input_shape[0]
+        for network in self.networks.values():
+            if not network.built:
+                network.build(input_shape)
+        check_networks(self.networks)
+        self.built = True
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """Role -> network, the student first."""
+        return {"student": self.student}
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return the student's logits.
+
+        Args:
+            inputs: images, or the pair (clean, adversarial) of the steps.
+            training: use batch statistics, and run all `passes`.
+        """
+        if not isinstance(inputs, (tuple, list)):
+            return self.student(inputs, training=training)
+        images = dict(zip(("nat", "adv"), inputs, strict=True))
+        logits: dict[str, tuple] = {}
+        for kind in self.passes if training else images:
+            new = self.student(images[kind], training=training)
+            # Without training all passes of a kind are equal.
+            repeats = 1 if training else max(1, self.passes.count(kind))
+            logits[kind] = (*logits.get(kind, ()), *(new,) * repeats)
+        return logits
+
+    def attacked(self, data: tuple, training: bool) -> tuple:
+        """Turn `(x, y[, sample_weight])` into `((x, x_adv), y, sample_weight)`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = ops.cast(x, keras.config.floatx())
+        y = self._integer_labels(y)
+        if training:
+            # Comparisons with NaN are false, so that it counts as invalid.
+            valid = ops.logical_and(x >= 0, x <= 1)
+            self.invalid_inputs.assign_add(
+                ops.sum(ops.cast(ops.logical_not(valid), "float32"))
+            )
+            x_adv = self._training_attack(x, y) if "adv" in self.passes else x
+        else:
+            x_adv = self.evaluation_attack.perturb(
+                lambda images: self.student(images, training=False),
+                x,
+                lambda logits: losses.cross_entropy(y, logits),
+                seed=self.seed,
+            )
+        return (x, x_adv), y, sample_weight
+
+    def _training_attack(self, x: Any, y: Any) -> Any:
+        updating = self.attack_bn == "train"
+        return self.attack.perturb(
+            lambda images: self.student(images, training=updating),
+            x,
+            self.inner_loss(x, y),
+            seed=self.attack_seed,
+            state=self.student.variables if updating else (),
+        )
+
+    def _integer_labels(self, y: Any) -> Any:
+        if len(y.shape) == 2 and y.shape[-1] != 1:
+            y = ops.argmax(y, axis=-1)
+        return ops.cast(ops.reshape(y, (-1,)), "int32")
+
+    def compute_loss(
+        self,
+        x: Any,
+        y: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Average the method's outer loss; called by Keras' steps."""
+        batch = Batch(x[0], x[1], y, sample_weight, training)
+        loss = batch.mean(self.outer_loss(batch, Logits(**y_pred)))
+        if training:
+            self.steps_taken.assign_add(1)
+        return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict:
+        """Update accuracies, and what `compile(metrics=...)` named on clean logits."""
+        if not isinstance(y_pred, dict):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        self.scores.update(y_pred, y, sample_weight)
+        shown = (y_pred.get("nat") or y_pred["adv"])[-1]
+        super().compute_metrics(x, y, shown, sample_weight)
+        return self._results(y_pred)
+
+    def get_metrics_result(self) -> dict:
+        """Return the averages of the training step by name."""
+        return self._results(self.passes)
+
+    def _results(self, kinds: Iterable[str]) -> dict:
+        results = super().get_metrics_result()
+        for metric in self.score_metrics.values():
+            del results[metric.name]
+        return results | self.scores.results(kinds)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configure training; as `keras.Model.compile`, without a loss.
+
+        Raises:
+            ValueError: a `loss` is given (the method has its own), or the model is to
+                be spread over several TensorFlow replicas, which would train wrongly.
+        """
+        if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
+            raise ValueError(
+                f"{type(self).__name__} defines its own loss. Leave `loss` and "
+                f"`loss_weights` out. Received: {kwargs}"
+            )
+        if backend.replicas() > 1:
+            raise ValueError(
+                "Several TensorFlow replicas would train wrongly: the loss is averaged "
+                f"in each. Received: {backend.replicas()} replicas. Use one device, or "
+                "keras.distribution.DataParallel on JAX."
+            )
+        if jit_compile == "auto" and not run_eagerly:
+            jit_compile = backend.JIT_COMPILE
+        optimizer = keras.optimizers.get(optimizer)
+        if self.student.dtype_policy.name == "mixed_float16" and not isinstance(
+            optimizer, keras.optimizers.LossScaleOptimizer
+        ):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(
+            optimizer, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
+        )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
+    ) -> Any:
+        """Train; as `keras.Model.fit`, after a check of the data.
+
+        Raises:
+            ValueError: images are not finite floats in [0, 1], or labels are neither
+                integers of the student's classes nor one-hot.
+        """
+        classes = self.student.output_shape[-1] if self.student.built else None
+        check_data(x, y, classes)
+        check_data(kw.get("validation_data"), None, classes)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(InputGuard())
+        else:
+            callbacks = [InputGuard(), *(callbacks or ())]
+        return super().fit(x, y, *args, callbacks=callbacks, **kw)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Save the student, the optimiser and the method's state, not the teachers."""
+        with without_teachers(self):
+            super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Load what `save_weights` saved; the teachers stay as they are."""
+        with without_teachers(self):
+            super().load_weights(*args, **kwargs)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model, networks included."""
+        parts = {
+            **self.networks,
+            "attack": self.attack,
+            "evaluation_attack": self.evaluation_attack,
+        }
+        return {
+            **{key: keras.saving.serialize_keras_object(p) for key, p in parts.items()},
+            "attack_bn": self.attack_bn,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        """Make the model that `get_config` described."""
+        return cls(**deserialized(config, custom_objects))

@@ -1,0 +1,45 @@
+"""What a step hands to a method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from keras import ops
+
+
+class Logits(NamedTuple):
+    """Student logits by kind of image, each in the order of its passes.
+
+    Attributes:
+        nat: of the clean images, one (batch, classes) array a pass.
+        adv: of the adversarial images.
+    """
+
+    nat: tuple = ()
+    adv: tuple = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step works on.
+
+    Attributes:
+        x_nat: (batch, height, width, channels) in [0, 1].
+        x_adv: the same images attacked; `x_nat` itself if the method does not attack.
+        y: (batch,) integer labels.
+        sample_weight: (batch,) or None.
+        training: False in `test_step`: nothing may be assigned then.
+    """
+
+    x_nat: Any
+    x_adv: Any
+    y: Any
+    sample_weight: Any
+    training: bool
+
+    def mean(self, values: Any) -> Any:
+        """Average (batch,) values, each times its sample weight."""
+        if self.sample_weight is not None:
+            values = values * ops.cast(self.sample_weight, values.dtype)
+        return ops.mean(values)

@@ -1,0 +1,297 @@
+"""B-MTARD (TPAMI 2024) and its ablation: two teachers, two balances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard import balance, losses
+from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
+from kmtard.methods.base import AdversarialModel
+from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.checks import check_networks
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class MultiTeacherDistiller(AdversarialModel):
+    """A clean teacher guides clean images, a robust teacher adversarial ones.
+
+        L_nat = c KL5(softmax(T_nat(x) / tau_nat), softmax f(x))
+        L_adv = c KL5(softmax(T_adv(x_adv) / tau_adv), softmax f(x_adv))
+        L     = w_nat L_nat + w_adv L_adv
+
+    KL5 is the element mean (batch mean / C) with 1e-5 inside the teacher's logarithm,
+    c = C / 10. Temperatures (EBB) and weights (NLB) move inside the step, at rates that
+    `EntropyBalance` and `NormalizationLossBalance` set; without these callbacks
+    nothing moves, which is the paper's Baseline. Weights are updated before they are
+    used, temperatures after.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        nat_teacher: clean teacher, the same; it is frozen (`trainable = False`).
+        adv_teacher: robust teacher, the same.
+        temperature: the temperatures' start, both or (nat, adv), > 0.
+        class_scale: c; None for C / 10, which keeps the step size of CIFAR-10 for any
+            number of classes (the authors' CIFAR-100 code multiplies by 10).
+        **kwargs: those of `AdversarialModel`.
+
+    Attributes:
+        nat_temperature: variable, tau_nat; adv_temperature likewise.
+        nat_weight: variable, w_nat; adv_weight likewise; they sum to 1.
+        initial_nat_loss: variable, L_nat of the very first step, 0 before it.
+        temperature_rate: variable, EBB's rate, with `temperature_bounds` (2,).
+        weight_rate: variable, NLB's rate, with `weight_beta`.
+
+    Raises:
+        ValueError: networks with other classes, or a temperature <= 0.
+    """
+
+    tracked = ("nat_loss", "adv_loss", "nat_entropy", "adv_entropy")
+
+    def __init__(
+        self,
+        student: Any,
+        nat_teacher: Any,
+        adv_teacher: Any,
+        *,
+        temperature: float | tuple[float, float] = 1.0,
+        class_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(student, **kwargs)
+        self.nat_teacher = nat_teacher
+        self.adv_teacher = adv_teacher
+        check_networks(self.networks)
+        nat_teacher.trainable = adv_teacher.trainable = False
+        self.temperature = temperature
+        self.class_scale = class_scale
+        nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
+        if not min(nat, adv) > 0:
+            raise ValueError(f"`temperature` must be > 0. Received: {temperature}")
+        self.nat_temperature = self._state("nat_temperature", nat)
+        self.adv_temperature = self._state("adv_temperature", adv)
+        self.nat_weight = self._state("nat_weight", 0.5)
+        self.adv_weight = self._state("adv_weight", 0.5)
+        self.initial_nat_loss = self._state("initial_nat_loss", 0.0)
+        self.initial_adv_loss = self._state("initial_adv_loss", 0.0)
+        self.temperature_rate = self._state("temperature_rate", 0.0)
+        self.temperature_bounds = self._state(
+            "temperature_bounds", np.array([1.0, 10.0], "float32")
+        )
+        self.weight_rate = self._state("weight_rate", 0.0)
+        self.weight_beta = self._state("weight_beta", 1.0)
+        self.built = all(network.built for network in self.networks.values())
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """Role -> network, the student first."""
+        teachers = ("nat_teacher", "adv_teacher")
+        present = {
+            role: getattr(self, role) for role in teachers if hasattr(self, role)
+        }
+        return {"student": self.student, **present}
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return the weighted sum of both distillation losses."""
+        return self.two_teacher_loss(
+            batch,
+            Logits((logits.nat[-1],), (logits.adv[-1],)),
+            nat_target=self.nat_teacher(batch.x_nat, training=False),
+            adv_target=self.adv_teacher(batch.x_adv, training=False),
+        )
+
+    def two_teacher_loss(
+        self, batch: Batch, logits: Logits, *, nat_target: Any, adv_target: Any
+    ) -> Any:
+        """Return the (batch,) loss, and in training move the balance by one step.
+
+        Args:
+            batch: the step's batch; says whether to move.
+            logits: the student's.
+            nat_target: (batch, classes) logits of the clean teacher on clean images.
+            adv_target: those of the robust teacher on adversarial images.
+        """
+        nat_target, adv_target = map(ops.stop_gradient, (nat_target, adv_target))
+        nat = self._distillation(nat_target, logits.nat[0], self.nat_temperature.value)
+        adv = self._distillation(adv_target, logits.adv[0], self.adv_temperature.value)
+        nat_loss, adv_loss = map(ops.stop_gradient, (batch.mean(nat), batch.mean(adv)))
+        self.track("nat_loss", nat_loss)
+        self.track("adv_loss", adv_loss)
+        temperatures = self._balanced_temperatures(nat_target, adv_target)
+        weights = self.nat_weight.value, self.adv_weight.value
+        if batch.training:
+            weights = self._balance_weights(nat_loss, adv_loss)
+            self.nat_temperature.assign(temperatures[0])
+            self.adv_temperature.assign(temperatures[1])
+        return weights[0] * nat + weights[1] * adv
+
+    def _distillation(self, target: Any, logits: Any, temperature: Any) -> Any:
+        classes = logits.shape[-1]
+        scale = classes / 10 if self.class_scale is None else self.class_scale
+        divergence = losses.kl_divergence(
+            target, logits, target_temperature=temperature, floor=losses.LOG_FLOOR
+        )
+        return scale / classes * divergence
+
+    def _balanced_temperatures(self, nat_target: Any, adv_target: Any) -> tuple:
+        nat_temperature = self.nat_temperature.value
+        adv_temperature = self.adv_temperature.value
+        nat = ops.mean(losses.entropy(nat_target, temperature=nat_temperature))
+        adv = ops.mean(losses.entropy(adv_target, temperature=adv_temperature))
+        self.track("nat_entropy", nat)
+        self.track("adv_entropy", adv)
+        low, high = ops.unstack(self.temperature_bounds.value)
+        return balance.entropy_balance(
+            nat_temperature,
+            adv_temperature,
+            nat,
+            adv,
+            rate=self.temperature_rate.value,
+            bounds=(low, high),
+        )
+
+    def _balance_weights(self, nat_loss: Any, adv_loss: Any) -> tuple:
+        first = self.steps_taken.value == 0
+        initial_nat = ops.where(first, nat_loss, self.initial_nat_loss.value)
+        initial_adv = ops.where(first, adv_loss, self.initial_adv_loss.value)
+        nat, adv = balance.normalization_loss_balance(
+            self.nat_weight.value,
+            self.adv_weight.value,
+            nat_loss / initial_nat,
+            adv_loss / initial_adv,
+            rate=self.weight_rate.value,
+            beta=self.weight_beta.value,
+        )
+        self.initial_nat_loss.assign(initial_nat)
+        self.initial_adv_loss.assign(initial_adv)
+        self.nat_weight.assign(nat)
+        self.adv_weight.assign(adv)
+        return nat, adv
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; as `AdversarialModel.fit`. Only this call's callbacks move balances.
+
+        However it ends, the rates are 0 afterwards, so that the next `fit` without
+        the callbacks trains without balance, from the present temperatures and weights.
+        """
+        try:
+            return super().fit(*args, **kwargs)
+        finally:
+            self.temperature_rate.assign(0.0)
+            self.weight_rate.assign(0.0)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model, networks included."""
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "class_scale": self.class_scale,
+        }
+
+
+def baseline(
+    student: Any,
+    nat_teacher: Any,
+    adv_teacher: Any,
+    *,
+    temperature: float = 1.0,
+    **kwargs: Any,
+) -> tuple[MultiTeacherDistiller, list]:
+    """Two teachers with weights .5 / .5 and fixed temperatures; logs the balances."""
+    return b_mtard(
+        student,
+        nat_teacher,
+        adv_teacher,
+        temperature=temperature,
+        temperature_rate=0.0,
+        weight_rate=0.0,
+        **kwargs,
+    )
+
+
+def baseline_ebb(
+    student: Any,
+    nat_teacher: Any,
+    adv_teacher: Any,
+    *,
+    temperature: float = 1.0,
+    temperature_rate: float = 1e-3,
+    temperature_bounds: tuple[float, float] = (1.0, 10.0),
+    **kwargs: Any,
+) -> tuple[MultiTeacherDistiller, list]:
+    """Baseline with Entropy-Based Balance of the temperatures."""
+    return b_mtard(
+        student,
+        nat_teacher,
+        adv_teacher,
+        temperature=temperature,
+        temperature_rate=temperature_rate,
+        temperature_bounds=temperature_bounds,
+        weight_rate=0.0,
+        **kwargs,
+    )
+
+
+def mtard(
+    student: Any,
+    nat_teacher: Any,
+    adv_teacher: Any,
+    *,
+    temperature: float = 1.0,
+    weight_rate: float = 0.025,
+    beta: float = 1.0,
+    **kwargs: Any,
+) -> tuple[MultiTeacherDistiller, list]:
+    """Baseline with Normalization Loss Balance of the weights (MTARD, ECCV 2022)."""
+    return b_mtard(
+        student,
+        nat_teacher,
+        adv_teacher,
+        temperature=temperature,
+        temperature_rate=0.0,
+        weight_rate=weight_rate,
+        beta=beta,
+        **kwargs,
+    )
+
+
+def b_mtard(
+    student: Any,
+    nat_teacher: Any,
+    adv_teacher: Any,
+    *,
+    temperature: float = 1.0,
+    temperature_rate: float = 1e-3,
+    temperature_bounds: tuple[float, float] = (1.0, 10.0),
+    weight_rate: float = 0.025,
+    beta: float = 1.0,
+    **kwargs: Any,
+) -> tuple[MultiTeacherDistiller, list]:
+    """Both balances: the model and the callbacks that drive it.
+
+    Args:
+        student: see `MultiTeacherDistiller`, as are both teachers.
+        nat_teacher: clean teacher.
+        adv_teacher: robust teacher.
+        temperature: start of both temperatures; the paper has 2 for MobileNet-v2 on
+            CIFAR-10 and 1 elsewhere.
+        temperature_rate: of EBB.
+        temperature_bounds: of EBB.
+        weight_rate: of NLB.
+        beta: exponent of NLB.
+        **kwargs: those of `MultiTeacherDistiller`.
+
+    Returns:
+        (model, callbacks) for `model.fit(..., callbacks=callbacks)`. The rates are
+        constant; set `callback.learning_rate` to let one fall with the optimiser's.
+    """
+    model = MultiTeacherDistiller(
+        student, nat_teacher, adv_teacher, temperature=temperature, **kwargs
+    )
+    return model, [
+        EntropyBalance(temperature_rate, temperature_bounds),
+        NormalizationLossBalance(weight_rate, beta),
+    ]
