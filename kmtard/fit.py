@@ -1,0 +1,229 @@
+"""Train what a recipe says: `python -m kmtard.fit recipes/digits.toml`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from kmtard.recipe import Recipe, RecipeError, load
+from kmtard.runs import EventWriter, Run, RunError
+from kmtard.stopping import Stopped, StopSignal
+
+BAD_RECIPE = 2
+FAILED = 1
+PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code.
+
+    0: finished, or stopped by a signal with its resume point saved. 1: failed.
+    2: the recipe or the command line is wrong, and nothing was started.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        recipe = _recipe(arguments)
+        _prepare(recipe)
+        if arguments.dry_run:
+            _dry_run(recipe)
+            return 0
+        run = _run(arguments, recipe)
+    except (RecipeError, RunError) as error:
+        Console(stderr=True).print(escape(str(error)), soft_wrap=True)
+        return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
+    with open(run.log_path, "a", encoding="utf-8") as log:
+        return _execute(recipe, run, Console(file=log, width=100))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kmtard.fit", description="Train what a recipe says."
+    )
+    parser.add_argument("recipe", nargs="?", help="a TOML file, see recipes/")
+    parser.add_argument("--method", help="the student's method, instead of the file's")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="another value for a key, as in TOML; may be given again",
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="few images, two epochs: does it run?"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would run, and stop there"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run's folder")
+    return parser
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    if arguments.resume is None:
+        if arguments.recipe is None:
+            _parser().error("expected a recipe, or --resume RUN")
+        return load(
+            arguments.recipe,
+            method=arguments.method,
+            overrides=arguments.overrides,
+            smoke=arguments.smoke,
+        )
+    if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
+        _parser().error(
+            "--resume goes on with the run's own recipe.toml; leave out RECIPE, "
+            "--method, --set and --smoke"
+        )
+    return load(Run.open(arguments.resume).recipe_path)
+
+
+def _prepare(recipe: Recipe) -> None:
+    # Keras reads its backend once, when it is first imported.
+    os.environ["KERAS_BACKEND"] = recipe.runtime.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
+    details = {"backend": recipe.runtime.backend, "versions": _versions()}
+    if arguments.resume:
+        run = Run.open(arguments.resume)
+        run.claim(details)
+        return run
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{Path(arguments.recipe).stem}-{recipe.method.name}-{stamp}"
+    return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def _execute(recipe: Recipe, run: Run, log: Console) -> int:
+    screen, events = Console(), EventWriter(run.events_path)
+
+    def line(text: str) -> None:
+        for console in (screen, log):
+            console.print(escape(text), highlight=False, soft_wrap=True)
+
+    resumed = any(event["event"] == "run_started" for event in run.events().poll())
+    events.write("run_started", resumed=resumed, method=recipe.method.name)
+    line(f"run: {run.path}  backend: {recipe.runtime.backend}")
+    try:
+        with StopSignal() as stop, _bar(screen) as bar:
+            from kmtard.training import Study
+
+            study = Study(recipe, run, stop, line, bar if screen.is_terminal else None)
+            report = study.execute()
+    except Stopped:
+        events.write("run_stopped")
+        line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.print(escape(traceback.format_exc()), soft_wrap=True)
+        events.write("run_failed", reason=reason)
+        line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
+        return FAILED
+    for console in (screen, log):
+        console.print(_table(report))
+    events.write("run_finished", metrics=report["rows"][-1])
+    line(f"student: {run.best / 'student.keras'}")
+    return 0
+
+
+def _bar(screen: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
+def _table(report: dict[str, Any]) -> Table:
+    attacks = report["attacks"]
+    chosen = list(attacks)[-1]
+    table = Table(
+        title=f"Accuracy on {report['images']} test images, %",
+        caption="\n".join(
+            f"{name}: epsilon {a['epsilon']:.4g}, {a['steps']} steps of "
+            f"{a['step_size']:.4g}"
+            for name, a in attacks.items()
+        )
+        + f"\nW-Robust: half clean, half {chosen}",
+    )
+    table.add_column("network")
+    for column in ("clean", *attacks, "W-Robust", "seconds"):
+        table.add_column(column, justify="right")
+    for row in report["rows"]:
+        values = (row["clean_accuracy"], *row["robust_accuracy"].values())
+        seconds = row["seconds"]
+        table.add_row(
+            row["role"].replace("_", " "),
+            *(f"{100 * value:.2f}" for value in values),
+            f"{100 * row['w_robust_accuracy'][chosen]:.2f}",
+            "cached" if seconds is None else f"{seconds:.0f}",
+        )
+    return table
+
+
+def _dry_run(recipe: Recipe) -> None:
+    from kmtard.assembly import build_network, load_data
+
+    screen = Console()
+    screen.print(escape(recipe.to_toml()), highlight=False, soft_wrap=True)
+    data = load_data(recipe)
+    train, held_out = data.hold_out(recipe.data.held_out)
+    images = len(train.limit(recipe.data.limit))
+    steps = -(-images // recipe.data.batch_size)
+    table = Table(title=f"{images} training images, {steps} steps an epoch")
+    for column in ("network", "kind", "parameters", "method", "epochs"):
+        table.add_column(column)
+    for role in ("nat_teacher", "adv_teacher", "student"):
+        section = getattr(recipe, role)
+        if section is None:
+            continue
+        trained = role == "student" or section.train
+        training = recipe.training(role) if trained else None
+        table.add_row(
+            role,
+            section.network,
+            f"{build_network(recipe, role, data).count_params():,}",
+            training.method if training else section.weights,
+            str(training.schedule.epochs) if training else "-",
+        )
+    screen.print(table)
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+if __name__ == "__main__":
+    sys.exit(main())

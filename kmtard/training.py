@@ -1,0 +1,292 @@
+"""What a recipe does: train the teachers it lacks, then the student, then judge all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.progress import Progress as Bar
+
+from kmtard import methods, registry
+from kmtard.accuracy import CLEAN, accuracies
+from kmtard.assembly import (
+    SEED_OFFSETS,
+    build_network,
+    load_data,
+    load_teacher,
+    make_attack,
+)
+from kmtard.attacks import PGD, Attack, pgd_trades
+from kmtard.callbacks import BestStudent, DataEpoch, EventLog, Progress, RunState
+from kmtard.callbacks.rate import RateCallback
+from kmtard.data.pipeline import TrainingStream, evaluation_dataset
+from kmtard.events import EventWriter
+from kmtard.files import RunError, move_into_place, write_atomic
+from kmtard.optimizers import L2SGD
+from kmtard.recipe import Recipe, Role, Training, teacher_key
+from kmtard.runs import Run
+from kmtard.stopping import Stopped, StopSignal
+
+TEACHERS: tuple[Role, Role] = ("nat_teacher", "adv_teacher")
+LABELS = {
+    "nat_teacher": "clean teacher",
+    "adv_teacher": "robust teacher",
+    "student": "student",
+}
+
+
+class EvaluationEpochs(list[int]):
+    """Epochs, counted from 1, that Keras evaluates; none that a stop cut short."""
+
+    def __init__(self, training: Training, is_cut_short: Callable[[], bool]) -> None:
+        schedule = training.schedule
+        dense = min(schedule.milestones, default=schedule.epochs)
+        super().__init__(
+            epoch
+            for epoch in range(1, schedule.epochs + 1)
+            if epoch == 1 or epoch >= dense or epoch % schedule.evaluate_every == 0
+        )
+        self.is_cut_short = is_cut_short
+
+    def __contains__(self, epoch: object) -> bool:
+        return super().__contains__(epoch) and not self.is_cut_short()
+
+
+@dataclass
+class Study:
+    """One execution of a recipe in its run folder.
+
+    Args:
+        recipe: resolved.
+        run: its folder, claimed by this process.
+        stop: tells when to end early.
+        line: called with each line of text for the user.
+        bar: a started rich progress bar, or None.
+    """
+
+    recipe: Recipe
+    run: Run
+    stop: StopSignal
+    line: Callable[[str], None]
+    bar: Bar | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.events = EventWriter(self.run.events_path)
+        self.data = load_data(self.recipe)
+        data = self.recipe.data
+        self.train_split, self.held_out = self.data.hold_out(data.held_out)
+        self.train_split = self.train_split.limit(data.limit)
+        self.test = self.data.test.limit(self.recipe.evaluation.limit)
+
+    def execute(self) -> dict[str, Any]:
+        """Train and judge; return what `evaluation.json` holds.
+
+        Raises:
+            Stopped: a signal came; the resume point is saved.
+        """
+        needed = registry.positional("methods", self.recipe.method.name)
+        teachers: dict[str, Any] = {
+            role: self._teacher(role) for role in TEACHERS if role in needed
+        }
+        keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+        student = build_network(self.recipe, "student", self.data)
+        self._train("student", student, teachers, self.run.best / "student.keras")
+        return self._judge({**teachers, "student": student})
+
+    def _teacher(self, role: Role) -> Any:
+        teacher = getattr(self.recipe, role)
+        if teacher.weights is not None:
+            self.line(f"{LABELS[role]}: weights from {teacher.weights}")
+            return load_teacher(self.recipe, role, self.data)
+        folder = Path(self.recipe.runtime.cache_dir)
+        cached = folder / f"{role}-{teacher_key(self.recipe, role)}.weights.h5"
+        if cached.exists():
+            self.line(f"{LABELS[role]}: trained before, {cached}")
+        else:
+            keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+            best = self.run.best / f"{role}.weights.h5"
+            network = build_network(self.recipe, role, self.data)
+            self._train(role, network, {}, best)
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".tmp-{os.getpid()}-{cached.name}"
+            shutil.copyfile(best, temporary)
+            move_into_place(temporary, cached)
+        keras.mixed_precision.set_dtype_policy("float32")
+        network = build_network(self.recipe, role, self.data)
+        network.load_weights(cached)
+        return network
+
+    def _train(
+        self, role: Role, network: Any, teachers: dict[str, Any], best: Path
+    ) -> None:
+        self.stop.check()
+        began = time.monotonic()
+        training = self.recipe.training(role)
+        model, driving = self._method(training, network, teachers)
+        stream = TrainingStream(
+            self.train_split,
+            batch_size=self.recipe.data.batch_size,
+            seed=self.recipe.runtime.seed + SEED_OFFSETS[role],
+            pad=self.recipe.data.pad,
+            flip=self.recipe.data.flip,
+        )
+        steps, epochs = stream.steps_per_epoch, training.schedule.epochs
+        keeper = BestStudent(best, move_into_place)
+        state = RunState(
+            self.run.checkpoints / role, write_atomic, steps, {"best": keeper}
+        )
+        done = state.restore(model)
+        self.events.write("phase_started", phase=role, step=done, epochs=epochs)
+        progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
+        callbacks = [
+            DataEpoch(stream),
+            keras.callbacks.LearningRateScheduler(_learning_rates(training)),
+            *driving,
+            keeper,
+            progress,
+            EventLog(self.events, role, steps),
+            state,
+        ]
+        self._fit(model, stream, done, training, callbacks)
+        progress.close()
+        self._load_best(role, network, best, keeper)
+        self.seconds[role] = time.monotonic() - began
+
+    def _method(
+        self, training: Training, network: Any, teachers: dict[str, Any]
+    ) -> tuple[Any, list]:
+        attack = PGD(**training.attack.model_dump())
+        model, driving = methods.build(
+            training.method,
+            student=network,
+            **teachers,
+            attack=attack,
+            evaluation_attack=pgd_trades(**self._strength()),
+            seed=self.recipe.runtime.seed,
+            **training.method_options,
+        )
+        for callback in driving:
+            if isinstance(callback, RateCallback):
+                callback.learning_rate = training.optimizer.learning_rate
+        model.compile(
+            L2SGD(**training.optimizer.model_dump()),
+            jit_compile=self.recipe.runtime.jit,
+        )
+        model.optimizer.build(model.trainable_variables)
+        return model, driving
+
+    def _fit(
+        self,
+        model: Any,
+        stream: TrainingStream,
+        done: int,
+        training: Training,
+        callbacks: list,
+    ) -> None:
+        steps, epochs = stream.steps_per_epoch, training.schedule.epochs
+        chosen = self.test
+        if self.recipe.evaluation.selection == "held_out":
+            chosen = self.held_out.limit(self.recipe.evaluation.limit)
+        validation = evaluation_dataset(chosen, self.recipe.data.batch_size)
+
+        def cut_short() -> bool:
+            return self.stop.requested and int(model.steps_taken.value) % steps > 0
+
+        self.stop.watch(model)
+        # Keras takes the length of its first epoch for that of all, so an epoch that
+        # a stop had cut short gets a `fit` of its own.
+        first = done // steps
+        spans = [(first, first + 1, done % steps), (first + 1, epochs, 0)]
+        for begin, end, skip in spans if done % steps else [(first, epochs, 0)]:
+            if begin < end:
+                self.stop.check()
+                model.fit(
+                    stream.dataset(skip),
+                    initial_epoch=begin,
+                    epochs=end,
+                    validation_data=validation,
+                    validation_freq=EvaluationEpochs(training, cut_short),
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,
+                )
+        if int(model.steps_taken.value) < epochs * steps:
+            raise Stopped
+
+    def _load_best(
+        self, role: str, network: Any, best: Path, keeper: BestStudent
+    ) -> None:
+        if keeper.state["score"] is None:
+            raise RunError(
+                f"No epoch of the {LABELS[role]} had a finite W-Robust accuracy to "
+                "choose it by. Expected at least one; look at the losses above."
+            )
+        network.load_weights(best)
+        self.line(
+            f"{LABELS[role]}: best of epoch {keeper.state['epoch']}, W-Robust "
+            f"{100 * keeper.state['score']:.2f} % on "
+            f"{self.recipe.evaluation.selection.replace('_', '-')} images"
+        )
+
+    def _strength(self) -> dict[str, Any]:
+        keys = {"epsilon", "step_size", "steps"}
+        return self.recipe.evaluation.model_dump(include=keys)
+
+    def _judge(self, networks: dict[str, Any]) -> dict[str, Any]:
+        self.events.write("phase_started", phase="evaluation")
+        attacks = {
+            name: make_attack(name, self._strength())
+            for name in self.recipe.evaluation.attacks
+        }
+        rows = []
+        for role, network in networks.items():
+            scores = accuracies(
+                network,
+                self.test.images,
+                self.test.labels,
+                attacks,
+                batch_size=self.recipe.data.batch_size,
+                seed=self.recipe.runtime.seed,
+                between=self.stop.check,
+            )
+            robust = {name: scores[name] for name in attacks}
+            row: dict[str, Any] = {"role": role, "clean_accuracy": scores[CLEAN]}
+            row["robust_accuracy"] = robust
+            row["w_robust_accuracy"] = {
+                name: 0.5 * scores[CLEAN] + 0.5 * score
+                for name, score in robust.items()
+            }
+            row["seconds"] = self.seconds.get(role)
+            rows.append(row)
+            self.events.write("evaluation", phase="evaluation", metrics=row)
+        report = {
+            "images": len(self.test),
+            "attacks": {name: _described(attack) for name, attack in attacks.items()},
+            "rows": rows,
+        }
+        write_atomic(self.run.evaluation_path, json.dumps(report, indent=2) + "\n")
+        return report
+
+
+def _described(attack: Attack) -> dict[str, Any]:
+    config = attack.get_config()
+    return {key: config[key] for key in ("epsilon", "step_size", "steps")}
+
+
+def _learning_rates(training: Training) -> Callable[[int, float], float]:
+    schedule = training.schedule
+
+    def learning_rate(epoch: int, present: float) -> float:
+        del present
+        passed = sum(milestone <= epoch for milestone in schedule.milestones)
+        return training.optimizer.learning_rate * schedule.factor**passed
+
+    return learning_rate
