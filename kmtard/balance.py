@@ -7,20 +7,38 @@ Paper: B-MTARD (TPAMI 2024), section 3, equations 12-20; the code's clipping is 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
 
+class Temperatures(NamedTuple):
+    """State of EBB.
+
+    A run adds a rate of 1e-3 a hundred thousand times; in float32 the roundings would
+    add up. They are kept and given back (Kahan 1965).
+
+    Attributes:
+        nat: temperature of the clean teacher, > 0.
+        adv: temperature of the robust teacher, > 0.
+        nat_rounding: what rounding has added to `nat` and is still to be taken off.
+        adv_rounding: the same of `adv`.
+    """
+
+    nat: Any
+    adv: Any
+    nat_rounding: Any = 0.0
+    adv_rounding: Any = 0.0
+
+
 def entropy_balance(
-    nat_temperature: Any,
-    adv_temperature: Any,
+    temperatures: Temperatures,
     nat_entropy: Any,
     adv_entropy: Any,
     *,
     rate: Any,
     bounds: tuple[Any, Any],
-) -> tuple[Any, Any]:
+) -> Temperatures:
     """Move both temperatures one step of `rate` towards equal teacher entropy (EBB).
 
     The softer teacher is sharpened, the sharper one softened:
@@ -29,22 +47,29 @@ def entropy_balance(
     Equal entropies leave both where they are.
 
     Args:
-        nat_temperature: temperature of the clean teacher, > 0.
-        adv_temperature: temperature of the robust teacher, > 0.
+        temperatures: of both teachers.
         nat_entropy: batch mean at the present temperature, in nats.
         adv_entropy: the same of the robust teacher.
         rate: step, >= 0.
         bounds: (low, high) for both temperatures.
 
     Returns:
-        (nat_temperature, adv_temperature) for the next step.
+        Those of the next step.
     """
     step = rate * ops.sign(nat_entropy - adv_entropy)
-    moved = (
-        ops.clip(nat_temperature - step, *bounds),
-        ops.clip(adv_temperature + step, *bounds),
-    )
-    return _unless_still(rate, moved, (nat_temperature, adv_temperature))
+    nat, adv, nat_rounding, adv_rounding = temperatures
+    nat, nat_rounding = _moved(nat, -step, nat_rounding, bounds)
+    adv, adv_rounding = _moved(adv, step, adv_rounding, bounds)
+    moved = Temperatures(nat, adv, nat_rounding, adv_rounding)
+    return Temperatures(*_unless_still(rate, moved, temperatures))
+
+
+def _moved(value: Any, step: Any, rounding: Any, bounds: tuple) -> tuple[Any, Any]:
+    exact_step = step - rounding
+    total = value + exact_step
+    clipped = ops.clip(total, *bounds)
+    rounding = (total - value) - exact_step
+    return clipped, ops.where(clipped == total, rounding, 0.0)
 
 
 def normalization_loss_balance(
@@ -84,9 +109,8 @@ def normalization_loss_balance(
     return _unless_still(rate, moved, (nat_weight, adv_weight))
 
 
-def _unless_still(rate: Any, moved: tuple, state: tuple) -> tuple[Any, Any]:
-    nat, adv = (
-        ops.where(ops.convert_to_tensor(rate) > 0, new, old)
-        for new, old in zip(moved, state, strict=True)
+def _unless_still(rate: Any, moved: tuple, state: tuple) -> tuple:
+    moving = ops.convert_to_tensor(rate) > 0
+    return tuple(
+        ops.where(moving, new, old) for new, old in zip(moved, state, strict=True)
     )
-    return nat, adv

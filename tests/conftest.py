@@ -12,6 +12,8 @@ import pytest
 # Both are read when Keras is first imported, which the tests do after this file.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Threads that outnumber free cores make PyTorch's tiny operations crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN_DIR = Path(
     os.environ.get("KMTARD_GOLDEN_DIR") or Path(__file__).parent / "golden"

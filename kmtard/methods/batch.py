@@ -38,8 +38,12 @@ class Batch:
     sample_weight: Any
     training: bool
 
+    def weighted(self, values: Any) -> Any:
+        """Return (batch,) values, each times its sample weight."""
+        if self.sample_weight is None:
+            return values
+        return values * ops.cast(self.sample_weight, values.dtype)
+
     def mean(self, values: Any) -> Any:
         """Average (batch,) values, each times its sample weight."""
-        if self.sample_weight is not None:
-            values = values * ops.cast(self.sample_weight, values.dtype)
-        return ops.mean(values)
+        return ops.mean(self.weighted(values))

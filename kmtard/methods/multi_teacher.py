@@ -73,6 +73,7 @@ class MultiTeacherDistiller(AdversarialModel):
             raise ValueError(f"`temperature` must be > 0. Received: {temperature}")
         self.nat_temperature = self._state("nat_temperature", nat)
         self.adv_temperature = self._state("adv_temperature", adv)
+        self.roundings = self._state("roundings", np.zeros(2, "float32"))
         self.nat_weight = self._state("nat_weight", 0.5)
         self.adv_weight = self._state("adv_weight", 0.5)
         self.initial_nat_loss = self._state("initial_nat_loss", 0.0)
@@ -88,11 +89,8 @@ class MultiTeacherDistiller(AdversarialModel):
     @property
     def networks(self) -> dict[str, Any]:
         """Role -> network, the student first."""
-        teachers = ("nat_teacher", "adv_teacher")
-        present = {
-            role: getattr(self, role) for role in teachers if hasattr(self, role)
-        }
-        return {"student": self.student, **present}
+        roles = ("student", "nat_teacher", "adv_teacher")
+        return {role: getattr(self, role) for role in roles if hasattr(self, role)}
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Any:
         """Return the weighted sum of both distillation losses."""
@@ -118,14 +116,15 @@ class MultiTeacherDistiller(AdversarialModel):
         nat = self._distillation(nat_target, logits.nat[0], self.nat_temperature.value)
         adv = self._distillation(adv_target, logits.adv[0], self.adv_temperature.value)
         nat_loss, adv_loss = map(ops.stop_gradient, (batch.mean(nat), batch.mean(adv)))
-        self.track("nat_loss", nat_loss)
-        self.track("adv_loss", adv_loss)
+        self.track("nat_loss", batch.weighted(nat))
+        self.track("adv_loss", batch.weighted(adv))
         temperatures = self._balanced_temperatures(nat_target, adv_target)
         weights = self.nat_weight.value, self.adv_weight.value
         if batch.training:
             weights = self._balance_weights(nat_loss, adv_loss)
-            self.nat_temperature.assign(temperatures[0])
-            self.adv_temperature.assign(temperatures[1])
+            self.nat_temperature.assign(temperatures.nat)
+            self.adv_temperature.assign(temperatures.adv)
+            self.roundings.assign(ops.stack(temperatures[2:]))
         return weights[0] * nat + weights[1] * adv
 
     def _distillation(self, target: Any, logits: Any, temperature: Any) -> Any:
@@ -136,21 +135,24 @@ class MultiTeacherDistiller(AdversarialModel):
         )
         return scale / classes * divergence
 
-    def _balanced_temperatures(self, nat_target: Any, adv_target: Any) -> tuple:
-        nat_temperature = self.nat_temperature.value
-        adv_temperature = self.adv_temperature.value
-        nat = ops.mean(losses.entropy(nat_target, temperature=nat_temperature))
-        adv = ops.mean(losses.entropy(adv_target, temperature=adv_temperature))
+    def _balanced_temperatures(
+        self, nat_target: Any, adv_target: Any
+    ) -> balance.Temperatures:
+        present = balance.Temperatures(
+            self.nat_temperature.value,
+            self.adv_temperature.value,
+            *ops.unstack(self.roundings.value),
+        )
+        nat = losses.entropy(nat_target, temperature=present.nat)
+        adv = losses.entropy(adv_target, temperature=present.adv)
         self.track("nat_entropy", nat)
         self.track("adv_entropy", adv)
-        low, high = ops.unstack(self.temperature_bounds.value)
         return balance.entropy_balance(
-            nat_temperature,
-            adv_temperature,
-            nat,
-            adv,
+            present,
+            ops.mean(nat),
+            ops.mean(adv),
             rate=self.temperature_rate.value,
-            bounds=(low, high),
+            bounds=tuple(ops.unstack(self.temperature_bounds.value)),
         )
 
     def _balance_weights(self, nat_loss: Any, adv_loss: Any) -> tuple:
