@@ -12,6 +12,8 @@ import pytest
 # Both are read when Keras is first imported, which the tests do after this file.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The tests compile much and compute little.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Threads that outnumber free cores make PyTorch's tiny operations crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -11,7 +11,7 @@ from keras import ops
 from kmtard import backend, losses
 from kmtard.attacks import PGD, Attack, pgd_trades
 from kmtard.callbacks.input_guard import InputGuard
-from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.batch import Batch, Logits, integer_labels
 from kmtard.methods.checks import check_data, check_networks
 from kmtard.methods.persistence import deserialized, without_teachers
 from kmtard.methods.scores import Scores
@@ -110,7 +110,7 @@ class AdversarialModel(backend.AttackingModel):
         raise NotImplementedError(f"{type(self).__name__} must define `outer_loss`.")
 
     def track(self, name: str, value: Any) -> None:
-        """Add a batch's scalar to the average that the logs show as `name`."""
+        """Add (batch,) values to the average that the logs show as `name`."""
         self.trackers[name].update_state(ops.stop_gradient(value))
 
     def build(self, input_shape: Any) -> None:
@@ -137,10 +137,9 @@ class AdversarialModel(backend.AttackingModel):
         """
         if not isinstance(inputs, (tuple, list)):
             return self.student(inputs, training=training)
-        images = dict(zip(("nat", "adv"), inputs, strict=True))
         logits: dict[str, tuple] = {}
-        for kind in self.passes if training else images:
-            new = self.student(images[kind], training=training)
+        for kind in self.passes if training else ("nat", "adv"):
+            new = self.student(inputs[kind == "adv"], training=training)
             # Without training all passes of a kind are equal.
             repeats = 1 if training else max(1, self.passes.count(kind))
             logits[kind] = (*logits.get(kind, ()), *(new,) * repeats)
@@ -150,13 +149,11 @@ class AdversarialModel(backend.AttackingModel):
         """Turn `(x, y[, sample_weight])` into `((x, x_adv), y, sample_weight)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, keras.config.floatx())
-        y = self._integer_labels(y)
+        y = integer_labels(y)
         if training:
             # Comparisons with NaN are false, so that it counts as invalid.
-            valid = ops.logical_and(x >= 0, x <= 1)
-            self.invalid_inputs.assign_add(
-                ops.sum(ops.cast(ops.logical_not(valid), "float32"))
-            )
+            invalid = ops.logical_not(ops.logical_and(x >= 0, x <= 1))
+            self.invalid_inputs.assign_add(ops.sum(ops.cast(invalid, "float32")))
             x_adv = self._training_attack(x, y) if "adv" in self.passes else x
         else:
             x_adv = self.evaluation_attack.perturb(
@@ -177,11 +174,6 @@ class AdversarialModel(backend.AttackingModel):
             state=self.student.variables if updating else (),
         )
 
-    def _integer_labels(self, y: Any) -> Any:
-        if len(y.shape) == 2 and y.shape[-1] != 1:
-            y = ops.argmax(y, axis=-1)
-        return ops.cast(ops.reshape(y, (-1,)), "int32")
-
     def compute_loss(
         self,
         x: Any,
@@ -191,7 +183,7 @@ class AdversarialModel(backend.AttackingModel):
         training: bool = True,
     ) -> Any:
         """Average the method's outer loss; called by Keras' steps."""
-        batch = Batch(x[0], x[1], y, sample_weight, training)
+        batch = Batch(*x, y, sample_weight, training)
         loss = batch.mean(self.outer_loss(batch, Logits(**y_pred)))
         if training:
             self.steps_taken.assign_add(1)
@@ -209,7 +201,7 @@ class AdversarialModel(backend.AttackingModel):
         return self._results(y_pred)
 
     def get_metrics_result(self) -> dict:
-        """Return the averages of the training step by name."""
+        """Return the averages of training by name."""
         return self._results(self.passes)
 
     def _results(self, kinds: Iterable[str]) -> dict:
@@ -234,8 +226,7 @@ class AdversarialModel(backend.AttackingModel):
         """
         if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
-                f"{type(self).__name__} defines its own loss. Leave `loss` and "
-                f"`loss_weights` out. Received: {kwargs}"
+                f"{type(self).__name__} defines its own loss. Received: {kwargs}"
             )
         if backend.replicas() > 1:
             raise ValueError(
@@ -270,12 +261,12 @@ class AdversarialModel(backend.AttackingModel):
                 integers of the student's classes nor one-hot.
         """
         classes = self.student.output_shape[-1] if self.student.built else None
-        check_data(x, y, classes)
-        check_data(kw.get("validation_data"), None, classes)
+        for images, labels in ((x, y), (kw.get("validation_data"), None)):
+            check_data(images, labels, classes)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(InputGuard())
         else:
-            callbacks = [InputGuard(), *(callbacks or ())]
+            callbacks = [InputGuard(), *keras.tree.flatten(callbacks or [])]
         return super().fit(x, y, *args, callbacks=callbacks, **kw)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:

@@ -47,3 +47,10 @@ class Batch:
     def mean(self, values: Any) -> Any:
         """Average (batch,) values, each times its sample weight."""
         return ops.mean(self.weighted(values))
+
+
+def integer_labels(labels: Any) -> Any:
+    """Turn integer labels of any shape, or one-hot rows, into (batch,) int32."""
+    if len(labels.shape) == 2 and labels.shape[-1] != 1:
+        labels = ops.argmax(labels, axis=-1)
+    return ops.cast(ops.reshape(labels, (-1,)), "int32")

@@ -19,11 +19,15 @@ def without_teachers(model: Any) -> Iterator[None]:
     attributes = vars(model)
     # PyTorch keeps the modules among the attributes apart.
     home = attributes if teachers.keys() <= attributes.keys() else model._modules
+    layers = list(model._layers)
     for role in teachers:
         del home[role]
+    # Keras walks its list of layers as well, and before the attributes.
+    model._layers[:] = [layer for layer in layers if layer not in teachers.values()]
     try:
         yield
     finally:
+        model._layers[:] = layers
         home.update(teachers)
 
 

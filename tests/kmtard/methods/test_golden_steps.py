@@ -6,7 +6,6 @@ import pytest
 from keras import layers, ops
 
 import kmtard
-from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
 from kmtard.methods import multi_teacher
 from kmtard.methods.natural import Natural
 from kmtard.methods.trades import TRADES
