@@ -64,7 +64,7 @@ tests: env  ## Tests on every backend
 
 $(BACKENDS:%=test-%): test-%: env
 	@echo "== Tests on $*"
-	@KERAS_BACKEND=$* $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check-slow:  ## The long proofs, on every backend
 	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'
