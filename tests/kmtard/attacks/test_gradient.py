@@ -287,7 +287,7 @@ def test_papers_settings():
     assert settings(pgd_trades()) == (8 / 255, 0.003, 20, "uniform_clipped")
 
 
-@pytest.mark.parametrize("start", [*STARTS, brighter], ids=str)
+@pytest.mark.parametrize("start", [*STARTS, brighter], ids=[*STARTS, "own"])
 def test_config_round_trip(start):
     attack = PGD(0.1, 0.02, 3, start, unroll=True)
     config = keras.saving.serialize_keras_object(attack)
