@@ -183,7 +183,7 @@ class AdversarialModel(backend.AttackingModel):
         training: bool = True,
     ) -> Any:
         """Average the method's outer loss; called by Keras' steps."""
-        batch = Batch(*x, y, sample_weight, training)
+        batch = Batch(x[0], x[1], y, sample_weight, training)
         loss = batch.mean(self.outer_loss(batch, Logits(**y_pred)))
         if training:
             self.steps_taken.assign_add(1)
