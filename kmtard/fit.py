@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         run = _run(arguments, recipe)
     except (RecipeError, RunError) as error:
-        Console(stderr=True).print(escape(str(error)), soft_wrap=True)
+        Console(stderr=True).out(str(error), highlight=False)
         return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
     with open(run.log_path, "a", encoding="utf-8") as log:
         return _execute(recipe, run, Console(file=log, width=100))
@@ -100,6 +101,8 @@ def _prepare(recipe: Recipe) -> None:
     # Keras reads its backend once, when it is first imported.
     os.environ["KERAS_BACKEND"] = recipe.runtime.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # It takes the attacks, compiled once for each network, for one traced again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
@@ -114,19 +117,20 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
 
 
 def _execute(recipe: Recipe, run: Run, log: Console) -> int:
-    screen, events = Console(), EventWriter(run.events_path)
+    screen = Console(file=cast(IO[str], Screen(sys.stdout)))
+    events = EventWriter(run.events_path)
 
     def line(text: str) -> None:
         for console in (screen, log):
-            console.print(escape(text), highlight=False, soft_wrap=True)
+            console.out(text, highlight=False)
 
     resumed = any(event["event"] == "run_started" for event in run.events().poll())
     events.write("run_started", resumed=resumed, method=recipe.method.name)
     line(f"run: {run.path}  backend: {recipe.runtime.backend}")
     try:
         with StopSignal() as stop, _bar(screen) as bar:
-            from kmtard.training import Study
-
+            with _silent_native_code():
+                from kmtard.training import Study
             study = Study(recipe, run, stop, line, bar if screen.is_terminal else None)
             report = study.execute()
     except Stopped:
@@ -135,7 +139,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         reason = f"{type(error).__name__}: {error}"
-        log.print(escape(traceback.format_exc()), soft_wrap=True)
+        log.out(traceback.format_exc(), highlight=False)
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
         return FAILED
@@ -144,6 +148,39 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     events.write("run_finished", metrics=report["rows"][-1])
     line(f"student: {run.best / 'student.keras'}")
     return 0
+
+
+class Screen:
+    """Standard output of a run, which goes on unseen once nobody reads it.
+
+    Args:
+        file: a text file, of which a terminal or pipe may be closed at its other end.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.encoding = file.encoding
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return self.file.isatty()
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text where nobody reads it."""
+        self._attempt(lambda: self.file.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what is left."""
+        self._attempt(self.file.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError:
+            # Python writes what the buffer still holds when it exits.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.file.fileno())
 
 
 def _bar(screen: Console) -> Progress:
@@ -188,10 +225,11 @@ def _table(report: dict[str, Any]) -> Table:
 
 
 def _dry_run(recipe: Recipe) -> None:
-    from kmtard.assembly import build_network, load_data
+    with _silent_native_code():
+        from kmtard.assembly import build_network, load_data
 
     screen = Console()
-    screen.print(escape(recipe.to_toml()), highlight=False, soft_wrap=True)
+    screen.out(recipe.to_toml(), highlight=False)
     data = load_data(recipe)
     train, held_out = data.hold_out(recipe.data.held_out)
     images = len(train.limit(recipe.data.limit))
@@ -213,6 +251,19 @@ def _dry_run(recipe: Recipe) -> None:
             str(training.schedule.epochs) if training else "-",
         )
     screen.print(table)
+
+
+@contextmanager
+def _silent_native_code() -> Iterator[None]:
+    """Drop what TensorFlow's libraries write to stderr while they are loaded."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _versions() -> dict[str, str]:

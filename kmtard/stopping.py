@@ -37,8 +37,10 @@ class StopSignal:
             signal.signal(number, handler)
 
     def watch(self, model: Any) -> None:
-        """Stop this model from now on."""
+        """Stop this model from now on, at once if a signal has come."""
         self._model = model
+        if self.requested:
+            model.stop_training = True
 
     def check(self) -> None:
         """Raise `Stopped` if a signal has come; for the places between batches."""

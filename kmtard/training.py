@@ -200,7 +200,10 @@ class Study:
         def cut_short() -> bool:
             return self.stop.requested and int(model.steps_taken.value) % steps > 0
 
-        self.stop.watch(model)
+        # Keras forgets `stop_training` whenever a `fit` begins.
+        watch = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: self.stop.watch(model)
+        )
         # Keras takes the length of its first epoch for that of all, so an epoch that
         # a stop had cut short gets a `fit` of its own.
         first = done // steps
@@ -214,7 +217,7 @@ class Study:
                     epochs=end,
                     validation_data=validation,
                     validation_freq=EvaluationEpochs(training, cut_short),
-                    callbacks=callbacks,
+                    callbacks=[watch, *callbacks],
                     shuffle=False,
                     verbose=0,
                 )

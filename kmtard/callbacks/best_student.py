@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class BestStudent(keras.callbacks.Callback):
         """Save if this epoch was evaluated and is the best."""
         score = (logs or {}).get(self.monitor)
         best = self.state["score"]
-        if score is None or (best is not None and not score > best):
+        if score is None or not score > (-math.inf if best is None else best):
             return
         temporary = self.path.with_name(f".tmp-{self.path.name}")
         if self.path.name.endswith(".weights.h5"):

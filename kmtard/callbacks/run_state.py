@@ -96,13 +96,16 @@ class RunState(keras.callbacks.Callback):
         self._averages = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save, unless the loss is no number: the last good point must stay."""
+        """Save, unless loss or weights are no numbers: the good point must stay."""
         loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
+        weights = self.model.trainable_variables
+        if not math.isfinite(loss) or not all(map(_is_finite, weights)):
             raise FloatingPointError(
-                f"The loss of epoch {epoch + 1} is {loss}. Expected a finite number; "
-                "the resume point of the epoch before is untouched. Lower "
-                "optimizer.learning_rate, or look at the data and the teachers."
+                f"The loss of epoch {epoch + 1} is {loss}, and "
+                f"{sum(not _is_finite(w) for w in weights)} of {len(weights)} weight "
+                "arrays not finite. Expected finite numbers; the resume point of the "
+                "epoch before is untouched. Lower optimizer.learning_rate, or look at "
+                "the data and the teachers."
             )
         self.save()
 
@@ -148,6 +151,10 @@ def _groups(model: Any) -> dict[str, list]:
     }
 
 
+def _is_finite(variable: Any) -> bool:
+    return bool(ops.all(ops.isfinite(variable.value)))
+
+
 def _array(variable: Any) -> np.ndarray:
     value = ops.convert_to_numpy(variable.value)
     # npz has no bfloat16; float32 holds every one of its values.
@@ -156,8 +163,9 @@ def _array(variable: Any) -> np.ndarray:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        # np.load would leave a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as loaded:
+            arrays = dict(loaded)
         meta = json.loads(str(arrays.pop("meta")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"cannot be read ({error})") from error

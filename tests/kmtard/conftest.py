@@ -1,0 +1,142 @@
+"""A tiny recipe, and the command that trains it in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import kmtard
+from kmtard.runs import Run, list_runs
+
+ROOT = Path(kmtard.__file__).parents[1]
+BACKEND = os.environ["KERAS_BACKEND"]
+RECIPE = """
+[data]
+name = "digits"
+batch_size = 16
+limit = 64
+pad = 1
+
+[student]
+network = "small_cnn"
+options = { width = 2 }
+
+[nat_teacher]
+network = "small_cnn"
+options = { width = 3 }
+train = true
+
+[nat_teacher.method]
+name = "natural"
+schedule = { epochs = 1, milestones = [] }
+
+[adv_teacher]
+network = "small_cnn"
+options = { width = 3 }
+train = true
+
+[adv_teacher.method]
+name = "trades"
+schedule = { epochs = 2, milestones = [1] }
+
+[method]
+name = "b-mtard"
+
+[attack]
+epsilon = 0.1
+step_size = 0.1
+steps = 1
+
+[optimizer]
+learning_rate = 0.1
+
+[schedule]
+epochs = 3
+milestones = [2]
+
+[evaluation]
+attacks = ["pgd_trades"]
+steps = 1
+limit = 16
+"""
+# What a child runs to end itself at an exact place: at the COUNTth time that a batch
+# of the network LABEL begins, or that the file of this name is copied.
+ENDING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from kmtard.callbacks import Progress
+from kmtard.fit import main
+
+place, count, name = sys.argv[1].split(":")
+seen = []
+
+def pass_by(here):
+    seen.append(here)
+    if here == place and seen.count(here) == int(count):
+        os.kill(os.getpid(), signal.Signals[name])
+
+def copyfile(source, target, copy=shutil.copyfile):
+    pass_by(Path(source).name)
+    copy(source, target)
+
+Progress.on_train_batch_begin = lambda self, batch, logs=None: pass_by(self.label)
+shutil.copyfile = copyfile
+sys.exit(main(sys.argv[2:]))
+"""
+Fit = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """B-MTARD on 64 digits, four steps an epoch; teachers are trained first."""
+    folder = tmp_path_factory.mktemp("recipe")
+    # Without XLA, JAX would not compile at all; TensorFlow compiles quicker so.
+    runtime = {
+        "backend": f'"{BACKEND}"',
+        "jit": '"auto"' if BACKEND == "jax" else "false",
+        "runs_dir": f'"{folder / "runs"}"',
+        "cache_dir": f'"{folder / "teachers"}"',
+    }
+    lines = [f"{key} = {value}" for key, value in runtime.items()]
+    path = folder / "tiny.toml"
+    path.write_text("\n".join([RECIPE, "[runtime]", *lines, ""]))
+    return path
+
+
+@pytest.fixture(scope="session")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """`fit(*arguments, ending="PLACE:COUNT:SIGNAL")`, in a process of its own."""
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+    def run(
+        *arguments: str | Path, ending: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["-m", "kmtard.fit"] if ending is None else ["-c", ENDING, ending]
+        return subprocess.run(
+            [sys.executable, *command, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **compiled, "PYTHONPATH": str(ROOT)},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(recipe: Path, fit: Fit) -> tuple[subprocess.CompletedProcess[str], Run]:
+    """The recipe's run, which nothing broke, and what its process said."""
+    process = fit(recipe)
+    assert process.returncode == 0, process.stdout + process.stderr
+    [run] = list_runs(recipe.parent / "runs")
+    return process, run
