@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def accuracies(
         labels: integers (N,).
         attacks: name -> attack.
         batch_size: the last batch is filled up, so that nothing compiles twice.
-        seed: of the random starts, which are the same in every batch.
+        seed: of the random starts, which belong to an image whatever the batches.
         between: called before each batch; may raise to end it all.
 
     Returns:
@@ -41,18 +41,16 @@ def accuracies(
     """
     named = {CLEAN: PGD(steps=0, start="clean"), **attacks}
     correct = {name: np.zeros(len(images), bool) for name in named}
-    for rows in _batches(len(images), batch_size):
+    for first in range(0, len(images), batch_size):
+        rows = np.arange(first, min(first + batch_size, len(images)))
         x = images[rows].astype("float32") / 255
         for name, attack in named.items():
             between()
-            result = attack.run(model, x, labels[rows], seed=seed)
+            result = attack.run(
+                model, x, labels[rows], seed=seed, indices=rows, batch_size=batch_size
+            )
             correct[name][rows] = ~result.success
     return {
         name: float(np.mean(values & correct[CLEAN]))
         for name, values in correct.items()
     }
-
-
-def _batches(count: int, size: int) -> Iterator[np.ndarray]:
-    for first in range(0, count, size):
-        yield np.arange(first, first + size) % count

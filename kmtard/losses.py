@@ -56,10 +56,16 @@ def kl_divergence(
     """
     log_target = ops.log_softmax(at_least_float32(target_logits) / target_temperature)
     target = ops.exp(log_target)
+    log_student = ops.log_softmax(at_least_float32(logits))
     if floor:
         log_target = ops.log(target + floor)
-    log_student = ops.log_softmax(at_least_float32(logits))
-    return ops.sum(target * (log_target - log_student), axis=-1)
+        return ops.sum(target * (log_target - log_student), axis=-1)
+    # The difference of both sums, 1 - 1, is added: it takes the rounding of both
+    # logarithms out, which outweighs the divergence of soft labels.
+    ratio = log_student - log_target
+    near = target * (ops.expm1(ops.clip(ratio, -float("inf"), 1.0)) - ratio)
+    far = ops.exp(log_student) - target - target * ratio
+    return ops.sum(ops.where(ratio < 1.0, near, far), axis=-1)
 
 
 def entropy(logits: Any, *, temperature: Any = 1.0, floor: float = LOG_FLOOR) -> Any:
@@ -69,3 +75,100 @@ def entropy(logits: Any, *, temperature: Any = 1.0, floor: float = LOG_FLOOR) ->
     """
     probabilities = ops.softmax(at_least_float32(logits) / temperature)
     return -ops.sum(probabilities * ops.log(probabilities + floor), axis=-1)
+
+
+def margin(labels: Any, logits: Any) -> Any:
+    """Logit of the label less the largest other one: negative once it is wrong.
+
+    The gradient goes to one other class, the first of those that tie, on every backend.
+
+    Returns:
+        (batch,) logit units.
+    """
+    logits = at_least_float32(logits)
+    own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+    rival = ops.argmax(ops.where(own, -float("inf"), logits), axis=-1)
+    return _pick(logits, labels) - _pick(logits, rival)
+
+
+def cw(labels: Any, logits: Any, *, kappa: float = 50.0) -> Any:
+    """Carlini and Wagner's (2017) margin loss `-max(margin + kappa, 0)`, to maximise.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes).
+        kappa: >= 0, logit units: where the margin is below `-kappa` the gradient is
+            zero. 50 in the attacks of FAT and MART.
+
+    Returns:
+        (batch,) values <= 0.
+    """
+    return -ops.relu(margin(labels, logits) + kappa)
+
+
+def dlr(labels: Any, logits: Any) -> Any:
+    """Difference of logits ratio (Croce and Hein 2020), to maximise.
+
+    `-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12)`, with z sorted downwards; it
+    does not change when the logits are shifted or scaled.
+
+    Returns:
+        (batch,) values; positive once the prediction is wrong.
+
+    Raises:
+        ValueError: fewer than three classes.
+    """
+    logits = at_least_float32(logits)
+    ranked = _largest(logits, 3)
+    first, second = ranked[:, 0], ranked[:, 1]
+    rivals = ops.where(first == ops.cast(labels, "int32"), second, first)
+    return _ratio(logits, labels, rivals, ranked)
+
+
+def dlr_targeted(labels: Any, logits: Any, targets: Any) -> Any:
+    """Targeted difference of logits ratio (Croce and Hein 2020), to maximise.
+
+    `-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12)`: it leads towards class t,
+    away from the label. With three classes, z_(3) alone stands for the mean.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes).
+        targets: (batch,) integers.
+
+    Returns:
+        (batch,) values.
+
+    Raises:
+        ValueError: fewer than three classes.
+    """
+    logits = at_least_float32(logits)
+    ranked = _largest(logits, min(4, max(3, logits.shape[-1])))
+    return _ratio(logits, labels, targets, ranked)
+
+
+def _ratio(logits: Any, labels: Any, rivals: Any, ranked: Any) -> Any:
+    """Margin over `rivals`, divided by how far the best is above the third and on."""
+    tail = [_pick(logits, ranked[:, place]) for place in range(2, ranked.shape[-1])]
+    spread = _pick(logits, ranked[:, 0]) - sum(tail) / len(tail)
+    lead, spread = _pick(logits, rivals) - _pick(logits, labels), spread + 1e-12
+    ratio = ops.stop_gradient(lead / spread)
+    # The quotient rule in the form that is exactly zero where both parts are equal (the
+    # label ranks third): attacks would follow the sign of its rounding errors.
+    change = (lead - ratio * spread) / ops.stop_gradient(spread)
+    return ratio + (change - ops.stop_gradient(change))
+
+
+def _largest(logits: Any, count: int) -> Any:
+    """Classes of the `count` largest logits, the largest first: (batch, count)."""
+    if logits.shape[-1] < count:
+        raise ValueError(
+            f"The difference of logits ratio needs at least {count} classes. Received: "
+            f"logits of shape {logits.shape}. Use the margin loss for two classes."
+        )
+    return ops.cast(ops.top_k(logits, count)[1], "int32")
+
+
+def _pick(logits: Any, classes: Any) -> Any:
+    chosen = ops.one_hot(classes, logits.shape[-1], dtype="bool")
+    return ops.sum(ops.where(chosen, logits, 0.0), axis=-1)

@@ -1,17 +1,24 @@
-"""What every attack is: a callable on a model and a batch."""
+"""What every attack is: a callable on a model and images."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
-from kmtard import backend, losses
+from kmtard import backend
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.attacks.noise import Noise
+
+BATCH_SIZE = 256
+"""Images at a time where nothing else is said."""
+
+HALVINGS = 4
+"""A batch shrinks to a sixteenth at most: each size compiles once."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +26,11 @@ class AttackResult:
     """What an attack found, one entry an image.
 
     Attributes:
-        x_adv: images of the shape that came in, in [0, 1].
-        success: bool (batch,), the model's prediction on `x_adv` is not the label.
-        queries: int (batch,), images the model was asked about.
-        forwards: int (batch,), forward passes, the one that judges included.
-        backwards: int (batch,), backward passes.
+        x_adv: images of the shape and kind that came in, float32 in [0, 1].
+        success: bool (N,), the model's prediction on `x_adv` is not the label.
+        queries: int (N,), images the model was asked about.
+        forwards: int (N,), forward passes, the one that judges included.
+        backwards: int (N,), backward passes.
     """
 
     x_adv: Any
@@ -33,18 +40,31 @@ class AttackResult:
     backwards: np.ndarray
 
 
+@dataclass(frozen=True)
+class Found:
+    """What `Attack.attack_batch` returns; the pass that judges is not counted.
+
+    Attributes:
+        x_adv: float32 tensor of the batch's shape.
+        queries: int (batch,).
+        forwards: int (batch,).
+        backwards: int (batch,).
+    """
+
+    x_adv: Any
+    queries: np.ndarray
+    forwards: np.ndarray
+    backwards: np.ndarray
+
+
 class Attack:
     """Base of all attacks.
 
-    A subclass gives `perturb`, pure tensor code that may be compiled into a training
-    step, `backwards`, the number of gradients it takes for an image, and `get_config`.
+    A subclass gives `attack_batch` and `get_config`; one that networks are trained
+    with also gives `perturb`, pure tensor code that may be compiled into a step.
     """
 
     epsilon: float
-    backwards: int
-
-    def __init__(self) -> None:
-        self._compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def perturb(
         self,
@@ -67,63 +87,103 @@ class Attack:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `perturb`.")
 
-    def __call__(self, model: Any, x: Any, y: Any, *, seed: int = 0) -> Any:
+    def starting(self, start: str) -> Attack:
+        """Return the attack that starts as a method does, where it is free to."""
+        del start
+        return self
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Attack one batch of a fixed shape.
+
+        Args:
+            classifier: what is attacked.
+            x: (batch, height, width, channels) float32 tensor in [0, 1]; channels come
+                first where the classifier says so.
+            y: (batch,) int32 tensor.
+            noise: the only source of chance.
+            active: bool (batch,); the other rows come back as they are, at no cost.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `attack_batch`.")
+
+    def __call__(self, model: Any, x: Any, y: Any, **kwargs: Any) -> Any:
         """Attack `model` at (`x`, `y`); see `run` for the arguments.
 
         Returns:
             The adversarial images, in the kind of array that `x` is.
         """
-        return self.run(model, x, y, seed=seed).x_adv
+        return self.run(model, x, y, **kwargs).x_adv
 
-    def run(self, model: Any, x: Any, y: Any, *, seed: int = 0) -> AttackResult:
+    def run(
+        self,
+        model: Any,
+        x: Any,
+        y: Any,
+        *,
+        seed: int = 0,
+        indices: Any = None,
+        batch_size: int | None = None,
+    ) -> AttackResult:
         """Attack `model` at (`x`, `y`) and count what it cost.
 
+        Chance depends on the seed and on an image's number alone: neither the size nor
+        the order of the batches matters, nor the backend.
+
         Args:
-            model: any Keras model from images in [0, 1] to logits.
-            x: (batch, height, width, channels) in [0, 1]; array of any kind.
-            y: (batch,) integer labels.
-            seed: of the random start; the same seed gives the same images, and a new
-                one compiles anew.
+            model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
+            x: (N, height, width, channels) in [0, 1]; array of any kind.
+            y: (N,) integer labels.
+            seed: of all chance.
+            indices: (N,) numbers of the images in their data set; 0 .. N - 1 if None.
+            batch_size: images at a time, the last batch filled up to it; if None, 256,
+                or the next power of two if there are fewer.
 
         Raises:
-            ValueError: `x` is not float in [0, 1], or `y` does not fit it.
+            ValueError: `x` is not float in [0, 1], `y` or `indices` do not fit it,
+                `batch_size` is not positive, or the model's logits are not finite.
         """
-        images, labels = np.asarray(_to_numpy(x)), np.asarray(_to_numpy(y))
+        images, labels = backend.to_numpy(x), backend.to_numpy(y)
         check_images(images)
-        # A subclassed model does not know its output before it is called.
-        check_labels(labels, len(images), getattr(model, "output_shape", (None,))[-1])
-        x_adv, success = self._compiled_for(model, seed)(
-            ops.convert_to_tensor(images, keras.config.floatx()),
-            ops.convert_to_tensor(labels, "int32"),
-        )
-        forwards = np.full(len(images), self.backwards + 1)
-        return AttackResult(
-            x_adv if ops.is_tensor(x) else ops.convert_to_numpy(x_adv),
-            ops.convert_to_numpy(success),
-            queries=forwards,
-            forwards=forwards,
-            backwards=forwards - 1,
-        )
-
-    def _compiled_for(self, model: Any, seed: int) -> Callable[..., Any]:
-        functions = self._compiled.setdefault(model, {})
-        if seed not in functions:
-            # The cache must not keep alive the model that is its key.
-            reference = weakref.proxy(model)
-            functions[seed] = backend.compile_function(
-                reference, lambda x, y: self._attack(reference, x, y, seed)
+        classifier = Classifier.of(model, images[:1])
+        check_labels(labels, len(images), classifier.num_classes)
+        noise = Noise(seed, np.arange(len(images)) if indices is None else indices)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
+        if len(noise.indices) != len(images):
+            raise ValueError(
+                f"`indices` must number the {len(images)} images. Received: "
+                f"{len(noise.indices)} numbers."
             )
-        return functions[seed]
+        size = batch_size or min(BATCH_SIZE, 1 << (len(images) - 1).bit_length())
+        parts = []
+        for first in range(0, len(images), size):
+            rows = np.arange(first, min(first + size, len(images)))
+            padded, active = _padded(rows, size)
+            x_batch = ops.convert_to_tensor(images[padded], "float32")
+            y_batch = ops.convert_to_tensor(labels[padded], "int32")
+            classifier.inspect(x_batch)
+            result = self._run_batch(
+                classifier, x_batch, y_batch, noise=noise.take(padded), active=active
+            )
+            parts.append([values[: len(rows)] for values in result])
+        x_adv, *rest = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return AttackResult(backend.from_numpy(x_adv, like=x), *rest)
 
-    def _attack(self, model: Any, x: Any, y: Any, seed: int) -> tuple[Any, Any]:
-        def predict(images: Any) -> Any:
-            return model(images, training=False)
-
-        x_adv = self.perturb(
-            predict, x, lambda logits: losses.cross_entropy(y, logits), seed=seed
-        )
-        predicted = ops.cast(ops.argmax(predict(x_adv), axis=-1), y.dtype)
-        return x_adv, predicted != y
+    def _run_batch(
+        self, classifier: Classifier, x: Any, y: Any, **kwargs: Any
+    ) -> list[np.ndarray]:
+        found = self.attack_batch(classifier, x, y, **kwargs)
+        success = classifier.predict(found.x_adv) != ops.convert_to_numpy(y)
+        x_adv = ops.convert_to_numpy(found.x_adv)
+        judging = [found.queries + 1, found.forwards + 1]
+        return [x_adv, success, *judging, found.backwards]
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""
@@ -135,56 +195,52 @@ class Attack:
         return cls(**config)
 
 
-def check_images(images: np.ndarray) -> None:
-    """Refuse images that are not finite floats in [0, 1].
+@dataclass(frozen=True)
+class Selection:
+    """Rows of a batch in a smaller batch, whose size is one of few.
 
-    Raises:
-        ValueError: with the range that was found and the usual remedy.
+    Attributes:
+        rows: int (size,), where each row comes from; those that fill up repeat one.
+        active: bool (size,), False for those that fill up.
+        home: int (batch,), where each row of the batch went, -1 if nowhere.
     """
-    if images.dtype.kind != "f":
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{images.dtype}. Divide 8-bit images by 255: x.astype('float32') / 255."
-        )
-    low, high = (images.min(), images.max()) if images.size else (0, 0)
-    if np.isnan(low) or np.isnan(high) or np.isinf(low) or np.isinf(high):
-        bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1))
-        raise ValueError(
-            f"Images must be finite. Received: NaN or infinity in {len(bad)} of "
-            f"{len(images)} images, the first at index {bad[0]}."
-        )
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"Images must lie in [0, 1]. Received: values in [{low:g}, {high:g}]. "
-            "Scale them there, and put any normalisation inside the model, "
-            "so that epsilon keeps its meaning."
-        )
+
+    rows: np.ndarray
+    active: np.ndarray
+    home: np.ndarray
+
+    def take(self, values: Any) -> Any:
+        """Return the selected rows of a tensor or an array."""
+        if isinstance(values, np.ndarray):
+            return values[self.rows]
+        return ops.take(values, self.rows, axis=0)
+
+    def scatter(self, into: Any, values: Any) -> Any:
+        """Return `into` (batch, ...), its selected rows taken from `values`."""
+        if isinstance(into, np.ndarray):
+            into = into.copy()
+            into[self.rows[self.active]] = values[self.active]
+            return into
+        moved = ops.take(values, np.maximum(self.home, 0), axis=0)
+        kept = (self.home < 0).reshape(-1, *[1] * (len(into.shape) - 1))
+        return ops.where(kept, into, moved)
 
 
-def check_labels(labels: np.ndarray, images: int, classes: int | None) -> None:
-    """Refuse labels that are not one class an image.
+def select(active: np.ndarray) -> Selection:
+    """Return the rows where `active` (batch,) holds, in the smallest fitting size.
 
-    Args:
-        labels: (images,) integers in [0, classes).
-        images: how many there are.
-        classes: of the model; None if not known.
-
-    Raises:
-        ValueError: with what was found.
+    Sizes are the batch's own, its half, and so on for `HALVINGS`: an attack whose
+    images fall one by one costs less and less, and compiles a handful of times.
     """
-    if labels.shape != (images,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            "`y` must be integer labels, one an image. Received: shape "
-            f"{labels.shape}, dtype {labels.dtype}, for {images} images."
-        )
-    low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
-    if low < 0 or (classes is not None and high >= classes):
-        last = "" if classes is None else classes - 1
-        raise ValueError(
-            f"`y` must lie in 0 .. {last}, the model's classes. "
-            f"Received: labels from {low} to {high}."
-        )
+    rows = np.flatnonzero(active)
+    size = len(active)
+    for _ in range(HALVINGS):
+        size = size if len(rows) > -(-size // 2) else -(-size // 2)
+    home = np.full(len(active), -1)
+    home[rows] = np.arange(len(rows))
+    return Selection(*_padded(rows, size), home)
 
 
-def _to_numpy(array: Any) -> Any:
-    return ops.convert_to_numpy(array) if ops.is_tensor(array) else array
+def _padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    fill = np.full(size - len(rows), rows[0] if len(rows) else 0)
+    return np.concatenate([rows, fill]), np.arange(size) < len(rows)

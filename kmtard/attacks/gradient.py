@@ -1,4 +1,4 @@
-"""Attacks that follow the sign of the gradient: FGSM and PGD in their settings."""
+"""Attacks that follow the gradient: FGSM, PGD in its settings, CW_inf."""
 
 from __future__ import annotations
 
@@ -6,52 +6,56 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from kmtard import backend
-from kmtard.attacks.base import Attack
+from kmtard import backend, losses
+from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import NORMS, project, steepest
 
 GAUSSIAN_STD = 0.001
 """Size of TRADES' and MTARD's start noise, in pixel intensity."""
 
-
-def _gaussian(x: Any, epsilon: float, seed: Any) -> Any:
-    del epsilon
-    noise = keras.random.normal(ops.shape(x), dtype=x.dtype, seed=seed)
-    return x + GAUSSIAN_STD * noise
-
-
-def _uniform(x: Any, epsilon: float, seed: Any) -> Any:
-    return x + keras.random.uniform(
-        ops.shape(x), -epsilon, epsilon, dtype=x.dtype, seed=seed
-    )
-
-
-STARTS: dict[str, Callable[[Any, float, Any], Any]] = {
-    "clean": lambda x, epsilon, seed: x,
-    "gaussian": _gaussian,
-    "gaussian_clipped": lambda *args: ops.clip(_gaussian(*args), 0.0, 1.0),
-    "uniform": _uniform,
-    "uniform_clipped": lambda *args: ops.clip(_uniform(*args), 0.0, 1.0),
-}
+STARTS = ("clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped")
 """Where the first gradient is taken; only the names in `_clipped` stay in [0, 1]."""
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "ce": losses.cross_entropy,
+    "cw": losses.cw,
+    "dlr": losses.dlr,
+    "margin": lambda y, logits: -losses.margin(y, logits),
+}
+"""What may be maximised, functions of labels and logits."""
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class PGD(Attack):
-    """Projected gradient descent in the L_inf ball (Madry et al. 2018).
+    """Projected gradient descent (Madry et al. 2018).
 
-    `u <- clip(clip(u + step_size sign(grad), x - epsilon, x + epsilon), 0, 1)`.
-    The last iterate is returned; sign(0) = 0; nothing flows back through it.
+    `u <- clip(P(u + step_size d), 0, 1)`. In the L_inf ball d = sign(gradient) and P
+    clips to `x - epsilon .. x + epsilon`; in the L2 ball d = gradient / |gradient| and
+    P shortens what is too long. The last iterate is returned; sign(0) = 0; nothing
+    flows back through it.
 
     Args:
         epsilon: radius in pixel intensity, >= 0; 8/255 in the papers.
         step_size: >= 0.
         steps: number of gradients, >= 0; with 0 the start is returned.
         start: a name of `STARTS` ("gaussian" is TRADES' and B-MTARD's training start,
-            "uniform_clipped" that of the evaluation), or your own `x -> start`.
-        unroll: write all steps out for the compiler (faster on a CPU, slower to
-            compile) or loop; None chooses by the device.
+            "uniform_clipped" that of the evaluation; with L2, "uniform" goes a length
+            of epsilon in any direction), or your own `x -> start`; None for that of the
+            method that trains with it, "gaussian" without one.
+        unroll: in a training step, write all steps out for the compiler (faster on a
+            CPU, slower to compile) or loop; None chooses by the device.
+        loss: what is maximised, "ce", "cw", "dlr" or "margin" (the largest other logit
+            less the label's); methods that train with the attack have their own.
+        kappa: of the loss "cw", in logits, >= 0: below `-kappa` the margin falls no
+            further.
+        norm: "linf" or "l2".
+        restarts: runs, >= 1, each on the images that none before has fooled; methods
+            that train with the attack make one.
 
     Raises:
         ValueError: an argument is out of its range or not known.
@@ -62,30 +66,42 @@ class PGD(Attack):
         epsilon: float = 8 / 255,
         step_size: float = 2 / 255,
         steps: int = 10,
-        start: str | Callable[[Any], Any] = "gaussian",
+        start: str | Callable[[Any], Any] | None = None,
         unroll: bool | None = None,
+        *,
+        loss: str = "ce",
+        kappa: float = 50.0,
+        norm: str = "linf",
+        restarts: int = 1,
     ) -> None:
-        super().__init__()
-        for name, value in {"epsilon": epsilon, "step_size": step_size}.items():
+        reals = {"epsilon": epsilon, "step_size": step_size, "kappa": kappa}
+        for name, value in reals.items():
             if not 0 <= value < float("inf"):
                 raise ValueError(f"`{name}` must be finite, >= 0. Received: {value}")
-        if steps != int(steps) or steps < 0:
-            raise ValueError(f"`steps` must be a whole number >= 0. Received: {steps}")
-        if not callable(start) and start not in STARTS:
+        for name, value, least in (("steps", steps, 0), ("restarts", restarts, 1)):
+            if value != int(value) or value < least:
+                raise ValueError(
+                    f"`{name}` must be a whole number >= {least}. Received: {value}"
+                )
+        if not (start is None or callable(start) or start in STARTS):
             raise ValueError(
                 f"`start` must be a function or one of {sorted(STARTS)}. "
                 f"Received: {start!r}"
             )
+        for name, choice, known in (("loss", loss, LOSSES), ("norm", norm, NORMS)):
+            if choice not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {sorted(known)}. Received: {choice!r}"
+                )
         self.epsilon = epsilon
         self.step_size = step_size
         self.steps = int(steps)
         self.start = start
         self.unroll = unroll
-
-    @property
-    def backwards(self) -> int:  # type: ignore[override]
-        """Gradients taken for an image."""
-        return self.steps
+        self.loss = loss
+        self.kappa = kappa
+        self.norm = norm
+        self.restarts = int(restarts)
 
     def perturb(
         self,
@@ -96,16 +112,22 @@ class PGD(Attack):
         seed: Any = None,
         state: Sequence[Any] = (),
     ) -> Any:
-        """Return the last iterate; see `Attack.perturb`."""
+        """Return the last iterate of one run; see `Attack.perturb`."""
 
         def step(_: Any, u: Any) -> Any:
             gradient = backend.input_gradient(
                 lambda images: objective(predict(images)), u, state
             )
-            u = u + self.step_size * ops.sign(gradient)
-            return ops.clip(ops.clip(u, x - self.epsilon, x + self.epsilon), 0.0, 1.0)
+            u = u + self.step_size * steepest(gradient, self.norm)
+            return project(u, x, self.epsilon, self.norm)
 
-        u = self._start(x, seed)
+        shape, ball = ops.shape(x), self.epsilon
+        draw = {"dtype": x.dtype, "seed": seed}
+        u = self._start(
+            x,
+            uniform=lambda: keras.random.uniform(shape, -ball, ball, **draw),
+            normal=lambda: keras.random.normal(shape, **draw),
+        )
         unroll = backend.on_cpu() if self.unroll is None else self.unroll
         # A compiled loop cannot hand out what its body assigns.
         if unroll or state:
@@ -115,10 +137,81 @@ class PGD(Attack):
             u = ops.fori_loop(0, self.steps, step, u)
         return ops.stop_gradient(u)
 
-    def _start(self, x: Any, seed: Any) -> Any:
-        if isinstance(self.start, str):
-            return STARTS[self.start](x, self.epsilon, seed)
-        return ops.cast(self.start(x), x.dtype)
+    def starting(self, start: str) -> PGD:
+        """Return the same attack with this start, unless it has one of its own."""
+        if self.start is not None:
+            return self
+        return PGD.from_config({**self.get_config(), "start": start})
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Attack one batch; see `Attack.attack_batch`."""
+        mask = active.reshape(-1, *[1] * (len(x.shape) - 1))
+        x_adv = ops.where(mask, self._run_once(classifier, x, y, noise, 0), x)
+        backwards, judged = self.steps * active, 0 * active
+        for restart in range(1, self.restarts):
+            judged += active
+            active = active & (classifier.predict(x_adv) == ops.convert_to_numpy(y))
+            if not active.any():
+                break
+            part = select(active)
+            images, labels = part.take(x), part.take(y)
+            u = self._run_once(
+                classifier, images, labels, noise.take(part.rows), restart
+            )
+            x_adv = part.scatter(x_adv, u)
+            backwards += self.steps * active
+        forwards = backwards + judged
+        return Found(x_adv, queries=forwards, forwards=forwards, backwards=backwards)
+
+    def _run_once(
+        self, classifier: Classifier, x: Any, y: Any, noise: Noise, restart: int
+    ) -> Any:
+        arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
+
+        def step(u: Any, x: Any, y: Any, epsilon: Any, step_size: Any) -> Any:
+            gradient = backend.input_gradient(
+                lambda images: LOSSES[self.loss](
+                    y, classifier.logits(images), **arguments
+                ),
+                u,
+            )
+            u = u + step_size * steepest(gradient, self.norm)
+            return project(u, x, epsilon, self.norm)
+
+        shape, key = tuple(x.shape[1:]), ("pgd", restart)
+        start = self._start(
+            x,
+            uniform=lambda: self.epsilon * (2 * noise.uniform(shape, *key) - 1),
+            normal=lambda: noise.normal(shape, *key),
+        )
+        radii = (
+            ops.convert_to_tensor(radius, x.dtype)
+            for radius in (self.epsilon, self.step_size)
+        )
+        settings = ("pgd", self.loss, self.norm, *arguments.values())
+        return classifier.loop(settings, step, start, self.steps, (x, y, *radii))
+
+    def _start(
+        self, x: Any, uniform: Callable[[], Any], normal: Callable[[], Any]
+    ) -> Any:
+        if callable(self.start):
+            return ops.cast(self.start(x), x.dtype)
+        kind, _, clipped = (self.start or "gaussian").partition("_")
+        if kind == "gaussian":
+            x = x + GAUSSIAN_STD * ops.convert_to_tensor(normal())
+        elif kind == "uniform" and self.norm == "l2":
+            x = x + self.epsilon * steepest(ops.convert_to_tensor(normal()), "l2")
+        elif kind == "uniform":
+            x = x + ops.convert_to_tensor(uniform())
+        return ops.clip(x, 0.0, 1.0) if clipped else x
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""
@@ -128,6 +221,10 @@ class PGD(Attack):
             "steps": self.steps,
             "start": keras.saving.serialize_keras_object(self.start),
             "unroll": self.unroll,
+            "loss": self.loss,
+            "kappa": self.kappa,
+            "norm": self.norm,
+            "restarts": self.restarts,
         }
 
     @classmethod
@@ -154,3 +251,15 @@ def pgd_trades(
 ) -> PGD:
     """PGD as TRADES and the MTARD papers choose checkpoints with: 20 steps of 0.003."""
     return PGD(epsilon, step_size, steps, start="uniform_clipped")
+
+
+def cw_inf(
+    *,
+    epsilon: float = 8 / 255,
+    step_size: float = 2 / 255,
+    steps: int = 30,
+    kappa: float = 50.0,
+    start: str = "uniform_clipped",
+) -> PGD:
+    """PGD on the margin loss of Carlini and Wagner (2017), 30 steps of 2/255."""
+    return PGD(epsilon, step_size, steps, start, loss="cw", kappa=kappa)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 
 JIT_COMPILE: bool | str = "auto"
 
@@ -30,19 +31,30 @@ class AttackingModel(keras.Model):
         return data, [scope.get_current_value(v) for v in self.non_trainable_variables]
 
 
+def value_and_gradient(
+    function: Callable[[Any], tuple[Any, Any]], x: Any
+) -> tuple[Any, Any, Any]:
+    def total(x: Any) -> tuple[Any, tuple[Any, Any]]:
+        values, aux = function(x)
+        return values.sum(), (values, aux)
+
+    (_, (values, aux)), gradient = jax.value_and_grad(total, has_aux=True)(x)
+    return values, aux, gradient
+
+
 def input_gradient(
     function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
 ) -> Any:
-    def traced(x: Any) -> tuple[Any, list]:
+    def stateless(x: Any) -> tuple[Any, list]:
         if not state:
-            return function(x).sum(), []
+            return function(x), []
         # What is assigned under `jax.grad` must leave it as an output.
         with keras.StatelessScope([(v, v.value) for v in state]) as scope:
-            total = function(x).sum()
-        return total, [scope.get_current_value(v) for v in state]
+            values = function(x)
+        return values, [scope.get_current_value(v) for v in state]
 
-    gradient, values = jax.grad(traced, has_aux=True)(x)
-    for variable, value in zip(state, values, strict=True):
+    _, assigned, gradient = value_and_gradient(stateless, x)
+    for variable, value in zip(state, assigned, strict=True):
         variable.assign(value)
     return gradient
 
@@ -55,6 +67,14 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
             return function(*args)
 
     return lambda *args: stateless([v.value for v in model.variables], *args)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    return np.asarray(array)
+
+
+def from_numpy(array: np.ndarray, like: Any) -> Any:
+    return jax.device_put(array, like.sharding)
 
 
 def on_cpu() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # Keras leaves XLA off on a CPU, where it halves the time of a step.
@@ -20,19 +21,36 @@ class AttackingModel(keras.Model):
         return super().test_step(self.attacked(data, training=False))
 
 
+def value_and_gradient(
+    function: Callable[[Any], tuple[Any, Any]], x: Any
+) -> tuple[Any, Any, Any]:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        values, aux = function(x)
+        total = tf.reduce_sum(values)
+    zero = tf.UnconnectedGradients.ZERO
+    return values, aux, tape.gradient(total, x, unconnected_gradients=zero)
+
+
 def input_gradient(
     function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
 ) -> Any:
     del state
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(function(x))
-    return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return value_and_gradient(lambda x: (function(x), ()), x)[2]
 
 
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     del model
     return tf.function(function, autograph=False, jit_compile=True)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    return array.numpy()
+
+
+def from_numpy(array: np.ndarray, like: Any) -> Any:
+    with tf.device(like.device):
+        return tf.convert_to_tensor(array)
 
 
 def on_cpu() -> bool:

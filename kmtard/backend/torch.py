@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 
 JIT_COMPILE: bool | str = False
@@ -19,19 +20,27 @@ class AttackingModel(keras.Model):
         return super().test_step(self.attacked(data, training=False))
 
 
+def value_and_gradient(
+    function: Callable[[Any], tuple[Any, Any]], x: Any
+) -> tuple[Any, Any, Any]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        values, aux = function(x)
+        total = values.sum()
+        gradient = torch.zeros_like(x)
+        if total.requires_grad:
+            (gradient,) = torch.autograd.grad(
+                total, x, allow_unused=True, materialize_grads=True
+            )
+    values, aux = keras.tree.map_structure(lambda t: t.detach(), (values, aux))
+    return values, aux, gradient
+
+
 def input_gradient(
     function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
 ) -> Any:
     del state
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        total = function(x).sum()
-        if not total.requires_grad:
-            return torch.zeros_like(x)
-        (gradient,) = torch.autograd.grad(
-            total, x, allow_unused=True, materialize_grads=True
-        )
-    return gradient
+    return value_and_gradient(lambda x: (function(x), ()), x)[2]
 
 
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +51,14 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
             return function(*args)
 
     return without_graph
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    return array.detach().cpu().numpy()
+
+
+def from_numpy(array: np.ndarray, like: Any) -> Any:
+    return torch.as_tensor(array, device=like.device)
 
 
 def on_cpu() -> bool:

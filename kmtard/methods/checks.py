@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kmtard.attacks.base import check_images
+from kmtard.attacks.inputs import check_images
 
 
 def check_networks(networks: dict[str, Any]) -> None:

@@ -31,11 +31,11 @@ class Fixed:
 
     def __init__(self, success: Callable[[int], bool]) -> None:
         self.success = success
-        self.seen: list[tuple[list[int], int]] = []
+        self.seen: list[dict[str, Any]] = []
 
-    def run(self, model: Any, x: Any, y: Any, *, seed: int) -> Any:
+    def run(self, model: Any, x: Any, y: Any, *, indices: Any, **kwargs: Any) -> Any:
         pixels = np.rint(x.ravel() * 255).astype(int).tolist()
-        self.seen.append((pixels, seed))
+        self.seen.append({"pixels": pixels, "indices": indices.tolist(), **kwargs})
         return SimpleNamespace(success=np.array([self.success(p) for p in pixels]))
 
 
@@ -57,10 +57,14 @@ def test_image_that_an_attack_puts_right_is_not_robust(model: Any) -> None:
     assert scores["none"] == scores["clean"] == pytest.approx(0.8)
 
 
-def test_last_batch_is_filled_up_and_no_image_counts_twice(model: Any) -> None:
+def test_batches_keep_the_numbers_of_their_images(model: Any) -> None:
     only_first = Fixed(lambda pixel: pixel == 0)
     scores = accuracies(model, IMAGES, LABELS, {"a": only_first}, batch_size=3, seed=7)
-    assert only_first.seen == [([0, 51, 102], 7), ([153, 204, 0], 7)]
+    settings = {"seed": 7, "batch_size": 3}
+    assert only_first.seen == [
+        {"pixels": [0, 51, 102], "indices": [0, 1, 2], **settings},
+        {"pixels": [153, 204], "indices": [3, 4], **settings},
+    ]
     assert scores["a"] == pytest.approx(0.6)
 
 
@@ -81,3 +85,12 @@ def test_what_comes_between_may_end_it(model: Any) -> None:
     with pytest.raises(InterruptedError):
         accuracies(model, IMAGES, LABELS, {"a": attack}, batch_size=2, between=between)
     assert len(attack.seen) == 1
+
+
+def test_random_starts_do_not_depend_on_the_batches(model: Any) -> None:
+    attacks = {"start": PGD(epsilon=0.4, steps=0, start="uniform_clipped")}
+    by_size = [
+        accuracies(model, IMAGES, LABELS, attacks, batch_size=size, seed=1)
+        for size in (1, 2, 5)
+    ]
+    assert by_size[0] == by_size[1] == by_size[2]

@@ -6,8 +6,16 @@ import pytest
 from keras import layers, ops
 
 from kmtard import losses
-from kmtard.attacks import PGD, fgsm, pgd_sat, pgd_trades
-from kmtard.attacks.gradient import GAUSSIAN_STD, STARTS
+from kmtard.attacks.gradient import (
+    GAUSSIAN_STD,
+    LOSSES,
+    PGD,
+    STARTS,
+    cw_inf,
+    fgsm,
+    pgd_sat,
+    pgd_trades,
+)
 
 EPSILON = 8 / 255
 SHAPE = (4, 4, 2)
@@ -16,6 +24,7 @@ ATTACKS = {
     "fgsm": fgsm(),
     "pgd_sat": pgd_sat(steps=3),
     "pgd_trades": pgd_trades(steps=3),
+    "cw_inf": cw_inf(steps=3),
     **{f"pgd_{start}": PGD(steps=3, start=start) for start in STARTS},
 }
 RANDOM = sorted(name for name, attack in ATTACKS.items() if attack.start != "clean")
@@ -269,6 +278,10 @@ def test_labels_that_are_no_class(label, linear, images):
         ({"steps": -1}, "steps.*-1"),
         ({"steps": 2.5}, "steps.*2.5"),
         ({"start": "gauss"}, "gaussian_clipped.*'gauss'"),
+        ({"loss": "bce"}, "loss.*dlr.*'bce'"),
+        ({"kappa": -1}, "kappa.*-1"),
+        ({"norm": "l1"}, "norm.*l2.*'l1'"),
+        ({"restarts": 0}, "restarts.*>= 1.*0"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -281,17 +294,133 @@ def test_papers_settings():
         config = attack.get_config()
         return config["epsilon"], config["step_size"], config["steps"], config["start"]
 
-    assert settings(PGD()) == (8 / 255, 2 / 255, 10, "gaussian")
+    assert settings(PGD()) == (8 / 255, 2 / 255, 10, None)
     assert settings(fgsm()) == (8 / 255, 8 / 255, 1, "clean")
     assert settings(pgd_sat()) == (8 / 255, 2 / 255, 20, "uniform_clipped")
     assert settings(pgd_trades()) == (8 / 255, 0.003, 20, "uniform_clipped")
+    assert settings(cw_inf()) == (8 / 255, 2 / 255, 30, "uniform_clipped")
+    assert (cw_inf().loss, cw_inf().kappa) == ("cw", 50)
 
 
 @pytest.mark.parametrize("start", [*STARTS, brighter], ids=[*STARTS, "own"])
 def test_config_round_trip(start):
-    attack = PGD(0.1, 0.02, 3, start, unroll=True)
+    attack = PGD(
+        0.1, 0.02, 3, start, unroll=True, loss="cw", kappa=5, norm="l2", restarts=2
+    )
     config = keras.saving.serialize_keras_object(attack)
     again = keras.saving.deserialize_keras_object(config)
     assert isinstance(again, PGD)
     assert again.get_config() == attack.get_config()
     assert again.start == attack.start
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_chosen_loss_grows(name, linear, images, labels):
+    def values(x):
+        logits = linear(ops.convert_to_tensor(x), training=False)
+        return ops.convert_to_numpy(LOSSES[name](ops.convert_to_tensor(labels), logits))
+
+    images = 0.1 + 0.8 * images
+    x_adv = PGD(steps=3, start="clean", loss=name)(linear, images, labels)
+    after = values(x_adv)
+    # With three classes, the ratio of a logit that is the lowest is 1 and stays so.
+    at_its_end = (after > 1 - 1e-6) & (name == "dlr")
+    assert ((after > values(images)) | at_its_end).all()
+
+
+def test_cw_rests_where_the_margin_is_below_kappa(linear, images):
+    labels = ops.convert_to_numpy(linear(images)).argmin(axis=-1)
+    x_adv = PGD(steps=2, start="clean", loss="cw", kappa=0)(linear, images, labels)
+    np.testing.assert_array_equal(x_adv, images)
+    x_adv = PGD(steps=2, start="clean", loss="cw")(linear, images, labels)
+    assert (x_adv != images).any(axis=(1, 2, 3)).all()
+
+
+def test_losses_do_not_share_what_was_compiled(linear, images, labels):
+    seen = {
+        PGD(0.3, 0.1, 1, "clean", loss="cw", kappa=kappa)(linear, images, labels).sum()
+        for kappa in (0.0, 50.0)
+    }
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_l2_stays_in_its_ball(start, conv, images, labels):
+    attack = PGD(0.5, 0.2, 4, start, norm="l2")
+    delta = (attack(conv, images, labels) - images).reshape(5, -1)
+    lengths = np.linalg.norm(delta, axis=1)
+    assert (lengths <= 0.5 + 1e-5).all() and (lengths > 0.2).all()
+
+
+def test_l2_step_follows_the_gradient(linear, images, labels):
+    images = 0.4 + 0.2 * images
+    kernel, _ = linear.get_weights()
+    x_adv = PGD(0.1, 0.1, 1, "clean", norm="l2", loss="margin")(linear, images, labels)
+    logits = ops.convert_to_numpy(linear(images))
+    logits[np.arange(5), labels] = -np.inf
+    direction = (kernel[:, logits.argmax(-1)] - kernel[:, labels]).T
+    wanted = 0.1 * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        (x_adv - images).reshape(5, -1), wanted, rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_constant_network_keeps_the_clean_start(norm, images, labels):
+    net = keras.Sequential([layers.Input(SHAPE), layers.Flatten()])
+    net.add(layers.Dense(CLASSES, kernel_initializer="zeros"))
+    x_adv = PGD(0.5, 0.1, 2, "clean", norm=norm)(net, images, labels)
+    np.testing.assert_array_equal(x_adv, images)
+
+
+def test_restarts_attack_what_is_left_and_keep_what_fooled(conv, images, labels):
+    once = PGD(0.2, 0.05, 1, "uniform_clipped")
+    many = PGD(0.2, 0.05, 1, "uniform_clipped", restarts=6)
+    labels = ops.convert_to_numpy(conv(images)).argmax(-1)
+    labels[0] = (labels[0] + 1) % CLASSES
+    first, best = (attack.run(conv, images, labels) for attack in (once, many))
+    assert first.success[0] and (best.success >= first.success).all()
+    np.testing.assert_array_equal(best.x_adv[first.success], first.x_adv[first.success])
+    assert (best.backwards[first.success] == 1).all()
+    assert (best.backwards[~best.success] == 6).all()
+    # A run's judgement, then that of all; the last run's is that of all.
+    wanted = 2 * best.backwards + (best.backwards < 6)
+    np.testing.assert_array_equal(best.forwards, wanted)
+
+
+class Counted(keras.Model):
+    """A network that counts how often Python runs through it."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.head = layers.Flatten(), layers.Dense(CLASSES)
+        self.traces = 0
+
+    def call(self, images):
+        self.traces += 1
+        return self.head(self.flatten(images))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="torch runs Python at each step"
+)
+def test_neither_seed_nor_radius_nor_steps_compile_again(images, labels):
+    model = Counted()
+    PGD(start="uniform_clipped").run(model, images, labels)
+    traces = model.traces
+    PGD(start="uniform_clipped").run(model, images, labels, seed=1)
+    pgd_sat(epsilon=0.2, step_size=0.1, steps=7).run(model, images, labels, seed=2)
+    fgsm().run(model, images[:5], labels[:5])
+    assert model.traces == traces
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_evaluation_on_an_accelerator_loops_alike(
+    norm, conv, images, labels, monkeypatch
+):
+    attack = PGD(0.3, 0.1, 4, "uniform", norm=norm)
+    results = []
+    for on_cpu in (True, False):
+        monkeypatch.setattr("kmtard.backend.on_cpu", lambda answer=on_cpu: answer)
+        results.append(attack(conv, images, labels))
+    np.testing.assert_allclose(*results, atol=1e-6)

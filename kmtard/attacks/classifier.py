@@ -1,0 +1,251 @@
+"""Any Keras model as what attacks need: float32 images to float32 logits."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard import backend
+
+_CLASSIFIERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_ENDS = (keras.layers.Dense, keras.layers.Activation)
+_TINY = 1e-30
+"""What a probability of zero counts as inside the logarithm."""
+
+
+class Classifier:
+    """A Keras model as a function from images to logits, in inference mode.
+
+    The softmax of a last Dense or Activation is left out; where the end is hidden and
+    `inspect` finds probabilities, their logarithm is taken. A single output z becomes
+    the logits [0, z], its sigmoid left out. What is not plain logits warns.
+
+    Args:
+        model: any Keras model from images in [0, 1] to (batch, classes).
+        example: (1 or more, ...) images; needed by models which are not built.
+        channels_last: how the model reads images; None asks its layers.
+
+    Attributes:
+        num_classes: at least 2.
+        channels_last: whether images are (height, width, channels).
+        probabilities: whether the logarithm of the output is taken.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it has not one output (batch, classes), or just one number whose
+            meaning is hidden.
+    """
+
+    def __init__(
+        self, model: Any, example: Any = None, *, channels_last: bool | None = None
+    ) -> None:
+        if not isinstance(model, keras.Layer):
+            raise TypeError(
+                "An attack needs a Keras model from images to logits. Received: "
+                f"{type(model).__name__}."
+            )
+        self._held: Callable[[], Any] = lambda: model
+        self._functions: dict[Hashable, Callable[..., Any]] = {}
+        self._units = _output_units(model, example)
+        self._last = _last_layer(model)
+        activation = getattr(self._last, "activation", None)
+        self._strip = activation is keras.activations.softmax or (
+            self._units == 1 and activation is keras.activations.sigmoid
+        )
+        self._known = self._strip or activation is keras.activations.linear
+        if self._units == 1 and not self._known:
+            raise ValueError(
+                f"The model `{model.name}` has one output, and whether it is a logit "
+                "or a probability cannot be told. End it with Dense(2), or with "
+                "Dense(1), activation None or 'sigmoid'."
+            )
+        self.num_classes = max(2, self._units)
+        self.channels_last = (
+            _reads_channels_last(model) if channels_last is None else channels_last
+        )
+        self.probabilities = False
+        if self._strip:
+            name = keras.activations.serialize(activation)
+            _warn(model, f"its last activation, {name}, is left out")
+
+    @classmethod
+    def of(cls, model: Any, example: Any = None) -> Classifier:
+        """Return the classifier of a model, the same one as long as the model lives.
+
+        It keeps what was compiled and does not keep the model; see the class.
+        """
+        if isinstance(model, cls):
+            return model
+        if isinstance(model, keras.Layer) and model in _CLASSIFIERS:
+            return _CLASSIFIERS[model]
+        classifier = _CLASSIFIERS[model] = cls(model, example)
+        classifier._held = weakref.ref(model)
+        return classifier
+
+    @property
+    def model(self) -> Any:
+        """The Keras model.
+
+        Raises:
+            ReferenceError: it is no more.
+        """
+        model = self._held()
+        if model is None:
+            raise ReferenceError("The model of this classifier is gone; hold it.")
+        return model
+
+    def logits(self, images: Any) -> Any:
+        """Return float32 logits (batch, classes) of float32 images; pure."""
+        with self._without_last_activation():
+            outputs = self.model(images, training=False)
+        logits = ops.cast(outputs, "float32")
+        if self.probabilities:
+            logits = ops.log(ops.maximum(logits, _TINY))
+        if self._units == 1:
+            logits = ops.pad(logits, [[0, 0], [1, 0]])
+        return logits
+
+    def inspect(self, images: Any) -> None:
+        """Find out, once, from images (batch, ...) what the layers do not tell."""
+        if self._known:
+            return
+        self._known = True
+        outputs = ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
+        if _look_like_probabilities(outputs, self.model.compute_dtype):
+            self.probabilities = True
+            self._functions.clear()
+            _warn(self.model, "the logarithm of its outputs is taken")
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Return the predicted class of each image; the first one wins a tie.
+
+        Args:
+            images: float32 (batch, ...).
+
+        Returns:
+            int (batch,).
+
+        Raises:
+            ValueError: logits are NaN or infinite; robustness of such is no number.
+        """
+        logits = ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
+        finite = np.isfinite(logits).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"The logits of `{self.model.name}` must be finite. Received: NaN or "
+                f"infinity for {np.sum(~finite)} of {len(logits)} images, the first at "
+                f"row {np.argmin(finite)} of the batch. Neither robust nor fooled: "
+                "mend the model."
+            )
+        return logits.argmax(axis=1)
+
+    def compiled(
+        self, key: Hashable, function: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Return `function`, compiled once for this key.
+
+        Args:
+            key: names the function and every Python value that is built into it.
+            function: (nested) tensors to (nested) tensors; may call `logits`.
+        """
+        if key not in self._functions:
+            self._functions[key] = backend.compile_function(
+                weakref.proxy(self.model), function
+            )
+        return self._functions[key]
+
+    def loop(
+        self,
+        key: Hashable,
+        step: Callable[..., Any],
+        state: Any,
+        steps: int,
+        constants: Sequence[Any] = (),
+    ) -> Any:
+        """Return the state after so many steps, without waiting for the device.
+
+        Args:
+            key: names the step, as in `compiled`; the number of steps is no part of it.
+            step: `step(state, *constants) -> state`, nested tensors of fixed shapes.
+            state: nested tensors.
+            steps: how many, >= 0.
+            constants: nested tensors that stay.
+        """
+        # XLA runs convolutions inside a loop at half the speed on a CPU.
+        if backend.on_cpu():
+            compiled = self.compiled((key, "step"), step)
+            for _ in range(steps):
+                state = compiled(state, *constants)
+            return state
+
+        def looped(steps: Any, state: Any, *constants: Any) -> Any:
+            return ops.fori_loop(0, steps, lambda _, s: step(s, *constants), state)
+
+        count = ops.convert_to_tensor(steps, "int32")
+        return self.compiled((key, "loop"), looped)(count, state, *constants)
+
+    @contextlib.contextmanager
+    def _without_last_activation(self) -> Iterator[None]:
+        if not self._strip:
+            yield
+            return
+        activation = self._last.activation
+        self._last.activation = keras.activations.linear
+        try:
+            yield
+        finally:
+            self._last.activation = activation
+
+
+def _output_units(model: Any, example: Any) -> int:
+    try:
+        shape = model.output_shape
+    except (AttributeError, ValueError):
+        if example is None:
+            raise ValueError(
+                f"The model `{model.name}` does not know its output. Call it on an "
+                "image first, or give `example`."
+            ) from None
+        images = ops.convert_to_tensor(example, "float32")
+        shape = getattr(model(images, training=False), "shape", None)
+    shape = tuple(shape) if hasattr(shape, "__iter__") else shape
+    if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
+        raise ValueError(
+            f"The model `{model.name}` must have one output (batch, classes). "
+            f"Received: output shape {shape}."
+        )
+    return int(shape[1])
+
+
+def _last_layer(model: Any) -> Any:
+    """Return Keras' own layer at the end of nested models, None where none is seen."""
+    while getattr(model, "outputs", None):
+        model = model.outputs[0]._keras_history.operation
+    return model if isinstance(model, _ENDS) else None
+
+
+def _look_like_probabilities(outputs: np.ndarray, dtype: str) -> bool:
+    # 1e-5 as in AutoAttack; half precision sums less exactly.
+    slack = 1e-5 if dtype in ("float32", "float64") else 1e-2
+    inside = outputs.min() > -slack and outputs.max() < 1 + slack
+    return bool(inside and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=slack))
+
+
+def _reads_channels_last(model: Any) -> bool:
+    formats = (getattr(layer, "data_format", None) for layer in model._flatten_layers())
+    known = next((name for name in formats if name), None)
+    return (known or keras.config.image_data_format()) == "channels_last"
+
+
+def _warn(model: Any, what: str) -> None:
+    warnings.warn(
+        f"Attacks need logits, and `{model.name}` gives probabilities: {what}.",
+        stacklevel=2,
+    )

@@ -1,0 +1,44 @@
+"""The geometry of the L_inf and the L2 ball, for attacks that follow a gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+NORMS = ("linf", "l2")
+
+
+def column(images: Any) -> tuple[int, ...]:
+    """Return the shape in which (batch,) values broadcast over images."""
+    return (-1, *[1] * (len(images.shape) - 1))
+
+
+def l2_norm(images: Any) -> Any:
+    """Return the L2 norm of each image, in the shape `column`."""
+    axes = tuple(range(1, len(images.shape)))
+    return ops.sqrt(ops.sum(ops.square(images), axis=axes, keepdims=True))
+
+
+def steepest(gradient: Any, norm: str) -> Any:
+    """Return the direction of length 1 along which the loss grows fastest.
+
+    Args:
+        gradient: (batch, ...).
+        norm: "linf" or "l2".
+
+    Returns:
+        The sign of the gradient, or the gradient over its L2 norm; 0 where it is 0.
+    """
+    if norm == "linf":
+        return ops.sign(gradient)
+    return gradient / (l2_norm(gradient) + 1e-12)
+
+
+def project(u: Any, x: Any, epsilon: float, norm: str) -> Any:
+    """Bring `u` into the ball of radius `epsilon` around `x`, then into [0, 1]."""
+    if norm == "linf":
+        return ops.clip(ops.clip(u, x - epsilon, x + epsilon), 0.0, 1.0)
+    length = l2_norm(u - x)
+    inside = (u - x) / (length + 1e-12) * ops.minimum(length, epsilon)
+    return ops.clip(x + inside, 0.0, 1.0)

@@ -1,0 +1,77 @@
+"""Attacks crafted on another network than the one that they are tried on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.gradient import cw_inf, pgd_trades
+from kmtard.attacks.noise import Noise
+
+
+class Transfer(Attack):
+    """Craft on a surrogate with the true labels, judge on the target.
+
+    Every image is attacked, whatever either network says of it. The target is asked
+    once an image; forward and backward passes are the surrogate's. With the target as
+    its own surrogate this is the attack itself.
+
+    Args:
+        attack: what crafts.
+        surrogate: any Keras model from the same images in [0, 1] to logits of the same
+            classes, or its `Classifier`; B-MTARD takes the robust teacher.
+
+    Raises:
+        TypeError: `attack` is no attack.
+    """
+
+    def __init__(self, attack: Attack, surrogate: Any) -> None:
+        if not isinstance(attack, Attack):
+            raise TypeError(
+                "`attack` must be a kmtard attack such as pgd_trades(). Received: "
+                f"{attack!r}"
+            )
+        self.attack = attack
+        self.surrogate = surrogate
+        self.epsilon = attack.epsilon
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Attack the surrogate; see `Attack.attack_batch`.
+
+        Raises:
+            ValueError: the two networks do not have the same classes.
+        """
+        surrogate = Classifier.of(self.surrogate, x[:1])
+        if surrogate.num_classes != classifier.num_classes:
+            raise ValueError(
+                "Surrogate and target must have the same classes. Received: "
+                f"{surrogate.num_classes} and {classifier.num_classes} outputs."
+            )
+        surrogate.inspect(x)
+        found = self.attack.attack_batch(surrogate, x, y, noise=noise, active=active)
+        return Found(found.x_adv, 0 * found.queries, found.forwards, found.backwards)
+
+    def get_config(self) -> dict:
+        """Return the attack; the surrogate's weights are no part of a config."""
+        return {"attack": self.attack, "surrogate": self.surrogate}
+
+
+def transfer_pgd_trades(surrogate: Any, **kwargs: Any) -> Transfer:
+    """`pgd_trades(**kwargs)` crafted on `surrogate`."""
+    return Transfer(pgd_trades(**kwargs), surrogate)
+
+
+def transfer_cw_inf(surrogate: Any, **kwargs: Any) -> Transfer:
+    """`cw_inf(**kwargs)` crafted on `surrogate`."""
+    return Transfer(cw_inf(**kwargs), surrogate)
