@@ -1,14 +1,17 @@
-"""The two balance rules of B-MTARD as pure functions: state in, state out.
+"""The balance rules of the methods as pure functions: state in, state out.
 
-All arguments are scalars (numbers or 0-d tensors); nothing here is assigned, and with
-a rate of 0 the state comes back as it went in.
-Paper: B-MTARD (TPAMI 2024), section 3, equations 12-20; the code's clipping is kept.
+Nothing here is assigned, and with a rate of 0 the state comes back as it went in.
+
+B-MTARD's two run inside the step, on scalars (numbers or 0-d tensors). Paper: B-MTARD
+(TPAMI 2024), section 3, equations 12-20; the code's clipping is kept. Those for each
+class run once an epoch, on numpy arrays (classes,), in float64.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 
@@ -114,3 +117,66 @@ def _unless_still(rate: Any, moved: tuple, state: tuple) -> tuple:
     return tuple(
         ops.where(moving, new, old) for new, old in zip(moved, state, strict=True)
     )
+
+
+def class_weights(
+    robust_steps: np.ndarray,
+    images: np.ndarray,
+    *,
+    beta: float,
+    bounds: tuple[float, float],
+) -> np.ndarray:
+    """Weigh each class by how soon it falls, as Fair-ARD (NeurIPS 2023) does.
+
+    `omega = (kappa + 1e-5)^-beta`, scaled to a mean of 1 and then clipped, with kappa =
+    robust_steps / images. Clipping comes last: the mean is not 1 afterwards.
+
+    Args:
+        robust_steps: (classes,) sums over an epoch: at how many of the attack's
+            gradient steps images of the class were classified correctly.
+        images: (classes,) numbers of images; a class without any gets weight 1.
+        beta: >= 0.
+        bounds: (low, high) of the weights.
+
+    Returns:
+        (classes,) weights.
+    """
+    present = images > 0
+    kappa = robust_steps.astype("float64") / np.maximum(images, 1)
+    weights = np.power(kappa + 1e-5, -beta, where=present, out=np.ones_like(kappa))
+    scale = present.sum() / max(weights[present].sum(), np.finfo("float64").tiny)
+    return np.where(present, np.clip(weights * scale, *bounds), 1.0)
+
+
+def class_temperatures(
+    temperatures: np.ndarray,
+    losses: np.ndarray,
+    images: np.ndarray,
+    *,
+    rate: float,
+    bounds: tuple[float, float],
+) -> np.ndarray:
+    """Lower the teacher's temperature for hard classes, as ABSLD (2024) does.
+
+    `tau <- clip(tau - rate gap / max |gap|, bounds)`, gap = S - mean of S, S = losses /
+    images. Where all classes are equally hard nothing moves.
+
+    Args:
+        temperatures: (classes,) present ones.
+        losses: (classes,) sums of the cross-entropy over an epoch.
+        images: (classes,) numbers of images; a class without any does not move.
+        rate: largest move, >= 0.
+        bounds: (low, high) of the temperatures.
+
+    Returns:
+        (classes,) temperatures.
+    """
+    temperatures = temperatures.astype("float64")
+    present = images > 0
+    means = losses.astype("float64")[present] / images[present]
+    gaps = np.zeros_like(temperatures)
+    gaps[present] = means - means.mean() if means.size else 0.0
+    largest = np.abs(gaps).max()
+    if largest == 0 or rate == 0:
+        return temperatures
+    return np.clip(temperatures - rate * gaps / largest, *bounds)

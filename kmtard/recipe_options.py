@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -125,6 +125,8 @@ def _type(node: ast.expr) -> Any:
             return ...
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _type(left) | _type(right)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            return Literal[ast.literal_eval(values)]
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=members)):
             return tuple[tuple(map(_type, members))]  # type: ignore[misc]
     return Any

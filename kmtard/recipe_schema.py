@@ -53,6 +53,7 @@ Count = Annotated[int, Field(gt=0)]
 # Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
 Epsilon = Annotated[Number, Field(ge=0, le=1)]
 StepSize = Annotated[Number, Field(gt=0, le=1)]
+Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
 Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
 
 
@@ -94,6 +95,9 @@ class Attack(Section):
     epsilon: Epsilon = Field(description="Radius of the Linf ball; images are [0, 1].")
     step_size: StepSize = Field(description="Length of a step.")
     steps: Annotated[int, Field(ge=0)] = Field(description="Steps an attack.")
+    start: Start | None = Field(
+        None, description="Where it starts; as the method has it if left out."
+    )
 
 
 class Optimizer(Section):

@@ -5,25 +5,44 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib.machinery import PathFinder
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
+
+from kmtard.signatures import (
+    Found,
+    Option,
+    arguments_of,
+    definition,
+    option,
+    source_path,
+    summary_of,
+)
 
 METHODS = {
     "natural": "kmtard.methods.natural:Natural",
+    "sat": "kmtard.methods.sat:SAT",
     "trades": "kmtard.methods.trades:TRADES",
+    "score": "kmtard.methods.score:SCORE",
+    "ard": "kmtard.methods.ard:ARD",
+    "fair-ard": "kmtard.methods.fair_ard:FairARD",
+    "iad": "kmtard.methods.iad:IAD",
+    "rslad": "kmtard.methods.rslad:RSLAD",
+    "absld": "kmtard.methods.absld:ABSLD",
+    "lmtn": "kmtard.methods.lmtn:LMTN",
     "baseline": "kmtard.methods.multi_teacher:baseline",
     "baseline-ebb": "kmtard.methods.multi_teacher:baseline_ebb",
     "mtard": "kmtard.methods.multi_teacher:mtard",
     "b-mtard": "kmtard.methods.multi_teacher:b_mtard",
+    "mart": "kmtard.methods.mart:MART",
+    "adaad": "kmtard.methods.adaad:AdaAD",
 }
 ATTACKS = {
     "fgsm": "kmtard.attacks.gradient:fgsm",
     "pgd_sat": "kmtard.attacks.gradient:pgd_sat",
     "pgd_trades": "kmtard.attacks.gradient:pgd_trades",
+    "cw_inf": "kmtard.attacks.gradient:cw_inf",
+    "transfer_pgd_trades": "kmtard.attacks.transfer:transfer_pgd_trades",
+    "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
 }
 NETWORKS = {
     "resnet18": "kmtard.networks.resnet18:resnet18",
@@ -40,9 +59,6 @@ TABLES = {
 
 # Keyword-only parameters that come from other sections of a recipe, or from Keras.
 RESERVED = frozenset({"attack", "evaluation_attack", "seed", "name", "dtype"})
-
-
-_Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
 
 class RegistryError(KeyError):
@@ -73,25 +89,6 @@ class RegistryError(KeyError):
         hint = f" Did you mean {self.nearest}?" if self.nearest else ""
         allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
         return f"Expected {self.expected}. Received: {self.received}.{hint}{allowed}"
-
-
-@dataclass(frozen=True)
-class Option:
-    """A keyword-only parameter of a method, a network, an attack or a data set.
-
-    Attributes:
-        name: the parameter's name.
-        annotation: its type as written in the source, empty if there is none.
-        default: the default's value, or its source text where `literal` is false.
-        required: whether there is no default.
-        literal: whether `default` is a value; false also where `required` is true.
-    """
-
-    name: str
-    annotation: str
-    default: Any = None
-    required: bool = False
-    literal: bool = False
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
@@ -126,8 +123,8 @@ def resolve(table: str, name: str) -> Any:
 def options(table: str, name: str) -> dict[str, Option]:
     """Read the options of an object from its source, without importing it.
 
-    Options are the keyword-only parameters of a function, or of a class's `__init__`
-    (its own, or that of a base class), less `RESERVED`.
+    Options are the keyword-only parameters of a function or of a class's `__init__`,
+    with what their `**kwargs` stand for (`signatures.arguments_of`), less `RESERVED`.
 
     Args:
         table: `methods`, `attacks`, `networks` or `datasets`.
@@ -139,7 +136,7 @@ def options(table: str, name: str) -> dict[str, Option]:
     arguments = _signature(table, name)
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return {
-        argument.arg: _option(argument, default)
+        argument.arg: option(argument, default)
         for argument, default in pairs
         if argument.arg not in RESERVED
     }
@@ -159,6 +156,20 @@ def positional(table: str, name: str) -> tuple[str, ...]:
     return tuple(argument.arg for argument in arguments.posonlyargs + arguments.args)
 
 
+def summary(table: str, name: str) -> str:
+    """Read one line on what an object is from its source, without importing it.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    node, _, tree = _found(table, name)
+    return summary_of(node, tree)
+
+
 def _target(table: str, name: str) -> tuple[str, str]:
     names = TABLES[table]
     module, _, attribute = names.get(name, name).partition(":")
@@ -173,92 +184,33 @@ def _target(table: str, name: str) -> tuple[str, str]:
 
 
 def _signature(table: str, name: str) -> ast.arguments:
-    module, attribute = _target(table, name)
-    if _source_path(module) is None:
-        raise _no_module(name, module)
+    found = _found(table, name)
     try:
-        found = _definition(module, attribute)
-        if found is None:
-            raise _no_object(name, module, attribute)
-        arguments = _arguments(*found)
+        arguments = arguments_of(*found)
     except (OSError, SyntaxError, ValueError, RecursionError) as error:
-        raise RegistryError(
-            f"Python source that can be read in {module}", f"{name!r}: {error}"
-        ) from error
+        raise _unreadable(name, found[1], error) from error
     return arguments or ast.arguments(
         posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]
     )
 
 
-def _definition(module: str, name: str) -> _Found | None:
-    """Find a function or class by its name in a module, or where that imports it."""
-    path = _source_path(module)
-    if path is None:
-        return None
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return node, module, tree
-    for each in ast.walk(tree):
-        if isinstance(each, ast.ImportFrom) and each.module and not each.level:
-            for alias in each.names:
-                if name == (alias.asname or alias.name):
-                    return _definition(each.module, alias.name)
-    return None
-
-
-def _arguments(
-    node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
-) -> ast.arguments | None:
-    if isinstance(node, ast.FunctionDef):
-        return node.args
-    for member in node.body:
-        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-            del (member.args.posonlyargs or member.args.args)[:1]
-            return member.args
-    modules = {
-        alias.asname or alias.name: alias.name
-        for imported in ast.walk(tree)
-        if isinstance(imported, ast.Import)
-        for alias in imported.names
-    }
-    for base in node.bases:
-        owner, _, attribute = ast.unparse(base).rpartition(".")
-        found = _definition(modules.get(owner, owner) or module, attribute)
-        # A class may hide an imported base of its own name: that one is not sought.
-        if found is not None and (found[0].name, found[1]) != (node.name, module):
-            arguments = _arguments(*found)
-            if arguments is not None:
-                return arguments
-    return None
-
-
-def _source_path(module: str) -> Path | None:
-    """Locate a module's file; `find_spec` of a dotted name would import its parents."""
-    top, *parts = module.split(".")
+def _found(table: str, name: str) -> Found:
+    module, attribute = _target(table, name)
+    if source_path(module) is None:
+        raise _no_module(name, module)
     try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module without a spec, such as a script's __main__
-        return None
-    for part in parts:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        locations = list(spec.submodule_search_locations)
-        spec = PathFinder.find_spec(f"{spec.name}.{part}", locations)
-    if spec is None or not spec.has_location or spec.origin is None:
-        return None
-    return Path(spec.origin)
+        found = definition(module, attribute)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise _unreadable(name, module, error) from error
+    if found is None:
+        raise _no_object(name, module, attribute)
+    return found
 
 
-def _option(argument: ast.arg, default: ast.expr | None) -> Option:
-    annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-    if default is None:
-        return Option(argument.arg, annotation, required=True)
-    try:
-        value = ast.literal_eval(default)
-    except ValueError:
-        return Option(argument.arg, annotation, default=ast.unparse(default))
-    return Option(argument.arg, annotation, default=value, literal=True)
+def _unreadable(name: str, module: str, error: Exception) -> RegistryError:
+    return RegistryError(
+        f"Python source that can be read in {module}", f"{name!r}: {error}"
+    )
 
 
 def _no_module(name: str, module: str) -> RegistryError:

@@ -24,7 +24,14 @@ from kmtard.assembly import (
     make_attack,
 )
 from kmtard.attacks import PGD, Attack, pgd_trades
-from kmtard.callbacks import BestStudent, DataEpoch, EventLog, Progress, RunState
+from kmtard.callbacks import (
+    BestStudent,
+    ClassCallback,
+    DataEpoch,
+    EventLog,
+    Progress,
+    RunState,
+)
 from kmtard.callbacks.rate import RateCallback
 from kmtard.data.pipeline import TrainingStream, evaluation_dataset
 from kmtard.events import EventWriter
@@ -32,6 +39,7 @@ from kmtard.files import RunError, move_into_place, write_atomic
 from kmtard.optimizers import L2SGD
 from kmtard.recipe import Recipe, Role, Training, teacher_key
 from kmtard.runs import Run
+from kmtard.schedules import EvaluationEpochs, learning_rates
 from kmtard.stopping import Stopped, StopSignal
 
 TEACHERS: tuple[Role, Role] = ("nat_teacher", "adv_teacher")
@@ -40,23 +48,6 @@ LABELS = {
     "adv_teacher": "robust teacher",
     "student": "student",
 }
-
-
-class EvaluationEpochs(list[int]):
-    """Epochs, counted from 1, that Keras evaluates; none that a stop cut short."""
-
-    def __init__(self, training: Training, is_cut_short: Callable[[], bool]) -> None:
-        schedule = training.schedule
-        dense = min(schedule.milestones, default=schedule.epochs)
-        super().__init__(
-            epoch
-            for epoch in range(1, schedule.epochs + 1)
-            if epoch == 1 or epoch >= dense or epoch % schedule.evaluate_every == 0
-        )
-        self.is_cut_short = is_cut_short
-
-    def __contains__(self, epoch: object) -> bool:
-        return super().__contains__(epoch) and not self.is_cut_short()
 
 
 @dataclass
@@ -130,7 +121,6 @@ class Study:
         self.stop.check()
         began = time.monotonic()
         training = self.recipe.training(role)
-        model, driving = self._method(training, network, teachers)
         stream = TrainingStream(
             self.train_split,
             batch_size=self.recipe.data.batch_size,
@@ -139,6 +129,7 @@ class Study:
             flip=self.recipe.data.flip,
         )
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
+        model, driving = self._method(training, network, teachers, steps)
         keeper = BestStudent(best, move_into_place)
         state = RunState(
             self.run.checkpoints / role, write_atomic, steps, {"best": keeper}
@@ -148,7 +139,7 @@ class Study:
         progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
         callbacks = [
             DataEpoch(stream),
-            keras.callbacks.LearningRateScheduler(_learning_rates(training)),
+            keras.callbacks.LearningRateScheduler(learning_rates(training, model)),
             *driving,
             keeper,
             progress,
@@ -161,7 +152,7 @@ class Study:
         self.seconds[role] = time.monotonic() - began
 
     def _method(
-        self, training: Training, network: Any, teachers: dict[str, Any]
+        self, training: Training, network: Any, teachers: dict[str, Any], steps: int
     ) -> tuple[Any, list]:
         attack = PGD(**training.attack.model_dump())
         model, driving = methods.build(
@@ -175,7 +166,10 @@ class Study:
         )
         for callback in driving:
             if isinstance(callback, RateCallback):
-                callback.learning_rate = training.optimizer.learning_rate
+                callback.milestones = training.schedule.milestones
+                callback.factor = training.schedule.factor
+            if isinstance(callback, ClassCallback):
+                callback.steps_per_epoch = steps
         model.compile(
             L2SGD(**training.optimizer.model_dump()),
             jit_compile=self.recipe.runtime.jit,
@@ -282,14 +276,3 @@ class Study:
 def _described(attack: Attack) -> dict[str, Any]:
     config = attack.get_config()
     return {key: config[key] for key in ("epsilon", "step_size", "steps")}
-
-
-def _learning_rates(training: Training) -> Callable[[int, float], float]:
-    schedule = training.schedule
-
-    def learning_rate(epoch: int, present: float) -> float:
-        del present
-        passed = sum(milestone <= epoch for milestone in schedule.milestones)
-        return training.optimizer.learning_rate * schedule.factor**passed
-
-    return learning_rate

@@ -6,10 +6,14 @@ import time
 from typing import Any
 
 import keras
+from keras import ops
 
 
 class EventLog(keras.callbacks.Callback):
     """One `epoch` event an epoch and a `step` event now and then.
+
+    Beside `metrics`, an epoch event of a method with a state for each class has
+    `classes`: name -> one number a class.
 
     `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy` of an event are those of
     the evaluation; the averages over the attacked training batches carry `train_`.
@@ -74,7 +78,16 @@ class EventLog(keras.callbacks.Callback):
             step=step,
             seconds=time.monotonic() - self._began,
             metrics={"learning_rate": learning_rate, **_metrics(logs or {})},
+            **self._class_state(),
         )
+
+    def _class_state(self) -> dict[str, Any]:
+        names = self.model.class_state
+        values = {
+            name: ops.convert_to_numpy(getattr(self.model, name).value).tolist()
+            for name in names
+        }
+        return {"classes": values} if values else {}
 
 
 def _metrics(logs: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kmtard import registry
@@ -22,14 +23,16 @@ def build(
         student: any Keras model from images in [0, 1] to logits.
         nat_teacher: clean teacher, for the methods that need one.
         adv_teacher: robust teacher, for the methods that need one.
-        **arguments: the method's own, and those of `AdversarialModel`.
+        **arguments: the method's own, and those of `AdversarialModel`
+            (`registry.options("methods", name)` has them with their defaults).
 
     Returns:
         (model, callbacks) for `model.fit(..., callbacks=callbacks)`.
 
     Raises:
         RegistryError: there is no such method.
-        ValueError: a teacher is missing, or one given that the method has no use for.
+        ValueError: a teacher is missing, or one given that the method has no use for,
+            or an argument is not known or out of its range.
     """
     networks = {
         "student": student,
@@ -44,5 +47,18 @@ def build(
             f"{', '.join(role for role in networks if role in given)}"
         )
     method = registry.resolve("methods", name)
-    built = method(*(networks[role] for role in needed), **arguments)
-    return built if isinstance(built, tuple) else (built, [])
+    try:
+        built = method(*(networks[role] for role in needed), **arguments)
+    except TypeError as error:
+        # Only Python knows all that `**kwargs` may hold in a method of the user's own.
+        match = re.search("unexpected keyword argument '(.+?)'", str(error))
+        if match is None:
+            raise
+        known = {*registry.options("methods", name), *registry.RESERVED - {"dtype"}}
+        near = registry.nearest(match[1], known)
+        raise ValueError(
+            f"Method {name!r} has no argument {match[1]!r}."
+            + (f" Did you mean {near}?" if near else "")
+            + f" It has: {', '.join(sorted(known))}"
+        ) from error
+    return built if isinstance(built, tuple) else (built, built.default_callbacks())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 from keras import ops
@@ -13,11 +13,12 @@ from kmtard.attacks import PGD, Attack, pgd_trades
 from kmtard.callbacks.input_guard import InputGuard
 from kmtard.methods.batch import Batch, Logits, integer_labels
 from kmtard.methods.checks import check_data, check_networks
-from kmtard.methods.persistence import deserialized, without_teachers
+from kmtard.methods.lifecycle import Lifecycle
 from kmtard.methods.scores import Scores
+from kmtard.methods.variables import Variables
 
 
-class AdversarialModel(backend.AttackingModel):
+class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
     """A student, an attack on it, and the Keras `fit` that trains on both.
 
     A step attacks the batch, then Keras' own `train_step` runs on clean and
@@ -26,11 +27,17 @@ class AdversarialModel(backend.AttackingModel):
     What is delivered after training is `student`.
 
     A method is a subclass with an `outer_loss`, and where the attack does not
-    maximise the cross-entropy also an `inner_loss`. Class attributes say the rest:
+    maximise the cross-entropy also an `inner_loss`. What both need of the clean images
+    is computed once, in `target`. Class attributes say the rest:
 
     * `passes`: the student's training-mode forward passes, in order; BatchNorm's
       moving averages see them in this order.
+    * `start`: where the attack starts, a name of `kmtard.attacks.gradient.STARTS`,
+      unless `attack` has a start of its own.
     * `tracked`: names of further averages for the logs, filled by `self.track`.
+    * `class_state`: name -> start value of variables with a number for each class.
+    * `class_sums`: names of sums over an epoch, for each class, that `self.sum_up`
+      fills and that a callback turns into `class_state` (`callbacks.ClassCallback`).
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
@@ -47,7 +54,8 @@ class AdversarialModel(backend.AttackingModel):
         ValueError: an argument does not fit; see the message.
     """
 
-    passes: ClassVar[tuple[str, ...]] = ("adv", "nat")
+    passes: tuple[str, ...] = ("adv", "nat")
+    start: ClassVar[str] = "gaussian"
     tracked: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -56,7 +64,7 @@ class AdversarialModel(backend.AttackingModel):
         *,
         attack: Attack | None = None,
         evaluation_attack: Attack | None = None,
-        attack_bn: str = "eval",
+        attack_bn: Literal["eval", "train"] = "eval",
         seed: int = 0,
         name: str | None = None,
     ) -> None:
@@ -68,7 +76,7 @@ class AdversarialModel(backend.AttackingModel):
         super().__init__(name=name, dtype=keras.config.floatx())
         check_networks({"student": student})
         self.student = student
-        self.attack = attack or PGD()
+        self.attack = (attack or PGD()).starting(self.start)
         self.evaluation_attack = evaluation_attack or pgd_trades(
             epsilon=self.attack.epsilon
         )
@@ -80,30 +88,31 @@ class AdversarialModel(backend.AttackingModel):
         self.scores = Scores()
         self.score_metrics = self.scores.metrics
         self.trackers = {name: keras.metrics.Mean(name) for name in self.tracked}
+        self.make_class_variables()
         self.built = student.built
 
-    def _state(self, name: str, value: Any, dtype: str = "float32") -> Any:
-        return self.add_weight(
-            shape=getattr(value, "shape", ()),
-            initializer=keras.initializers.Constant(value),
-            dtype=dtype,
-            trainable=False,
-            autocast=False,
-            name=name,
-        )
+    def target(self, x: Any) -> Any:
+        """Return what attack and loss both need of the clean images; None if nothing.
 
-    def inner_loss(self, x: Any, y: Any) -> Callable[[Any], Any]:
+        A teacher's logits, say: computed once a step and handed over as `batch.target`.
+        """
+        del x
+
+    def observe(self, images: Any, training: bool) -> Any:
+        """Return what the attack's objective is a function of: the student's logits."""
+        return self.student(images, training=training)
+
+    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
         """Return what the attack maximises, a function of the attacked logits.
 
         Args:
-            x: clean images; compute what stays constant during the attack from them.
-            y: (batch,) integer labels.
+            batch: before the attack: its `x_adv` is `x_nat`. Compute here what stays
+                constant during the attack.
 
         Returns:
             logits (batch, classes) -> (batch,) values. Cross-entropy unless overridden.
         """
-        del x
-        return lambda logits: losses.cross_entropy(y, logits)
+        return lambda logits: losses.cross_entropy(batch.y, logits)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Any:
         """Return the (batch,) loss that the student minimises."""
@@ -113,6 +122,14 @@ class AdversarialModel(backend.AttackingModel):
         """Add (batch,) values to the average that the logs show as `name`."""
         self.trackers[name].update_state(ops.stop_gradient(value))
 
+    def default_callbacks(self) -> list:
+        """Return the callbacks that drive the method's state as its paper does."""
+        return []
+
+    def learning_rate_drops(self, milestones_passed: int) -> int:
+        """Return how often the learning rate has fallen after so many milestones."""
+        return milestones_passed
+
     def build(self, input_shape: Any) -> None:
         """Build every network that is not built yet, and check them together."""
         if isinstance(input_shape[0], (tuple, list)):
@@ -121,6 +138,7 @@ class AdversarialModel(backend.AttackingModel):
             if not network.built:
                 network.build(input_shape)
         check_networks(self.networks)
+        self.make_class_variables()
         self.built = True
 
     @property
@@ -132,7 +150,7 @@ class AdversarialModel(backend.AttackingModel):
         """Return the student's logits.
 
         Args:
-            inputs: images, or the pair (clean, adversarial) of the steps.
+            inputs: images, or (clean, adversarial, target) of the steps.
             training: use batch statistics, and run all `passes`.
         """
         if not isinstance(inputs, (tuple, list)):
@@ -146,15 +164,20 @@ class AdversarialModel(backend.AttackingModel):
         return logits
 
     def attacked(self, data: tuple, training: bool) -> tuple:
-        """Turn `(x, y[, sample_weight])` into `((x, x_adv), y, sample_weight)`."""
+        """Turn `(x, y[, sample_weight])` into `((x, x_adv, target), y, sample_weight)`.
+
+        `target` is left out where the method has none.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, keras.config.floatx())
         y = integer_labels(y)
+        target = self.target(x)
         if training:
             # Comparisons with NaN are false, so that it counts as invalid.
             invalid = ops.logical_not(ops.logical_and(x >= 0, x <= 1))
             self.invalid_inputs.assign_add(ops.sum(ops.cast(invalid, "float32")))
-            x_adv = self._training_attack(x, y) if "adv" in self.passes else x
+            batch = Batch(x, x, y, sample_weight, training, target)
+            x_adv = self._training_attack(batch) if "adv" in self.passes else x
         else:
             x_adv = self.evaluation_attack.perturb(
                 lambda images: self.student(images, training=False),
@@ -162,17 +185,23 @@ class AdversarialModel(backend.AttackingModel):
                 lambda logits: losses.cross_entropy(y, logits),
                 seed=self.seed,
             )
-        return (x, x_adv), y, sample_weight
+        return (x, x_adv, *([] if target is None else [target])), y, sample_weight
 
-    def _training_attack(self, x: Any, y: Any) -> Any:
+    def _training_attack(self, batch: Batch) -> Any:
         updating = self.attack_bn == "train"
+        assigning = updating or self.attack_state
         return self.attack.perturb(
-            lambda images: self.student(images, training=updating),
-            x,
-            self.inner_loss(x, y),
+            lambda images: self.observe(images, training=updating),
+            batch.x_nat,
+            self.inner_loss(batch),
             seed=self.attack_seed,
-            state=self.student.variables if updating else (),
+            state=self.student.variables + self.attack_state if assigning else (),
         )
+
+    @property
+    def attack_state(self) -> list:
+        """Variables beside the student's that the attack uses, if it assigns any."""
+        return []
 
     def compute_loss(
         self,
@@ -183,7 +212,8 @@ class AdversarialModel(backend.AttackingModel):
         training: bool = True,
     ) -> Any:
         """Average the method's outer loss; called by Keras' steps."""
-        batch = Batch(x[0], x[1], y, sample_weight, training)
+        target = x[2] if len(x) > 2 else None
+        batch = Batch(x[0], x[1], y, sample_weight, training, target)
         loss = batch.mean(self.outer_loss(batch, Logits(**y_pred)))
         if training:
             self.steps_taken.assign_add(1)
@@ -210,47 +240,6 @@ class AdversarialModel(backend.AttackingModel):
             del results[metric.name]
         return results | self.scores.results(kinds)
 
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        *,
-        run_eagerly: bool = False,
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Configure training; as `keras.Model.compile`, without a loss.
-
-        Raises:
-            ValueError: a `loss` is given (the method has its own), or the model is to
-                be spread over several TensorFlow replicas, which would train wrongly.
-        """
-        if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
-            raise ValueError(
-                f"{type(self).__name__} defines its own loss. Received: {kwargs}"
-            )
-        if backend.replicas() > 1:
-            raise ValueError(
-                "Several TensorFlow replicas would train wrongly: the loss is averaged "
-                f"in each. Received: {backend.replicas()} replicas. Use one device, or "
-                "keras.distribution.DataParallel on JAX."
-            )
-        if jit_compile == "auto" and not run_eagerly:
-            jit_compile = backend.JIT_COMPILE
-        optimizer = keras.optimizers.get(optimizer)
-        if self.student.dtype_policy.name == "mixed_float16" and not isinstance(
-            optimizer, keras.optimizers.LossScaleOptimizer
-        ):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        super().compile(
-            optimizer, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
-        )
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compile as the saved model was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
     ) -> Any:
@@ -269,16 +258,6 @@ class AdversarialModel(backend.AttackingModel):
             callbacks = [InputGuard(), *keras.tree.flatten(callbacks or [])]
         return super().fit(x, y, *args, callbacks=callbacks, **kw)
 
-    def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Save the student, the optimiser and the method's state, not the teachers."""
-        with without_teachers(self):
-            super().save_weights(*args, **kwargs)
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Load what `save_weights` saved; the teachers stay as they are."""
-        with without_teachers(self):
-            super().load_weights(*args, **kwargs)
-
     def get_config(self) -> dict:
         """Return the arguments that make an equal model, networks included."""
         parts = {
@@ -292,8 +271,3 @@ class AdversarialModel(backend.AttackingModel):
             "seed": self.seed,
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
-        """Make the model that `get_config` described."""
-        return cls(**deserialized(config, custom_objects))

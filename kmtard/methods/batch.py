@@ -30,6 +30,7 @@ class Batch:
         y: (batch,) integer labels.
         sample_weight: (batch,) or None.
         training: False in `test_step`: nothing may be assigned then.
+        target: what `AdversarialModel.target` returned for `x_nat`.
     """
 
     x_nat: Any
@@ -37,6 +38,7 @@ class Batch:
     y: Any
     sample_weight: Any
     training: bool
+    target: Any = None
 
     def weighted(self, values: Any) -> Any:
         """Return (batch,) values, each times its sample weight."""

@@ -10,13 +10,12 @@ from keras import ops
 
 from kmtard import balance, losses
 from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
-from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
-from kmtard.methods.checks import check_networks
+from kmtard.methods.distiller import Distiller, soft_label_loss
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
-class MultiTeacherDistiller(AdversarialModel):
+class MultiTeacherDistiller(Distiller):
     """A clean teacher guides clean images, a robust teacher adversarial ones.
 
         L_nat = c KL5(softmax(T_nat(x) / tau_nat), softmax f(x))
@@ -33,9 +32,9 @@ class MultiTeacherDistiller(AdversarialModel):
         student: any Keras model from images in [0, 1] to logits.
         nat_teacher: clean teacher, the same; it is frozen (`trainable = False`).
         adv_teacher: robust teacher, the same.
-        temperature: the temperatures' start, both or (nat, adv), > 0.
-        class_scale: c; None for C / 10, which keeps the step size of CIFAR-10 for any
-            number of classes (the authors' CIFAR-100 code multiplies by 10).
+        temperature: the temperatures' start, both or (nat, adv), > 0; the paper has 2
+            for MobileNet-v2 on CIFAR-10 and 1 elsewhere.
+        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
         **kwargs: those of `AdversarialModel`.
 
     Attributes:
@@ -61,11 +60,8 @@ class MultiTeacherDistiller(AdversarialModel):
         class_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(student, **kwargs)
-        self.nat_teacher = nat_teacher
-        self.adv_teacher = adv_teacher
-        check_networks(self.networks)
-        nat_teacher.trainable = adv_teacher.trainable = False
+        teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
+        super().__init__(student, teachers, **kwargs)
         self.temperature = temperature
         self.class_scale = class_scale
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
@@ -84,21 +80,14 @@ class MultiTeacherDistiller(AdversarialModel):
         )
         self.weight_rate = self._state("weight_rate", 0.0)
         self.weight_beta = self._state("weight_beta", 1.0)
-        self.built = all(network.built for network in self.networks.values())
-
-    @property
-    def networks(self) -> dict[str, Any]:
-        """Role -> network, the student first."""
-        roles = ("student", "nat_teacher", "adv_teacher")
-        return {role: getattr(self, role) for role in roles if hasattr(self, role)}
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Any:
         """Return the weighted sum of both distillation losses."""
         return self.two_teacher_loss(
             batch,
             Logits((logits.nat[-1],), (logits.adv[-1],)),
-            nat_target=self.nat_teacher(batch.x_nat, training=False),
-            adv_target=self.adv_teacher(batch.x_adv, training=False),
+            nat_target=self.taught("nat_teacher", batch.x_nat),
+            adv_target=self.taught("adv_teacher", batch.x_adv),
         )
 
     def two_teacher_loss(
@@ -128,12 +117,9 @@ class MultiTeacherDistiller(AdversarialModel):
         return weights[0] * nat + weights[1] * adv
 
     def _distillation(self, target: Any, logits: Any, temperature: Any) -> Any:
-        classes = logits.shape[-1]
-        scale = classes / 10 if self.class_scale is None else self.class_scale
-        divergence = losses.kl_divergence(
-            target, logits, target_temperature=temperature, floor=losses.LOG_FLOOR
+        return soft_label_loss(
+            target, logits, temperature=temperature, class_scale=self.class_scale
         )
-        return scale / classes * divergence
 
     def _balanced_temperatures(
         self, nat_target: Any, adv_target: Any
@@ -195,19 +181,13 @@ class MultiTeacherDistiller(AdversarialModel):
 
 
 def baseline(
-    student: Any,
-    nat_teacher: Any,
-    adv_teacher: Any,
-    *,
-    temperature: float = 1.0,
-    **kwargs: Any,
+    student: Any, nat_teacher: Any, adv_teacher: Any, **kwargs: Any
 ) -> tuple[MultiTeacherDistiller, list]:
-    """Two teachers with weights .5 / .5 and fixed temperatures; logs the balances."""
+    """Baseline of B-MTARD (TPAMI 2024): two teachers, neither balance."""
     return b_mtard(
         student,
         nat_teacher,
         adv_teacher,
-        temperature=temperature,
         temperature_rate=0.0,
         weight_rate=0.0,
         **kwargs,
@@ -219,17 +199,15 @@ def baseline_ebb(
     nat_teacher: Any,
     adv_teacher: Any,
     *,
-    temperature: float = 1.0,
     temperature_rate: float = 1e-3,
     temperature_bounds: tuple[float, float] = (1.0, 10.0),
     **kwargs: Any,
 ) -> tuple[MultiTeacherDistiller, list]:
-    """Baseline with Entropy-Based Balance of the temperatures."""
+    """Baseline with Entropy-Based Balance of the temperatures (B-MTARD, TPAMI 2024)."""
     return b_mtard(
         student,
         nat_teacher,
         adv_teacher,
-        temperature=temperature,
         temperature_rate=temperature_rate,
         temperature_bounds=temperature_bounds,
         weight_rate=0.0,
@@ -242,17 +220,15 @@ def mtard(
     nat_teacher: Any,
     adv_teacher: Any,
     *,
-    temperature: float = 1.0,
     weight_rate: float = 0.025,
     beta: float = 1.0,
     **kwargs: Any,
 ) -> tuple[MultiTeacherDistiller, list]:
-    """Baseline with Normalization Loss Balance of the weights (MTARD, ECCV 2022)."""
+    """MTARD (Zhao et al., ECCV 2022): Baseline with Normalization Loss Balance."""
     return b_mtard(
         student,
         nat_teacher,
         adv_teacher,
-        temperature=temperature,
         temperature_rate=0.0,
         weight_rate=weight_rate,
         beta=beta,
@@ -265,21 +241,18 @@ def b_mtard(
     nat_teacher: Any,
     adv_teacher: Any,
     *,
-    temperature: float = 1.0,
     temperature_rate: float = 1e-3,
     temperature_bounds: tuple[float, float] = (1.0, 10.0),
     weight_rate: float = 0.025,
     beta: float = 1.0,
     **kwargs: Any,
 ) -> tuple[MultiTeacherDistiller, list]:
-    """Both balances: the model and the callbacks that drive it.
+    """B-MTARD (Zhao et al., TPAMI 2024): two teachers and both balances.
 
     Args:
         student: see `MultiTeacherDistiller`, as are both teachers.
         nat_teacher: clean teacher.
         adv_teacher: robust teacher.
-        temperature: start of both temperatures; the paper has 2 for MobileNet-v2 on
-            CIFAR-10 and 1 elsewhere.
         temperature_rate: of EBB.
         temperature_bounds: of EBB.
         weight_rate: of NLB.
@@ -287,12 +260,12 @@ def b_mtard(
         **kwargs: those of `MultiTeacherDistiller`.
 
     Returns:
-        (model, callbacks) for `model.fit(..., callbacks=callbacks)`. The rates are
-        constant; set `callback.learning_rate` to let one fall with the optimiser's.
+        (model, callbacks) for `model.fit(..., callbacks=callbacks)`: the callbacks
+        drive the balances and log them. The rates are constant; set
+        `callback.learning_rate` or `callback.milestones` to let one fall with the
+        optimiser's.
     """
-    model = MultiTeacherDistiller(
-        student, nat_teacher, adv_teacher, temperature=temperature, **kwargs
-    )
+    model = MultiTeacherDistiller(student, nat_teacher, adv_teacher, **kwargs)
     return model, [
         EntropyBalance(temperature_rate, temperature_bounds),
         NormalizationLossBalance(weight_rate, beta),

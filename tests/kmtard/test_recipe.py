@@ -268,6 +268,8 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("method.beta=x", 'method.beta = "x": expected a number'),
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected tuple[float, float]"),
+        ("methods.sat.attack_bn='frozen'", "unknown value; allowed: eval, train"),
+        ("attack.start='random'", "unknown value; allowed: clean, gaussian, "),
         ("method.attack.steps=1", "method.attack = {steps = 1}: unknown key"),
         ("methods.mtrad.beta=1", "methods.mtrad: expected a name"),
         ("methods.trades=1", "methods.trades = 1: expected a table"),

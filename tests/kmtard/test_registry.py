@@ -12,7 +12,7 @@ import pytest
 from kmtard import registry
 from kmtard.registry import Option, RegistryError
 
-SOURCE = '''
+SOURCE = '''"""Parts of a user's own."""
 raise RuntimeError("this module must not be imported")
 
 def make(num_classes, input_shape, *, width: int = 16, bounds: tuple[float, float] =
@@ -23,6 +23,17 @@ class Base:
 
 class Child(Mixin, Base):
     """Inherits the constructor."""
+
+class Grandchild(Child):
+    def __init__(self, student, *, beta: float = 2.0, rate: float = 0.5, **rest): ...
+
+class Closed(Base):
+    def __init__(self, student, *, rate: float = 0.5): ...
+
+def factory(student, *, rate: float = 0.1, **kwargs) -> tuple[Grandchild, list]:
+    """Makes one.
+
+    And says more."""
 
 class Mixin: ...
 
@@ -66,6 +77,28 @@ def test_a_class_lends_the_constructor_of_a_base_in_its_file() -> None:
     assert list(options) == ["beta"]
     names = registry.positional("methods", "user_package.parts:Child")
     assert names == ("student", "nat_teacher")
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("Grandchild", {"beta": 2.0, "rate": 0.5}),
+        ("Closed", {"rate": 0.5}),
+        ("factory", {"rate": 0.1, "beta": 2.0}),
+    ],
+)
+def test_options_go_where_kwargs_go(name: str, defaults: dict[str, float]) -> None:
+    options = registry.options("methods", f"user_package.parts:{name}")
+    assert {key: option.default for key, option in options.items()} == defaults
+    assert registry.positional("methods", f"user_package.parts:{name}") == ("student",)
+
+
+def test_summary_is_the_first_line_of_the_docstring() -> None:
+    assert registry.summary("methods", "user_package.parts:factory") == "Makes one."
+    assert registry.summary("methods", "user_package.parts:Closed") == (
+        "Parts of a user's own."
+    )
+    assert registry.summary("methods", "user_good:Good") == ""
 
 
 @pytest.mark.parametrize("name", ["Imported", "Dotted", "Base"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
+from kmtard.callbacks import Progress
+from kmtard.fit import main
 from kmtard.runs import Run, list_runs
 
 STEPS = 4  # an epoch
@@ -185,3 +188,55 @@ def test_teachers_of_an_earlier_process_are_cached_in_the_table(
 ) -> None:
     rows = [r for r in stages["whole"].process.stdout.splitlines() if "teacher │" in r]
     assert [row.count("cached") for row in rows] == [1, 1]
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int | None) -> None:
+    """Let this very process get SIGTERM when its BATCH-th batch begins."""
+    seen: list[int] = []
+
+    def on_train_batch_begin(self: Progress, step: int, logs: Any = None) -> None:
+        seen.append(step)
+        if len(seen) == batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Progress, "on_train_batch_begin", on_train_batch_begin)
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("fair-ard", "class_weights"),
+        ("absld", "nat_class_temperature"),
+        ("iad", None),
+    ],
+)
+def test_state_of_the_epochs_survives(
+    method: str,
+    option: str | None,
+    recipe: Path,
+    finished: tuple[Process, Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped within the second of three epochs."""
+    del finished  # has trained the teachers
+    runs = []
+    for name, stops in {"unbroken": (), "broken": (6,)}.items():
+        folder = tmp_path / name
+        arguments = [str(recipe), "--method", method]
+        arguments += ["--set", f"runtime.runs_dir={folder}"]
+        if method == "iad":
+            arguments += ["--set", "methods.iad.begin=1"]
+        for batch in (*stops, None):
+            stop_at(monkeypatch, batch)
+            assert main(arguments) == 0
+            [run] = list_runs(folder)
+            arguments = ["--resume", str(run.path)]
+        runs.append(run)
+    unbroken, broken = map(facts, runs)
+    assert unbroken.keys() == broken.keys()
+    assert [name for name in broken if broken[name] != unbroken[name]] == []
+    if option is not None:
+        states = [event["classes"][option] for event in epochs(runs[1])]
+        assert len(states) == 3 and len(states[0]) == 10
+        assert len({str(state) for state in states}) == 3, "moves after each epoch"

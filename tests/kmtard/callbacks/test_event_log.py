@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kmtard.callbacks import EventLog
@@ -30,11 +31,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def log(steps_taken: int = 0) -> tuple[EventLog, Writer]:
+def log(steps_taken: int = 0, **class_state: Any) -> tuple[EventLog, Writer]:
     callback = EventLog(writer := Writer(), "student", STEPS, interval=5.0)
     callback.set_model(
         SimpleNamespace(
             steps_taken=SimpleNamespace(value=steps_taken),
+            class_state=class_state,
+            **{name: SimpleNamespace(value=v) for name, v in class_state.items()},
             optimizer=SimpleNamespace(learning_rate=0.1),
         )
     )
@@ -95,6 +98,15 @@ def test_epoch_event_has_the_names_of_the_evaluation(clock: SimpleNamespace) -> 
             },
         }
     ]
+
+
+def test_epoch_event_has_the_state_of_each_class() -> None:
+    callback, writer = log(STEPS, class_weights=np.array([0.5, 2.5], "float32"))
+    callback.on_epoch_begin(0)
+    callback.on_epoch_end(0, {"loss": 2.0, "class_weights_min": 0.5})
+    [event] = writer.events
+    assert event["classes"] == {"class_weights": [0.5, 2.5]}
+    assert event["metrics"]["class_weights_min"] == 0.5
 
 
 def test_epoch_that_a_stop_cut_short_is_not_told() -> None:

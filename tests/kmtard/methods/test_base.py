@@ -198,8 +198,8 @@ class Friendly(AdversarialModel):
     passes = ("adv",)
     tracked = ("margin",)
 
-    def inner_loss(self, x: Any, y: Any) -> Any:
-        return lambda logits: -losses.cross_entropy(y, logits)
+    def inner_loss(self, batch: Batch) -> Any:
+        return lambda logits: -losses.cross_entropy(batch.y, logits)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Any:
         self.track("margin", ops.mean(ops.max(logits.adv[0], axis=-1)))

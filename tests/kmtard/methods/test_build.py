@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import keras
 import pytest
 
-from kmtard import methods
+from kmtard import methods, registry
 from kmtard.methods import multi_teacher
 from kmtard.methods.natural import Natural
 
@@ -83,6 +84,30 @@ def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
         methods.build("b-mtard", **networks)
     with pytest.raises(ValueError, match="'trades' needs student. Received: student, "):
         methods.build("trades", **networks)
+    with pytest.raises(
+        ValueError,
+        match="'trades' has no argument 'betta'. Did you mean beta.* trades_original$",
+    ):
+        methods.build("trades", student=tiny.network(), betta=3)
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_every_method_takes_the_options_of_its_source(
+    tiny: SimpleNamespace, name: str
+) -> None:
+    networks = {role: tiny.network() for role in registry.positional("methods", name)}
+    options = {
+        option.name: option.default
+        for option in registry.options("methods", name).values()
+        if option.literal
+    }
+
+    model, callbacks = methods.build(name, **networks, **options)
+
+    assert model.networks == networks
+    assert all(isinstance(each, keras.callbacks.Callback) for each in callbacks)
+    again = type(model).from_config(model.get_config())
+    assert again.get_config() == model.get_config()
 
 
 def test_temperatures_start_apart(tiny: SimpleNamespace) -> None:

@@ -10,8 +10,16 @@ from keras import layers, ops
 
 import kmtard
 from kmtard import backend, losses
+from kmtard.methods.absld import ABSLD
+from kmtard.methods.ard import ARD
 from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.fair_ard import FairARD
+from kmtard.methods.iad import IAD
+from kmtard.methods.lmtn import LMTN
 from kmtard.methods.natural import Natural
+from kmtard.methods.rslad import RSLAD
+from kmtard.methods.sat import SAT
+from kmtard.methods.score import SCORE
 from kmtard.methods.trades import TRADES
 
 pytestmark = pytest.mark.golden("methods/losses_*.npz")
@@ -88,7 +96,9 @@ def check(golden, name, loss, dtype="float32", rtol=1e-5):
 
 
 def check_method(golden, name, model, x_nat=None, x_adv=None):
-    batch = Batch(x_nat, x_adv, labels_of(golden), None, training=False)
+    """Compare a method whose teachers are identities: images stand for their logits."""
+    target = None if x_nat is None else model.target(x_nat)
+    batch = Batch(x_nat, x_adv, labels_of(golden), None, False, target)
     check(golden, name, lambda n, a: model.outer_loss(batch, Logits((n,), (a,))))
 
 
@@ -106,6 +116,133 @@ def test_trades(golden):
 def test_trades_default_beta_is_the_papers(golden):
     for name, _ in cases(golden, "trades_beta6"):
         check_method(golden, name, TRADES(identity(golden["s_nat"].shape[1])))
+
+
+def networks(golden, count):
+    return [identity(golden["s_nat"].shape[1]) for _ in range(count)]
+
+
+def robust_teacher(golden):
+    """Return the robust teacher's logits on (clean, adversarial) images."""
+    return tensor(golden, "t_rob_nat"), tensor(golden, "t_rob_adv")
+
+
+def test_sat(golden):
+    for name, _ in cases(golden, "sat"):
+        check_method(golden, name, SAT(*networks(golden, 1)))
+
+
+def test_score(golden):
+    pattern = r"score_lam(\d+p?\d*)_(?:clip(\d+p?\d*)|noclip)"
+    for name, match in cases(golden, pattern):
+        clip = number(match[2]) if match[2] else 0
+        model = SCORE(*networks(golden, 1), beta=number(match[1]), clip=clip)
+        check_method(golden, name, model)
+
+
+def test_score_bound(golden):
+    if "score_clip_bounds" not in golden:
+        pytest.skip("no bounds in this file")
+    classes = golden["s_nat"].shape[1]
+    labels = labels_of(golden)
+    for clip, bound in golden["score_clip_bounds"]:
+        model = SCORE(*networks(golden, 1), beta=0.0, clip=clip)
+        wrong = 50.0 * ops.one_hot((labels + 1) % classes, classes)
+        batch = Batch(None, None, labels, None, training=False)
+        loss = model.outer_loss(batch, Logits((wrong,), (wrong,)))
+        np.testing.assert_allclose(ops.convert_to_numpy(2 - loss), bound, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method, prefix", [(ARD, "ard"), (FairARD, "fair_ard")])
+def test_ard(golden, method, prefix):
+    pattern = prefix + r"_tau(\d+p?\d*)_alpha(\d+p?\d*)"
+    for name, match in cases(golden, pattern):
+        model = method(
+            *networks(golden, 2), temperature=number(match[1]), alpha=number(match[2])
+        )
+        if method is FairARD:
+            model.class_weights.assign(golden["fair_weights"])
+        check_method(golden, name, model, *robust_teacher(golden))
+
+
+def test_ard_batch_mean_is_the_classes_times_larger(golden):
+    batch = Batch(*robust_teacher(golden), labels_of(golden), None, training=False)
+    logits = Logits((tensor(golden, "s_nat"),), (tensor(golden, "s_adv"),))
+    element, whole = (
+        ARD(*networks(golden, 2), ard_batchmean=flag).outer_loss(batch, logits)
+        for flag in (False, True)
+    )
+    classes = golden["s_nat"].shape[1]
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(whole), ops.convert_to_numpy(element) * classes, rtol=1e-5
+    )
+
+
+def test_iad(golden):
+    pattern = r"iad1_(before|after)_begin(?:_alpha(\d+p?\d*)_tau(\d+p?\d*))?"
+    for name, match in cases(golden, pattern):
+        model = IAD(
+            *networks(golden, 2),
+            alpha=number(match[2] or "1"),
+            temperature=number(match[3] or "1"),
+        )
+        model.introspect(match[1] == "after")
+        check_method(golden, name, model, *robust_teacher(golden))
+
+
+def test_rslad(golden):
+    for name, _ in cases(golden, "rslad"):
+        scale = float(golden["rslad_scale"])
+        model = RSLAD(*networks(golden, 2), class_scale=scale)
+        check_method(golden, name, model, *robust_teacher(golden))
+
+
+def test_fair_rslad_is_rslad_weighted_by_class(golden):
+    class FairRSLAD(RSLAD):
+        def outer_loss(self, batch, logits):
+            weights = ops.take(tensor(golden, "fair_weights"), batch.y)
+            return weights * super().outer_loss(batch, logits)
+
+    for name, _ in cases(golden, "fair_rslad"):
+        model = FairRSLAD(*networks(golden, 2), class_scale=1.0)
+        check_method(golden, name, model, *robust_teacher(golden))
+
+
+def test_absld(golden):
+    for name, match in cases(golden, "absld_(code|paper)"):
+        model = ABSLD(
+            *networks(golden, 2),
+            class_scale=1.0,
+            absld_code_product=match[1] == "code",
+        )
+        model.adv_class_temperature.assign(golden["absld_T_adv"])
+        model.nat_class_temperature.assign(golden["absld_T_nat"])
+        check_method(golden, name, model, *robust_teacher(golden))
+
+
+def test_lmtn(golden):
+    class Averaged(LMTN):
+        def taught(self, role, images):
+            teacher = {"nat_teacher": "clean", "adv_teacher": "rob"}[role]
+            return tensor(golden, f"t_{teacher}_{images}")
+
+    for name, _ in cases(golden, "lmtn_reconstruction"):
+        model = Averaged(*networks(golden, 3), class_scale=float(golden["rslad_scale"]))
+        batch = Batch("nat", "adv", labels_of(golden), None, training=False)
+        check(
+            golden,
+            name,
+            lambda n, a, m=model, b=batch: m.outer_loss(b, Logits((n,), (a,))),
+        )
+
+
+def test_every_loss_of_the_file_is_known(golden):
+    known = (
+        r"natural|sat|(fair_)?rslad|absld_(code|paper)|lmtn_reconstruction|"
+        r"(trades_beta|score_lam|(fair_)?ard_tau|iad1_|two_teacher_tau).*"
+    )
+    for name, _ in cases(golden, ".*"):
+        assert re.fullmatch(known, name), name
 
 
 def two_teachers(golden, match, **kwargs):

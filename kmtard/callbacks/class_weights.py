@@ -1,0 +1,47 @@
+"""Move the class weights of Fair-ARD."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kmtard import balance
+from kmtard.callbacks.class_callback import ClassCallback
+
+
+class ClassWeights(ClassCallback):
+    """Weigh classes by how many attack steps they withstood (`balance.class_weights`).
+
+    Args:
+        beta: exponent, >= 0; 2 in the authors' code.
+        bounds: (low, high) of the weights, 0 < low <= high.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self, beta: float = 2.0, bounds: tuple[float, float] = (5 / 6, 5 / 2)
+    ) -> None:
+        super().__init__()
+        if not 0 <= beta < float("inf"):
+            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta}")
+        low, high = bounds
+        if not 0 < low <= high < float("inf"):
+            raise ValueError(f"`bounds` must be 0 < low <= high. Received: {bounds}")
+        self.beta = beta
+        self.bounds = (float(low), float(high))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuse a model without class weights."""
+        self.values("class_weights")
+
+    def update(self, epoch: int) -> None:
+        """Set the weights of the next epoch."""
+        del epoch
+        weights = balance.class_weights(
+            self.values("robust_steps"),
+            self.values("class_images"),
+            beta=self.beta,
+            bounds=self.bounds,
+        )
+        self.model.class_weights.assign(weights.astype("float32"))

@@ -1,0 +1,89 @@
+"""ABSLD (Zhao et al. 2024): RSLAD with a teacher temperature for each class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kmtard import losses
+from kmtard.callbacks import ClassTemperatures
+from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.rslad import RSLAD
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class ABSLD(RSLAD):
+    """RSLAD with labels `p(T(x) / tau_adv[y])` and `p(T(x) / tau_nat[y])`.
+
+    The class of an image picks the temperatures of its soft labels. They start at 1 and
+    move after each epoch by the mean cross-entropies S of the classes, for clean and
+    adversarial images apart, so that hard classes get sharper labels:
+
+        tau[c] <- clip(tau[c] - rate gap[c] / max |gap|, bounds),  gap = S - mean of S
+
+    The sums are gathered inside the step; `callbacks.ClassTemperatures` does the rest.
+    The authors sum where this takes means, which is the same where classes are of one
+    size.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
+        rate: of the temperatures, >= 0; falls with the learning rate.
+        bounds: (low, high) of the temperatures, 0 < low <= high.
+        absld_code_product: divide both labels by tau_adv[y] * tau_nat[y], as the
+            authors' public code does (it divides one array in place, twice); the paper
+            describes one temperature each.
+        **kwargs: those of `RSLAD`.
+
+    Attributes:
+        nat_class_temperature: variable (classes,); adv_class_temperature likewise.
+    """
+
+    class_state = {"nat_class_temperature": 1.0, "adv_class_temperature": 1.0}
+    class_sums = ("nat_class_loss", "adv_class_loss", "class_images")
+
+    def __init__(
+        self,
+        student: Any,
+        adv_teacher: Any,
+        *,
+        rate: float = 0.1,
+        bounds: tuple[float, float] = (0.5, 5.0),
+        absld_code_product: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(student, adv_teacher, **kwargs)
+        self.rate = rate
+        self.bounds = bounds
+        self.absld_code_product = absld_code_product
+
+    def temperatures(self, y: Any) -> tuple[Any, Any]:
+        """Return the (batch, 1) temperatures for (clean, adversarial) images."""
+        nat = ops.take(self.nat_class_temperature.value, y)[:, None]
+        adv = ops.take(self.adv_class_temperature.value, y)[:, None]
+        return (nat * adv, nat * adv) if self.absld_code_product else (nat, adv)
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return RSLAD's loss, and add up the cross-entropies of the classes."""
+        if batch.training:
+            y = batch.y
+            for kind, outputs in zip(("nat", "adv"), logits, strict=True):
+                hard = losses.cross_entropy(y, outputs[-1])
+                self.sum_up(f"{kind}_class_loss", hard, y)
+            self.sum_up("class_images", ops.ones_like(y, "float32"), y)
+        return super().outer_loss(batch, logits)
+
+    def default_callbacks(self) -> list:
+        """Return the callback that moves the temperatures."""
+        return [ClassTemperatures(self.rate, self.bounds)]
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model."""
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "bounds": self.bounds,
+            "absld_code_product": self.absld_code_product,
+        }

@@ -1,0 +1,76 @@
+"""What methods with teachers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from kmtard import losses
+from kmtard.methods.base import AdversarialModel
+from kmtard.methods.checks import check_networks
+
+
+class Distiller(AdversarialModel):
+    """A method whose student learns from teachers, which it freezes.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        teachers: role (`nat_teacher`, `adv_teacher`) -> network; each becomes an
+            attribute, with `trainable = False`, and is called in inference mode.
+        **kwargs: those of `AdversarialModel`.
+
+    Raises:
+        ValueError: a teacher is no Keras model, is the student, or has other classes.
+    """
+
+    def __init__(self, student: Any, teachers: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(student, **kwargs)
+        check_networks({"student": student, **teachers})
+        self.roles = tuple(teachers)
+        for role, teacher in teachers.items():
+            teacher.trainable = False
+            setattr(self, role, teacher)
+        self.built = all(network.built for network in self.networks.values())
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """Role -> network, the student first."""
+        roles = getattr(self, "roles", ())
+        return super().networks | {role: getattr(self, role) for role in roles}
+
+    def taught(self, role: str, images: Any) -> Any:
+        """Return a teacher's (batch, classes) logits, through which nothing flows."""
+        return ops.stop_gradient(getattr(self, role)(images, training=False))
+
+
+def soft_label_loss(
+    target_logits: Any,
+    logits: Any,
+    *,
+    temperature: Any = 1.0,
+    class_scale: float | None = None,
+    floor: float = losses.LOG_FLOOR,
+) -> Any:
+    """Return `class_scale / C * KL(softmax(target / temperature) || softmax(logits))`.
+
+    That is the element mean of the code of RSLAD and its successors, `floor` inside the
+    teacher's logarithm, times `class_scale`.
+
+    Args:
+        target_logits: (batch, classes) of the teacher.
+        logits: (batch, classes) of the student.
+        temperature: of the teacher, > 0; a scalar or (batch, 1).
+        class_scale: None for C / 10, which keeps the step size of CIFAR-10 for any
+            number of classes (the authors' CIFAR-100 code multiplies by 10).
+        floor: see `losses.kl_divergence`.
+
+    Returns:
+        (batch,) values.
+    """
+    classes = logits.shape[-1]
+    scale = classes / 10 if class_scale is None else class_scale
+    divergence = losses.kl_divergence(
+        target_logits, logits, target_temperature=temperature, floor=floor
+    )
+    return scale / classes * divergence

@@ -1,0 +1,85 @@
+"""Fair-ARD (Yue et al., NeurIPS 2023): ARD that favours the classes that fall first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from kmtard import losses
+from kmtard.callbacks import ClassWeights
+from kmtard.methods.ard import ARD
+from kmtard.methods.batch import Batch, Logits
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class FairARD(ARD):
+    """`omega[y] * ARD`, with class weights omega from the epoch before.
+
+    kappa[c] is the mean number of the attack's gradient steps at which images of class
+    c were still classified correctly, in the attack's own forward passes;
+
+        omega = (kappa + 1e-5)^-beta,  scaled to a mean of 1,  clipped to `bounds`
+
+    with omega = 1 in the first epoch. The sums are gathered inside the step, and
+    `callbacks.ClassWeights` turns them into weights after each epoch. The authors
+    divide by n / C; here each class has its own number of images, which is the same
+    where classes are of one size. Their optimiser has Nesterov momentum.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
+        beta: how strongly weak classes are favoured, >= 0.
+        bounds: (low, high) of the weights, 0 < low <= high.
+        **kwargs: those of `ARD`.
+
+    Attributes:
+        class_weights: variable (classes,), omega.
+    """
+
+    class_state = {"class_weights": 1.0}
+    class_sums = ("robust_steps", "class_images")
+
+    def __init__(
+        self,
+        student: Any,
+        adv_teacher: Any,
+        *,
+        beta: float = 2.0,
+        bounds: tuple[float, float] = (0.8333333333333334, 2.5),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(student, adv_teacher, **kwargs)
+        self.beta = beta
+        self.bounds = bounds
+
+    @property
+    def attack_state(self) -> list:
+        """The sums that the inner loss adds to."""
+        return [self.robust_steps]
+
+    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+        """Return the cross-entropy, and count where images still stand."""
+        self.sum_up("class_images", ops.ones_like(batch.y, "float32"), batch.y)
+
+        def objective(logits: Any) -> Any:
+            predicted = ops.cast(ops.argmax(logits, axis=-1), batch.y.dtype)
+            self.sum_up("robust_steps", predicted == batch.y, batch.y)
+            return losses.cross_entropy(batch.y, logits)
+
+        return objective
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return ARD's loss times the weight of each image's class."""
+        weights = ops.take(self.class_weights.value, batch.y)
+        return weights * super().outer_loss(batch, logits)
+
+    def default_callbacks(self) -> list:
+        """Return the callback that moves the class weights."""
+        return [ClassWeights(self.beta, self.bounds)]
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model."""
+        return {**super().get_config(), "beta": self.beta, "bounds": self.bounds}

@@ -1,0 +1,86 @@
+"""RSLAD (Zi et al., ICCV 2021): robust soft labels for clean and adversarial images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kmtard import losses
+from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.distiller import Distiller, soft_label_loss
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class RSLAD(Distiller):
+    """`c [5/6 KL5(p(T(x)), p(f(x_adv))) + 1/6 KL5(p(T(x)), p(f(x)))]`.
+
+    T is the robust teacher, on clean images for both terms. KL5 is the element mean
+    with 1e-5 inside the teacher's logarithm, c = C / 10. The attack maximises
+    KL(p(T(x)) || p(f(x_adv))), without that constant, in inference mode. One of the
+    authors' scripts runs its teacher in half precision; here the teacher's own dtype
+    holds.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
+        adv_share: weight of the adversarial term, in [0, 1]; the rest is the clean
+            one's.
+        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
+        **kwargs: those of `AdversarialModel`.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        adv_teacher: Any,
+        *,
+        adv_share: float = 0.8333333333333334,
+        class_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= adv_share <= 1:
+            raise ValueError(f"`adv_share` must be in [0, 1]. Received: {adv_share}")
+        super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
+        self.adv_share = adv_share
+        self.class_scale = class_scale
+
+    def target(self, x: Any) -> Any:
+        """Return the teacher's logits on the clean images."""
+        return self.taught("adv_teacher", x)
+
+    def temperatures(self, y: Any) -> tuple[Any, Any]:
+        """Return the teacher's temperatures for (clean, adversarial) images: 1."""
+        del y
+        return 1.0, 1.0
+
+    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+        """Return the divergence from the teacher's prediction on the clean images."""
+        _, temperature = self.temperatures(batch.y)
+        return lambda logits: losses.kl_divergence(
+            batch.target, logits, target_temperature=temperature
+        )
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return the weighted sum of both soft-label losses."""
+        nat, adv = (
+            soft_label_loss(
+                batch.target,
+                outputs[-1],
+                temperature=temperature,
+                class_scale=self.class_scale,
+            )
+            for outputs, temperature in zip(
+                logits, self.temperatures(batch.y), strict=True
+            )
+        )
+        return self.adv_share * adv + (1 - self.adv_share) * nat
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model."""
+        return {
+            **super().get_config(),
+            "adv_share": self.adv_share,
+            "class_scale": self.class_scale,
+        }

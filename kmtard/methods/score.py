@@ -1,0 +1,74 @@
+"""SCORE (Pang et al., ICML 2022): TRADES with squared distances of probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from kmtard.losses import at_least_float32
+from kmtard.methods.base import AdversarialModel
+from kmtard.methods.batch import Batch, Logits
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class SCORE(AdversarialModel):
+    """`max(|p(x) - onehot(y)|^2 + beta |p(x_adv) - p(x)|^2 - bound, 0)`, TRADES+LSE.
+
+    p is the softmax of the student, both of whose outputs carry gradient, and `bound =
+    clip^2 + clip^2 / (C - 1)` is the squared distance of the one-hot label from a
+    prediction that falls short of it by `clip`. The attack maximises the second
+    distance against a constant p(x), in inference mode, from a Gaussian start inside
+    [0, 1].
+
+    This is the branch of the authors' code without generated images; its normalisation
+    of the images inside the network is left out, as for all methods here.
+
+    Args:
+        student: any Keras model from images in [0, 1] to logits.
+        beta: weight of the distance of the attacked output, >= 0; 6 in the paper.
+        clip: in [0, 1]; 0.3 in the paper, 0 for no clipping.
+        **kwargs: those of `AdversarialModel`.
+    """
+
+    start = "gaussian_clipped"
+
+    def __init__(
+        self, student: Any, *, beta: float = 6.0, clip: float = 0.3, **kwargs: Any
+    ) -> None:
+        if not beta >= 0:
+            raise ValueError(f"`beta` must be >= 0. Received: {beta}")
+        if not 0 <= clip <= 1:
+            raise ValueError(f"`clip` must be in [0, 1]. Received: {clip}")
+        super().__init__(student, **kwargs)
+        self.beta = beta
+        self.clip = clip
+
+    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+        """Return the distance from the present prediction on the clean images."""
+        reference = _softmax(self.student(batch.x_nat, training=False))
+        reference = ops.stop_gradient(reference)
+        return lambda logits: _squared_distance(_softmax(logits), reference)
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        """Return both distances less the bound, where they exceed it."""
+        nat, adv = _softmax(logits.nat[-1]), _softmax(logits.adv[-1])
+        classes = nat.shape[-1]
+        labels = ops.one_hot(batch.y, classes, dtype=nat.dtype)
+        robust = self.beta * _squared_distance(adv, nat)
+        bound = self.clip**2 + self.clip**2 / (classes - 1)
+        return ops.relu(_squared_distance(nat, labels) + robust - bound)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal model."""
+        return {**super().get_config(), "beta": self.beta, "clip": self.clip}
+
+
+def _softmax(logits: Any) -> Any:
+    return ops.softmax(at_least_float32(logits))
+
+
+def _squared_distance(first: Any, second: Any) -> Any:
+    return ops.sum(ops.square(first - second), axis=-1)

@@ -1,0 +1,147 @@
+"""The parameters of functions and classes, read from source without importing it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword-only parameter of a method, a network, an attack or a data set.
+
+    Attributes:
+        name: the parameter's name.
+        annotation: its type as written in the source, empty if there is none.
+        default: the default's value, or its source text where `literal` is false.
+        required: whether there is no default.
+        literal: whether `default` is a value; false also where `required` is true.
+    """
+
+    name: str
+    annotation: str
+    default: Any = None
+    required: bool = False
+    literal: bool = False
+
+
+def definition(module: str, name: str) -> Found | None:
+    """Find a function or class by its name in a module, or where that imports it."""
+    path = source_path(module)
+    if path is None:
+        return None
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return node, module, tree
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom) and each.module and not each.level:
+            for alias in each.names:
+                if name == (alias.asname or alias.name):
+                    return definition(each.module, alias.name)
+    return None
+
+
+def arguments_of(
+    node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
+) -> ast.arguments | None:
+    """Read the parameters of a function or of a class's `__init__`, `self` left out.
+
+    Where they end in `**kwargs`, those of the first base class that has any are added,
+    or of the class that a function's return annotation names.
+
+    Returns:
+        None for a class without an `__init__` in sight.
+    """
+    if isinstance(node, ast.FunctionDef):
+        returned = _returned_class(node, module)
+        if node.args.kwarg is None or returned is None:
+            return node.args
+        return _joined(node.args, arguments_of(*returned))
+    own = None
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            own = member.args
+            del (own.posonlyargs or own.args)[:1]
+            if own.kwarg is None:
+                return own
+    modules = {
+        alias.asname or alias.name: alias.name
+        for imported in ast.walk(tree)
+        if isinstance(imported, ast.Import)
+        for alias in imported.names
+    }
+    for base in node.bases:
+        owner, _, attribute = ast.unparse(base).rpartition(".")
+        found = definition(modules.get(owner, owner) or module, attribute)
+        # A class may hide an imported base of its own name: that one is not sought.
+        if found is not None and (found[0].name, found[1]) != (node.name, module):
+            inherited = arguments_of(*found)
+            if inherited is not None:
+                return inherited if own is None else _joined(own, inherited)
+    return own
+
+
+def _returned_class(function: ast.FunctionDef, module: str) -> Found | None:
+    for node in ast.walk(function.returns or ast.Constant(None)):
+        if isinstance(node, ast.Name):
+            found = definition(module, node.id)
+            if found is not None and isinstance(found[0], ast.ClassDef):
+                return found
+    return None
+
+
+def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.arguments:
+    """Add to a signature with `**kwargs` what these may be."""
+    if inherited is None:
+        return own
+    known = {argument.arg for argument in own.args + own.kwonlyargs}
+    for argument, default in zip(
+        inherited.kwonlyargs, inherited.kw_defaults, strict=True
+    ):
+        if argument.arg not in known:
+            own.kwonlyargs.append(argument)
+            own.kw_defaults.append(default)
+    return own
+
+
+def source_path(module: str) -> Path | None:
+    """Locate a module's file; `find_spec` of a dotted name would import its parents."""
+    top, *parts = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module without a spec, such as a script's __main__
+        return None
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        locations = list(spec.submodule_search_locations)
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", locations)
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Path(spec.origin)
+
+
+def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:
+    """Return the first line of the docstring of a class's module, or of a function."""
+    owner = tree if isinstance(node, ast.ClassDef) else node
+    text = ast.get_docstring(owner) or ast.get_docstring(node) or ""
+    return text.partition("\n")[0]
+
+
+def option(argument: ast.arg, default: ast.expr | None) -> Option:
+    """Describe a keyword-only parameter."""
+    annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+    if default is None:
+        return Option(argument.arg, annotation, required=True)
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return Option(argument.arg, annotation, default=ast.unparse(default))
+    return Option(argument.arg, annotation, default=value, literal=True)
