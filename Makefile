@@ -16,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo check lint types contracts tests $(BACKENDS:%=test-%) \
+.PHONY: help env demo digits-table check lint types contracts tests $(BACKENDS:%=test-%) \
         check-slow format clean
 
 help:  ## List the targets
@@ -43,6 +43,17 @@ env: $(VENV)/.dev  ## Make .venv with every backend and the tools
 
 demo: $(VENV)/.user  ## Train two teachers and a B-MTARD student on the digits
 	$(BIN)/python -m kmtard.fit $(RECIPE)
+
+# Seeds apart, all runs of a row of the README's table are equal.
+digits-table: env  ## Train every method on the digits with 5 seeds; README's table
+	for seed in 0 1 2 3 4; do \
+	  for method in $$($(BIN)/python -m kmtard.fit --list-methods | cut -d ' ' -f 1); do \
+	    $(BIN)/python -m kmtard.fit $(RECIPE) --method $$method \
+	      --set runtime.seed=$$seed --set runtime.backend=jax \
+	      --set 'runtime.jit="auto"' --set runtime.runs_dir=runs/table || exit 1; \
+	  done; \
+	done
+	$(BIN)/python -m kmtard.report runs/table/*
 
 check: lint types contracts tests  ## Format, lint, types, import contracts, tests
 

@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from kmtard.method_list import method_lines
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.stopping import Stopped, StopSignal
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.list_methods:
+            for line in method_lines(arguments.recipe):
+                Console().out(line, highlight=False)
+            return 0
         recipe = _recipe(arguments)
         _prepare(recipe)
         if arguments.dry_run:
@@ -74,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would run, and stop there"
+    )
+    parser.add_argument(
+        "--list-methods",
+        action="store_true",
+        help="show each method, with what RECIPE sets for it",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run's folder")
     return parser
