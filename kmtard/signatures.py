@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import importlib.util
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -36,7 +38,7 @@ def definition(module: str, name: str) -> Found | None:
     path = source_path(module)
     if path is None:
         return None
-    tree = ast.parse(path.read_bytes(), filename=str(path))
+    tree = _parsed(path, path.stat().st_mtime_ns)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node, module, tree
@@ -46,6 +48,12 @@ def definition(module: str, name: str) -> Found | None:
                 if name == (alias.asname or alias.name):
                     return definition(each.module, alias.name)
     return None
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(path: Path, changed: int) -> ast.Module:
+    del changed
+    return ast.parse(path.read_bytes(), filename=str(path))
 
 
 def arguments_of(
@@ -67,8 +75,7 @@ def arguments_of(
     own = None
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-            own = member.args
-            del (own.posonlyargs or own.args)[:1]
+            own = _without_self(member.args)
             if own.kwarg is None:
                 return own
     modules = {
@@ -88,6 +95,15 @@ def arguments_of(
     return own
 
 
+def _without_self(given: ast.arguments) -> ast.arguments:
+    bare = copy.copy(given)
+    if bare.posonlyargs:
+        bare.posonlyargs = bare.posonlyargs[1:]
+    else:
+        bare.args = bare.args[1:]
+    return bare
+
+
 def _returned_class(function: ast.FunctionDef, module: str) -> Found | None:
     for node in ast.walk(function.returns or ast.Constant(None)):
         if isinstance(node, ast.Name):
@@ -102,13 +118,12 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
     if inherited is None:
         return own
     known = {argument.arg for argument in own.args + own.kwonlyargs}
-    for argument, default in zip(
-        inherited.kwonlyargs, inherited.kw_defaults, strict=True
-    ):
-        if argument.arg not in known:
-            own.kwonlyargs.append(argument)
-            own.kw_defaults.append(default)
-    return own
+    pairs = zip(inherited.kwonlyargs, inherited.kw_defaults, strict=True)
+    new = [pair for pair in pairs if pair[0].arg not in known]
+    joined = copy.copy(own)
+    joined.kwonlyargs = own.kwonlyargs + [argument for argument, _ in new]
+    joined.kw_defaults = own.kw_defaults + [default for _, default in new]
+    return joined
 
 
 def source_path(module: str) -> Path | None:

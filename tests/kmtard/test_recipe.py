@@ -23,7 +23,8 @@ class TRADES:
 
 def multi(student, nat_teacher, adv_teacher, *, temperature: float = 1.0,
           temperature_bounds: tuple[float, float] = (1.0, 10.0), beta: float = 1.0,
-          rate: float | None = None, levels: int = 2, average: bool = False,
+          rate: float | None = None, levels: int = 2, mode: Literal["eval", "train"] = "eval",
+          average: bool = False,
           **kwargs): ...
 
 def needy(student, *, margin: float, attack=None): ...
@@ -110,6 +111,7 @@ def test_the_student_has_base_then_methods_table_then_own_table(base: Path) -> N
         "temperature_bounds": (1.0, 10.0),
         "beta": 1.0,
         "levels": 4,
+        "mode": "eval",
         "average": False,
     }
     assert student.network_options == {"width": 16}
@@ -268,7 +270,7 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("method.beta=x", 'method.beta = "x": expected a number'),
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected tuple[float, float]"),
-        ("methods.sat.attack_bn='frozen'", "unknown value; allowed: eval, train"),
+        ("method.mode='frozen'", "unknown value; allowed: eval, train"),
         ("attack.start='random'", "unknown value; allowed: clean, gaussian, "),
         ("method.attack.steps=1", "method.attack = {steps = 1}: unknown key"),
         ("methods.mtrad.beta=1", "methods.mtrad: expected a name"),
