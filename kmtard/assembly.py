@@ -1,4 +1,4 @@
-"""The objects that a recipe names: data, networks, teachers, attacks."""
+"""The objects that a recipe names: data, networks, teachers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from kmtard import registry
-from kmtard.attacks import Attack
 from kmtard.data.pipeline import DataSet
 from kmtard.files import RunError
 from kmtard.recipe import Recipe, Role
@@ -51,10 +50,3 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
     raise RunError(
         f"{role}.weights must end in .keras or .weights.h5. Received: {path!r}"
     )
-
-
-def make_attack(name: str, strength: dict[str, Any]) -> Attack:
-    """Return a registered attack at a strength, of which it takes what it knows."""
-    known = registry.options("attacks", name)
-    attack = registry.resolve("attacks", name)
-    return attack(**{key: value for key, value in strength.items() if key in known})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -25,10 +23,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from kmtard.evaluation import tables
 from kmtard.method_list import method_lines
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.stopping import Stopped, StopSignal
+from kmtard.terminal import choose_backend, silent_native_code
 
 BAD_RECIPE = 2
 FAILED = 1
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 Console().out(line, highlight=False)
             return 0
         recipe = _recipe(arguments)
-        _prepare(recipe)
+        choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
             _dry_run(recipe)
             return 0
@@ -107,14 +107,6 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     return load(Run.open(arguments.resume).recipe_path)
 
 
-def _prepare(recipe: Recipe) -> None:
-    # Keras reads its backend once, when it is first imported.
-    os.environ["KERAS_BACKEND"] = recipe.runtime.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # It takes the attacks, compiled once for each network, for one traced again.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
     details = {"backend": recipe.runtime.backend, "versions": _versions()}
     if arguments.resume:
@@ -139,7 +131,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     line(f"run: {run.path}  backend: {recipe.runtime.backend}")
     try:
         with StopSignal() as stop, _bar(screen) as bar:
-            with _silent_native_code():
+            with silent_native_code():
                 from kmtard.training import Study
             study = Study(recipe, run, stop, line, bar if screen.is_terminal else None)
             report = study.execute()
@@ -155,6 +147,8 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         return FAILED
     for console in (screen, log):
         console.print(_table(report))
+        if study.suite is not None:
+            console.print(tables.terminal(study.suite))
     events.write("run_finished", metrics=report["rows"][-1])
     line(f"student: {run.best / 'student.keras'}")
     return 0
@@ -213,8 +207,7 @@ def _table(report: dict[str, Any]) -> Table:
     table = Table(
         title=f"Accuracy on {report['images']} test images, %",
         caption="\n".join(
-            f"{name}: epsilon {a['epsilon']:.4g}, {a['steps']} steps of "
-            f"{a['step_size']:.4g}"
+            f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in a.items())
             for name, a in attacks.items()
         )
         + f"\nW-Robust: half clean, half {chosen}",
@@ -235,7 +228,7 @@ def _table(report: dict[str, Any]) -> Table:
 
 
 def _dry_run(recipe: Recipe) -> None:
-    with _silent_native_code():
+    with silent_native_code():
         from kmtard.assembly import build_network, load_data
 
     screen = Console()
@@ -261,19 +254,6 @@ def _dry_run(recipe: Recipe) -> None:
             str(training.schedule.epochs) if training else "-",
         )
     screen.print(table)
-
-
-@contextmanager
-def _silent_native_code() -> Iterator[None]:
-    """Drop what TensorFlow's libraries write to stderr while they are loaded."""
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _versions() -> dict[str, str]:

@@ -114,7 +114,7 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
         "format": TEACHER_FORMAT,
         "training": recipe.training(role).model_dump(),
         "data": recipe.data.model_dump(),
-        "selection": recipe.evaluation.model_dump(exclude={"attacks"}),
+        "selection": recipe.evaluation.model_dump(exclude={"attacks", "suite"}),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),
     }
     text = json.dumps(made_of, sort_keys=True, default=str)
@@ -234,11 +234,9 @@ def _resolved(recipe: Recipe) -> Recipe:
         "methods": {},
         **{section: getattr(student, section) for section in ADJUSTABLE},
         "evaluation": evaluation.model_copy(
-            update={
-                key: getattr(student.attack, key)
-                for key in ("epsilon", "step_size")
-                if getattr(evaluation, key) is None
-            }
+            update={"epsilon": student.attack.epsilon}
+            if evaluation.epsilon is None
+            else {}
         ),
     }
     for role in TEACHERS:

@@ -40,7 +40,7 @@ def find_mistakes(document: Table) -> list[Mistake]:
     for role in TEACHERS:
         if role in document:
             mistakes += _teacher_mistakes(role, document)
-    return mistakes + _selection_mistakes(document)
+    return mistakes + _selection_mistakes(document) + _surrogate_mistakes(document)
 
 
 def table_at(document: Table, *path: str) -> Table:
@@ -147,3 +147,25 @@ def _known(table: str, name: object) -> bool:
 
 def _without(table: Table, *keys: str) -> Table:
     return {key: value for key, value in table.items() if key not in keys}
+
+
+def _surrogate_mistakes(document: Table) -> list[Mistake]:
+    """Refuse transferred images where there is no robust teacher to craft them on."""
+    names = table_at(document, "evaluation").get("attacks", [])
+    if "adv_teacher" in document or not isinstance(names, list):
+        return []
+    return [
+        Mistake(
+            key_text(("evaluation", "attacks")),
+            f"{name} needs the table [adv_teacher], the model it transfers from",
+        )
+        for name in names
+        if isinstance(name, str) and _needs_surrogate(name)
+    ]
+
+
+def _needs_surrogate(name: str) -> bool:
+    try:
+        return "surrogate" in registry.positional("attacks", name)
+    except registry.RegistryError:
+        return False  # said where the name is checked

@@ -130,13 +130,16 @@ class Evaluation(Section):
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
+    suite: Literal["paper"] | None = Field(
+        None, description="Attacks that belong together, instead of those above."
+    )
     epsilon: Epsilon | None = Field(
         None, description="Radius of the Linf ball; that of [attack] if left out."
     )
     step_size: StepSize | None = Field(
-        None, description="Length of a step; that of [attack] if left out."
+        None, description="Length of PGD's steps; the papers', scaled with epsilon."
     )
-    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps an attack.")
+    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images that choose the best epoch."
     )

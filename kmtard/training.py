@@ -15,15 +15,13 @@ import keras
 from rich.progress import Progress as Bar
 
 from kmtard import methods, registry
-from kmtard.accuracy import CLEAN, accuracies
 from kmtard.assembly import (
     SEED_OFFSETS,
     build_network,
     load_data,
     load_teacher,
-    make_attack,
 )
-from kmtard.attacks import PGD, Attack, pgd_trades
+from kmtard.attacks import PGD
 from kmtard.callbacks import (
     BestStudent,
     ClassCallback,
@@ -34,8 +32,10 @@ from kmtard.callbacks import (
 )
 from kmtard.callbacks.rate import RateCallback
 from kmtard.data.pipeline import TrainingStream, evaluation_dataset
+from kmtard.evaluation.result import Evaluation
 from kmtard.events import EventWriter
 from kmtard.files import RunError, move_into_place, write_atomic
+from kmtard.judgement import judge, judge_suite, selection_attack, transfers
 from kmtard.optimizers import L2SGD
 from kmtard.recipe import Recipe, Role, Training, teacher_key
 from kmtard.runs import Run
@@ -60,6 +60,9 @@ class Study:
         stop: tells when to end early.
         line: called with each line of text for the user.
         bar: a started rich progress bar, or None.
+
+    Attributes:
+        suite: what the recipe's suite of attacks has found, None without one.
     """
 
     recipe: Recipe
@@ -68,6 +71,7 @@ class Study:
     line: Callable[[str], None]
     bar: Bar | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    suite: Evaluation | None = None
 
     def __post_init__(self) -> None:
         self.events = EventWriter(self.run.events_path)
@@ -84,13 +88,34 @@ class Study:
             Stopped: a signal came; the resume point is saved.
         """
         needed = registry.positional("methods", self.recipe.method.name)
-        teachers: dict[str, Any] = {
-            role: self._teacher(role) for role in TEACHERS if role in needed
+        judged = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        networks: dict[str, Any] = {
+            role: self._teacher(role) for role in TEACHERS if role in judged
         }
+        teachers = {role: networks[role] for role in networks if role in needed}
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
         student = build_network(self.recipe, "student", self.data)
         self._train("student", student, teachers, self.run.best / "student.keras")
-        return self._judge({**teachers, "student": student})
+        return self._judge({**networks, "student": student})
+
+    def _judge(self, networks: dict[str, Any]) -> dict[str, Any]:
+        self.events.write("phase_started", phase="evaluation")
+        report = judge(
+            self.recipe,
+            networks,
+            self.test,
+            self.seconds,
+            tell=lambda row: self.events.write(
+                "evaluation", phase="evaluation", metrics=row
+            ),
+            between=self.stop.check,
+        )
+        write_atomic(self.run.evaluation_path, json.dumps(report, indent=2) + "\n")
+        if self.recipe.evaluation.suite is not None:
+            self.suite = judge_suite(
+                self.recipe, networks, self.test, self.run.path, self.stop.check
+            )
+        return report
 
     def _teacher(self, role: Role) -> Any:
         teacher = getattr(self.recipe, role)
@@ -160,7 +185,7 @@ class Study:
             student=network,
             **teachers,
             attack=attack,
-            evaluation_attack=pgd_trades(**self._strength()),
+            evaluation_attack=selection_attack(self.recipe),
             seed=self.recipe.runtime.seed,
             **training.method_options,
         )
@@ -232,47 +257,3 @@ class Study:
             f"{100 * keeper.state['score']:.2f} % on "
             f"{self.recipe.evaluation.selection.replace('_', '-')} images"
         )
-
-    def _strength(self) -> dict[str, Any]:
-        keys = {"epsilon", "step_size", "steps"}
-        return self.recipe.evaluation.model_dump(include=keys)
-
-    def _judge(self, networks: dict[str, Any]) -> dict[str, Any]:
-        self.events.write("phase_started", phase="evaluation")
-        attacks = {
-            name: make_attack(name, self._strength())
-            for name in self.recipe.evaluation.attacks
-        }
-        rows = []
-        for role, network in networks.items():
-            scores = accuracies(
-                network,
-                self.test.images,
-                self.test.labels,
-                attacks,
-                batch_size=self.recipe.data.batch_size,
-                seed=self.recipe.runtime.seed,
-                between=self.stop.check,
-            )
-            robust = {name: scores[name] for name in attacks}
-            row: dict[str, Any] = {"role": role, "clean_accuracy": scores[CLEAN]}
-            row["robust_accuracy"] = robust
-            row["w_robust_accuracy"] = {
-                name: 0.5 * scores[CLEAN] + 0.5 * score
-                for name, score in robust.items()
-            }
-            row["seconds"] = self.seconds.get(role)
-            rows.append(row)
-            self.events.write("evaluation", phase="evaluation", metrics=row)
-        report = {
-            "images": len(self.test),
-            "attacks": {name: _described(attack) for name, attack in attacks.items()},
-            "rows": rows,
-        }
-        write_atomic(self.run.evaluation_path, json.dumps(report, indent=2) + "\n")
-        return report
-
-
-def _described(attack: Attack) -> dict[str, Any]:
-    config = attack.get_config()
-    return {key: config[key] for key in ("epsilon", "step_size", "steps")}

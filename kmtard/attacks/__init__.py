@@ -1,22 +1,41 @@
 """Attacks: `attack(model, x, y) -> x_adv`, images in [0, 1], integer labels.
 
-`PGD` is the loop they share; `fgsm`, `pgd_sat`, `pgd_trades` and `cw_inf` are the
-settings the papers report under those names.
+`PGD` is the loop of the gradient family; `fgsm`, `pgd_sat`, `pgd_trades` and `cw_inf`
+are the settings the papers report under those names. `AutoAttack` is RobustBench's.
 """
 
+from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
+from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.base import Attack, AttackResult
+from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
+from kmtard.attacks.gradient_estimation import GradientEstimation, ge
+from kmtard.attacks.rays import RayS, rays_100
+from kmtard.attacks.square import Square, square_100
 from kmtard.attacks.transfer import Transfer, transfer_cw_inf, transfer_pgd_trades
 
 __all__ = [
+    "APGD",
+    "FAB",
     "PGD",
     "Attack",
     "AttackResult",
+    "AutoAttack",
+    "GradientEstimation",
+    "RayS",
+    "Square",
     "Transfer",
+    "apgd_ce",
+    "apgd_dlr",
+    "apgd_t",
     "cw_inf",
+    "fab_t",
     "fgsm",
+    "ge",
     "pgd_sat",
     "pgd_trades",
+    "rays_100",
+    "square_100",
     "transfer_cw_inf",
     "transfer_pgd_trades",
 ]

@@ -28,7 +28,7 @@ class AttackResult:
     Attributes:
         x_adv: images of the shape and kind that came in, float32 in [0, 1].
         success: bool (N,), the model's prediction on `x_adv` is not the label.
-        queries: int (N,), images the model was asked about.
+        queries: int (N,), images the attack asked the model about.
         forwards: int (N,), forward passes, the one that judges included.
         backwards: int (N,), backward passes.
     """
@@ -182,8 +182,8 @@ class Attack:
         found = self.attack_batch(classifier, x, y, **kwargs)
         success = classifier.predict(found.x_adv) != ops.convert_to_numpy(y)
         x_adv = ops.convert_to_numpy(found.x_adv)
-        judging = [found.queries + 1, found.forwards + 1]
-        return [x_adv, success, *judging, found.backwards]
+        counts = [found.queries, found.forwards + 1, found.backwards]
+        return [x_adv, success, *counts]
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""

@@ -67,11 +67,25 @@ class Transfer(Attack):
         return {"attack": self.attack, "surrogate": self.surrogate}
 
 
-def transfer_pgd_trades(surrogate: Any, **kwargs: Any) -> Transfer:
-    """`pgd_trades(**kwargs)` crafted on `surrogate`."""
-    return Transfer(pgd_trades(**kwargs), surrogate)
+def transfer_pgd_trades(
+    surrogate: Any,
+    *,
+    epsilon: float = 8 / 255,
+    step_size: float = 0.003,
+    steps: int = 20,
+) -> Transfer:
+    """`pgd_trades` crafted on `surrogate`."""
+    attack = pgd_trades(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate)
 
 
-def transfer_cw_inf(surrogate: Any, **kwargs: Any) -> Transfer:
-    """`cw_inf(**kwargs)` crafted on `surrogate`."""
-    return Transfer(cw_inf(**kwargs), surrogate)
+def transfer_cw_inf(
+    surrogate: Any,
+    *,
+    epsilon: float = 8 / 255,
+    step_size: float = 2 / 255,
+    steps: int = 30,
+) -> Transfer:
+    """`cw_inf` crafted on `surrogate`."""
+    attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate)

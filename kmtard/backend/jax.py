@@ -62,11 +62,23 @@ def input_gradient(
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     # Variables closed over would be compiled in as constants.
     @jax.jit
-    def stateless(values: list, *args: Any) -> Any:
-        with keras.StatelessScope(zip(model.variables, values, strict=True)):
-            return function(*args)
+    def stateless(values: list, *args: Any) -> tuple[Any, list]:
+        variables = model.variables
+        with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
+            result = function(*args)
+        return result, [scope.get_current_value(v) for v in seeds(variables)]
 
-    return lambda *args: stateless([v.value for v in model.variables], *args)
+    # A random layer must not draw the same numbers at each call.
+    def seeds(variables: list) -> list:
+        return [v for v in variables if v.name == "seed_generator_state"]
+
+    def stateful(*args: Any) -> Any:
+        result, moved = stateless([v.value for v in model.variables], *args)
+        for variable, value in zip(seeds(model.variables), moved, strict=True):
+            variable.assign(value)
+        return result
+
+    return stateful
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -61,6 +61,7 @@ milestones = [2]
 
 [evaluation]
 attacks = ["pgd_trades"]
+step_size = 0.1
 steps = 1
 limit = 16
 """

@@ -17,6 +17,8 @@ from kmtard.accuracy import accuracies
 from kmtard.attacks import pgd_trades
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
+from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.suites import SUITES
 from kmtard.fit import Screen, main
 from kmtard.recipe import load
 from kmtard.runs import Run, list_runs
@@ -121,7 +123,7 @@ def test_delivered_student_has_the_accuracies_said(finished: Finished) -> None:
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     expected = (scores["clean"], scores["attack"], half)
     assert cells[1:4] == [f"{100 * value:.2f}" for value in expected]
-    assert "pgd_trades: epsilon 0.1, 1 steps of 0.1" in process.stdout
+    assert "pgd_trades: epsilon 0.1, step_size 0.1, steps 1" in process.stdout
 
 
 def test_lines_are_plain_where_no_terminal_is(finished: Finished) -> None:
@@ -289,3 +291,34 @@ def test_screen_outlives_who_reads_it() -> None:
         for _ in range(3):
             screen.write("unseen")
             screen.flush()
+
+
+def test_suite_is_judged_at_the_end_of_the_run(
+    recipe: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the method itself has no robust teacher to transfer from."""
+    del finished  # has trained the teachers
+    attacks = ("fgsm", "transfer_pgd_trades", "rays_100")
+    monkeypatch.setitem(SUITES, "paper", attacks)
+    overrides = ("runtime.runs_dir=" + str(tmp_path), "evaluation.suite=paper")
+    words = [word for setting in overrides for word in ("--set", setting)]
+    assert main([str(recipe), "--method", "natural", *words]) == 0
+    [run] = list_runs(tmp_path)
+    report = json.loads(run.evaluation_path.read_text())
+    assert [row["role"] for row in report["rows"]] == ["adv_teacher", "student"]
+    evaluation = Evaluation.load(run.path)
+    assert tuple(evaluation.attacks) == attacks
+    log = run.log_path.read_text()
+    assert all(attack in log for attack in attacks)
+
+
+def test_transfer_needs_a_robust_teacher(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = recipe.read_text()
+    begin, end = text.index("[adv_teacher]"), text.index("[method]\n")
+    alone = tmp_path / "alone.toml"
+    alone.write_text(text[:begin] + text[end:].replace("b-mtard", "natural"))
+    attacks = 'evaluation.attacks=["pgd_trades", "transfer_cw_inf"]'
+    assert main([str(alone), "--set", attacks]) == 2
+    assert "transfer_cw_inf needs the table [adv_teacher]" in capsys.readouterr().err

@@ -229,7 +229,7 @@ def test_run_counts_and_judges(linear, images, labels):
     np.testing.assert_array_equal(result.success, predicted != labels)
     assert result.success.any()
     for counts, wanted in (
-        (result.queries, 4),
+        (result.queries, 3),
         (result.forwards, 4),
         (result.backwards, 3),
     ):

@@ -1,0 +1,277 @@
+"""Auto-PGD (Croce and Hein 2020, github.com/fra31/auto-attack): no step size to choose.
+
+Momentum steps whose size is halved at fixed check points, from the best point so far,
+where the loss has stopped to grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard import backend, losses
+from kmtard.attacks import ascent
+from kmtard.attacks.ascent import Ascent, Evaluate, windows
+from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import NORMS, column, l2_norm
+from kmtard.attacks.shrinking import shrinking_loop
+
+LOSSES = ("ce", "dlr")
+STARTS = ("random", "clean")
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class APGD(Attack):
+    """Auto-PGD in the L_inf or L2 ball.
+
+    From the point u, with P the projection on the ball and the box [0, 1]:
+    `w = P(u + step_size sign(gradient))`, then `u <- P(u + 0.75 (w - u) + 0.25 (u -
+    previous u))`, the first time with 1 for 0.75. The step size starts at `2 epsilon`.
+    At a check point it is halved, and the search goes back to the best point, if the
+    loss grew in at most `rho` of the window's steps, or if the best loss has not grown
+    since the last check point and the size was not halved there. In L2 the gradient
+    over its norm stands for the sign.
+
+    What counts is a wrong prediction, not the loss: the last wrong iterate is returned,
+    the clean image if there is none. Images classified wrongly are not attacked.
+
+    Args:
+        epsilon: radius in pixel intensity, >= 0.
+        steps: gradients after that of the start, >= 1.
+        restarts: runs from new random starts, each on what is left, >= 1.
+        loss: "ce" (cross-entropy) or "dlr" (difference of logits ratio).
+        targets: with "dlr", how many classes to aim at one after the other, in the
+            order of the clean logits from the second on, at most all others; 9 in
+            AutoAttack. 0 aims at none.
+        norm: "linf" or "l2".
+        rho: share of steps in [0, 1] that must raise the loss.
+        eot: gradients averaged at each point, >= 1, for models that are random.
+        start: "random" (on the sphere, then clipped to [0, 1]) or "clean".
+        early_stop: end an image at the check point after its first wrong prediction.
+            Which images are fooled stays the same; without it, and where `eot` is
+            above 1, all steps are done.
+
+    Raises:
+        ValueError: an argument is out of its range or not known.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        steps: int = 100,
+        restarts: int = 1,
+        loss: str = "ce",
+        targets: int = 0,
+        norm: str = "linf",
+        rho: float = 0.75,
+        eot: int = 1,
+        start: str = "random",
+        early_stop: bool = True,
+    ) -> None:
+        self.epsilon = epsilon
+        self.steps = steps
+        self.restarts = restarts
+        self.loss = loss
+        self.targets = targets
+        self.norm = norm
+        self.rho = rho
+        self.eot = eot
+        self.start = start
+        self.early_stop = early_stop
+        for name, wanted, holds in (
+            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
+            ("steps", "a whole number >= 1", _whole(steps, 1)),
+            ("restarts", "a whole number >= 1", _whole(restarts, 1)),
+            ("loss", f"one of {LOSSES}", loss in LOSSES),
+            ("targets", "a whole number >= 0", _whole(targets, 0)),
+            ("targets", "0 without the loss 'dlr'", not targets or loss == "dlr"),
+            ("norm", f"one of {NORMS}", norm in NORMS),
+            ("rho", "in [0, 1]", 0 <= rho <= 1),
+            ("eot", "a whole number >= 1", _whole(eot, 1)),
+            ("start", f"one of {STARTS}", start in STARTS),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Return the last wrong iterates, else `x`; see `Attack.attack_batch`."""
+        logits = ops.convert_to_numpy(
+            classifier.compiled("logits", classifier.logits)(x)
+        )
+        robust = active & (logits.argmax(axis=1) == ops.convert_to_numpy(y))
+        x_adv, evaluations = x, np.zeros(len(active), int)
+        for restart in range(self.restarts):
+            for rank, target in enumerate(self._aims(logits)):
+                part = select(robust)
+                if not part.active.any():
+                    break
+                x_part, y_part, target = map(part.take, (x, y, target))
+                state, taken = self.ascend(
+                    classifier,
+                    self._offset(x_part, noise.take(part.rows), restart, rank),
+                    x_part,
+                    y_part,
+                    target,
+                    part.active,
+                )
+                fooled = ops.reshape(state.fooled, column(x))
+                found = ops.where(fooled, state.adversarial, x_part)
+                x_adv = part.scatter(x_adv, found)
+                evaluations = part.scatter(evaluations, evaluations[part.rows] + taken)
+                robust = robust & ~part.scatter(
+                    np.zeros_like(robust), ops.convert_to_numpy(state.fooled)
+                )
+        backwards = self.eot * evaluations
+        forwards = active + backwards
+        return Found(x_adv, forwards, forwards, backwards)
+
+    def ascend(
+        self,
+        classifier: Classifier,
+        offset: Any,
+        x: Any,
+        y: Any,
+        target: Any,
+        active: np.ndarray,
+    ) -> tuple[Ascent, np.ndarray]:
+        """Run all steps once.
+
+        Args:
+            classifier: what is attacked.
+            offset: (batch, ...) the start, from `x` in units of epsilon.
+            x: (batch, ...) float32 images.
+            y: (batch,) int32 labels.
+            target: (batch,) int32 classes to aim at; unused without `targets`.
+            active: bool (batch,), the rows to work on.
+
+        Returns:
+            The state, and the points at which each row was evaluated, int (batch,).
+        """
+        begin, step, check = self._compilable(classifier)
+        # What is built into the functions besides the model.
+        settings = (self.loss, self.targets > 0, self.norm, self.rho, self.eot)
+        key = ("apgd", self.epsilon, *settings)
+
+        def unfinished(state: Ascent) -> np.ndarray:
+            # What a random model answered once is no proof.
+            if not self.early_stop or self.eot > 1:
+                return active
+            return active & ~ops.convert_to_numpy(state.fooled)
+
+        state = classifier.compiled((*key, "begin"), begin)(offset, x, y, target)
+        evaluations, lengths = active.astype(int), windows(self.steps)
+        for length in (*lengths, self.steps - sum(lengths)):
+            state, taken = shrinking_loop(
+                classifier,
+                (*key, "step"),
+                step,
+                state,
+                length,
+                (x, y, target),
+                unfinished=unfinished,
+                every=max(1, length),
+            )
+            state = classifier.compiled((*key, "check"), check)(
+                state, ops.convert_to_tensor(length, "float32")
+            )
+            evaluations += taken
+        return state, evaluations
+
+    def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
+        """Return the rules as functions of tensors alone."""
+
+        def begin(offset: Any, x: Any, y: Any, target: Any) -> Ascent:
+            start = ops.clip(x + self.epsilon * offset, 0.0, 1.0)
+            return ascent.begin(
+                self._evaluation(classifier, y, target), start, self.epsilon
+            )
+
+        def step(state: Ascent, x: Any, y: Any, target: Any) -> Ascent:
+            evaluate = self._evaluation(classifier, y, target)
+            return ascent.step(evaluate, state, x, self.epsilon, self.norm)
+
+        def check(state: Ascent, length: Any) -> Ascent:
+            return ascent.check(state, length, self.rho)
+
+        return begin, step, check
+
+    def _aims(self, logits: np.ndarray) -> list[np.ndarray]:
+        if not self.targets:
+            return [np.zeros(len(logits), "int32")]
+        # The label is the first: images which are classified wrongly take no part.
+        ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
+        return list(ranked.T.astype("int32"))
+
+    def _offset(self, x: Any, noise: Noise, restart: int, rank: int) -> Any:
+        """Return a start on the unit sphere, or none."""
+        if self.start == "clean":
+            return ops.zeros_like(x)
+        key = ("apgd", self.loss, self.targets > 0, restart, rank)
+        if self.norm == "l2":
+            offset = ops.convert_to_tensor(noise.normal(tuple(x.shape[1:]), *key))
+            return offset / (l2_norm(offset) + 1e-12)
+        offset = 2 * noise.uniform(tuple(x.shape[1:]), *key) - 1
+        largest = np.abs(offset).reshape(len(offset), -1).max(axis=1)
+        return ops.convert_to_tensor(offset / (largest.reshape(column(x)) + 1e-12))
+
+    def _objective(self, y: Any, logits: Any, target: Any) -> Any:
+        if self.loss == "ce":
+            return losses.cross_entropy(y, logits)
+        if logits.shape[-1] == 2:
+            return -losses.margin(y, logits)
+        if self.targets:
+            return losses.dlr_targeted(y, logits, target)
+        return losses.dlr(y, logits)
+
+    def _evaluation(self, classifier: Classifier, y: Any, target: Any) -> Evaluate:
+        def objective(images: Any) -> tuple[Any, Any]:
+            logits = classifier.logits(images)
+            return self._objective(y, logits, target), logits
+
+        def evaluate(u: Any) -> tuple[Any, Any, Any]:
+            gradients = ops.zeros_like(u)
+            for _ in range(self.eot):
+                loss, logits, gradient = backend.value_and_gradient(objective, u)
+                gradients = gradients + gradient
+            wrong = ops.cast(ops.argmax(logits, axis=-1), y.dtype) != y
+            return loss, gradients / self.eot, wrong
+
+        return evaluate
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal attack."""
+        return dict(vars(self))
+
+
+def apgd_ce(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+    """APGD on the cross-entropy, as in AutoAttack's standard version."""
+    return APGD(epsilon, norm=norm)
+
+
+def apgd_dlr(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+    """APGD on the difference of logits ratio."""
+    return APGD(epsilon, loss="dlr", norm=norm)
+
+
+def apgd_t(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+    """APGD towards each of 9 classes, as in AutoAttack's standard version."""
+    return APGD(epsilon, loss="dlr", targets=9, norm=norm)
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and value >= least

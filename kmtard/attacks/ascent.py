@@ -1,0 +1,131 @@
+"""The rules of Auto-PGD (Croce and Hein 2020): pure functions, state to state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from kmtard.attacks.norms import column, project, steepest
+
+Evaluate = Callable[[Any], tuple[Any, Any, Any]]
+"""Images -> loss (batch,), its gradient (batch, ...), bool (batch,) misclassified."""
+
+INERTIA = 0.25
+"""Weight of the step before in every step but the first."""
+
+
+class Ascent(NamedTuple):
+    """State of the search, one entry an image.
+
+    Attributes:
+        u: (batch, ...) the iterate.
+        previous: (batch, ...) the one before.
+        gradient: (batch, ...) at `u`.
+        loss: (batch,) at `u`.
+        inertia: (batch,) weight of the step before.
+        step_size: (batch,).
+        best: (batch, ...) the iterate of the largest loss.
+        best_gradient: (batch, ...) there.
+        best_loss: (batch,) there.
+        checked_loss: (batch,) `best_loss` at the last check point.
+        increases: (batch,) steps since then that raised the loss.
+        halved: bool (batch,), whether the step size was halved there.
+        fooled: bool (batch,), whether an iterate was misclassified.
+        adversarial: (batch, ...) the last such iterate.
+    """
+
+    u: Any
+    previous: Any
+    gradient: Any
+    loss: Any
+    inertia: Any
+    step_size: Any
+    best: Any
+    best_gradient: Any
+    best_loss: Any
+    checked_loss: Any
+    increases: Any
+    halved: Any
+    fooled: Any
+    adversarial: Any
+
+
+def windows(steps: int) -> list[int]:
+    """Return how many steps lie between check points; they add up to `steps` at most.
+
+    The first window is 22 % of all steps, each one 3 % shorter, none below 6 %.
+    """
+    lengths, left, length = [], steps, max(int(0.22 * steps), 1)
+    while length <= left:
+        lengths.append(length)
+        left -= length
+        length = max(length - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
+    return lengths
+
+
+def begin(evaluate: Evaluate, start: Any, epsilon: float) -> Ascent:
+    """Return the state at `start`, itself the first iterate."""
+    loss, gradient, wrong = evaluate(start)
+    zeros = ops.zeros_like(loss)
+    return Ascent(
+        u=start,
+        previous=start,
+        gradient=gradient,
+        # The authors' code compares the first step's loss with zero.
+        loss=zeros,
+        inertia=zeros,
+        step_size=zeros + 2 * epsilon,
+        best=start,
+        best_gradient=gradient,
+        best_loss=loss,
+        checked_loss=loss,
+        increases=zeros,
+        halved=ops.ones_like(wrong),
+        fooled=wrong,
+        adversarial=start,
+    )
+
+
+def step(
+    evaluate: Evaluate, state: Ascent, x: Any, epsilon: float, norm: str
+) -> Ascent:
+    """Move each image once; see `APGD`."""
+    shape, ball = column(x), (x, epsilon, norm)
+    size = ops.reshape(state.step_size, shape)
+    inertia = ops.reshape(state.inertia, shape)
+    w = project(state.u + size * steepest(state.gradient, norm), *ball)
+    momentum = inertia * (state.u - state.previous)
+    u = project(state.u + (1 - inertia) * (w - state.u) + momentum, *ball)
+    loss, gradient, wrong = evaluate(u)
+    better = loss > state.best_loss
+    better_image = ops.reshape(better, shape)
+    return state._replace(
+        u=u,
+        previous=state.u,
+        gradient=gradient,
+        loss=loss,
+        inertia=ops.full_like(loss, INERTIA),
+        best=ops.where(better_image, u, state.best),
+        best_gradient=ops.where(better_image, gradient, state.best_gradient),
+        best_loss=ops.where(better, loss, state.best_loss),
+        increases=state.increases + ops.cast(loss > state.loss, loss.dtype),
+        fooled=state.fooled | wrong,
+        adversarial=ops.where(ops.reshape(wrong, shape), u, state.adversarial),
+    )
+
+
+def check(state: Ascent, length: Any, rho: float) -> Ascent:
+    """Halve the step size where the last `length` steps have brought too little."""
+    stalled = ~state.halved & (state.best_loss <= state.checked_loss)
+    halved = stalled | (state.increases <= rho * length)
+    back = ops.reshape(halved, column(state.u))
+    return state._replace(
+        u=ops.where(back, state.best, state.u),
+        gradient=ops.where(back, state.best_gradient, state.gradient),
+        step_size=ops.where(halved, state.step_size / 2, state.step_size),
+        checked_loss=state.best_loss,
+        increases=ops.zeros_like(state.increases),
+        halved=halved,
+    )

@@ -1,0 +1,269 @@
+"""AutoAttack (Croce and Hein 2020): attacks one after the other, no choice left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard.attacks.apgd import APGD
+from kmtard.attacks.base import Attack, AttackResult, Found, select
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.fab import FAB
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import column
+from kmtard.attacks.square import Square
+
+VERSIONS = ("standard", "plus", "rand")
+
+SQUARE_QUERIES = 5001
+"""The start and 5000 iterations."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one attack of the sequence did, one entry an image.
+
+    Attributes:
+        robust: bool (N,), classified correctly as it is and after this attack; in a
+            sequence, also after all attacks before.
+        queries: int (N,), images the attack asked the model about.
+        forwards: int (N,).
+        backwards: int (N,).
+    """
+
+    robust: np.ndarray
+    queries: np.ndarray
+    forwards: np.ndarray
+    backwards: np.ndarray
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of all images in [0, 1]."""
+        return float(self.robust.mean())
+
+
+@dataclass(frozen=True)
+class AutoAttackResult(AttackResult):
+    """The result of the whole, and of each of its attacks.
+
+    Attributes:
+        stages: attack -> what it did, in order.
+    """
+
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+
+def members(
+    epsilon: float, version: str = "standard", norm: str = "linf"
+) -> dict[str, Attack]:
+    """Return the attacks of a version of AutoAttack, in order.
+
+    Args:
+        epsilon: radius in pixel intensity, >= 0.
+        version: "standard"; "plus", more attacks and restarts; or "rand", gradients
+            averaged over 20 passes, for models that are random.
+        norm: "linf", or "l2" for "rand".
+
+    Raises:
+        ValueError: an argument is not known, or Square is asked for in L2.
+    """
+    if version not in VERSIONS:
+        raise ValueError(f"`version` must be one of {VERSIONS}. Received: {version!r}")
+    if version == "rand":
+        return {
+            "apgd-ce": APGD(epsilon, norm=norm, eot=20),
+            "apgd-dlr": APGD(epsilon, loss="dlr", norm=norm, eot=20),
+        }
+    if norm != "linf":
+        raise ValueError(
+            f"The version {version!r} ends with Square, which is L_inf only. Received: "
+            f"norm={norm!r}. Name the L2 attacks that you want: AutoAttack(epsilon, "
+            "attacks={'apgd-ce': APGD(epsilon, norm='l2'), ...})."
+        )
+    targeted = APGD(epsilon, loss="dlr", targets=9)
+    square = Square(epsilon, queries=SQUARE_QUERIES, schedule="raw")
+    if version == "standard":
+        return {
+            "apgd-ce": APGD(epsilon),
+            "apgd-t": targeted,
+            "fab-t": FAB(epsilon),
+            "square": square,
+        }
+    return {
+        "apgd-ce": APGD(epsilon, restarts=5),
+        "apgd-dlr": APGD(epsilon, restarts=5, loss="dlr"),
+        "fab": FAB(epsilon, restarts=5, targeted=False),
+        "square": square,
+        "apgd-t": targeted,
+        "fab-t": FAB(epsilon),
+    }
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class AutoAttack(Attack):
+    """Point-wise worst case over a fixed sequence of attacks.
+
+    Each attack works on the images that none before has fooled; an image comes back
+    from the first attack that fools it, and as it is if none does. Images classified
+    wrongly are not attacked. An image counts as robust if it is classified correctly as
+    it is and after every attack.
+
+    Args:
+        epsilon: radius in pixel intensity, >= 0.
+        version: a name of `VERSIONS`, see `members`.
+        norm: "linf", or "l2" with the version "rand".
+        individual: let every attack work on all images classified correctly, to compare
+            them; the images returned are the same.
+        attacks: name -> attack, to run these instead of a version.
+
+    Raises:
+        ValueError: an argument is not known, or Square is asked for in L2.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        version: str = "standard",
+        norm: str = "linf",
+        *,
+        individual: bool = False,
+        attacks: Mapping[str, Attack] | None = None,
+    ) -> None:
+        self.epsilon = epsilon
+        self.version = version
+        self.norm = norm
+        self.individual = individual
+        self._own = attacks
+        self.attacks = dict(attacks or members(epsilon, version, norm))
+
+    def run(self, model: Any, x: Any, y: Any, **kwargs: Any) -> AutoAttackResult:
+        """Attack `model` at (`x`, `y`); see `Attack.run`.
+
+        Returns:
+            A result with `stages`.
+        """
+        recorder = _Recorder(self)
+        result = Attack.run(recorder, model, x, y, **kwargs)
+        return AutoAttackResult(**vars(result), stages=recorder.stages())
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Return the images of the first attack that found one; see `Attack`."""
+        return self.in_stages(classifier, x, y, noise=noise, active=active)[0]
+
+    def in_stages(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> tuple[Found, dict[str, Stage]]:
+        """Attack one batch, and tell what each attack did; see `attack_batch`."""
+        robust = correct = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        x_adv, stages = x, {}
+        for name, attack in self.attacks.items():
+            attacked = correct if self.individual else robust
+            found, fooled = _judged(attack, classifier, x, y, noise, attacked)
+            first = (fooled & robust).reshape(column(x))
+            x_adv = ops.where(first, found.x_adv, x_adv)
+            robust = robust & ~fooled
+            counts = found.queries, found.forwards, found.backwards
+            stages[name] = Stage(attacked & ~fooled, *counts)
+        checked = active.astype(int)
+        total = Found(
+            x_adv,
+            checked + sum(stage.queries for stage in stages.values()),
+            checked + sum(stage.forwards for stage in stages.values()),
+            0 * checked + sum(stage.backwards for stage in stages.values()),
+        )
+        return total, stages
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal attack."""
+        return {
+            "epsilon": self.epsilon,
+            "version": self.version,
+            "norm": self.norm,
+            "individual": self.individual,
+            "attacks": keras.saving.serialize_keras_object(self._own),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> AutoAttack:
+        """Make the attack that `get_config` described."""
+        attacks = keras.saving.deserialize_keras_object(config["attacks"])
+        return cls(**{**config, "attacks": attacks})
+
+
+class _Recorder(Attack):
+    """Runs the batches of an `AutoAttack` and keeps what its attacks did."""
+
+    def __init__(self, attack: AutoAttack) -> None:
+        self._attack = attack
+        self._parts: list[dict[str, Stage]] = []
+
+    def attack_batch(self, *args: Any, active: np.ndarray, **kwargs: Any) -> Found:
+        found, stages = self._attack.in_stages(*args, active=active, **kwargs)
+        self._parts.append(
+            {
+                name: Stage(*(values[active] for values in vars(stage).values()))
+                for name, stage in stages.items()
+            }
+        )
+        return found
+
+    def stages(self) -> dict[str, Stage]:
+        """Return the stages of all batches together."""
+        return {
+            name: Stage(
+                *(
+                    np.concatenate(values)
+                    for values in zip(
+                        *(vars(part[name]).values() for part in self._parts),
+                        strict=True,
+                    )
+                )
+            )
+            for name in self._attack.attacks
+        }
+
+
+def _judged(
+    attack: Attack,
+    classifier: Classifier,
+    x: Any,
+    y: Any,
+    noise: Noise,
+    active: np.ndarray,
+) -> tuple[Found, np.ndarray]:
+    """Run an attack on some rows; return what it found and whom it fooled."""
+    none = np.zeros(len(active), int)
+    if not active.any():
+        return Found(x, none, none, none), active
+    part = select(active)
+    images, labels = part.take(x), part.take(y)
+    found = attack.attack_batch(
+        classifier, images, labels, noise=noise.take(part.rows), active=part.active
+    )
+    wrong = classifier.predict(found.x_adv) != ops.convert_to_numpy(labels)
+    queries, forwards, backwards, fooled = (
+        part.scatter(none, counts)
+        for counts in (found.queries, found.forwards, found.backwards, wrong)
+    )
+    x_adv = part.scatter(x, found.x_adv)
+    judged = Found(x_adv, queries, forwards + active, backwards)
+    return judged, fooled.astype(bool)

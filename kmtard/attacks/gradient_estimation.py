@@ -1,0 +1,299 @@
+"""Attacks by a gradient estimated from logits alone: random directions, differences."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard import losses
+from kmtard.attacks import counter
+from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import column, project
+
+ROWS = 512
+"""Images in a forward pass at most, unless the batch's own two signs are more."""
+
+LOSSES = {
+    "margin": lambda labels, logits: -losses.margin(labels, logits),
+    "ce": losses.cross_entropy,
+}
+"""What is maximised."""
+
+BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-9
+"""Adam's settings in the SPSA attack of CleverHans."""
+
+DISTRIBUTIONS = {"gaussian": counter.normal, "rademacher": counter.rademacher}
+"""(keys, count, draws) -> directions (batch, draws, count), mean 0, covariance 1."""
+
+OPTIMIZERS = ("sign", "adam")
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class GradientEstimation(Attack):
+    """Ascent in the L_inf ball on a gradient estimated from the logits alone.
+
+    `g = mean_k (L(u + sigma d_k) - L(u - sigma d_k)) / (2 sigma) d_k`, or, not
+    antithetic, `mean_k (L(u + sigma d_k) - L(u)) / sigma d_k`; then
+    `u <- clip(clip(u + step, x - epsilon, x + epsilon), 0, 1)`. The images at which the
+    model is asked may leave [0, 1]. It starts from x; an image is finished once the
+    prediction is wrong.
+
+    With Gaussian directions and signs it is the attack of Tramer et al. (2020) on
+    k-winners-take-all, whose setting is `samples=[100] * 20 + [1000] * 20 +
+    [20000] * 60, steps=100, step_size=0.01`, 1.2 million queries an image. With
+    `distribution="rademacher", optimizer="adam", sigma=0.01, step_size=0.01` it is SPSA
+    (Uesato et al. 2018).
+
+    Args:
+        epsilon: radius in pixel intensity, >= 0.
+        loss: "margin" (of logits) or "ce".
+        sigma: length scale of the differences in pixel intensity, > 0.
+        samples: images an estimate asks about, >= 1, and even if antithetic; one number
+            for all steps or one for each.
+        steps: >= 0.
+        step_size: pixel intensity, >= 0.
+        antithetic: whether each direction is tried both ways.
+        distribution: of the directions, a name of `DISTRIBUTIONS`.
+        optimizer: "sign" steps by `step_size sign(g)`, "adam" by Adam at that rate.
+
+    Raises:
+        ValueError: an argument is out of its range or not known.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        loss: str = "margin",
+        sigma: float = 8 / 255,
+        samples: int | Sequence[int] = 100,
+        steps: int = 20,
+        step_size: float = 1 / 255,
+        antithetic: bool = True,
+        distribution: str = "gaussian",
+        optimizer: str = "sign",
+    ) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.loss = loss
+        self.sigma = sigma
+        self.samples = samples if isinstance(samples, int) else list(samples)
+        self.steps = steps
+        self.step_size = step_size
+        self.antithetic = antithetic
+        self.distribution = distribution
+        self.optimizer = optimizer
+        known = sorted(DISTRIBUTIONS)
+        for name, wanted, holds in (
+            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
+            ("loss", f"one of {sorted(LOSSES)}", loss in LOSSES),
+            ("sigma", "finite, > 0", 0 < sigma < float("inf")),
+            ("steps", "a whole number >= 0", steps >= 0 and steps % 1 == 0),
+            ("step_size", "finite, >= 0", 0 <= step_size < float("inf")),
+            ("distribution", f"one of {known}", distribution in DISTRIBUTIONS),
+            ("optimizer", f"one of {OPTIMIZERS}", optimizer in OPTIMIZERS),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+        self._directions = self._checked_directions()
+
+    def _checked_directions(self) -> list[int]:
+        """Return the number of directions of each step."""
+        samples = self.samples
+        each = [samples] * self.steps if isinstance(samples, int) else samples
+        signs = 1 + self.antithetic
+        if len(each) != self.steps or any(n < signs or n % signs for n in each):
+            raise ValueError(
+                f"`samples` must be a whole number >= {signs}"
+                f"{', even' if self.antithetic else ''}, or a list of `steps` = "
+                f"{self.steps} of them. Received: {samples}"
+            )
+        return [n // signs for n in each]
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Return the last iterate of each image; see `Attack.attack_batch`.
+
+        `queries` counts the images of the estimates and each iterate, x included, but
+        not the check that x is classified correctly; if it is not, it is left alone.
+        """
+        judged = active.astype(int)
+        active = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        keys = noise.integers(2**31 - 1, (2,), "gradient-estimation")
+        constants = (x, y, ops.convert_to_tensor(keys))
+        # There is no gradient yet: this gives the value at x.
+        state = self._moved(classifier, _initial(x, y, active), constants, 0, 1)
+        for step, directions in enumerate(self._directions, start=1):
+            active = ops.convert_to_numpy(state["active"])
+            if not active.any():
+                break
+            rows = select(active)
+            part, fixed = keras.tree.map_structure(rows.take, (state, constants))
+            part = self._advanced(classifier, part, fixed, directions, step)
+            state = keras.tree.map_structure(rows.scatter, state, part)
+        queries = ops.convert_to_numpy(state["queries"]).astype(int)
+        return Found(state["u"], queries, queries + judged, np.zeros_like(queries))
+
+    def _advanced(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        constants: tuple,
+        directions: int,
+        step: int,
+    ) -> dict[str, Any]:
+        """Return the state after a whole step: an estimate and a move."""
+        state = classifier.loop(
+            self._key("estimate"),
+            functools.partial(self._estimate, classifier),
+            state,
+            -(-directions // self._at_once(len(state["active"]))),
+            (*constants, state["drawn"] + directions),
+        )
+        return self._moved(classifier, state, constants, directions, step)
+
+    def _moved(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        constants: tuple,
+        *numbers: int,
+    ) -> dict[str, Any]:
+        move = classifier.compiled(
+            self._key("move"), functools.partial(self._move, classifier)
+        )
+        return move(state, *constants, ops.convert_to_tensor(numbers, "int32"))
+
+    def _at_once(self, batch: int) -> int:
+        """Return how many directions of each image share a forward pass."""
+        most = max(self._directions)
+        room = max(1, ROWS // (batch * (1 + self.antithetic)))
+        return -(-most // -(-most // room))
+
+    def _estimate(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Any,
+        y: Any,
+        keys: Any,
+        stop: Any,
+    ) -> dict[str, Any]:
+        """Add some directions to the gradient, those with numbers below `stop`."""
+        count = self._at_once(x.shape[0])
+        number = state["drawn"][:, None] + ops.arange(count, dtype="int32")
+        draw = DISTRIBUTIONS[self.distribution]
+        direction = draw(keys, math.prod(x.shape[1:]), number)
+        offset = self.sigma * ops.reshape(direction, (-1, count, *x.shape[1:]))
+
+        def values(offset: Any) -> Any:
+            images = ops.reshape(state["u"][:, None] + offset, (-1, *x.shape[1:]))
+            labels = ops.repeat(y, count)
+            value = LOSSES[self.loss](labels, classifier.logits(images))
+            return ops.reshape(value, (-1, count))
+
+        if self.antithetic:
+            slope = (values(offset) - values(-offset)) / (2 * self.sigma)
+        else:
+            slope = (values(offset) - state["value"][:, None]) / self.sigma
+        slope = ops.where(number < stop[:, None], slope, 0.0)
+        gradient = ops.reshape(ops.einsum("bk,bkp->bp", slope, direction), x.shape)
+        return {
+            **state,
+            "gradient": state["gradient"] + gradient,
+            "drawn": ops.minimum(state["drawn"] + count, stop),
+        }
+
+    def _move(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Any,
+        y: Any,
+        keys: Any,
+        numbers: Any,
+    ) -> dict[str, Any]:
+        """Step along the gradient where active, and ask about the new point."""
+        del keys
+        directions, step = numbers[0], numbers[1]
+        gradient = state["gradient"] / ops.cast(ops.maximum(directions, 1), "float32")
+        moments = state["moments"]
+        change = ops.sign(gradient)
+        if self.optimizer == "adam":
+            change, moments = _adam(gradient, moments, ops.cast(step, "float32"))
+        u = project(state["u"] + self.step_size * change, x, self.epsilon, "linf")
+        active = state["active"]
+        u = ops.where(ops.reshape(active, column(x)), u, state["u"])
+        logits = classifier.logits(u)
+        asked = 1 + directions * (1 + self.antithetic)
+        return {
+            "u": u,
+            "value": LOSSES[self.loss](y, logits),
+            "gradient": ops.zeros_like(u),
+            "moments": moments,
+            "active": active & (ops.argmax(logits, axis=-1) == y),
+            "drawn": state["drawn"],
+            "queries": state["queries"] + ops.where(active, asked, 0),
+        }
+
+    def _key(self, function: str) -> tuple:
+        settings = {**self.get_config(), "samples": max(self._directions, default=0)}
+        return ("gradient-estimation", function, *settings.values())
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal attack."""
+        return {
+            "epsilon": self.epsilon,
+            "loss": self.loss,
+            "sigma": self.sigma,
+            "samples": self.samples,
+            "steps": self.steps,
+            "step_size": self.step_size,
+            "antithetic": self.antithetic,
+            "distribution": self.distribution,
+            "optimizer": self.optimizer,
+        }
+
+
+def _initial(x: Any, y: Any, active: np.ndarray) -> dict[str, Any]:
+    nothing, none = ops.zeros_like(x), ops.zeros_like(y)
+    return {
+        "u": x,
+        "value": ops.cast(none, "float32"),
+        "gradient": nothing,
+        "moments": (nothing, nothing),
+        "active": ops.convert_to_tensor(active),
+        "drawn": none,
+        "queries": none,
+    }
+
+
+def _adam(gradient: Any, moments: tuple, step: Any) -> tuple[Any, tuple]:
+    """Return Adam's direction and its moments after this step, the first being 1."""
+    first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
+    second = BETA_2 * moments[1] + (1 - BETA_2) * gradient**2
+    scale = ops.sqrt(second / (1 - BETA_2**step)) + ADAM_EPSILON
+    return first / (1 - BETA_1**step) / scale, (first, second)
+
+
+def ge(*, epsilon: float = 8 / 255) -> GradientEstimation:
+    """Twenty steps of epsilon/8 on the margin, 100 samples each.
+
+    Of its gradient estimation the B-MTARD paper gives neither budget nor step.
+    """
+    return GradientEstimation(epsilon, step_size=epsilon / 8)

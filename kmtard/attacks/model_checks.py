@@ -1,0 +1,226 @@
+"""Checks of a model before it is attacked: each returns what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kmtard import backend, losses
+from kmtard.attacks.classifier import Classifier
+
+SCORE_TOLERANCE = 1e-4
+"""L2 distance between normalised logits of equal images."""
+
+SUM_TOLERANCE = 1e-5
+"""By which probabilities may leave [0, 1] or miss the sum of 1."""
+
+GRADIENT_CALLS = frozenset(
+    {"_make_grads", "backward", "grad", "grad_f", "gradient", "value_and_grad_f", "vjp"}
+)
+"""Functions by which torch, TensorFlow and JAX take gradients."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A reason for doubt.
+
+    Attributes:
+        name: of the check, such as "zero-gradients".
+        message: what was found, and what to do.
+    """
+
+    name: str
+    message: str
+
+
+Findings = list[Finding]
+
+
+def when(condition: Any, name: str, message: str) -> Findings:
+    """Return the finding if the condition holds."""
+    return [Finding(name, message)] if condition else []
+
+
+def input_range(x: np.ndarray) -> Findings:
+    """Find images that leave [0, 1] or fill little of it."""
+    low, high = x.min(), x.max()
+    return when(
+        low < 0 or high > 1 or high - low < 0.1,
+        "input-range",
+        f"The images lie in [{low:g}, {high:g}]: check that they were scaled to [0, "
+        "1], once.",
+    )
+
+
+def softmax_output(outputs: np.ndarray) -> Findings:
+    """Find outputs (batch, classes) that are probabilities."""
+    inside = outputs.min() > -SUM_TOLERANCE and outputs.max() < 1 + SUM_TOLERANCE
+    return when(
+        inside and (np.abs(outputs.sum(axis=1) - 1) < SUM_TOLERANCE).all(),
+        "softmax-output",
+        "The model gives probabilities. Attacks need logits: gradients vanish where a "
+        "probability is close to 0 or 1.",
+    )
+
+
+def non_finite(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings:
+    """Find NaN or infinity in logits or in the gradient of the cross-entropy."""
+    found = []
+    for name, values in (
+        ("logits", eager_logits(classifier, x)),
+        ("gradients", _gradient(classifier, x, y, "ce")),
+    ):
+        bad = np.sum(~np.isfinite(values).all(axis=1))
+        found += when(
+            bad,
+            "non-finite",
+            f"The {name} of {bad} of {len(x)} images are NaN or infinite: no attack "
+            "can work there, and robustness is no number.",
+        )
+    return found
+
+
+def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings:
+    """Find images at which a loss has no gradient at all.
+
+    AutoAttack looks at the DLR loss alone; it is the cross-entropy that underflows.
+    """
+    found = []
+    for name in ("ce", "dlr") if classifier.num_classes > 2 else ("ce",):
+        zero = np.sum((_gradient(classifier, x, y, name) == 0).all(axis=1))
+        found += when(
+            zero,
+            "zero-gradients",
+            f"The gradient of the loss {name!r} is zero at {zero} of {len(x)} images: "
+            "attacks that follow it stand still. Look at FAB and Square.",
+        )
+    return found
+
+
+@contextlib.contextmanager
+def restored(model: Any) -> Iterator[list[np.ndarray]]:
+    """Give the model's weights as they are, and put them back at the end."""
+    before = [np.array(ops.convert_to_numpy(weight)) for weight in model.weights]
+    try:
+        yield before
+    finally:
+        for weight, value in zip(model.weights, before, strict=True):
+            weight.assign(value)
+
+
+def state_changes(classifier: Classifier, x: np.ndarray) -> Findings:
+    """Find a model whose weights change while it predicts; they are put back."""
+    with restored(classifier.model) as before:
+        eager_logits(classifier, x)
+        changed = [
+            weight.path
+            for weight, old in zip(classifier.model.weights, before, strict=True)
+            if not np.array_equal(ops.convert_to_numpy(weight), old, equal_nan=True)
+        ]
+    return when(
+        changed,
+        "training-mode",
+        f"Weights change while the model predicts ({', '.join(changed[:3])}): is it in "
+        "training mode? Let its layers obey `training=False`.",
+    )
+
+
+def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
+    """Find a model that takes gradients while it predicts."""
+    called: set[str] = set()
+
+    def record(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name in GRADIENT_CALLS:
+            called.add(frame.f_code.co_name)
+
+    previous = sys.getprofile()
+    sys.setprofile(record)
+    try:
+        eager_logits(classifier, x[:1])
+    finally:
+        sys.setprofile(previous)
+    return when(
+        called,
+        "dynamic-defence",
+        f"The model calls {', '.join(sorted(called))} while it predicts: a defence "
+        "that optimises at test time needs an attack of its own.",
+    )
+
+
+def randomised_defence(runs: Iterable[np.ndarray], y: np.ndarray) -> Findings:
+    """Find predictions that differ from call to call.
+
+    Args:
+        runs: logits (batch, classes) of the same images.
+        y: (batch,) labels.
+    """
+    scores = list(runs)
+    correct = {int(np.sum(logits.argmax(axis=1) == y)) for logits in scores}
+    units = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in scores]
+    apart = max(np.linalg.norm(u - v, axis=1).max() for u in units for v in units)
+    return when(
+        len(correct) > 1 or apart > SCORE_TOLERANCE,
+        "randomised-defence",
+        f"The same images give other logits from call to call (apart by {apart:.1e}; "
+        f"{min(correct)} to {max(correct)} of {len(y)} correct). Use "
+        "AutoAttack(version='rand').",
+    )
+
+
+def batch_dependence(classifier: Classifier, x: np.ndarray) -> Findings:
+    """Find logits that depend on which other images are in the batch."""
+    whole = eager_logits(classifier, x)
+    apart = max(
+        np.abs(eager_logits(classifier, x[:size]) - whole[:size]).max()
+        for size in {1, -(-len(x) // 2)}
+    )
+    return when(
+        apart > 1e-3 * max(1.0, np.abs(whole).max()),
+        "batch-dependence",
+        f"An image's logits change by up to {apart:.2g} with the images beside it: is "
+        "a BatchNormalization in training mode?",
+    )
+
+
+def identical_logits(x: np.ndarray, logits: np.ndarray) -> Findings:
+    """Find different images with the same logits, bit for bit."""
+    images = len(np.unique(x.reshape(len(x), -1), axis=0))
+    outputs = len(np.unique(logits, axis=0))
+    return when(
+        outputs < images,
+        "identical-logits",
+        f"{images} different images give only {outputs} different logits: does the "
+        "model quantise, saturate or ignore its input?",
+    )
+
+
+def raw_outputs(classifier: Classifier, x: np.ndarray) -> np.ndarray:
+    """Return what the model itself gives, its last activation included."""
+    outputs = classifier.model(ops.convert_to_tensor(x, "float32"), training=False)
+    return ops.convert_to_numpy(ops.cast(outputs, "float32"))
+
+
+def eager_logits(classifier: Classifier, x: np.ndarray) -> np.ndarray:
+    """Return logits without compiling, so that chance and state are the model's own."""
+    images = ops.convert_to_tensor(x, "float32")
+    return ops.convert_to_numpy(classifier.logits(images))
+
+
+def _gradient(
+    classifier: Classifier, x: np.ndarray, y: np.ndarray, loss: str
+) -> np.ndarray:
+    """Return the gradients of a loss, (batch, pixels)."""
+    function: Callable[..., Any] = {"ce": losses.cross_entropy, "dlr": losses.dlr}[loss]
+    gradient = classifier.compiled(
+        ("checks", loss),
+        lambda images, labels: backend.input_gradient(
+            lambda u: function(labels, classifier.logits(u)), images
+        ),
+    )(ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32"))
+    return ops.convert_to_numpy(gradient).reshape(len(x), -1)

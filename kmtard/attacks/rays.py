@@ -1,0 +1,278 @@
+"""RayS: a search over rays that asks for nothing but the predicted class."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import column
+from kmtard.attacks.shrinking import shrinking_loop
+
+TOLERANCE = 1e-3
+"""A bisection ends when the radius is known this well, as a Euclidean length."""
+
+CHECK_EVERY = 25
+"""Queries between two looks at which images are finished."""
+
+
+class Search(NamedTuple):
+    """State of the search, one entry an image.
+
+    A try changes the signs of one block and asks for the corner of the ball of the best
+    radius; if that is misclassified, a bisection finds the radius of the new ray.
+
+    Attributes:
+        signs: (batch, ...) -1 or 1, the best ray.
+        radius: (batch,) Euclidean length along it, infinity as long as none is found.
+        nearest: (batch, ...) the point there, clipped; ones as long as none is found.
+        distance: (batch,) its L_inf distance from x.
+        tried: int32 (batch,), the number of the present try.
+        bisecting: bool (batch,), whether that try is beyond its first query.
+        low: (batch,) radius that is still classified correctly.
+        high: (batch,) radius that is misclassified.
+        queries: int32 (batch,), so far.
+        needed: int32 (batch,), queries until the nearest point came within epsilon, all
+            queries where it has not.
+        fooled: bool (batch,), whether it has.
+    """
+
+    signs: Any
+    radius: Any
+    nearest: Any
+    distance: Any
+    tried: Any
+    bisecting: Any
+    low: Any
+    high: Any
+    queries: Any
+    needed: Any
+    fooled: Any
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class RayS(Attack):
+    """Ray searching attack (Chen & Gu 2020), L_inf, untargeted, deterministic.
+
+    "RayS: A Ray Searching Method for Hard-label Adversarial Attack". The ray points to
+    a corner of the cube; the search turns the signs of blocks of pixels, first of all,
+    then of halves, quarters and so on, in the order channel, row, column, and keeps
+    what brings the decision boundary nearer.
+
+    The nearest point comes back if it is within epsilon, otherwise x.
+
+    Args:
+        epsilon: radius within which an image counts as fooled, in pixel intensity,
+            >= 0; infinity takes any point that is misclassified.
+        queries: for each image, >= 1.
+        strict_budget: end a bisection when the queries are used up; its misclassified
+            end counts. Otherwise, as in the authors' code, no try begins after the
+            last query, but one that has begun is finished, at most
+            `log2(sqrt(d) / 0.001)` queries later.
+        early_stop: leave an image alone once a point within epsilon is known; without
+            it, the search for the nearest point goes on.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        queries: int = 100,
+        *,
+        strict_budget: bool = False,
+        early_stop: bool = True,
+    ) -> None:
+        if not epsilon >= 0:
+            raise ValueError(f"`epsilon` must be >= 0. Received: {epsilon}")
+        if not (isinstance(queries, int) and queries >= 1):
+            raise ValueError(
+                f"`queries` must be a whole number >= 1. Received: {queries}"
+            )
+        self.epsilon = epsilon
+        self.queries = queries
+        self.strict_budget = strict_budget
+        self.early_stop = early_stop
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Return the nearest points within epsilon; see `Attack.attack_batch`."""
+        del noise
+        correct = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        state = self.search(classifier, x, y, correct)
+        asked = ops.convert_to_numpy(state.queries)
+        within = ops.reshape(self._found(state), column(x))
+        x_adv = ops.where(within, state.nearest, x)
+        return Found(x_adv, asked, asked + active, np.zeros_like(asked))
+
+    def search(
+        self, classifier: Classifier, x: Any, y: Any, active: np.ndarray
+    ) -> Search:
+        """Search from each image and return all that is known at the end.
+
+        Args:
+            classifier: what is attacked.
+            x: (batch, ...) float32 images.
+            y: (batch,) int32 labels.
+            active: bool (batch,), the rows to work on.
+        """
+        size = math.prod(x.shape[1:])
+        bisections = math.ceil(math.log2(max(2.0, math.sqrt(size) / TOLERANCE)))
+
+        def unfinished(state: Search) -> np.ndarray:
+            return active & ops.convert_to_numpy(self._running(state))
+
+        state, _ = shrinking_loop(
+            classifier,
+            ("rays", *self.get_config().values()),
+            functools.partial(self._step, classifier),
+            self._begin(x),
+            self.queries + (0 if self.strict_budget else bisections),
+            (x, y),
+            unfinished=unfinished,
+            every=CHECK_EVERY,
+        )
+        return state
+
+    def _begin(self, x: Any) -> Search:
+        zero = ops.zeros(x.shape[:1], "float32")
+        nothing, count = zero > 0, ops.cast(zero, "int32")
+        return Search(
+            signs=ops.ones_like(x),
+            radius=zero + np.inf,
+            nearest=ops.ones_like(x),
+            distance=ops.max(ops.reshape(1 - x, (x.shape[0], -1)), axis=1),
+            tried=count,
+            bisecting=nothing,
+            low=zero,
+            high=zero,
+            queries=count,
+            needed=count,
+            fooled=nothing,
+        )
+
+    def _running(self, state: Search) -> Any:
+        running = state.queries < self.queries
+        if not self.strict_budget:
+            running = running | state.bisecting
+        return running & ~state.fooled if self.early_stop else running
+
+    def _found(self, state: Search) -> Any:
+        return (state.radius < np.inf) & (state.distance <= self.epsilon)
+
+    def _step(self, classifier: Classifier, state: Search, x: Any, y: Any) -> Search:
+        """Ask once for each image."""
+        longest = math.sqrt(math.prod(x.shape[1:]))
+        signs = self._signs(classifier, state)
+        radius = ops.where(state.bisecting, (state.low + state.high) / 2, state.radius)
+        asked = _at(x, signs, radius)
+        wrong = ops.argmax(classifier.logits(asked), axis=-1) != y
+        upper = ops.where(state.bisecting, state.high, state.radius)
+        high = ops.where(wrong, ops.minimum(radius, longest), upper)
+        low = ops.where(wrong, state.low, radius)
+        low = ops.where(state.bisecting, low, 0.0)
+        queries = state.queries + 1
+        bisecting = ops.where(state.bisecting, high - low > TOLERANCE, wrong)
+        if self.strict_budget:
+            bisecting = bisecting & (queries < self.queries)
+        tried = state._replace(
+            tried=state.tried + ops.cast(~bisecting, "int32"),
+            bisecting=bisecting,
+            low=low,
+            high=high,
+            queries=queries,
+        )
+        adopted = self._adopted(tried, signs, x)
+        running = self._running(state)
+        return Search(*map(functools.partial(_where, running), adopted, state))
+
+    def _adopted(self, state: Search, signs: Any, x: Any) -> Search:
+        """Take the ray of a try that has ended, if its radius is the smallest."""
+        ended = ~state.bisecting
+        better = ended & (state.high < state.radius)
+        nearest = _where(better, _at(x, signs, state.high), state.nearest)
+        moved = ops.reshape(ops.abs(nearest - x), (x.shape[0], -1))
+        state = state._replace(
+            signs=_where(better, signs, state.signs),
+            radius=ops.where(better, state.high, state.radius),
+            nearest=nearest,
+            distance=ops.max(moved, axis=1),
+        )
+        return state._replace(
+            needed=ops.where(ended & ~state.fooled, state.queries, state.needed),
+            fooled=ops.where(ended, self._found(state), state.fooled),
+        )
+
+    def _signs(self, classifier: Classifier, state: Search) -> Any:
+        shape = tuple(state.signs.shape[1:])
+        place = ops.convert_to_tensor(_places(shape, classifier.channels_last))
+        # A finished image has used up its tries.
+        number = ops.minimum(state.tried, self.queries - 1)
+        first, end = (
+            ops.reshape(ops.take(edges, number), column(state.signs))
+            for edges in blocks(math.prod(shape), self.queries).T
+        )
+        turned = (place >= first) & (place < end)
+        return ops.where(turned, -state.signs, state.signs)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal attack."""
+        return dict(vars(self))
+
+
+def rays_100(*, epsilon: float = 8 / 255) -> RayS:
+    """RayS with 100 queries: the papers' black-box table."""
+    return RayS(epsilon, queries=100)
+
+
+def blocks(size: int, tries: int) -> np.ndarray:
+    """Return which places each try turns: level l has 2^l blocks of ceil(size / 2^l).
+
+    Args:
+        size: how many places there are, >= 1.
+        tries: how many blocks to return; levels beyond single places repeat them.
+
+    Returns:
+        int32 (tries, 2), the first place of a block and the one after its last.
+    """
+    edges: list[tuple[int, int]] = []
+    level = 0
+    while len(edges) < tries:
+        length = -(-size // 2**level)
+        edges += [
+            (first, min(first + length, size)) for first in range(0, size, length)
+        ]
+        level += 1
+    return np.array(edges[:tries], "int32")
+
+
+def _places(shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
+    """Number the pixels in the order channel, row, column, whatever their layout."""
+    if not (channels_last and len(shape) == 3):
+        return np.arange(math.prod(shape), dtype="int32").reshape(shape)
+    height, width, channels = shape
+    return _places((channels, height, width), False).transpose(1, 2, 0)
+
+
+def _at(x: Any, signs: Any, radius: Any) -> Any:
+    unit = signs / math.sqrt(math.prod(x.shape[1:]))
+    return ops.clip(x + ops.reshape(radius, column(x)) * unit, 0.0, 1.0)
+
+
+def _where(rows: Any, one: Any, other: Any) -> Any:
+    return ops.where(ops.reshape(rows, column(one)), one, other)

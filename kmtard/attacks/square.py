@@ -1,0 +1,261 @@
+"""Square attack: random search over squares of extreme colours, without gradients."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard import losses
+from kmtard.attacks import counter
+from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
+from kmtard.attacks.shrinking import shrinking_loop
+
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Iterations, in 10000ths, after which the share of changed pixels is halved."""
+
+SCHEDULES = ("raw", "rescaled")
+LOSSES = {
+    "margin": losses.margin,
+    "ce": lambda labels, logits: -losses.cross_entropy(labels, logits),
+}
+"""What is minimised."""
+
+BLOCK = 100
+"""Iterations between two looks at which images are finished."""
+
+
+def shares(queries: int, *, p_init: float = 0.8, schedule: str = "raw") -> np.ndarray:
+    """Return the share of the pixels that each iteration may change.
+
+    Args:
+        queries: how many iterations.
+        p_init: share in the first iterations, in (0, 1].
+        schedule: "raw" halves it after the iterations of `HALVINGS`, as AutoAttack
+            does; "rescaled" takes them as 10000ths of `queries`, as the authors do.
+
+    Returns:
+        (queries,) in (0, 1].
+    """
+    iterations = np.arange(queries)
+    if schedule == "rescaled":
+        iterations = iterations * 10000 // queries
+    return p_init / 2.0 ** np.searchsorted(HALVINGS, iterations)
+
+
+def sides(share: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the sides of squares that cover this share of an image, 1 or more pixels.
+
+    Args:
+        share: (n,) in (0, 1].
+        height: of the images, in pixels.
+        width: likewise.
+
+    Returns:
+        (n,) int32 in 1 .. min(height, width).
+    """
+    wanted = np.rint(np.sqrt(share * height * width))
+    return np.clip(wanted, 1, min(height, width)).astype("int32")
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class Square(Attack):
+    """Square attack in the L_inf ball (Andriushchenko et al. 2020), as in AutoAttack.
+
+    It starts from vertical stripes of +-epsilon. Each iteration draws, for each image,
+    a window and a sign a channel, sets the window to `x +- epsilon` and keeps the
+    change if the loss falls or the prediction is wrong. An image is finished once that
+    is.
+
+    Args:
+        epsilon: radius in pixel intensity, >= 0.
+        queries: images to ask about at most, the start included, for each image that
+            is attacked; >= 1. AutoAttack's 5000 iterations are 5001 queries.
+        p_init: share of the pixels that the first windows cover, in (0, 1].
+        schedule: of that share, a name of `SCHEDULES`; see `shares`.
+        loss: "margin", or "ce" for the cross-entropy.
+        restarts: runs, >= 1; an image found in one is not attacked in the next.
+
+    Raises:
+        ValueError: an argument is out of its range or not known.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        queries: int = 5001,
+        p_init: float = 0.8,
+        schedule: str = "raw",
+        loss: str = "margin",
+        restarts: int = 1,
+    ) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.queries = queries
+        self.p_init = p_init
+        self.schedule = schedule
+        self.loss = loss
+        self.restarts = restarts
+        for name, wanted, holds in (
+            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
+            ("queries", "a whole number >= 1", queries >= 1 and queries % 1 == 0),
+            ("p_init", "in (0, 1]", 0 < p_init <= 1),
+            ("schedule", f"one of {SCHEDULES}", schedule in SCHEDULES),
+            ("loss", f"one of {sorted(LOSSES)}", loss in LOSSES),
+            ("restarts", "a whole number >= 1", restarts >= 1 and restarts % 1 == 0),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+
+    def attack_batch(
+        self,
+        classifier: Classifier,
+        x: Any,
+        y: Any,
+        *,
+        noise: Noise,
+        active: np.ndarray,
+    ) -> Found:
+        """Return the images found, else `x`; see `Attack.attack_batch`.
+
+        `queries` leaves out the check that an image is classified correctly as it is;
+        one that is not is left alone.
+
+        Raises:
+            ValueError: `x` has no height, width and channels.
+        """
+        if len(x.shape) != 4:
+            raise ValueError(
+                "Square needs images (batch, height, width, channels), or channels "
+                f"first for such a model. Received: shape {tuple(x.shape)}."
+            )
+        x_adv, forwards = x, active.astype(int)
+        robust = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        queries = np.zeros_like(forwards)
+        for restart in range(self.restarts):
+            keys = noise.integers(2**31 - 1, (2,), "square", restart)
+            state = self._search(classifier, x, y, ops.convert_to_tensor(keys), robust)
+            queries = queries + ops.convert_to_numpy(state["queries"])
+            fooled = robust & ~ops.convert_to_numpy(state["active"])
+            x_adv = ops.where(fooled[:, None, None, None], state["best"], x_adv)
+            robust = robust & ~fooled
+        return Found(x_adv, queries, forwards + queries, np.zeros_like(queries))
+
+    def _search(
+        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: np.ndarray
+    ) -> dict[str, Any]:
+        """Return the state of the batch after one run."""
+        start = classifier.compiled(
+            self._key("start"), functools.partial(self._start, classifier)
+        )
+        state, _ = shrinking_loop(
+            classifier,
+            self._key("step"),
+            functools.partial(self._step, classifier),
+            start(x, y, keys, ops.convert_to_tensor(active)),
+            self.queries - 1,
+            (x, y, keys),
+            unfinished=lambda state: ops.convert_to_numpy(state["active"]),
+            every=BLOCK,
+        )
+        return state
+
+    def _start(
+        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: Any
+    ) -> dict[str, Any]:
+        _, width, channels = _extent(classifier, x)
+        first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
+        stripes = ops.reshape(counter.signs(first), (-1, 1, width, channels))
+        best = self._shifted(x, _placed(classifier, stripes))
+        loss, fooled = self._judged(classifier, best, y)
+        return {
+            "best": best,
+            "loss": loss,
+            "active": active & ~fooled,
+            "queries": ops.cast(active, "int32"),
+        }
+
+    def _step(
+        self, classifier: Classifier, state: dict[str, Any], x: Any, y: Any, keys: Any
+    ) -> dict[str, Any]:
+        # An image's queries so far are also the number of its draw and iteration.
+        height, width, channels = _extent(classifier, x)
+        first, second = counter.words(keys, 1 + channels, state["queries"])
+        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
+        side = ops.take(sides(share, height, width), state["queries"] - 1)
+        window = _covered(first[:, 0], height, side)[:, :, None, None]
+        window = window & _covered(second[:, 0], width, side)[:, None, :, None]
+        sign = counter.signs(first[:, 1:])[:, None, None, :]
+        candidate = ops.where(
+            _placed(classifier, window),
+            self._shifted(x, _placed(classifier, sign)),
+            state["best"],
+        )
+        active = state["active"]
+        loss, fooled = self._judged(classifier, candidate, y)
+        better = active & ((loss < state["loss"]) | fooled)
+        return {
+            "best": ops.where(better[:, None, None, None], candidate, state["best"]),
+            "loss": ops.where(better, loss, state["loss"]),
+            "active": active & ~fooled,
+            "queries": state["queries"] + ops.cast(active, "int32"),
+        }
+
+    def _shifted(self, x: Any, sign: Any) -> Any:
+        return ops.clip(x + self.epsilon * sign, 0.0, 1.0)
+
+    def _judged(self, classifier: Classifier, u: Any, y: Any) -> tuple[Any, Any]:
+        logits = classifier.logits(u)
+        # A tie counts as the judge counts it: the first class wins.
+        return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
+
+    def _key(self, function: str) -> tuple:
+        return ("square", function, *self.get_config().values())
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal attack."""
+        return {
+            "epsilon": self.epsilon,
+            "queries": self.queries,
+            "p_init": self.p_init,
+            "schedule": self.schedule,
+            "loss": self.loss,
+            "restarts": self.restarts,
+        }
+
+
+def _extent(classifier: Classifier, x: Any) -> tuple[int, int, int]:
+    """Return height, width and channels."""
+    if classifier.channels_last:
+        return tuple(x.shape[1:])
+    return (*x.shape[2:], x.shape[1])
+
+
+def _placed(classifier: Classifier, mask: Any) -> Any:
+    """Put the axes (batch, height, width, channels) in the classifier's order."""
+    return mask if classifier.channels_last else ops.transpose(mask, (0, 3, 1, 2))
+
+
+def _covered(word: Any, length: int, side: Any) -> Any:
+    """Return which places (batch, length) a window of `side` (batch,) covers.
+
+    Its first place is uniform in 0 .. length - side - 1, as in AutoAttack: only a
+    window as long as the image ever covers the last place.
+    """
+    first = counter.below(word, length - side)[:, None]
+    place = ops.arange(length, dtype="int32")
+    return (place >= first) & (place < first + side[:, None])
+
+
+def square_100(*, epsilon: float = 8 / 255) -> Square:
+    """Square with 100 queries, on the authors' schedule: the papers' black-box table.
+
+    The paper does not say which schedule; `Square(epsilon, 100)` is AutoAttack's.
+    """
+    return Square(epsilon, queries=100, schedule="rescaled")

@@ -1,0 +1,102 @@
+"""Two models on the same images: is one better, or was it luck?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from kmtard.evaluation.result import WORST_CASE, Column, Evaluation
+from kmtard.evaluation.statistics import mcnemar
+from kmtard.evaluation.tables import percent
+
+__all__ = ["Comparison", "compare", "terminal"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models under one attack.
+
+    Attributes:
+        attack: its name, or `clean`.
+        first: accuracy of the first model, in [0, 1].
+        second: that of the second.
+        only_first: images that the first model alone gets right.
+        only_second: images that the second alone gets right.
+        p_value: of McNemar's exact test, two-sided.
+    """
+
+    attack: str
+    first: float
+    second: float
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def compare(first: Evaluation, second: Evaluation) -> list[Comparison]:
+    """Compare two evaluations, attack by attack, by McNemar's paired test.
+
+    The worst case is compared only where both were attacked by the same attacks.
+
+    Raises:
+        ValueError: they are of different images.
+    """
+    if first.fingerprint != second.fingerprint:
+        raise ValueError(
+            "Expected two evaluations of the same images. Received: "
+            f"{first.images} images of {first.data} and {second.images} of "
+            f"{second.data}, which differ. Evaluate both on the same data and limit."
+        )
+    columns, others = first.columns, second.columns
+    if first.attacks.keys() != second.attacks.keys():
+        columns.pop(WORST_CASE, None)
+    shared = [name for name in columns if name in others]
+    return [_compared(name, columns[name], others[name]) for name in shared]
+
+
+def different_settings(first: Evaluation, second: Evaluation) -> list[str]:
+    """Return the shared attacks that were not of equal settings."""
+    shared = first.attacks.keys() & second.attacks.keys()
+    return sorted(
+        name
+        for name in shared
+        if first.attacks[name].settings != second.attacks[name].settings
+    )
+
+
+def _compared(name: str, first: Column, second: Column) -> Comparison:
+    only_first = int(np.count_nonzero(first.robust & ~second.robust))
+    only_second = int(np.count_nonzero(second.robust & ~first.robust))
+    return Comparison(
+        name,
+        first.accuracy,
+        second.accuracy,
+        only_first,
+        only_second,
+        mcnemar(only_first, only_second),
+    )
+
+
+def terminal(first: Evaluation, second: Evaluation) -> Table:
+    """Return the comparison as a table for rich."""
+    notes = [f"A: {first.model}", f"B: {second.model}", "p: McNemar's exact test"]
+    if differing := different_settings(first, second):
+        notes.append(f"settings differ: {', '.join(differing)}")
+    title = f"{first.images} images of {first.data}"
+    table = Table(title=title, caption="\n".join(notes))
+    table.add_column("attack")
+    for heading in ("A %", "B %", "A - B", "only A", "only B", "p"):
+        table.add_column(heading, justify="right")
+    for each in compare(first, second):
+        table.add_row(
+            each.attack,
+            percent(each.first),
+            percent(each.second),
+            f"{100 * (each.first - each.second):+.2f}",
+            str(each.only_first),
+            str(each.only_second),
+            f"{each.p_value:.3g}",
+        )
+    return table

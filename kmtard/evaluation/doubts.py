@@ -1,0 +1,87 @@
+"""Which checks of `kmtard.attacks.checks` an evaluation makes, and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from kmtard.attacks import PGD, Attack, checks
+from kmtard.attacks.autoattack import AutoAttack
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.gradient_estimation import GradientEstimation
+from kmtard.attacks.rays import RayS
+from kmtard.attacks.square import Square
+from kmtard.attacks.transfer import Transfer
+from kmtard.evaluation.result import Column, Finding
+
+BLACK_BOX = (Square, RayS, GradientEstimation)
+
+
+def of_model(
+    classifier: Classifier, x: np.ndarray, y: np.ndarray, attacks: Mapping[str, Attack]
+) -> list[Finding]:
+    """Return doubts about a model, from one batch, before the attacks proper.
+
+    Args:
+        classifier: of the model.
+        x: (batch, ...) in [0, 1].
+        y: (batch,) labels.
+        attacks: name -> attack; the largest L_inf radius among them is tried.
+    """
+    members = dict(_members(attacks))
+    is_random = any(getattr(attack, "eot", 1) > 1 for attack in members.values())
+    found = checks.check_model(classifier, x, y, expect_random=is_random)
+    found += checks.few_classes(classifier.num_classes, members)
+    radii = [a.epsilon for a in attacks.values() if norm_of(a) == "linf"]
+    if radii:
+        found += checks.check_strength(classifier, x, y, epsilon=max(radii))
+    return _findings(found)
+
+
+def of_batch(
+    attack: Attack, classifier: Classifier, x: np.ndarray, x_adv: np.ndarray, y: Any
+) -> list[Finding]:
+    """Return doubts about the adversarial images of one batch."""
+    if not (isinstance(attack, PGD) and attack.loss == "ce"):
+        return []
+    return _findings(checks.loss_did_not_grow(classifier, x, x_adv, y))
+
+
+def of_results(
+    columns: Mapping[str, Column], attacks: Mapping[str, Attack]
+) -> list[Finding]:
+    """Return doubts that come from comparing attacks with each other."""
+    accuracies = {name: column.accuracy for name, column in columns.items()}
+    kinds = {name: _kind(attack) for name, attack in attacks.items()}
+    found = checks.check_results(accuracies, kinds)
+    for column in columns.values():
+        if column.stages:
+            images = len(column.robust)
+            stages = {name: n / images for name, n in column.stages.items()}
+            found += checks.check_results(stages, {})
+    return _findings(found)
+
+
+def norm_of(attack: Attack) -> str:
+    """Return the norm of an attack's ball; L_inf where it does not say."""
+    return str(getattr(getattr(attack, "attack", attack), "norm", "linf"))
+
+
+def _members(attacks: Mapping[str, Attack]) -> Iterator[tuple[str, Attack]]:
+    for name, attack in attacks.items():
+        yield name, attack
+        if isinstance(attack, AutoAttack):
+            for member, each in attack.attacks.items():
+                yield f"{name}, {member}", each
+
+
+def _kind(attack: Attack) -> str:
+    if isinstance(attack, Transfer):
+        return "transfer"
+    return "black-box" if isinstance(attack, BLACK_BOX) else "white-box"
+
+
+def _findings(found: Iterable[Any]) -> list[Finding]:
+    return [Finding(each.name, each.message) for each in found]

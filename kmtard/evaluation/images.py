@@ -1,0 +1,89 @@
+"""The labelled images that models are judged on, read batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kmtard import backend, registry
+from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.evaluation.fingerprints import fingerprint
+
+PIECE = 1024  # images that a fingerprint reads at a time
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and labels in a fixed order; only a batch at a time becomes float32.
+
+    Args:
+        name: in words.
+        source: (N, height, width, channels), or channels first: floats in [0, 1], or
+            uint8 where `scale` is 255; anything that numpy can slice.
+        labels: int (N,).
+        scale: what the values are divided by.
+
+    Raises:
+        ValueError: there is no image, or images and labels do not fit each other.
+    """
+
+    name: str
+    source: np.ndarray
+    labels: np.ndarray
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check what is cheap to check; the values are checked batch by batch."""
+        check_images(self.batch(slice(0, 1)))
+        labels = self.labels
+        check_labels(labels, len(self), int(labels.max(initial=0)) + 1)
+
+    @classmethod
+    def of(cls, data: Any) -> ImageSet:
+        """Return the image set that `evaluate` was given as its `data`.
+
+        Args:
+            data: name of a registered data set, of which the test split is used; a
+                `DataSet` or `Split`; a pair (x, y) of arrays; or an image set.
+
+        Raises:
+            RegistryError: no data set has that name.
+            TypeError: `data` is something else.
+        """
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, str):
+            data = registry.resolve("datasets", data)()
+        if hasattr(data, "test"):
+            return cls(f"{data.name} (test)", data.test.images, data.test.labels, 255.0)
+        if hasattr(data, "images") and hasattr(data, "labels"):
+            return cls("the split given", data.images, data.labels, 255.0)
+        if isinstance(data, tuple | list) and len(data) == 2:
+            x, y = map(backend.to_numpy, data)
+            return cls("the arrays given", x, y)
+        raise TypeError(
+            "`data` must be a pair (x, y) of arrays, the name of a data set, a DataSet "
+            f"or a Split. Received: {type(data).__name__}."
+        )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.source)
+
+    def batch(self, indices: np.ndarray | slice) -> np.ndarray:
+        """Return images in [0, 1], floats.
+
+        Args:
+            indices: int (batch,), or a slice.
+        """
+        images = self.source[indices]
+        return images if self.scale == 1 else images.astype("float32") / self.scale
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that stand for images and labels."""
+        pieces = range(0, len(self), PIECE)
+        shape = [*self.source.shape, self.scale]
+        digests = (fingerprint(self.source[i : i + PIECE]) for i in pieces)
+        return fingerprint(shape, self.labels.astype("int64"), list(digests))

@@ -1,0 +1,259 @@
+"""Every attack on every image that the model has right, a batch at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kmtard.attacks import Attack
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.evaluation.doubts import norm_of, of_batch, of_model
+from kmtard.evaluation.fingerprints import model_fingerprint, settings_of
+from kmtard.evaluation.images import ImageSet
+from kmtard.evaluation.result import CLEAN, Column, Finding
+from kmtard.evaluation.store import Batch, BatchStore
+from kmtard.evaluation.tally import STAGE, Tally, distances
+from kmtard.files import move_into_place
+from kmtard.runs import safe_name
+
+SLACK = {"linf": 1e-6, "l2": 1e-5}
+"""What float32 may add to a distance from the clean image."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an evaluation is: told before each attack and after each batch.
+
+    Attributes:
+        attack: its name, or `clean`.
+        number: of the attack, from 1; clean is the first.
+        attacks: how many there are.
+        done: images dealt with.
+        images: images this attack deals with.
+        accuracy: of all images, as it would be if the rest did as these did; None
+            before the first batch.
+        note: something to tell the user, empty mostly.
+    """
+
+    attack: str
+    number: int
+    attacks: int
+    done: int
+    images: int
+    accuracy: float | None = None
+    note: str = ""
+
+
+@dataclass
+class Judging:
+    """One model on one set of images.
+
+    Args:
+        classifier: of the model.
+        images: what it is judged on.
+        names: `clean` and the attacks, in their order.
+        seed: of every random number.
+        batch_size: images attacked at a time.
+        folder: where finished batches and images are kept; None keeps none.
+        save_images: whether they keep the adversarial images too.
+        watch: told each step; what it raises ends the judging.
+    """
+
+    classifier: Classifier
+    images: ImageSet
+    names: tuple[str, ...]
+    seed: int
+    batch_size: int
+    folder: Path | None
+    save_images: bool
+    watch: Callable[[Step], None]
+    findings: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Hash what all batches depend on, where any are kept."""
+        self.fingerprint = self.images.fingerprint()
+        self.common: dict[str, Any] = {}
+        if self.folder:
+            self.common = {
+                "model": model_fingerprint(self.classifier.model),
+                "images": self.fingerprint,
+                "seed": self.seed,
+                "batch_size": self.batch_size,
+                "backend": keras.config.backend(),
+            }
+
+    def clean(self) -> Column:
+        """Return which images the model has right as they are.
+
+        Raises:
+            ValueError: images or labels do not fit, or logits are not finite.
+        """
+        everything = np.arange(len(self.images))
+        batches = self._batches(CLEAN, {}, everything, self._classified)
+        tally = Tally(batches)
+        self.right = everything[~tally.fooled]
+        return tally.column(everything, len(self.images), {})
+
+    def check(self, attacks: Mapping[str, Attack]) -> None:
+        """Note doubts about the model, from the first batch."""
+        first = np.arange(min(self.batch_size, len(self.images)))
+        x, y = self.images.batch(first), self.images.labels[first]
+        self.findings += of_model(self.classifier, x, y, attacks)
+
+    def attacked(self, name: str, attack: Attack) -> Column:
+        """Return which images an attack leaves right; call `clean` before.
+
+        Raises:
+            ValueError: the attack or the model refuses the images.
+        """
+        settings = settings_of(attack)
+
+        def craft(indices: np.ndarray) -> Batch:
+            return self._crafted(attack, indices)
+
+        tally = Tally(self._batches(name, settings, self.right, craft))
+        self.findings += tally.findings(name)
+        return tally.column(self.right, len(self.images), settings)
+
+    def _batches(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        images: np.ndarray,
+        make: Callable[[np.ndarray], Batch],
+    ) -> Iterator[Batch]:
+        """Yield the batches of an attack: from the store, or made and stored."""
+        store = self._store(name, settings)
+        place = (name, self.names.index(name) + 1, len(self.names))
+        note = _note(store) if store else ""
+        self.watch(Step(*place, 0, len(images), note=note))
+        share = len(images) / len(self.images)
+        done = fooled = 0
+        for number, first in enumerate(range(0, len(images), self.batch_size)):
+            indices = images[first : first + self.batch_size]
+            batch = store.read(number, indices) if store else None
+            if batch is None or (self._saves(name) and "x_adv" not in batch):
+                batch = make(indices)
+                if store:
+                    store.write(number, batch)
+            done += len(indices)
+            fooled += int(np.count_nonzero(batch["success"]))
+            self.watch(Step(*place, done, len(images), share * (1 - fooled / done)))
+            yield batch
+
+    def _store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
+        if self.folder is None:
+            return None
+        whole = {**self.common, "attack": settings}
+        return BatchStore(self.folder / "batches", safe_name(name), whole)
+
+    def _saves(self, name: str) -> bool:
+        return self.save_images and name != CLEAN
+
+    def _classified(self, indices: np.ndarray) -> Batch:
+        # The last batch is filled up, so that nothing compiles twice.
+        x = self.images.batch(np.resize(indices, self.batch_size))
+        check_images(x)
+        labels = self.images.labels[indices]
+        check_labels(labels, len(labels), self.classifier.num_classes)
+        began = time.monotonic()
+        tensor = ops.convert_to_tensor(x, "float32")
+        predicted = self.classifier.predict(tensor)[: len(indices)]
+        once, never = np.ones(len(indices), int), np.zeros(len(indices), int)
+        return {
+            "indices": indices,
+            "success": predicted != labels,
+            **{"queries": once, "forwards": once, "backwards": never},
+            **{"outside": never, "linf": never, "l2": never},
+            "doubts": np.zeros((0, 2), str),
+            "seconds": np.array(time.monotonic() - began),
+        }
+
+    def _crafted(self, attack: Attack, indices: np.ndarray) -> Batch:
+        x, y = self.images.batch(indices), self.images.labels[indices]
+        began = time.monotonic()
+        result = attack.run(
+            self.classifier,
+            x,
+            y,
+            seed=self.seed,
+            indices=indices,
+            batch_size=self.batch_size,
+        )
+        seconds = time.monotonic() - began
+        x_adv = np.asarray(result.x_adv, "float32")
+        linf, l2 = distances(x, x_adv)
+        outside = _outside(attack, x_adv, {"linf": linf, "l2": l2})
+        # A batch is enough to doubt by, and the first one does it early.
+        first = indices[0] == self.right[0]
+        found = of_batch(attack, self.classifier, x, x_adv, y) if first else []
+        batch = {
+            "indices": indices,
+            "success": np.asarray(result.success) & ~outside,
+            **{"queries": result.queries, "forwards": result.forwards},
+            "backwards": result.backwards,
+            **{"outside": outside, "linf": linf, "l2": l2},
+            **{f"{STAGE}{k}": v.robust for k, v in _stages(result).items()},
+            "doubts": np.array(found, str).reshape(-1, 2),
+            "seconds": np.array(seconds),
+        }
+        return {**batch, "x_adv": x_adv} if self.save_images else batch
+
+    def export_images(self, name: str, attack: Attack) -> None:
+        """Gather the stored adversarial images in `images/NAME.npy`, in their order.
+
+        Images that were not attacked are the clean ones. `attacked` came before.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        if self.folder is None:
+            return
+        store = self._store(name, settings_of(attack))
+        path = self.folder / "images" / f"{safe_name(name)}.npy"
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        shape = (len(self.images), *self.images.source.shape[1:])
+        file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        for first in range(0, shape[0], self.batch_size):
+            rows = np.arange(first, min(first + self.batch_size, shape[0]))
+            file[rows] = self.images.batch(rows)
+        for number, first in enumerate(range(0, len(self.right), self.batch_size)):
+            rows = self.right[first : first + self.batch_size]
+            if store and (batch := store.read(number, rows)):
+                file[rows] = batch["x_adv"]
+        file.flush()
+        move_into_place(temporary, path)
+
+
+def _outside(
+    attack: Attack, x_adv: np.ndarray, distance: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Tell which images are no valid outcome; NaN is none."""
+    norm = norm_of(attack)
+    limit = getattr(attack, "epsilon", np.inf) + SLACK[norm]
+    flat = x_adv.reshape(len(x_adv), -1)
+    inside = (flat.min(axis=1) >= 0) & (flat.max(axis=1) <= 1)
+    valid: np.ndarray = inside & (distance[norm] <= limit)
+    return ~valid
+
+
+def _stages(result: Any) -> Mapping[str, Any]:
+    """Return what the attacks inside an attack did, where it has some."""
+    return getattr(result, "stages", None) or {}
+
+
+def _note(store: BatchStore) -> str:
+    if not store.is_new:
+        return f"goes on in {store.path}"
+    if differences := store.differences():
+        return f"starts anew, the settings have changed ({'; '.join(differences)})"
+    return ""

@@ -1,0 +1,123 @@
+"""Finished batches on disk: one file each, whole or absent, in a folder a setting."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kmtard.files import RunError, write_atomic
+
+SETTINGS = "settings.json"
+FORMAT = 1  # raise it when a stored batch means something else
+
+Batch = dict[str, np.ndarray]
+
+
+class BatchStore:
+    """The batches of one attack under one setting.
+
+    A batch is in the store wholly or not at all, even after SIGKILL: its file is
+    written under another name, flushed and renamed. Another setting has another
+    folder, so that nothing is mixed and nothing is lost.
+
+    Args:
+        root: folder of all settings; made if missing.
+        name: of the attack, the beginning of the folder's name.
+        settings: everything that decides what the batches hold; plain JSON.
+
+    Raises:
+        RunError: nothing can be written there.
+    """
+
+    def __init__(self, root: Path, name: str, settings: Mapping[str, Any]) -> None:
+        text = json.dumps({"format": FORMAT, **settings}, sort_keys=True, indent=2)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._root, self._name = root, name
+        self.path = root / f"{name}-{key}"
+        self.is_new = not (self.path / SETTINGS).exists()
+        if self.is_new:
+            _make_folder(self.path)
+            write_atomic(self.path / SETTINGS, text + "\n")
+
+    def differences(self) -> list[str]:
+        """Return what differs from the newest other setting stored under this name.
+
+        Returns:
+            One text a key, `epsilon: 0.1, now 0.2`; empty if there is no other.
+        """
+        others = [
+            path
+            for path in self._root.glob(f"{self._name}-{'[0-9a-f]' * 16}/{SETTINGS}")
+            if path.parent != self.path
+        ]
+        if not others:
+            return []
+        newest = max(others, key=os.path.getmtime)
+        then, now = _flat(newest), _flat(self.path / SETTINGS)
+        return [
+            f"{key}: {then.get(key)}, now {now.get(key)}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key)
+        ]
+
+    def read(self, number: int, indices: np.ndarray) -> Batch | None:
+        """Return a finished batch, or None if it has still to be done.
+
+        Args:
+            number: of the batch, from 0.
+            indices: of the images it should be of.
+        """
+        try:
+            content = io.BytesIO(self._file(number).read_bytes())
+            with np.load(content) as arrays:
+                batch = dict(arrays)
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            return None
+        whole = np.array_equal(batch.get("indices", ()), indices)
+        return batch if whole else None
+
+    def write(self, number: int, batch: Batch) -> None:
+        """Keep a finished batch.
+
+        Raises:
+            RunError: it cannot be written, as on a full disk.
+        """
+        content = io.BytesIO()
+        np.savez_compressed(content, **batch)  # type: ignore[arg-type]
+        write_atomic(self._file(number), content.getvalue())
+
+    def _file(self, number: int) -> Path:
+        return self.path / f"{number:06d}.npz"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the folder {path}: {error.strerror}. Choose another place."
+        ) from error
+
+
+def _flat(path: Path) -> dict[str, Any]:
+    """Read settings as dotted keys and values."""
+    try:
+        return dict(_items(json.loads(path.read_text(encoding="utf-8")), ""))
+    except (OSError, ValueError):
+        return {}
+
+
+def _items(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _items(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

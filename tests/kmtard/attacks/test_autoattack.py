@@ -1,0 +1,230 @@
+"""How AutoAttack puts its attacks together."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kmtard.attacks.apgd import APGD
+from kmtard.attacks.autoattack import VERSIONS, AutoAttack, members
+from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.fab import FAB
+from kmtard.attacks.square import Square
+
+SHAPE = (4, 4, 1)
+EPSILON = 0.1
+
+
+class Brightens(Attack):
+    """Adds a constant to every image; asks the model three times."""
+
+    def __init__(self, by):
+        self.by = by
+        self.seen = []
+
+    def attack_batch(self, classifier, x, y, *, noise, active):
+        self.seen += noise.indices[active].tolist()
+        counts = 3 * active
+        return Found(ops.clip(x + self.by, 0, 1), counts, counts, 2 * active)
+
+
+@pytest.fixture
+def net():
+    """Return a net whose class is how bright an image is: below 0.5, 0.7, above."""
+    net = keras.Sequential(
+        [layers.Input(SHAPE), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    )
+    net.set_weights(
+        [np.array([[0, 10, 20]], "float32"), np.array([0, -5, -12], "float32")]
+    )
+    return net
+
+
+@pytest.fixture
+def x():
+    means = np.array([0.42, 0.3, 0.45, 0.1, 0.62, 0.9], "float32")
+    return np.broadcast_to(means[:, None, None, None], (6, *SHAPE)).copy()
+
+
+Y = np.array([0, 0, 0, 0, 1, 0])
+"""The last image is classified wrongly."""
+
+
+def sequence(**settings):
+    attacks = {"little": Brightens(0.1), "much": Brightens(0.25)}
+    return AutoAttack(attacks=attacks, **settings)
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_first_success_is_kept_and_not_attacked_again(net, x, batch_size):
+    attack = sequence()
+    result = attack.run(net, x, Y, batch_size=batch_size)
+    little, much = attack.attacks.values()
+    assert sorted(little.seen) == [0, 1, 2, 3, 4]
+    assert sorted(much.seen) == [1, 3]
+    np.testing.assert_array_equal(result.success, [1, 1, 1, 0, 1, 1])
+    added = (result.x_adv - x).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(added, [0.1, 0.25, 0.1, 0, 0.1, 0], atol=1e-6)
+
+
+def test_stages_tell_what_each_attack_did(net, x):
+    result = sequence().run(net, x, Y)
+    little, much = result.stages.values()
+    np.testing.assert_array_equal(little.robust, [0, 1, 0, 1, 0, 0])
+    np.testing.assert_array_equal(much.robust, [0, 0, 0, 1, 0, 0])
+    assert little.robust_accuracy == pytest.approx(2 / 6)
+    np.testing.assert_array_equal(little.queries, [3, 3, 3, 3, 3, 0])
+    np.testing.assert_array_equal(much.forwards, [0, 4, 0, 4, 0, 0])
+    np.testing.assert_array_equal(much.backwards, [0, 2, 0, 2, 0, 0])
+    # The clean image is asked about as well, and judged at the end.
+    np.testing.assert_array_equal(result.queries, [4, 7, 4, 7, 4, 1])
+    np.testing.assert_array_equal(result.forwards, [6, 10, 6, 10, 6, 2])
+    np.testing.assert_array_equal(result.backwards, [2, 4, 2, 4, 2, 0])
+
+
+def test_individual_mode_lets_each_attack_work_on_all(net, x):
+    attack = sequence(individual=True)
+    result = attack.run(net, x, Y)
+    assert sorted(attack.attacks["much"].seen) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(
+        result.stages["much"].robust, [False, False, False, True, False, False]
+    )
+    np.testing.assert_array_equal(result.x_adv, sequence()(net, x, Y))
+
+
+def test_nothing_left_to_attack(net, x):
+    attack = sequence()
+    result = attack.run(net, x, np.full(6, 2) - (Y == 2))
+    wrong = result.success
+    assert wrong[:5].all()
+    np.testing.assert_array_equal(result.x_adv[wrong], x[wrong])
+
+
+def conv(classes):
+    keras.utils.set_random_seed(2)
+    return keras.Sequential(
+        [
+            layers.Input(SHAPE),
+            layers.Conv2D(6, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(classes),
+        ]
+    )
+
+
+def short(epsilon):
+    """All kinds of attacks, with few steps."""
+    return {
+        "apgd-ce": APGD(epsilon, 8),
+        "apgd-t": APGD(epsilon, 8, loss="dlr", targets=9),
+        "fab-t": FAB(epsilon, 8),
+        "square": Square(epsilon, queries=30),
+    }
+
+
+def attacked(classes, x, order=slice(None), **kwargs):
+    net = conv(classes)
+    y = ops.convert_to_numpy(net(x)).argmax(-1)
+    attack = AutoAttack(EPSILON, attacks=short(EPSILON))
+    return attack.run(net, x[order], y[order], seed=5, **kwargs)
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(1).random((9, *SHAPE), "float32")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_few_classes(classes, noise):
+    result = attacked(classes, noise)
+    assert np.abs(result.x_adv - noise).max() <= EPSILON + 1e-6
+    assert result.success.any()
+
+
+def test_batches_and_order_change_nothing(noise):
+    order = np.random.default_rng(2).permutation(9)
+    whole = attacked(10, noise)
+    mixed = attacked(10, noise, order, indices=order, batch_size=4)
+    np.testing.assert_allclose(mixed.x_adv, whole.x_adv[order], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(mixed.success, whole.success[order])
+    np.testing.assert_array_equal(mixed.queries, whole.queries[order])
+
+
+def test_single_sigmoid_output():
+    net = conv(1)
+    net.layers[-1].activation = keras.activations.sigmoid
+    x = np.random.default_rng(1).random((5, *SHAPE), "float32")
+    y = (ops.convert_to_numpy(net(x))[:, 0] > 0.5).astype(int)
+    with pytest.warns(UserWarning, match="sigmoid"):
+        result = AutoAttack(1.0, attacks=short(1.0)).run(net, x, y)
+    flipped = ops.convert_to_numpy(net(result.x_adv))[:, 0] > 0.5
+    np.testing.assert_array_equal(result.success, flipped != y)
+    assert result.success.all()
+
+
+def test_versions_are_the_papers():
+    standard, plus, rand = (members(EPSILON, version) for version in VERSIONS)
+    assert list(standard) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert list(plus) == ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+    assert list(rand) == ["apgd-ce", "apgd-dlr"]
+    assert {attack.eot for attack in rand.values()} == {20}
+    restarts = {name: getattr(a, "restarts", 1) for name, a in plus.items()}
+    assert [name for name, count in restarts.items() if count == 5] == [
+        "apgd-ce",
+        "apgd-dlr",
+        "fab",
+    ]
+    for attack in (*standard.values(), *plus.values(), *rand.values()):
+        assert attack.epsilon == EPSILON
+
+
+def test_random_model_falls_to_averaged_gradients():
+    """Each call shifts the image by chance: one gradient says little."""
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(
+        [layers.Input(SHAPE), Shaken(), layers.Flatten(), layers.Dense(2)]
+    )
+    x = np.full((4, *SHAPE), 0.5, "float32")
+    y = np.zeros(4, int)
+    kernel, _ = net.get_weights()
+    net.set_weights([kernel, np.array([1.5, 0.0], "float32")])
+    result = AutoAttack(1.0, "rand", attacks={"apgd-ce": APGD(1.0, 5, eot=4)}).run(
+        net, x, y
+    )
+    assert result.success.all()
+    assert result.backwards.max() % 4 == 0
+
+
+class Shaken(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        return x + 0.1 * keras.random.normal(ops.shape(x), seed=self.seeds)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"version": "fast"}, "`version` must be one of"),
+        ({"norm": "l2"}, "Square, which is L_inf only"),
+        ({"norm": "l1", "version": "rand"}, "`norm` must be"),
+        ({"epsilon": -1}, "`epsilon` must be"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AutoAttack(**arguments)
+
+
+@pytest.mark.parametrize("attacks", [None, {"apgd": APGD(0.3, 7)}])
+def test_config_round_trip(attacks):
+    attack = AutoAttack(0.2, individual=True, attacks=attacks)
+    copy = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(attack)
+    )
+    assert copy.get_config() == attack.get_config()
+    for name, member in attack.attacks.items():
+        assert copy.attacks[name].get_config() == member.get_config()

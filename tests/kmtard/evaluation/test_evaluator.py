@@ -1,0 +1,364 @@
+"""`evaluate`: figures, store, breaks, checks of what came in, on every backend."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kmtard.attacks import PGD, Attack, fgsm, pgd_sat
+from kmtard.attacks.autoattack import AutoAttack
+from kmtard.attacks.base import Found
+from kmtard.data.digits import digits
+from kmtard.evaluate import evaluate
+from kmtard.evaluation.judging import Step
+from kmtard.evaluation.result import Evaluation
+from kmtard.files import RunError
+
+IMAGES, BATCH = 20, 8
+SIZES = [8, 8, 4]
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels that the net below has mostly right, and not all."""
+    generator = np.random.default_rng(0)
+    x = generator.random((IMAGES, 4, 4, 1), "float32")
+    y = (x[:, 0, 0, 0] > 0.5).astype("int32")
+    y[[3, 11]] ^= 1
+    return x, y
+
+
+def linear() -> keras.Model:
+    image = keras.Input((4, 4, 1))
+    return keras.Sequential([image, layers.Flatten(), layers.Dense(2)])
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """Linear: class 1 where the first pixel is bright."""
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)]
+    )
+    kernel = np.zeros((16, 2), "float32")
+    kernel[0] = [-4, 4]
+    model.set_weights([kernel, np.array([2, -2], "float32")])
+    return model
+
+
+class Counting(Attack):
+    """Notes which images it is asked to attack, and may break after some batches."""
+
+    epsilon = 0.5
+
+    def __init__(self, breaks_after: int | None = None, shift: float = 0.4) -> None:
+        self.seen: list[int] = []
+        self.calls: list[int] = []
+        self.breaks_after, self.shift = breaks_after, shift
+
+    def attack_batch(
+        self, classifier: Any, x: Any, y: Any, *, noise: Any, active: np.ndarray
+    ) -> Found:
+        if len(self.calls) == self.breaks_after:
+            raise KeyboardInterrupt
+        self.calls.append(len(active))
+        self.seen += noise.indices[active].tolist()
+        sign = ops.reshape(ops.cast(1 - 2 * y, "float32"), (-1, 1, 1, 1))
+        x_adv = x + self.shift * sign
+        counts = active.astype(int)
+        return Found(x_adv, counts, counts, counts)
+
+    def get_config(self) -> dict:
+        return {"shift": self.shift}
+
+
+class Clipped(Counting):
+    """The same, kept in [0, 1]."""
+
+    def attack_batch(self, *args: Any, **kwargs: Any) -> Found:
+        found = super().attack_batch(*args, **kwargs)
+        return replace(found, x_adv=ops.clip(found.x_adv, 0, 1))
+
+
+def expected_robust(x: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
+    """The images whose first pixel is further from 0.5 than epsilon, and right."""
+    margin = np.where(y == 1, 1, -1) * (x[:, 0, 0, 0] - 0.5)
+    return margin > epsilon
+
+
+def without_seconds(evaluation: Evaluation) -> dict[str, Any]:
+    content = evaluation.to_dict()
+    for column in (content["clean"], *content["attacks"].values()):
+        del column["cost"]["seconds"]
+    return content
+
+
+def test_figures(model: keras.Model, data: Any) -> None:
+    x, y = data
+    evaluation = evaluate(model, data, attacks="fgsm", epsilon=0.2, batch_size=BATCH)
+    clean = expected_robust(x, y, 0.0)
+    assert evaluation.clean.robust.tolist() == clean.tolist()
+    robust = expected_robust(x, y, 0.2)
+    column = evaluation.attacks["fgsm"]
+    assert column.robust.tolist() == robust.tolist()
+    assert 0 < robust.sum() < clean.sum() < IMAGES
+    assert column.cost is not None and column.distance is not None
+    assert (column.cost.forwards, column.cost.backwards) == (2, 1)
+    assert column.distance.linf == pytest.approx(0.2, abs=1e-6)
+    assert column.settings["epsilon"] == 0.2
+    assert evaluation.environment["backend"] == keras.config.backend()
+    assert evaluation.findings == ()
+
+
+@pytest.mark.parametrize("batch_size", [3, 20, 64])
+def test_batches_do_not_matter(model: keras.Model, data: Any, batch_size: int) -> None:
+    found = [
+        evaluate(model, data, attacks=[pgd_sat(epsilon=0.2, steps=2)], batch_size=size)
+        for size in (BATCH, batch_size)
+    ]
+    one, other = (each.attacks["pgd"].robust.tolist() for each in found)
+    assert one == other
+
+
+def test_attacks_get_names(model: keras.Model, data: Any) -> None:
+    attacks = ["fgsm", PGD(steps=1), PGD(steps=2)]
+    evaluation = evaluate(model, data, attacks=attacks)
+    assert list(evaluation.attacks) == ["fgsm", "pgd", "pgd-2"]
+    evaluation = evaluate(model, data, attacks={"mine": fgsm()})
+    assert list(evaluation.attacks) == ["mine"]
+    assert list(evaluate(model, data).attacks) == ["fgsm", "pgd_trades"]
+
+
+def test_data_set_and_split_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = digits()
+    net = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)])
+    split = whole.test.limit(30)
+    x = split.images.astype("float32") / 255
+    arrays = evaluate(net, (x, split.labels), attacks=[])
+    again = evaluate(net, split, attacks=[])
+    assert arrays.clean.robust.tolist() == again.clean.robust.tolist()
+    named = evaluate(net, "digits", attacks=[])
+    assert named.images == len(whole.test)
+    assert named.fingerprint == evaluate(net, whole, attacks=[]).fingerprint
+    assert named.fingerprint != again.fingerprint
+
+
+def test_only_images_that_are_right_are_attacked_once_each(
+    model: keras.Model, data: Any
+) -> None:
+    attack = Clipped()
+    evaluation = evaluate(model, data, attacks=[attack], batch_size=BATCH)
+    right = np.flatnonzero(evaluation.clean.robust)
+    assert sorted(attack.seen) == right.tolist()
+    assert set(attack.calls) == {BATCH}, "one shape, nothing compiles twice"
+
+
+def test_broken_evaluation_goes_on(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    unbroken = evaluate(model, data, attacks=[Clipped()], batch_size=BATCH)
+    first = Clipped(breaks_after=1)
+    options: dict[str, Any] = {
+        "batch_size": BATCH,
+        "folder": tmp_path,
+        "save_images": True,
+    }
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, data, attacks=[first], **options)
+    assert not (tmp_path / "evaluation.json").exists()
+    second = Clipped()
+    steps: list[Step] = []
+    whole = evaluate(model, data, attacks=[second], watch=steps.append, **options)
+    assert not set(first.seen) & set(second.seen), "no image is attacked twice"
+    right = np.flatnonzero(whole.clean.robust)
+    assert sorted(first.seen + second.seen) == right.tolist()
+    assert without_seconds(whole) == without_seconds(unbroken)
+    assert "goes on" in next(s.note for s in steps if s.attack == "clipped")
+    images = np.load(tmp_path / "evaluation" / "images" / "clipped.npy")
+    x, y = data
+    wrong = np.setdiff1d(np.arange(IMAGES), right)
+    np.testing.assert_array_equal(images[wrong], x[wrong])
+    moved = np.clip(x + np.where(y, -0.4, 0.4)[:, None, None, None], 0, 1)
+    np.testing.assert_allclose(images[right], moved[right], atol=1e-6)
+    third = Clipped()
+    evaluate(model, data, attacks=[third], **options)
+    assert third.seen == []
+
+
+def test_images_that_were_not_kept_are_made_again(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    evaluate(model, data, attacks=[Clipped()], folder=tmp_path)
+    assert not (tmp_path / "evaluation" / "images").exists()
+    attack = Clipped()
+    evaluate(model, data, attacks=[attack], folder=tmp_path, save_images=True)
+    assert attack.seen
+    again = Clipped()
+    evaluate(model, data, attacks=[again], folder=tmp_path)
+    assert again.seen == []
+
+
+@pytest.mark.parametrize("what", ["attack", "seed", "model", "labels"])
+def test_changed_setting_starts_anew_and_says_so(
+    model: keras.Model, data: Any, tmp_path: Path, what: str
+) -> None:
+    x, y = data
+    evaluate(model, data, attacks=[Clipped()], folder=tmp_path, batch_size=BATCH)
+    attack = Clipped(shift=0.3 if what == "attack" else 0.4)
+    if what == "model":
+        model = keras.models.clone_model(model)
+    if what == "labels":
+        y = 1 - y
+    steps: list[Step] = []
+    evaluate(
+        model,
+        (x, y),
+        attacks=[attack],
+        folder=tmp_path,
+        batch_size=BATCH,
+        seed=int(what == "seed"),
+        watch=steps.append,
+    )
+    key = {"attack": "attack.shift: 0.4, now 0.3", "labels": "images"}.get(what, what)
+    [note] = [s.note for s in steps if s.attack == "clipped" and s.note]
+    assert "starts anew" in note and key in note
+
+
+def test_steps_tell_the_running_accuracy(model: keras.Model, data: Any) -> None:
+    steps: list[Step] = []
+    evaluation = evaluate(
+        model, data, attacks=[Clipped()], batch_size=BATCH, watch=steps.append
+    )
+    clean = [step for step in steps if step.attack == "clean"]
+    assert [step.done for step in clean] == [0, 8, 16, 20]
+    assert clean[0].accuracy is None
+    assert clean[-1].accuracy == pytest.approx(evaluation.clean_accuracy)
+    last = steps[-1]
+    assert (last.attack, last.number, last.attacks) == ("clipped", 2, 2)
+    assert last.done == last.images == evaluation.clean.correct
+    assert last.accuracy == pytest.approx(evaluation.robust_accuracy["clipped"])
+
+
+def test_stages_of_an_attack_survive_the_store(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    parts = {"one": PGD(0.1, 0.1, 1, start="clean"), "two": fgsm(epsilon=0.3)}
+    attack = AutoAttack(0.3, attacks=parts)
+    options: dict[str, Any] = {"folder": tmp_path, "batch_size": BATCH}
+    found = [evaluate(model, data, attacks=[attack], **options) for _ in range(2)]
+    x, y = data
+    stages = {
+        name: int(expected_robust(x, y, radius).sum())
+        for name, radius in (("one", 0.1), ("two", 0.3))
+    }
+    for evaluation in found:
+        assert evaluation.attacks["autoattack"].stages == stages
+    assert f"autoattack after one {100 * stages['one'] / IMAGES:.2f}, two" in (
+        found[1].to_markdown()
+    )
+
+
+def test_doubts_about_a_model_are_told(data: Any) -> None:
+    model = linear()
+    model.add(layers.Rescaling(0.0))
+    evaluation = evaluate(model, data, attacks="fgsm")
+    names = {finding.name for finding in evaluation.findings}
+    assert {"zero-gradients", "identical-logits", "loss-did-not-grow"} <= names
+
+
+def test_images_outside_the_ball_do_not_count(model: keras.Model, data: Any) -> None:
+    evaluation = evaluate(model, data, attacks={"far": Counting(shift=0.9)})
+    assert evaluation.robust_accuracy["far"] == evaluation.clean_accuracy
+    [finding] = evaluation.findings
+    assert finding.name == "outside-ball"
+    assert f"far: {evaluation.clean.correct} images" in finding.message
+
+
+def test_nothing_right(model: keras.Model, data: Any, tmp_path: Path) -> None:
+    x, y = data
+    wrong = ((x[:, 0, 0, 0] > 0.5) ^ 1).astype("int32")
+    attack = Clipped()
+    evaluation = evaluate(model, (x, wrong), attacks=[attack], folder=tmp_path)
+    assert evaluation.clean_accuracy == 0
+    assert evaluation.robust_accuracy == {"clipped": 0}
+    assert attack.seen == []
+    assert "clipped" in evaluation.to_markdown()
+    assert Evaluation.load(tmp_path).to_dict() == evaluation.to_dict()
+
+
+def test_one_image(model: keras.Model, data: Any) -> None:
+    x, y = data
+    evaluation = evaluate(model, (x[:1], y[:1]), attacks="fgsm", epsilon=1.0)
+    assert evaluation.robust_accuracy == {"fgsm": 0}
+
+
+def test_file_keeps_what_a_training_wrote(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text('{"images": 3, "rows": [1]}')
+    evaluation = evaluate(model, data, attacks="fgsm", folder=tmp_path)
+    content = json.loads(path.read_text())
+    assert content.pop("rows") == [1]
+    assert content == json.loads(json.dumps(evaluation.to_dict()))
+
+
+def test_result_survives_json_and_tables(model: keras.Model, data: Any) -> None:
+    evaluation = evaluate(model, data, attacks=["fgsm", "pgd_trades"], epsilon=0.2)
+    content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
+    assert Evaluation.from_dict(content).to_markdown() == evaluation.to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"attacks": "fgms"}, "Did you mean fgsm"),
+        ({"suite": "papr"}, "Expected a suite"),
+        ({"epsilon": 8}, "8/255, not 8"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"save_images": True}, "needs a `folder`"),
+        ({"attacks": {"clean": fgsm()}}, "may be named clean"),
+    ],
+)
+def test_bad_arguments(
+    model: keras.Model, data: Any, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        evaluate(model, data, **options)
+
+
+def test_bad_images(model: keras.Model, data: Any) -> None:
+    x, y = data
+    eight_bit = (255 * x).astype("uint8")
+    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
+        with pytest.raises(ValueError, match=why):
+            evaluate(model, (images, y), attacks="fgsm")
+    with pytest.raises(ValueError, match="one an image"):
+        evaluate(model, (x, y[:-1]), attacks="fgsm")
+    with pytest.raises(ValueError, match="the model's classes"):
+        evaluate(model, (x, y + 1), attacks="fgsm")
+    with pytest.raises(TypeError, match="Received: int"):
+        evaluate(model, 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Received: int"):
+        evaluate(model, data, attacks=[3])  # type: ignore[list-item]
+
+
+def test_logits_that_are_not_finite_are_an_error(data: Any) -> None:
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)]
+    )
+    model.layers[-1].set_weights([np.full((16, 2), np.nan), np.zeros(2)])
+    with pytest.raises(ValueError, match="must be finite"):
+        evaluate(model, data, attacks="fgsm")
+
+
+def test_folder_that_is_a_file(model: keras.Model, data: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Cannot make"):
+        evaluate(model, data, attacks="fgsm", folder=tmp_path / "file")
