@@ -70,7 +70,11 @@ class Data(Section):
     """The data set and how it is fed."""
 
     name: DataSetName = Field(description="Data set.")
-    directory: str | None = Field(None, description="Folder with the data set's files.")
+    directory: str | None = Field(
+        None,
+        description="Folder with the data set's files, or to prepare it in; for npz "
+        "also the file.",
+    )
     batch_size: Count = Field(description="Images a training step.")
     pad: Annotated[int, Field(ge=0)] = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."

@@ -57,7 +57,16 @@ NETWORKS = {
     "resnet18": "kmtard.networks.resnet18:resnet18",
     "small_cnn": "kmtard.networks.small_cnn:small_cnn",
 }
-DATASETS = {"digits": "kmtard.data.digits:digits"}
+DATASETS = {
+    "digits": "kmtard.data.digits:digits",
+    "cifar10": "kmtard.data.catalog:cifar10",
+    "cifar100": "kmtard.data.catalog:cifar100",
+    "fashion_mnist": "kmtard.data.fashion_mnist:fashion_mnist",
+    "svhn_cropped": "kmtard.data.catalog:svhn_cropped",
+    "tiny_imagenet": "kmtard.data.tiny_imagenet:tiny_imagenet",
+    "image_folder": "kmtard.data.image_folder:image_folder",
+    "npz": "kmtard.data.npz:npz",
+}
 
 TABLES = {
     "methods": METHODS,

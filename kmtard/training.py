@@ -212,7 +212,7 @@ class Study:
     ) -> None:
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
         chosen = self.test
-        if self.recipe.evaluation.selection == "held_out":
+        if self.recipe.evaluation.selection == "held_out" and self.held_out is not None:
             chosen = self.held_out.limit(self.recipe.evaluation.limit)
         validation = evaluation_dataset(chosen, self.recipe.data.batch_size)
 

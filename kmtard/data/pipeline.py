@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kmtard.data.augmentation import augment
+from kmtard.data.memory import as_tensor, take
+
 
 def _leave_gpus_to_the_training_backend() -> None:
     """Hide GPUs from TensorFlow where it only feeds another backend."""
@@ -75,7 +78,7 @@ class Split:
             )
         order = _stratified_order(self.labels, seed)
         indices = np.sort(order[:count]), np.sort(order[count:])
-        first, rest = (Split(self.images[i], self.labels[i]) for i in indices)
+        first, rest = (Split(take(self.images, i), self.labels[i]) for i in indices)
         return first, rest
 
     def limit(self, count: int | None) -> Split:
@@ -130,23 +133,25 @@ class DataSet:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
-    def hold_out(self, fraction: float, seed: int = 0) -> tuple[Split, Split]:
+    def hold_out(self, fraction: float, seed: int = 0) -> tuple[Split, Split | None]:
         """Divide the training split into one to train on and one to choose models by.
 
         `seed` belongs to the data, not to a run: leave it, and runs of every seed hold
-        out the same `fraction`, in (0, 1), of the images.
+        out the same `fraction`, in [0, 1), of the images.
 
         Returns:
-            The images that stay, and those held out.
+            The images that stay, and those held out; None where `fraction` is 0.
 
         Raises:
             ValueError: `fraction` leaves one of the two empty.
         """
+        if fraction == 0:
+            return self.train, None
         count = round(fraction * len(self.train))
         if not 0 < count < len(self.train):
             raise ValueError(
-                "DataSet.hold_out expects a fraction between 0 and 1 that leaves "
-                f"images on both sides. Received: fraction={fraction} of the "
+                "DataSet.hold_out expects 0, or a fraction below 1 that leaves images "
+                f"on both sides. Received: fraction={fraction} of the "
                 f"{len(self.train)} training images of {self.name!r}."
             )
         held_out, train = self.train.divide(count, seed)
@@ -161,7 +166,7 @@ class TrainingStream:
     then `stream.dataset(skip=100)`.
 
     Args:
-        split: The images; they stay in memory as uint8.
+        split: The images; they stay where they are, as uint8, and must not change.
         batch_size: Images in a batch; the last one of an epoch may hold fewer.
         seed: Keys the order and the augmentation.
         pad: Zero pixels put around an image before a crop of its own size is taken
@@ -194,7 +199,7 @@ class TrainingStream:
         self.steps_per_epoch = math.ceil(len(split) / batch_size)
         # tf.data runs on the CPU: a capture on the GPU would be copied back.
         with tf.device("CPU:0"):
-            self._images = tf.constant(split.images)
+            self._images = as_tensor(split.images)
             self._labels = tf.constant(split.labels, tf.int32)
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -216,7 +221,7 @@ class TrainingStream:
         indices = tf.data.Dataset.range(1).flat_map(lambda _: self._indices(skip))
         batches = indices.map(self._batch, num_parallel_calls=tf.data.AUTOTUNE)
         count = tf.data.experimental.assert_cardinality(self.steps_per_epoch - skip)
-        return batches.apply(count).prefetch(tf.data.AUTOTUNE)
+        return _prefetched(batches.apply(count))
 
     def _indices(self, skip: int) -> tf.data.Dataset:
         key = tf.stack([tf.constant(self._seed, tf.int64), self.epoch.read_value()])
@@ -234,32 +239,8 @@ class TrainingStream:
     def _batch(self, key: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.gather(self._images, indices)
         if self._pad or self._flip:
-            images = _augment(images, key, self._pad, self._flip)
+            images = augment(images, key, self._pad, self._flip)
         return _unit_range(images), tf.gather(self._labels, indices)
-
-
-def _augment(images: tf.Tensor, key: tf.Tensor, pad: int, flip: bool) -> tf.Tensor:
-    """Crop from zero-padded images, then mirror, in one pass over the uint8 pixels."""
-    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    shift_key, flip_key = tf.unstack(tf.random.split(key))
-    shifts = tf.random.stateless_uniform(
-        [2, count], shift_key, minval=-pad, maxval=pad + 1, dtype=tf.int32
-    )
-    down, right = tf.unstack(tf.cast(shifts, tf.float32))
-    mirrored = (tf.random.stateless_uniform([count], flip_key) < 0.5) & flip
-    zero, one = tf.zeros_like(down), tf.ones_like(down)
-    # Pixel (x, y) of the result is pixel (a x + b, y + down) of the image.
-    a = tf.where(mirrored, -one, one)
-    b = tf.where(mirrored, width - 1 + right, right)
-    transforms = tf.stack([a, zero, b, zero, one, down, zero, zero], axis=1)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="NEAREST",
-        fill_mode="CONSTANT",
-    )
 
 
 def evaluation_dataset(
@@ -281,13 +262,20 @@ def evaluation_dataset(
     _check_batch_size(batch_size)
     part = split.limit(limit)
     with tf.device("CPU:0"):
-        arrays = tf.constant(part.images), tf.constant(part.labels, tf.int32)
+        arrays = as_tensor(part.images), tf.constant(part.labels, tf.int32)
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
     scaled = batches.map(
         lambda images, labels: (_unit_range(images), labels),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return scaled.prefetch(tf.data.AUTOTUNE)
+    return _prefetched(scaled)
+
+
+def _prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # To rewrite the graph, TensorFlow would first copy all the images into it.
+    options.experimental_optimization.apply_default_optimizations = False
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _unit_range(images: tf.Tensor) -> tf.Tensor:

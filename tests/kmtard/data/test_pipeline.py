@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -136,11 +137,18 @@ def test_data_set_holds_out_the_same_share_each_time() -> None:
     assert np.array_equal(held_out.images, data.hold_out(0.2)[1].images)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 1e-9])
+@pytest.mark.parametrize("fraction", [1.0, -0.5, 1e-9])
 def test_data_set_refuses_a_fraction(fraction: float) -> None:
     data = DataSet("numbers", numbered(40), numbered(8), num_classes=4)
     with pytest.raises(ValueError, match=f"fraction={fraction}.*40.*'numbers'"):
         data.hold_out(fraction)
+
+
+def test_nothing_is_held_out_of_a_data_set() -> None:
+    data = DataSet("numbers", numbered(40), numbered(8), num_classes=4)
+    train, held_out = data.hold_out(0)
+    assert train is data.train
+    assert held_out is None
 
 
 def test_data_set_refuses_splits_that_do_not_belong_together() -> None:
@@ -161,6 +169,23 @@ def test_stream_shows_every_image_once_in_each_epoch() -> None:
         x, y = (np.concatenate(part) for part in zip(*seen, strict=True))
         assert sorted(y) == list(range(21))
         assert np.array_equal(x, split.images[y].astype(np.float32) / 255)
+
+
+def resident() -> int:
+    """Bytes of memory that belong to this process alone."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_batches_are_made_without_a_copy_of_the_images() -> None:
+    size = 2**28
+    images = np.ones((size // 2**16, 256, 256, 1), np.uint8)
+    part, _ = Split(images, np.arange(len(images)) % 4).divide(len(images) - 4)
+    before = resident()
+    for dataset in (stream(part).dataset(), evaluation_dataset(part, 8)):
+        assert next(iter(dataset))[0].numpy().all()
+    assert resident() - before < size / 2
 
 
 def test_stream_reports_types_and_cardinality() -> None:

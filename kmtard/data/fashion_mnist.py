@@ -1,0 +1,98 @@
+"""Fashion-MNIST, from TensorFlow Datasets or from the four files it is published in."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from kmtard.data.errors import DataError
+from kmtard.data.pipeline import DataSet, Split
+from kmtard.data.prepared import load
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""Names of each split's images and labels; `.gz` may follow."""
+
+_UNSIGNED_BYTE = 8
+
+
+def fashion_mnist(directory: str | None = None) -> DataSet:
+    """Return Fashion-MNIST: 60,000 and 10,000 grey images `(28, 28, 1)` of 10 classes.
+
+    Xiao et al., Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+    Algorithms, 2017.
+
+    Args:
+        directory: Folder with the four files in `FILES`, as Debian's package
+            `dataset-fashion-mnist` installs them. They are read where they are. Without
+            them, see `prepared.load`.
+
+    Raises:
+        DataError: One of the four files is missing or damaged, or see `prepared.load`.
+    """
+    folder = Path(directory or "")
+    names = [name for pair in FILES.values() for name in pair]
+    if directory is None or not any(_found(folder, name) for name in names):
+        return load(tfds.builder_cls("fashion_mnist"), directory)
+    missing = [name for name in names if not _found(folder, name)]
+    if missing:
+        raise DataError(
+            f"Expected the four files of Fashion-MNIST in {folder}, each as it is or "
+            f"with .gz. Missing: {', '.join(missing)}. Copy them there."
+        )
+    train, test = (_split(folder, *pair) for pair in FILES.values())
+    return DataSet("fashion_mnist", train, test, num_classes=10)
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    return next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+
+
+def _split(folder: Path, *names: str) -> Split:
+    paths = [path for name in names if (path := _found(folder, name))]
+    images, labels = (read_idx(path) for path in paths)
+    try:
+        return Split(images[..., np.newaxis], labels.astype(np.int32))
+    except ValueError as error:
+        raise DataError(
+            f"{paths[0]} and {paths[1]} do not fit together: {error}"
+        ) from error
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Return the uint8 array of an idx file, of any shape.
+
+    The format: two zeros, the code of the dtype and the number of dimensions, one byte
+    each; each dimension as a big-endian uint32; then the values.
+
+    Raises:
+        DataError: The file cannot be read, is of another format, or is cut short.
+    """
+    try:
+        opened = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+        with opened as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"Cannot read {path}: {error}. Expected a whole idx file; copy it again."
+        ) from error
+    start = 4 + 4 * content[3] if len(content) > 3 else 4
+    if len(content) < start or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
+        raise DataError(
+            f"Expected {path} to be an idx file of bytes: 00 00 08, the number of "
+            f"dimensions, and these. Received: {content[:16].hex(' ')}. Copy it again."
+        )
+    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+    if len(content) != start + math.prod(shape):
+        raise DataError(
+            f"Expected {path} to hold {start + math.prod(shape)} bytes, as its shape "
+            f"{shape} says. Received: {len(content)}. Copy it again."
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,69 @@
+"""A data set of one's own, in a NumPy archive."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from kmtard.data.errors import DataError
+from kmtard.data.pipeline import DataSet, Split
+
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def npz(directory: str | None = None) -> DataSet:
+    """Return the data set in an `.npz` file.
+
+    Its arrays are named as in Keras's `mnist.npz`: `x_train` and `x_test` hold uint8
+    images `(count, height, width, channels)`, or `(count, height, width)` if grey,
+    `y_train` and `y_test` their classes, integers from 0, `(count,)` or `(count, 1)`.
+    The largest label tells the number of classes.
+
+    Args:
+        directory: The file, or a folder that holds no other `.npz` file.
+
+    Raises:
+        DataError: There is no such file, it is damaged, or an array is missing or of
+            another kind.
+    """
+    path = _file(directory)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in _ARRAYS if name not in archive]
+            if missing:
+                raise ValueError(
+                    f"expected the arrays {', '.join(_ARRAYS)}; missing: "
+                    f"{', '.join(missing)}; found: {', '.join(archive) or 'none'}"
+                )
+            x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
+        train, test = _split(x_train, y_train), _split(x_test, y_test)
+        classes = 1 + max(int(split.labels.max()) for split in (train, test))
+        return DataSet(path.stem, train, test, classes)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"Cannot use {path}: {error}") from error
+
+
+def _file(directory: str | None) -> Path:
+    path = Path(directory or "")
+    files = sorted(path.glob("*.npz")) if directory and path.is_dir() else [path]
+    if directory is None or len(files) != 1 or not files[0].is_file():
+        found = f" It holds {len(files)} of them." if path.is_dir() else ""
+        raise DataError(
+            "The data set 'npz' expects data.directory to be an .npz file, or a folder "
+            f"with just one. Received: {directory!r}.{found if directory else ''}"
+        )
+    return files[0]
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    # Any other dtype is left for Split to refuse.
+    if np.issubdtype(labels.dtype, np.integer):
+        labels = labels.astype(np.int64)
+    return Split(images, labels)

@@ -1,0 +1,174 @@
+"""Data of the user's own: folders of image files, and NumPy archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kmtard.data.errors import DataError
+from kmtard.data.image_folder import image_folder
+from kmtard.data.npz import npz
+from tests.kmtard.data.archives import jpeg, pixels
+
+RGB, GREY = pixels(6, 5, 4, 3), pixels(6, 5, 4, 1)
+
+
+def png(image: np.ndarray) -> bytes:
+    return tf.io.encode_png(image).numpy()
+
+
+def write_folder(root: Path, images: np.ndarray, classes: str = "ba") -> Path:
+    """Image `i` in `train`, then in `test`, goes to class `i % 2`."""
+    for part, chosen in (("train", images[:4]), ("test", images[4:])):
+        for number, image in enumerate(chosen):
+            folder = root / part / classes[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}.PNG").write_bytes(png(image))
+    return root
+
+
+@pytest.mark.parametrize("images", [RGB, GREY])
+def test_folders_in_the_order_of_their_names(
+    images: np.ndarray, tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path / "mine", images)
+    (root / "train" / "a" / "notes.txt").write_text("no image")
+    data = image_folder(str(root))
+    assert (data.name, data.num_classes) == ("mine", 2)
+    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    assert data.test.labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(data.train.images, images[[1, 3, 0, 2]])
+    np.testing.assert_array_equal(data.test.images, images[[5, 4]])
+
+
+def test_grey_images_and_opacity_among_coloured_ones(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    opaque = np.concatenate([RGB[1], GREY[1]], axis=-1)
+    (root / "train/a/1.PNG").write_bytes(png(opaque))
+    (root / "train/a/3.PNG").write_bytes(png(GREY[3]))
+    (root / "train/b/0.PNG").write_bytes(png(np.concatenate([GREY[0]] * 2, axis=-1)))
+    (root / "train/b/2.PNG").rename(root / "train/b/2.jpeg")
+    (root / "train/b/2.jpeg").write_bytes(jpeg(np.full((5, 4, 3), 99, np.uint8)))
+    images = image_folder(str(root)).train.images
+    np.testing.assert_array_equal(images[0], RGB[1])
+    for image, grey in ((images[1], GREY[3]), (images[2], GREY[0])):
+        np.testing.assert_array_equal(image, np.repeat(grey, 3, axis=-1))
+    assert np.abs(images[3].astype(int) - 99).max() <= 1
+
+
+def test_a_colour_image_among_grey_ones_is_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, GREY)
+    (root / "train/b/2.PNG").write_bytes(png(RGB[2]))
+    with pytest.raises(DataError, match=r"2.PNG.*\(5, 4, 1\).*1.PNG.*\(5, 4, 3\)"):
+        image_folder(str(root))
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("train/b/2.PNG", b"no image", "Cannot decode .*train/b/2.PNG"),
+        ("train/b/2.PNG", png(RGB[2])[:-30], "Cannot decode .*train/b/2.PNG"),
+        ("train/a/1.PNG", b"", "Cannot decode .*train/a/1.PNG"),
+        ("train/b/0.PNG", png(pixels(1, 5, 5, 3)[0]), r"train/b/0.PNG.*\(5, 5, 3\)"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_named(
+    path: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / path).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        image_folder(str(root))
+
+
+def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
+    for folder in (None, str(tmp_path / "nowhere")):
+        with pytest.raises(DataError, match=f"data.directory.*Received: {folder!r}"):
+            image_folder(folder)
+    with pytest.raises(DataError, match=f"Expected a folder {tmp_path}/train"):
+        image_folder(str(tmp_path))
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=f"folder a class in {tmp_path}/train"):
+        image_folder(str(tmp_path))
+    write_folder(tmp_path, RGB)
+    (tmp_path / "train" / "c").mkdir()
+    with pytest.raises(DataError, match="same class folders.*In only one: c"):
+        image_folder(str(tmp_path))
+    (tmp_path / "test" / "c").mkdir()
+    with pytest.raises(DataError, match=f"Expected images.*in {tmp_path}/train/c"):
+        image_folder(str(tmp_path))
+
+
+def test_train_and_test_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, RGB)
+    for path in (tmp_path / "test").rglob("*.PNG"):
+        path.write_bytes(png(pixels(1, 6, 6, 3)[0]))
+    with pytest.raises(DataError, match=r"one shape.*\(5, 4, 3\).*\(6, 6, 3\)"):
+        image_folder(str(tmp_path))
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    labels = np.arange(6) % 3
+    chosen = {"x_train": RGB[:4], "y_train": labels[:4]}
+    chosen |= {"x_test": RGB[4:], "y_test": labels[4:]} | changes
+    return {name: array for name, array in chosen.items() if array is not None}
+
+
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_npz(given: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    data = npz(str(path if given == "file" else tmp_path))
+    assert (data.name, data.num_classes) == ("mine", 3)
+    np.testing.assert_array_equal(data.train.images, RGB[:4])
+    assert data.test.labels.tolist() == [1, 2]
+
+
+def test_npz_takes_the_shapes_of_keras(tmp_path: Path) -> None:
+    path = tmp_path / "grey.npz"
+    grey = {"x_train": GREY[:4, ..., 0], "x_test": GREY[4:, ..., 0]}
+    np.savez_compressed(path, **arrays(**grey, y_train=np.uint8([[0], [1], [2], [0]])))
+    data = npz(str(path))
+    np.testing.assert_array_equal(data.train.images, GREY[:4])
+    assert data.train.labels.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "missing: y_test; found: x_train, y_train, x_test"),
+        ({"x_train": RGB[:4] / 255}, "uint8 images.*float64"),
+        ({"y_train": np.eye(4)}, r"labels.*float64 \(4, 4\).*one-hot"),
+        ({"y_train": np.arange(3)}, r"one for each image.*\(4,\).*\(3,\)"),
+        ({"y_train": np.arange(4) - 1}, "labels from 0.*Received: -1"),
+        ({"x_test": np.zeros((2, 3, 3, 3), np.uint8)}, "images of one shape"),
+        ({"y_train": np.array([0, 1, 2, None])}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_npz_refuses_arrays(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "mine.npz", **arrays(**changes))
+    with pytest.raises(DataError, match=f"(?s){tmp_path}/mine.npz.*{message}"):
+        npz(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_npz_refuses_a_damaged_file(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    with pytest.raises(DataError, match=f"Cannot use {path}"):
+        npz(str(path))
+
+
+def test_npz_needs_one_file(tmp_path: Path) -> None:
+    for folder in (None, str(tmp_path / "nowhere.npz")):
+        with pytest.raises(DataError, match=f"one. Received: {folder!r}"):
+            npz(folder)
+    with pytest.raises(DataError, match="It holds 0 of them"):
+        npz(str(tmp_path))
