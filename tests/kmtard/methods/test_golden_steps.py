@@ -105,8 +105,14 @@ def methods_of(golden):
     return [match[1] for match in found if match]
 
 
-@pytest.mark.parametrize("eager", [False, True], ids=["compiled", "eager"])
-@pytest.mark.parametrize("method", OPTIONS)
+@pytest.mark.parametrize(
+    ("method", "eager"),
+    [
+        *((method, False) for method in OPTIONS),
+        # What moves state in an unusual place: inside the attack, or by the loss.
+        *((method, True) for method in ("natural", "fair_ard", "bmtard")),
+    ],
+)
 def test_train_on_batch(golden, method, eager):
     if method not in methods_of(golden):
         pytest.skip(f"no {method} in this file")
