@@ -9,6 +9,7 @@ import keras
 from kmtard import registry
 from kmtard.data.pipeline import DataSet
 from kmtard.files import RunError
+from kmtard.networks import convert, weight_files
 from kmtard.recipe import Recipe, Role
 
 # Networks of one kind must not start from the same weights.
@@ -42,11 +43,16 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
             network = build_network(recipe, role, data)
             network.load_weights(path)
             return network
-    except (OSError, ValueError) as error:
+        if path.endswith(weight_files.SUFFIXES):
+            network = build_network(recipe, role, data)
+            convert.load(network, path)
+            return network
+    except (ImportError, OSError, ValueError) as error:
         raise RunError(
             f"{role}.weights = {path!r} cannot be used: {error}\nExpected a file saved "
             f"from the network {getattr(recipe, role).network!r}."
         ) from error
     raise RunError(
-        f"{role}.weights must end in .keras or .weights.h5. Received: {path!r}"
+        f"{role}.weights must end in .keras, .weights.h5, "
+        f"{', '.join(weight_files.SUFFIXES)}. Received: {path!r}"
     )

@@ -54,7 +54,15 @@ ATTACKS = {
     "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
 }
 NETWORKS = {
-    "resnet18": "kmtard.networks.resnet18:resnet18",
+    "resnet18": "kmtard.networks.resnet:resnet18",
+    "resnet56": "kmtard.networks.resnet:resnet56",
+    "mobilenet_v2": "kmtard.networks.mobilenet_v2:mobilenet_v2",
+    "preact_resnet18": "kmtard.networks.preact_resnet:preact_resnet18",
+    "preact_resnet34": "kmtard.networks.preact_resnet:preact_resnet34",
+    "wide_resnet_22_6": "kmtard.networks.wide_resnet:wide_resnet_22_6",
+    "wide_resnet_28_10": "kmtard.networks.wide_resnet:wide_resnet_28_10",
+    "wide_resnet_34_10": "kmtard.networks.wide_resnet:wide_resnet_34_10",
+    "wide_resnet_70_16": "kmtard.networks.wide_resnet:wide_resnet_70_16",
     "small_cnn": "kmtard.networks.small_cnn:small_cnn",
 }
 DATASETS = {

@@ -1,8 +1,16 @@
-"""What the networks share: PyTorch's padding, normalisation and initial kernels."""
+"""What the networks share: PyTorch's padding, normalisation and initial kernels.
+
+The layers of a published network bear the keys of its public PyTorch weights, with "-"
+for ".", which Keras on PyTorch cannot have in a name; `convert` reads them so.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
+
+Shape = tuple[int, int, int]
 
 
 def kernel_initializer() -> keras.initializers.Initializer:
@@ -10,8 +18,20 @@ def kernel_initializer() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
+def he_initializer() -> keras.initializers.Initializer:
+    """Return N(0, sqrt(2/fan_out)), not truncated (He et al. 2015)."""
+    return keras.initializers.VarianceScaling(2, "fan_out", "untruncated_normal")
+
+
 def convolution(
-    x: keras.KerasTensor, filters: int, size: int = 3, strides: int = 1
+    x: keras.KerasTensor,
+    filters: int,
+    size: int = 3,
+    strides: int = 1,
+    *,
+    name: str | None = None,
+    initializer: keras.initializers.Initializer | None = None,
+    far_padding: bool = False,
 ) -> keras.KerasTensor:
     """Convolve without bias, padded by `size // 2` on all four sides.
 
@@ -20,39 +40,85 @@ def convolution(
         filters: channels of the result.
         size: of the kernel, 1 or 3.
         strides: in both directions.
+        name: of the layer.
+        initializer: of the kernel; PyTorch's default if None.
+        far_padding: with strides, pad an even size below and on the right only, as
+            TensorFlow does.
     """
-    if size > 1 and strides > 1:
+    valid = size > 1 and strides > 1 and not far_padding
+    if valid:
         # Keras's "same" would pad the far sides only, PyTorch pads all four.
         x = keras.layers.ZeroPadding2D(size // 2)(x)
     return keras.layers.Conv2D(
         filters,
         size,
         strides=strides,
-        padding="same" if strides == 1 else "valid",
+        padding="valid" if valid else "same",
         use_bias=False,
-        kernel_initializer=kernel_initializer(),
+        kernel_initializer=initializer or kernel_initializer(),
+        name=name,
     )(x)
 
 
-def normalization(x: keras.KerasTensor) -> keras.KerasTensor:
+def normalization(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
     """Apply BatchNorm with PyTorch's epsilon and momentum."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def dense_logits(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-    """Apply the last layer, in float32 under a mixed dtype policy."""
+def dense_logits(
+    x: keras.KerasTensor,
+    num_classes: int,
+    *,
+    name: str | None = None,
+    zero_bias: bool = False,
+) -> keras.KerasTensor:
+    """Apply the last layer, in float32 under a mixed dtype policy.
+
+    Args:
+        x: (batch, features).
+        num_classes: number of logits.
+        name: of the layer.
+        zero_bias: start the bias at 0 and not as PyTorch does by default.
+    """
     # PyTorch draws the bias from the same interval as the kernel.
     bound = x.shape[-1] ** -0.5
+    uniform = keras.initializers.RandomUniform(-bound, bound)
     return keras.layers.Dense(
         num_classes,
         kernel_initializer=kernel_initializer(),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+        bias_initializer="zeros" if zero_bias else uniform,
         # Of a mixed policy, the type of the variables is the wider one.
         dtype=keras.config.dtype_policy().variable_dtype,
+        name=name,
     )(x)
 
 
-def check_shapes(num_classes: int, input_shape: tuple[int, int, int]) -> None:
+def standardization(
+    x: keras.KerasTensor, mean: Sequence[float], std: Sequence[float]
+) -> keras.KerasTensor:
+    """Compute (x - mean) / std with constants; give x itself if both are empty.
+
+    Args:
+        x: (batch, height, width, channels).
+        mean: one value for each channel, or none.
+        std: one positive value for each channel, or none.
+
+    Raises:
+        ValueError: mean and std do not fit each other or the channels.
+    """
+    if not len(mean) == len(std) in (0, x.shape[-1]) or any(each <= 0 for each in std):
+        raise ValueError(
+            "`mean` and `std` must have one value for each of the "
+            f"{x.shape[-1]} channels, those of `std` positive, or both be (). "
+            f"Received: mean={mean}, std={std}."
+        )
+    if not mean:
+        return x
+    offset = [-each / scale for each, scale in zip(mean, std, strict=True)]
+    return keras.layers.Rescaling([1 / each for each in std], offset)(x)
+
+
+def check_shapes(num_classes: int, input_shape: Shape) -> None:
     """Refuse a number of classes or an image shape that no network can have.
 
     Raises:
