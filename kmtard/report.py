@@ -150,11 +150,11 @@ def _show(rows: list[Row], form: str) -> None:
     elif form == "markdown":
         rule = ["---" if name in header[:3] else "---:" for name in header]
         for line in (header, rule, *lines):
-            print("| " + " | ".join(line) + " |")
+            sys.stdout.write("| " + " | ".join(line) + " |\n")
     else:
         buffer = io.StringIO()
         csv.writer(buffer).writerows([header, *lines])
-        print(buffer.getvalue(), end="")
+        sys.stdout.write(buffer.getvalue())
 
 
 def _table(header: list[str], lines: list[list[str]]) -> Table:
