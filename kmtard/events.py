@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import stat
 import threading
 import time
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ EVENTS = (
 )
 RESERVED = ("event", "time", "non_finite")
 PIECE = 1 << 20  # bytes read at a time
+LONGEST_LINE = 1 << 24  # bytes
 
 
 class EventWriter:
@@ -122,7 +124,8 @@ class EventReader:
 
     Attributes:
         restarts: how often the file had shrunk and was read again from its start.
-        skipped: lines, since the last start, that are no JSON object in UTF-8.
+        skipped: lines, since the last start, that are no JSON object in UTF-8, or
+            longer than any event.
     """
 
     def __init__(
@@ -149,6 +152,9 @@ class EventReader:
             OSError: the file is there and cannot be read.
         """
         try:
+            # A pipe would block whoever opens it.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise OSError(errno.EINVAL, "Expected a file", str(self.path))
             with open(self.path, "rb") as file:
                 return self._read(file)
         except FileNotFoundError:
@@ -175,10 +181,14 @@ class EventReader:
         while piece := file.read(PIECE):
             self._offset += len(piece)
             *lines, self._partial = (self._partial + piece).split(b"\n")
-            events += self._parse(lines)
+            if len(self._partial) > LONGEST_LINE:
+                self._partial = b""
+                self.skipped += 1
+            events += self.parse(lines)
         return events
 
-    def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """Return the events in complete lines; subclasses may choose among them."""
         events = []
         for line in lines:
             if self.containing not in line:

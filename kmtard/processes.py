@@ -33,6 +33,8 @@ def is_same_process(pid: int, start: float | None) -> bool:
         return False
     try:
         os.kill(pid, 0)
+    except OverflowError:
+        return False
     except OSError as error:
         return isinstance(error, PermissionError)
     return True

@@ -9,7 +9,7 @@ import importlib.util
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
@@ -42,18 +42,35 @@ def definition(module: str, name: str) -> Found | None:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node, module, tree
-    for each in ast.walk(tree):
-        if isinstance(each, ast.ImportFrom) and each.module and not each.level:
-            for alias in each.names:
-                if name == (alias.asname or alias.name):
-                    return definition(each.module, alias.name)
-    return None
+    origin = _imports(tree).names.get(name)
+    return definition(*origin) if origin else None
 
 
 @functools.lru_cache(maxsize=256)
 def _parsed(path: Path, changed: int) -> ast.Module:
     del changed
     return ast.parse(path.read_bytes(), filename=str(path))
+
+
+class _Imports(NamedTuple):
+    """What a module imports: known as -> the module, or the module and its name."""
+
+    modules: dict[str, str]
+    names: dict[str, tuple[str, str]]
+
+
+@functools.lru_cache(maxsize=256)
+def _imports(tree: ast.Module) -> _Imports:
+    found = _Imports({}, {})
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Import):
+            for alias in each.names:
+                found.modules[alias.asname or alias.name] = alias.name
+        elif isinstance(each, ast.ImportFrom) and each.module and not each.level:
+            for alias in each.names:
+                origin = each.module, alias.name
+                found.names.setdefault(alias.asname or alias.name, origin)
+    return found
 
 
 def arguments_of(
@@ -78,12 +95,7 @@ def arguments_of(
             own = _without_self(member.args)
             if own.kwarg is None:
                 return own
-    modules = {
-        alias.asname or alias.name: alias.name
-        for imported in ast.walk(tree)
-        if isinstance(imported, ast.Import)
-        for alias in imported.names
-    }
+    modules = _imports(tree).modules
     for base in node.bases:
         owner, _, attribute = ast.unparse(base).rpartition(".")
         found = definition(modules.get(owner, owner) or module, attribute)

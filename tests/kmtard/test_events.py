@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 
 from kmtard import events
-from kmtard.events import EVENTS, EventReader, EventWriter, RunError
+from kmtard.events import (
+    EVENTS,
+    LONGEST_LINE,
+    EventReader,
+    EventWriter,
+    RunError,
+)
 
 
 @pytest.fixture
@@ -272,3 +278,18 @@ def test_a_reader_may_look_at_some_lines_only(path: Path) -> None:
         writer.write(event)
     found = EventReader(path, containing=b'"run_').poll()
     assert [event["event"] for event in found] == ["run_started", "run_finished"]
+
+
+def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="Expected a file"):
+        EventReader(path).poll()
+
+
+def test_an_endless_line_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"x" * (LONGEST_LINE + 1) + b'\n{"event": "epoch"}\n')
+    reader = EventReader(path)
+    assert reader.poll() == [{"event": "epoch"}]
+    assert reader.skipped >= 1

@@ -81,8 +81,8 @@ def test_without_a_start_time_a_living_number_is_enough() -> None:
     assert is_same_process(os.getpid(), None)
 
 
-@pytest.mark.parametrize("pid", [0, -1])
-def test_a_number_that_means_a_group_is_no_process(pid: int) -> None:
+@pytest.mark.parametrize("pid", [0, -1, 2**80])
+def test_a_number_that_no_process_has_is_none(pid: int) -> None:
     assert not is_same_process(pid, None)
     assert not is_same_process(pid, 1.0)
 
