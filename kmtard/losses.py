@@ -10,19 +10,31 @@ with `floor=1e-5`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from kmtard import backend
+
 LOG_FLOOR = 1e-5
 """What RSLAD's and MTARD's code adds inside the teacher's logarithm."""
+
+FLAT = 1e-30
+"""Derivative from which on a loss counts as flat."""
 
 
 def at_least_float32(logits: Any) -> Any:
     """Cast half-precision logits up: softmax and KL lose their digits there."""
     half = keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16")
     return ops.cast(logits, "float32") if half else logits
+
+
+def has_float16(network: Any) -> bool:
+    """Tell whether a layer computes in float16; a model that is loaded hides it."""
+    layers = network._flatten_layers()
+    return any(layer.compute_dtype == "float16" for layer in layers)
 
 
 def cross_entropy(labels: Any, logits: Any) -> Any:
@@ -145,6 +157,39 @@ def dlr_targeted(labels: Any, logits: Any, targets: Any) -> Any:
     logits = at_least_float32(logits)
     ranked = _largest(logits, min(4, max(3, logits.shape[-1])))
     return _ratio(logits, labels, targets, ranked)
+
+
+def amplified(
+    objective: Callable[[Any], Any], network: Any, state: Sequence[Any] = ()
+) -> Callable[[Any], Any]:
+    """Return an objective whose gradient at the images survives in float16.
+
+    That of a confident prediction is so small that float16 rounds it to zero inside the
+    network. Each image's is given the same direction at the logits, and size 1 there.
+    Other types hold it as it is.
+
+    Args:
+        objective: logits, or a tuple of such -> (batch,) values; is called once.
+        network: that computes the logits, of each image by itself.
+        state: every variable that `objective` assigns.
+    """
+    if not has_float16(network):
+        return objective
+
+    def linear(logits: Any) -> Any:
+        parts = keras.tree.flatten(logits)
+        joined = ops.concatenate(parts, axis=-1)
+
+        def of_all(joined: Any) -> Any:
+            split = ops.split(joined, len(parts), axis=-1)
+            return objective(keras.tree.pack_sequence_as(logits, split))
+
+        slopes = backend.input_gradient(of_all, ops.stop_gradient(joined), state)
+        largest = ops.max(ops.abs(slopes), axis=-1, keepdims=True)
+        direction = ops.stop_gradient(slopes / ops.maximum(largest, FLAT))
+        return ops.sum(direction * joined, axis=-1)
+
+    return linear
 
 
 def _ratio(logits: Any, labels: Any, rivals: Any, ranked: Any) -> Any:

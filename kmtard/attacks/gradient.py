@@ -177,11 +177,12 @@ class PGD(Attack):
         arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
 
         def step(u: Any, x: Any, y: Any, epsilon: Any, step_size: Any) -> Any:
+            objective = losses.amplified(
+                lambda logits: LOSSES[self.loss](y, logits, **arguments),
+                classifier.model,
+            )
             gradient = backend.input_gradient(
-                lambda images: LOSSES[self.loss](
-                    y, classifier.logits(images), **arguments
-                ),
-                u,
+                lambda images: objective(classifier.logits(images)), u
             )
             u = u + step_size * steepest(gradient, self.norm)
             return project(u, x, epsilon, self.norm)

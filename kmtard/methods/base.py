@@ -182,7 +182,9 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
             x_adv = self.evaluation_attack.perturb(
                 lambda images: self.student(images, training=False),
                 x,
-                lambda logits: losses.cross_entropy(y, logits),
+                losses.amplified(
+                    lambda logits: losses.cross_entropy(y, logits), self.student
+                ),
                 seed=self.seed,
             )
         return (x, x_adv, *([] if target is None else [target])), y, sample_weight
@@ -190,10 +192,14 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
     def _training_attack(self, batch: Batch) -> Any:
         updating = self.attack_bn == "train"
         assigning = updating or self.attack_state
+        objective = self.inner_loss(batch)
+        # With batch statistics each loss depends on all images: none may be rescaled.
+        if not updating:
+            objective = losses.amplified(objective, self.student, self.attack_state)
         return self.attack.perturb(
             lambda images: self.observe(images, training=updating),
             batch.x_nat,
-            self.inner_loss(batch),
+            objective,
             seed=self.attack_seed,
             state=self.student.variables + self.attack_state if assigning else (),
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kmtard import backend
+from kmtard import backend, losses
 
 
 class Lifecycle:
@@ -41,10 +41,9 @@ class Lifecycle:
         if jit_compile == "auto" and not run_eagerly:
             jit_compile = backend.JIT_COMPILE
         optimizer = keras.optimizers.get(optimizer)
-        if self.student.dtype_policy.name == "mixed_float16" and not isinstance(
-            optimizer, keras.optimizers.LossScaleOptimizer
-        ):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        scaling = keras.optimizers.LossScaleOptimizer
+        if losses.has_float16(self.student) and not isinstance(optimizer, scaling):
+            optimizer = scaling(optimizer)
         super().compile(  # type: ignore[misc]
             optimizer, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
         )
