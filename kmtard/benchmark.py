@@ -1,4 +1,4 @@
-"""Time one B-MTARD step against the passes it cannot do without.
+"""Time one B-MTARD step against the passes it cannot do without, and its images.
 
 `python -m kmtard.benchmark [--net digits] [--backend jax] [--json FILE]`
 """
@@ -37,6 +37,9 @@ NETS = {
     "digits": Setting("small_cnn", (8, 8, 1), batch_size=64, steps=200),
     "cifar": Setting("resnet18", (32, 32, 3), batch_size=32, steps=1),
 }
+DATA = "data"
+"""Names the pipeline that makes batches of training images."""
+IMAGES, IMAGE_SHAPE, IMAGE_BATCH = 50_000, (32, 32, 3), 128
 PGD_STEPS = 10
 CLASSES = 10
 
@@ -45,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = _parser().parse_args(argv)
     if arguments.net == "all":
-        results = [_in_own_process(arguments, net) for net in NETS]
+        results = [_in_own_process(arguments, net) for net in (*NETS, DATA)]
+        *steps, data = results
+        for step in steps:
+            rates = step["images_per_second"], data["images_per_second"]
+            step["data_share"] = rates[0] / rates[1]
     else:
-        results = [measure(arguments)]
+        results = [(measure_data if arguments.net == DATA else measure)(arguments)]
     if arguments.json == "-":
         sys.stdout.write(json.dumps(results) + "\n")
         return 0
@@ -61,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kmtard.benchmark", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--net", choices=[*NETS, "all"], default="all")
+    parser.add_argument("--net", choices=[*NETS, DATA, "all"], default="all")
     parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
     parser.add_argument("--batch-size", type=int, help="images a step")
     parser.add_argument("--repeats", type=int, default=5, help="measurements")
@@ -94,11 +101,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     alone, so that both see the machine in the same mood; `ratio` is the median of
     the measurements' ratios.
     """
-    if arguments.backend:
-        os.environ["KERAS_BACKEND"] = arguments.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-
+    keras = _keras(arguments)
     setting = NETS[arguments.net]
     batch_size = arguments.batch_size or setting.batch_size
     steps = arguments.steps or setting.steps
@@ -106,7 +109,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     step(1)
     first = time.perf_counter() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    memory = _peak_memory()
     for run, _ in passes.values():
         run(1)
     times: dict[str, list[float]] = {name: [] for name in ("step", *passes)}
@@ -130,6 +133,56 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "first_step_seconds": first,
         "peak_memory_mib": memory,
     }
+
+
+def measure_data(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of an epoch of shuffled, cropped and mirrored images.
+
+    A step is one batch. An epoch to warm up comes before the measurements.
+    """
+    keras = _keras(arguments)
+    from kmtard.data.pipeline import Split, TrainingStream
+
+    batch_size = arguments.batch_size or IMAGE_BATCH
+    count = arguments.steps * batch_size if arguments.steps else IMAGES
+    rng = np.random.default_rng(0)
+    split = Split(
+        rng.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8),
+        rng.integers(0, CLASSES, count),
+    )
+    stream = TrainingStream(split, batch_size=batch_size, seed=0, pad=4, flip=True)
+    batches, steps = stream.dataset(), stream.steps_per_epoch
+
+    def run(count: int) -> None:
+        for _ in batches.take(count):
+            pass
+
+    first = _seconds(run, 1)
+    run(steps)
+    times = [_seconds(run, steps) for _ in range(arguments.repeats)]
+    step_time = statistics.median(times)
+    return {
+        "net": DATA,
+        "backend": keras.backend.backend(),
+        "batch_size": batch_size,
+        "step_seconds": step_time,
+        "images_per_second": count / (steps * step_time),
+        "first_step_seconds": first,
+        "peak_memory_mib": _peak_memory(),
+    }
+
+
+def _keras(arguments: argparse.Namespace) -> Any:
+    if arguments.backend:
+        os.environ["KERAS_BACKEND"] = arguments.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    return keras
+
+
+def _peak_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _seconds(run: Callable[[int], None], count: int) -> float:
@@ -198,26 +251,35 @@ def _workload(
 def _table(results: list[dict[str, Any]]) -> Table:
     table = Table(
         title="One B-MTARD step against the passes it contains",
+        box=None,
+        # As wide as a terminal's 80 columns.
+        padding=(0, 1, 0, 0),
         caption="floor: 10 input gradients, 2 training passes, 2 teacher passes, each "
-        "compiled alone; medians. first: the first step, compilation included; peak: "
-        "memory of the process.",
+        "compiled alone; medians. data: batches of 32x32x3 images, and the share of a "
+        "step that as many take. first: the first step, compilation included; MiB: "
+        "peak memory of the process.",
     )
     columns = {
         "net": lambda r: r["net"],
         "backend": lambda r: r["backend"],
         "batch": lambda r: str(r["batch_size"]),
         "step ms": lambda r: f"{1e3 * r['step_seconds']:.1f}",
-        "floor ms": lambda r: f"{1e3 * r['floor_seconds']:.1f}",
-        "ratio": lambda r: f"{r['ratio']:.3f}",
+        "floor ms": lambda r: _shown(r, "floor_seconds", "{:.1f}", 1e3),
+        "ratio": lambda r: _shown(r, "ratio", "{:.3f}"),
         "images/s": lambda r: f"{r['images_per_second']:.1f}",
+        "data %": lambda r: _shown(r, "data_share", "{:.2f}", 100),
         "first s": lambda r: f"{r['first_step_seconds']:.1f}",
-        "peak MiB": lambda r: f"{r['peak_memory_mib']:.0f}",
+        "MiB": lambda r: f"{r['peak_memory_mib']:.0f}",
     }
     for column in columns:
         table.add_column(column, justify="right")
     for result in results:
         table.add_row(*(show(result) for show in columns.values()))
     return table
+
+
+def _shown(result: dict[str, Any], name: str, form: str, factor: float = 1) -> str:
+    return form.format(factor * result[name]) if name in result else "-"
 
 
 if __name__ == "__main__":
