@@ -28,10 +28,12 @@ from kmtard.method_list import method_lines
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.stopping import Stopped, StopSignal
+from kmtard.teachers import check_weights, missing_weights, trained_instead
 from kmtard.terminal import choose_backend, silent_native_code
 
 BAD_RECIPE = 2
 FAILED = 1
+INTERRUPTED = 130
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -39,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code.
 
     0: finished, or stopped by a signal with its resume point saved. 1: failed.
-    2: the recipe or the command line is wrong, and nothing was started.
+    2: the recipe or the command line is wrong, and nothing was started. 130: Ctrl-C
+    ended a dry run.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -50,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = _recipe(arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            _dry_run(recipe)
-            return 0
+            return _dry_run(recipe)
+        check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
     except (RecipeError, RunError) as error:
         Console(stderr=True).out(str(error), highlight=False)
@@ -78,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "--smoke", action="store_true", help="few images, two epochs: does it run?"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would run, and stop there"
+        "--dry-run",
+        action="store_true",
+        help="show what would run, its memory and time by measured steps; stop there",
     )
     parser.add_argument(
         "--list-methods",
@@ -93,18 +98,42 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     if arguments.resume is None:
         if arguments.recipe is None:
             _parser().error("expected a recipe, or --resume RUN")
-        return load(
+        recipe = load(
             arguments.recipe,
             method=arguments.method,
             overrides=arguments.overrides,
             smoke=arguments.smoke,
         )
+        return _with_teachers(recipe) if arguments.smoke else recipe
     if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
         _parser().error(
             "--resume goes on with the run's own recipe.toml; leave out RECIPE, "
             "--method, --set and --smoke"
         )
     return load(Run.open(arguments.resume).recipe_path)
+
+
+def _with_teachers(recipe: Recipe) -> Recipe:
+    """Let a smoke test train the teachers whose weights are missing, and say so."""
+    trained = trained_instead(recipe)
+    for role in missing_weights(recipe):
+        if getattr(trained, role).train:
+            weights, name = getattr(recipe, role).weights, role.replace("_", " ")
+            text = f"{weights} is missing: the smoke test trains the {name} instead"
+            Console().out(text, highlight=False)
+    return trained
+
+
+def _dry_run(recipe: Recipe) -> int:
+    screen = Console()
+    try:
+        with silent_native_code():
+            from kmtard.dry_run import dry_run
+        dry_run(recipe, screen)
+    except KeyboardInterrupt:
+        screen.out("interrupted; what is shown holds")
+        return INTERRUPTED
+    return 0
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
@@ -225,35 +254,6 @@ def _table(report: dict[str, Any]) -> Table:
             "cached" if seconds is None else f"{seconds:.0f}",
         )
     return table
-
-
-def _dry_run(recipe: Recipe) -> None:
-    with silent_native_code():
-        from kmtard.assembly import build_network, load_data
-
-    screen = Console()
-    screen.out(recipe.to_toml(), highlight=False)
-    data = load_data(recipe)
-    train, held_out = data.hold_out(recipe.data.held_out)
-    images = len(train.limit(recipe.data.limit))
-    steps = -(-images // recipe.data.batch_size)
-    table = Table(title=f"{images} training images, {steps} steps an epoch")
-    for column in ("network", "kind", "parameters", "method", "epochs"):
-        table.add_column(column)
-    for role in ("nat_teacher", "adv_teacher", "student"):
-        section = getattr(recipe, role)
-        if section is None:
-            continue
-        trained = role == "student" or section.train
-        training = recipe.training(role) if trained else None
-        table.add_row(
-            role,
-            section.network,
-            f"{build_network(recipe, role, data).count_params():,}",
-            training.method if training else section.weights,
-            str(training.schedule.epochs) if training else "-",
-        )
-    screen.print(table)
 
 
 def _versions() -> dict[str, str]:

@@ -143,6 +143,7 @@ def _read(path: Path) -> Table:
 
 def _shrink(document: Table) -> None:
     document.setdefault("evaluation", {})
+    table_at(document, "evaluation").pop("suite", None)  # takes hours
     _cap(table_at(document, "data"), "limit", SMOKE_TRAIN_IMAGES)
     _cap(table_at(document, "data"), "batch_size", SMOKE_BATCH_SIZE)
     _cap(table_at(document, "evaluation"), "limit", SMOKE_TEST_IMAGES)
@@ -232,6 +233,9 @@ def _resolved(recipe: Recipe) -> Recipe:
         "student": _with_options(recipe.student),
         "method": Method(name=student.method, **student.method_options),
         "methods": {},
+        "data": recipe.data.model_copy(
+            update={"held_out": 0.0} if evaluation.selection == "test" else {}
+        ),
         **{section: getattr(student, section) for section in ADJUSTABLE},
         "evaluation": evaluation.model_copy(
             update={"epsilon": student.attack.epsilon}

@@ -82,7 +82,9 @@ class Data(Section):
     flip: bool = Field(False, description="Whether half of the images are mirrored.")
     limit: Count | None = Field(None, description="Use only so many training images.")
     held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
-        0.1, description="Part of the training images kept for selection."
+        0.1,
+        description="Part of the training images kept for selection; 0 where the test "
+        "images select.",
     )
 
 
@@ -210,6 +212,9 @@ class Teacher(Student):
     """A network that teaches: read from a file, or trained first."""
 
     weights: str | None = Field(None, description="File with the trained weights.")
+    source: str | None = Field(
+        None, description="Where that file can be had; told where it is missing."
+    )
     train: bool = Field(False, description="Whether to train it, or use the cache.")
     method: TeacherMethod | None = Field(None, description="How it is trained.")
 

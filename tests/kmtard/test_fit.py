@@ -221,13 +221,15 @@ def test_teachers_are_cached_by_their_settings(
     assert len(list((tmp_path / "teachers").iterdir())) == 2
 
 
-def test_dry_run_writes_nothing(
+def test_missing_weights_are_told_before_anything_starts(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(recipe), *settings(tmp_path), "--dry-run"]) == 0
-    output = capsys.readouterr().out
-    assert "64 training images, 4 steps an epoch" in output
-    assert 'name = "b-mtard"' in output
+    weights = "adv_teacher={network='small_cnn', weights='none.pt', source='a shelf'}"
+    assert main([str(recipe), *settings(tmp_path, weights)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f'{recipe}: adv_teacher.weights = "none.pt": ')
+    assert "get it from a shelf, or write train = true" in captured.err
+    assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
 
 

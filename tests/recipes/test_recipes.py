@@ -1,21 +1,242 @@
-"""Every shipped recipe loads with every method, and digits does what it says."""
+"""The shipped recipes: complete, as the paper has them, and fit to run."""
+
+from __future__ import annotations
 
 import json
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import keras
 import pytest
+import tensorflow_datasets as tfds
 
 from kmtard import fit, registry
-from kmtard.recipe import load
+from kmtard.data.tiny_imagenet import TinyImagenet
+from kmtard.dry_run import KNOWN, facts_of
+from kmtard.recipe import Recipe, load
+from kmtard.recipe_checks import ROLES, find_mistakes
+from kmtard.recipe_schema import Method
+from kmtard.runs import Run, list_runs
+from kmtard.trial import Trial, generated
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+RECIPES = {
+    path.stem: path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml")
+}
+PAPER = [
+    f"{data}{student}"
+    for data in ("cifar10", "cifar100", "tiny_imagenet")
+    for student in ("", "_mobilenet_v2")
+]
+MULTI_TEACHER = ("baseline", "baseline-ebb", "mtard", "b-mtard")
+# A small network of every role, which takes images of any size.
+STAND_INS = [
+    f"--set={role}.{setting}"
+    for role in ROLES
+    for setting in ("network=small_cnn", "options={ width = 1 }")
+]
+
+every_recipe = pytest.mark.parametrize("name", sorted(RECIPES))
+every_paper = pytest.mark.parametrize("name", PAPER)
+
+
+@cache
+def checked(name: str) -> Recipe:
+    """A recipe as it is written, its methods still in their tables."""
+    document = tomllib.loads(RECIPES[name].read_text())
+    assert find_mistakes(document) == []
+    return Recipe.model_validate(document)
+
+
+def with_method(name: str, method: str) -> Recipe:
+    """What `--method` makes of it, all of whose methods are checked only once."""
+    return checked(name).model_copy(update={"method": Method(name=method)})
+
+
+def settings(folder: Path, *others: str) -> list[str]:
+    """The backend of the tests, a folder for runs and teachers, further overrides."""
+    jax = keras.backend.backend() == "jax"
+    overrides = (
+        f"runtime.backend={keras.backend.backend()}",
+        f"runtime.jit={'auto' if jax else 'false'}",
+        f"runtime.runs_dir={folder / 'runs'}",
+        f"runtime.cache_dir={folder / 'teachers'}",
+        *others,
+    )
+    return [f"--set={override}" for override in overrides]
+
+
+def rows_of(run: Run) -> list[str]:
+    """The roles in a run's table, once it has finished."""
+    assert run.state() == "finished"
+    return [row["role"] for row in json.loads(run.evaluation_path.read_text())["rows"]]
+
+
+def test_the_eight_recipes_are_there():
+    assert {*PAPER, "digits", "fashion_mnist"} <= RECIPES.keys()
+
+
+@every_recipe
+def test_every_method_has_its_table(name):
+    document = tomllib.loads(RECIPES[name].read_text())
+    assert document["methods"].keys() == registry.METHODS.keys()
+    assert load(RECIPES[name]).method.name == "b-mtard"
+
+
+@pytest.mark.parametrize("name", [*PAPER, "digits"])
+def test_header_says_what_to_expect(name):
+    text = RECIPES[name].read_text()
+    header = text[: text.index("\n[data]")]
+    assert f"python -m kmtard.fit recipes/{name}.toml" in header
+    for word in ("Expected:", "Hardware:", "Time:"):
+        assert f"\n# {word}" in header
 
 
 @pytest.mark.parametrize("method", registry.METHODS)
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_method_loads(path, method):
-    assert load(path, method=method).method.name == method
+@every_recipe
+def test_every_method_can_be_built(name, method):
+    recipe = with_method(name, method)
+    stand_in = {"network": "small_cnn", "options": {"width": 1}}
+    parties = {role: getattr(recipe, role) for role in ROLES}
+    changes = {role: each.model_copy(update=stand_in) for role, each in parties.items()}
+    data = recipe.data.model_copy(update={"batch_size": 1})
+    recipe = recipe.model_copy(update={**changes, "data": data})
+    facts = facts_of(recipe)
+    trial = Trial(recipe, "student", generated(recipe, facts.shape, facts.classes))
+    assert trial.model.compiled
+    assert trial.network.output_shape == (None, facts.classes)
+
+
+@every_paper
+def test_networks_are_those_of_the_paper(name):
+    recipe = load(RECIPES[name])
+    mobile = name.endswith("_mobilenet_v2")
+    teachers, student = {
+        "cifar10": (("resnet56", "wide_resnet_34_10"), "resnet18"),
+        "cifar100": (("wide_resnet_22_6", "wide_resnet_70_16"), "resnet18"),
+        "tiny_imagenet": (("preact_resnet34",) * 2, "preact_resnet18"),
+    }[recipe.data.name]
+    assert recipe.student.network == ("mobilenet_v2" if mobile else student)
+    assert (recipe.nat_teacher.network, recipe.adv_teacher.network) == teachers
+    tiny = recipe.data.name == "tiny_imagenet"
+    assert recipe.data.batch_size == (32 if tiny else 128)
+    assert (recipe.data.pad, recipe.data.flip) == (4, True)
+    attack = (recipe.attack.epsilon, recipe.attack.step_size, recipe.attack.steps)
+    assert attack == (8 / 255, 2 / 255, 10)
+    assert recipe.evaluation.suite == "paper"
+
+
+# Learning rate, L2, epochs, milestones.
+CIFAR = {
+    "natural": (0.1, 2e-4, 100, (75, 90)),
+    "sat": (0.1, 2e-4, 205, (102, 153)),
+    "trades": (0.1, 2e-4, 100, (74, 89, 99)),
+    "score": (0.05, 5e-4, 110, (100, 105)),
+    **dict.fromkeys(("ard", "fair-ard", "iad"), (0.1, 2e-4, 200, (100, 150))),
+    **dict.fromkeys(
+        ("rslad", "absld", "lmtn", *MULTI_TEACHER), (0.1, 2e-4, 300, (215, 260, 285))
+    ),
+    "mart": (0.01, 3.5e-3, 120, (74, 89, 99)),
+    "adaad": (0.1, 5e-4, 200, (100, 150)),
+}
+TINY = dict.fromkeys(CIFAR, (0.1, 2e-4, 100, (75, 90))) | {
+    "sat": (0.01, 2e-4, 100, (75, 90)),
+    "score": (0.01, 5e-4, 110, (100, 105)),
+    "mart": (0.01, 3.5e-3, 100, (75, 90)),
+    "adaad": (0.1, 5e-4, 100, (75, 90)),
+}
+
+
+@every_paper
+def test_schedules_are_those_of_the_authors(name):
+    tiny = name.startswith("tiny_imagenet")
+    trainings = {
+        method: with_method(name, method).training("student")
+        for method in registry.METHODS
+    }
+    found = {
+        method: (
+            training.optimizer.learning_rate,
+            training.optimizer.weight_decay,
+            training.schedule.epochs,
+            training.schedule.milestones,
+        )
+        for method, training in trainings.items()
+    }
+    assert found == (TINY if tiny else CIFAR)
+    assert [m for m, each in trainings.items() if each.optimizer.nesterov] == [
+        "fair-ard"
+    ]
+    every = {each.schedule.evaluate_every for each in trainings.values()}
+    assert every == {10 if tiny else 20}
+    start = 2.0 if name == "cifar10_mobilenet_v2" else 1.0
+    for method in MULTI_TEACHER:
+        assert trainings[method].method_options["temperature"] == start
+    options = trainings["ard"].method_options
+    soft = (
+        (30.0, 1.0) if name.startswith("cifar10_") or name == "cifar10" else (5, 0.95)
+    )
+    assert (options["temperature"], options["alpha"]) == soft
+    assert options["fix_double_drop"] == tiny
+
+
+@every_paper
+def test_selection_on_held_out_images_is_one_word_away(name, tmp_path):
+    text = RECIPES[name].read_text()
+    assert load(RECIPES[name]).data.held_out == 0, "trained on all images, as the paper"
+    held_out = tmp_path / "held_out.toml"
+    held_out.write_text(text.replace('selection = "test"', 'selection = "held_out"'))
+    recipe = load(held_out)
+    assert recipe.evaluation.selection == "held_out"
+    assert recipe.data.held_out == 0.1
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_shapes_are_known_without_the_data(name, tmp_path):
+    own = {"tiny_imagenet": TinyImagenet}
+    builder = own.get(name) or tfds.builder_cls(name)
+    features = builder(data_dir=tmp_path).info.features
+    assert KNOWN[name].shape == features["image"].shape
+    assert KNOWN[name].classes == features["label"].num_classes
+
+
+@pytest.mark.usefixtures("generated_data")
+def test_smoke_trains_the_teacher_whose_weights_are_missing(tmp_path, capsys):
+    overrides = ("data.limit=32", "attack.steps=1", "evaluation.steps=1")
+    words = settings(tmp_path, *overrides, "evaluation.limit=16")
+    path = str(RECIPES["cifar100"])
+    arguments = [path, "--method", "rslad", "--smoke", *STAND_INS, *words]
+    assert fit.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(
+        "teachers/cifar100_linf_wrn70-16_without.pt is missing: the smoke test trains "
+        "the adv teacher instead"
+    )
+    [run] = list_runs(tmp_path / "runs")
+    assert rows_of(run) == ["adv_teacher", "student"]
+    assert load(run.recipe_path).adv_teacher.train
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """One folder for the teachers of all recipes: each is trained once."""
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("generated_data")
+@pytest.mark.parametrize("method", registry.METHODS)
+@every_recipe
+def test_smoke_with_the_networks_of_the_recipe(name, method, teachers, tmp_path):
+    small = ("data.limit=8", "data.batch_size=4", "attack.steps=1")
+    small += ("evaluation.steps=1", "evaluation.limit=4")
+    cache = f"runtime.cache_dir={teachers}"
+    words = settings(tmp_path, *small, cache)
+    arguments = [str(RECIPES[name]), "--method", method, "--smoke", *words]
+    assert fit.main(arguments) == 0
+    [run] = list_runs(tmp_path / "runs")
+    assert rows_of(run)[-1] == "student"
+    keras.utils.clear_session()
 
 
 @pytest.mark.slow
@@ -24,8 +245,7 @@ def test_digits(tmp_path):
         f"--set=runtime.{key}={tmp_path / key}" for key in ("runs_dir", "cache_dir")
     ]
     backend = f"--set=runtime.backend={keras.backend.backend()}"
-    (path,) = (path for path in RECIPES if path.stem == "digits")
-    assert fit.main([str(path), *folders, backend]) == 0
+    assert fit.main([str(RECIPES["digits"]), *folders, backend]) == 0
     (evaluation,) = (tmp_path / "runs_dir").glob("*/evaluation.json")
     scores = {
         row["role"]: (row["robust_accuracy"]["pgd_trades"], row["w_robust_accuracy"])
