@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
 BACKENDS := jax tensorflow torch
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -17,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help env demo digits-table check lint types contracts tests $(BACKENDS:%=test-%) \
-        check-slow format clean
+        test-launcher check-slow format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,15 +68,19 @@ types: env  ## mypy
 contracts: env  ## import-linter
 	$(BIN)/lint-imports
 
-tests: env  ## Tests on every backend
-	@failed=; for backend in $(BACKENDS); do \
-	  $(MAKE) --no-print-directory test-$$backend || failed="$$failed $$backend"; \
+tests: env  ## Tests on every backend, and of the launcher
+	@failed=; for part in $(BACKENDS) launcher; do \
+	  $(MAKE) --no-print-directory test-$$part || failed="$$failed $$part"; \
 	done; \
 	test -z "$$failed" || { echo "Tests failed on:$$failed" >&2; exit 1; }
 
 $(BACKENDS:%=test-%): test-%: env
 	@echo "== Tests on $*"
-	@KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@KERAS_BACKEND=$* $(PYTEST) --ignore tests/launcher $(PYTEST_ARGS)
+
+test-launcher: env
+	@echo "== Tests of the launcher"
+	@KERAS_BACKEND=jax $(PYTEST) tests/launcher $(PYTEST_ARGS)
 
 check-slow:  ## The long proofs, on every backend
 	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,28 @@ import pytest
 # Both are read when Keras is first imported, which the tests do after this file.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The tests compile much and compute little.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# The tests compile much and compute little; the fusion emitters alone double the time.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Threads that outnumber free cores make PyTorch's tiny operations crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN_DIR = Path(
     os.environ.get("KMTARD_GOLDEN_DIR") or Path(__file__).parent / "golden"
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of a session use what one of them compiled for JAX."""
+    # The workers have their controller's environment.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="kmtard-jax-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -110,13 +110,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+def fit() -> Fit:
     """`fit(*arguments, ending="PLACE:COUNT:SIGNAL")`, in a process of its own."""
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
 
     def run(
         *arguments: str | Path, ending: str | None = None
@@ -128,7 +123,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
             capture_output=True,
             text=True,
             timeout=300,
-            env={**os.environ, **compiled, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 
     return run
