@@ -1,0 +1,69 @@
+"""Make the README's pictures of the user interface from real runs.
+
+`python docs/make_screens.py RUNS_DIR` writes docs/screens/*.svg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from kmtard.runs import list_runs
+from launcher.app import LauncherApp
+from launcher.settings import Settings
+
+SIZE = (110, 32)
+FOLDER = Path(__file__).parent / "screens"
+# The fonts are somebody else's, and would be fetched from there by who looks.
+REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+async def make(runs_dir: Path) -> None:
+    """Go through the main screens and take a picture of each."""
+    with tempfile.TemporaryDirectory() as state:
+        settings = Settings(Path(state) / "launch.json")
+        app = LauncherApp(runs_dir, settings=settings)
+        async with app.run_test(size=SIZE) as pilot:
+            await _settle(pilot)
+            _take(app, "runs")
+            app.open_run(list_runs(runs_dir)[0].path)
+            await _settle(pilot)
+            _take(app, "live")
+            await pilot.press("escape")
+            app.compare(list_runs(runs_dir)[:6])
+            await _settle(pilot)
+            _take(app, "compare")
+            await pilot.press("escape", "2")
+            await _settle(pilot)
+            await pilot.press("f5")
+            await _settle(pilot)
+            _take(app, "recipes")
+
+
+async def _settle(pilot: Pilot[None]) -> None:
+    for _ in range(8):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause(0.3)
+
+
+def _take(app: LauncherApp, name: str) -> None:
+    svg = REMOTE_FONTS.sub("", app.export_screenshot(title="kmtard-launch"))
+    (FOLDER / f"{name}.svg").write_text(svg)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    (runs_dir,) = sys.argv[1:] if argv is None else argv
+    FOLDER.mkdir(exist_ok=True)
+    asyncio.run(make(Path(runs_dir).absolute()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

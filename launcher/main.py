@@ -1,0 +1,100 @@
+"""Entry point of the terminal user interface, `kmtard-launch`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+BAD_USE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the user interface; return its exit code.
+
+    0: closed by the user. 1: it failed. 2: the command line is wrong.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.keys:
+        _list_keys()
+        return 0
+    mistake = _mistake(arguments)
+    if mistake is None and not _has_screen():
+        mistake = "expected a terminal; without one, use python -m kmtard.fit RECIPE"
+    if mistake is not None:
+        sys.stderr.write(f"kmtard-launch: {mistake}\n")
+        return BAD_USE
+
+    from launcher.app import LauncherApp
+
+    app = LauncherApp(arguments.runs, recipes=arguments.recipe, attach=arguments.attach)
+    app.run()
+    return app.return_code or 0
+
+
+def _has_screen() -> bool:
+    # A browser's window is a driver that textual-serve names.
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return terminal or "TEXTUAL_DRIVER" in os.environ
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kmtard-launch", description="Pick recipes, launch runs and watch them."
+    )
+    parser.add_argument(
+        "--runs",
+        type=_folder,
+        default="runs",
+        metavar="DIR",
+        help="folder of the runs; default: runs",
+    )
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a recipe, or a folder of them, to begin with; may be given again",
+    )
+    parser.add_argument("--attach", type=Path, metavar="RUN", help="a run to open")
+    parser.add_argument(
+        "--keys", action="store_true", help="list every action and its keys"
+    )
+    return parser
+
+
+def _folder(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _mistake(arguments: argparse.Namespace) -> str | None:
+    if arguments.runs.exists() and not arguments.runs.is_dir():
+        return f"expected a folder of runs, received a file: --runs {arguments.runs}"
+    for path in arguments.recipe:
+        if not path.exists():
+            return f"there is no such recipe: --recipe {path}"
+    if arguments.attach is not None:
+        from kmtard.runs import Run, RunError
+
+        try:
+            Run.open(arguments.attach)
+        except RunError as error:
+            return str(error)
+    return None
+
+
+def _list_keys() -> None:
+    from launcher.bindings import all_bindings
+    from launcher.settings import config_dir
+
+    sys.stdout.write(f"# Written into {config_dir() / 'keys.toml'}, these change.\n")
+    for name, binding in all_bindings().items():
+        about = f"  # {binding.description}" if binding.description else ""
+        sys.stdout.write(f'"{name}" = "{binding.key}"{about}\n')
+
+
+if __name__ == "__main__":
+    sys.exit(main())

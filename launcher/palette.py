@@ -1,0 +1,31 @@
+"""Colours and markers of plotted series, readable on dark and on light themes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How one series looks.
+
+    Attributes:
+        colour: red, green, blue, 0 to 255.
+        marker: one character, which tells the series apart without colour.
+    """
+
+    colour: tuple[int, int, int]
+    marker: str
+
+
+# Each has a contrast of at least 4.1 to a background of #1e1e1e and 2.6 to #d8d8d8.
+STYLES = (
+    SeriesStyle((62, 130, 232), "●"),
+    SeriesStyle((214, 92, 20), "■"),
+    SeriesStyle((26, 145, 96), "▲"),
+    SeriesStyle((180, 90, 205), "◆"),
+    SeriesStyle((158, 122, 20), "▼"),
+    SeriesStyle((14, 140, 165), "★"),
+    SeriesStyle((222, 70, 110), "+"),
+    SeriesStyle((128, 128, 128), "×"),
+)

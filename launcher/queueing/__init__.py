@@ -1,0 +1,1 @@
+"""What waits for its turn, on the disk, and who starts it."""

@@ -1,0 +1,1 @@
+"""Recipes as they are found, changed, checked and saved, whatever shows them."""

@@ -1,0 +1,231 @@
+"""One key of a recipe as a field: what it may hold, and how that is written."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tomlkit
+from pydantic import BaseModel
+
+from kmtard import recipe_schema as schema
+from kmtard import registry
+from kmtard.recipe_checks import Table
+from kmtard.recipe_errors import RANGES, key_text
+from kmtard.signatures import Option
+
+Kind = Literal["flag", "choice", "integer", "number", "text", "list", "value"]
+
+TYPES: dict[Kind, str] = {
+    "flag": "on or off",
+    "choice": "one of the list",
+    "integer": "whole number",
+    "number": 'number, or a fraction such as "8/255"',
+    "text": "text",
+    "list": "values with commas between",
+}
+OF_PYTHON: dict[Any, Kind] = {
+    bool: "flag",
+    int: "integer",
+    float: "number",
+    str: "text",
+}
+OF_SOURCE: dict[str, Kind] = {kind.__name__: name for kind, name in OF_PYTHON.items()}
+NAMES = {
+    get_args(name)[1]: tuple(names)
+    for name, names in (
+        (schema.DataSetName, registry.DATASETS),
+        (schema.NetworkName, registry.NETWORKS),
+        (schema.MethodName, registry.METHODS),
+        (schema.AttackName, registry.ATTACKS),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of a recipe.
+
+    Attributes:
+        path: the tables and the key, such as `optimizer`, `learning_rate`.
+        kind: how it is edited and written.
+        value: what the file says, as the user would write it; empty if nothing.
+        blank: what holds where nothing is written.
+        help: what it means.
+        allowed: its type and range in words.
+        choices: the values that a choice has.
+        owner: the method or network whose option it is.
+    """
+
+    path: tuple[str, ...]
+    kind: Kind
+    value: str = ""
+    blank: str = ""
+    help: str = ""
+    allowed: str = ""
+    choices: tuple[str, ...] = ()
+    owner: str = ""
+
+    @property
+    def key(self) -> str:
+        """The dotted key."""
+        return key_text(self.path)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What tells it from all others: two methods may have options of one name."""
+        return self.owner, self.key
+
+    def argument(self, text: str) -> str:
+        """Return `table.key=value`, for what the user wrote."""
+        if self.kind == "text":
+            text = written(text)
+        elif self.kind == "list" and not text.lstrip().startswith("["):
+            parts = (part.strip() for part in text.split(","))
+            text = f"[{', '.join(map(_item, filter(None, parts)))}]"
+        return f"{self.key}={text.strip()}"
+
+
+def written(value: Any) -> str:
+    """Return a value in TOML; a text that can be nothing else, without quotes."""
+    if isinstance(value, str) and value == value.strip() != "":
+        if "\n" not in value and not _toml(value):
+            return value
+    array = tomlkit.array()
+    array.append(value)  # within an array a table is written on one line
+    return array.as_string()[1:-1]
+
+
+def fields_of_model(
+    path: tuple[str, ...], model: type[BaseModel], values: Table
+) -> Iterator[Field]:
+    """Yield the keys of a section, its tables left out.
+
+    Args:
+        path: the keys that lead to the section.
+        model: its schema.
+        values: what the file has in it.
+    """
+    for name, info in model.model_fields.items():
+        annotation, metadata = _bare(info.annotation, info.metadata)
+        if annotation == schema.Options or _is_model(annotation):
+            continue
+        kind, choices = _kind(annotation, metadata)
+        default = None if info.is_required() else info.default
+        yield Field(
+            (*path, name),
+            kind,
+            value=_shown(kind, values.get(name)),
+            blank=_shown(kind, default),
+            help=info.description or "",
+            allowed=", ".join(filter(None, [TYPES[kind], _range(metadata)])),
+            choices=choices,
+        )
+
+
+def fields_of_options(
+    path: tuple[str, ...], names: str, name: str, values: Table
+) -> Iterator[Field]:
+    """Yield the options of a method or network; none for a name that is unknown.
+
+    Args:
+        path: the keys that lead to the table with the options.
+        names: `methods` or `networks`.
+        name: a name of that table, or `package.module:Object`.
+        values: what the file has in it.
+    """
+    for option in _options(names, name).values():
+        kind, choices = _option_kind(option.annotation)
+        yield Field(
+            (*path, option.name),
+            kind,
+            value=_shown(kind, values.get(option.name)),
+            blank=_shown(kind, option.default) if option.literal else "",
+            help=f"Option of {name}.",
+            allowed=TYPES.get(kind, option.annotation or "any value in TOML"),
+            choices=choices,
+            owner=name,
+        )
+
+
+def _bare(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
+    """Take `Annotated` and `| None` off an annotation, and collect what they say."""
+    if get_origin(annotation) is Annotated:
+        inner, *extra = get_args(annotation)
+        for each in extra:
+            metadata = metadata + getattr(each, "metadata", [each])
+        return _bare(inner, metadata)
+    if get_origin(annotation) in (Union, UnionType):
+        [inner] = [each for each in get_args(annotation) if each is not NoneType]
+        return _bare(inner, metadata)
+    return annotation, metadata
+
+
+def _kind(annotation: Any, metadata: list[Any]) -> tuple[Kind, tuple[str, ...]]:
+    if get_origin(annotation) is Literal:
+        return "choice", tuple(map(written, get_args(annotation)))
+    if get_origin(annotation) is tuple:
+        _, choices = _kind(*_bare(get_args(annotation)[0], []))
+        return "list", choices
+    for each in metadata:
+        if each in NAMES:
+            return "choice", NAMES[each]
+    return OF_PYTHON[annotation], ()
+
+
+def _option_kind(annotation: str) -> tuple[Kind, tuple[str, ...]]:
+    source = annotation.removesuffix(" | None")
+    if source.startswith("Literal["):
+        return "choice", tuple(map(written, ast.literal_eval(source[7:])))
+    if source.startswith("tuple[") and " | " not in source:
+        return "list", ()
+    return OF_SOURCE.get(source, "value"), ()
+
+
+def _range(metadata: list[Any]) -> str:
+    limits = (
+        text.format(**{sign: getattr(each, sign)})
+        for each in metadata
+        for text, sign in zip(RANGES.values(), ("gt", "ge", "lt", "le"), strict=True)
+        if hasattr(each, sign)
+    )
+    return ", ".join(limits)
+
+
+def _shown(kind: Kind, value: Any) -> str:
+    """Return a value as the user would write it into the field."""
+    if value is None:
+        return ""
+    if kind == "text" and isinstance(value, str):
+        return value
+    if kind == "list" and isinstance(value, list | tuple):
+        items = [written(item) for item in value]
+        if not any("," in item for item in items):
+            return ", ".join(items)
+    return written(list(value) if isinstance(value, tuple) else value)
+
+
+def _item(text: str) -> str:
+    return text if _toml(text) else written([text])[1:-1]
+
+
+def _toml(text: str) -> bool:
+    try:
+        return list(tomllib.loads(f"value = {text}")) == ["value"]
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _options(names: str, name: str) -> Mapping[str, Option]:
+    try:
+        return registry.options(names, name)
+    except registry.RegistryError:
+        return {}  # said where the name is checked

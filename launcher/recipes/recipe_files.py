@@ -1,0 +1,170 @@
+"""The recipes that can be chosen: where they lie, and what each says of itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sysconfig
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kmtard.recipe import Mistake, RecipeError, load
+from kmtard.recipe_checks import table_at
+
+LARGEST = 2**20  # bytes; what is larger is some other file
+TABLES = ("data", "student", "method")
+FACT = re.compile(r"([A-Z][A-Za-z ]{0,20}):\s+(.+)")
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A TOML file that is a recipe, or was given as one.
+
+    Attributes:
+        path: the file, absolute.
+        place: where it was found, in words.
+        text: its content, empty if it cannot be read.
+        document: its tables, empty if it is no TOML.
+        mistakes: what is wrong with it as it stands.
+        title: the first sentence of its header.
+        facts: the header's `Expected:`, `Time:` and the like, in their order.
+    """
+
+    path: Path
+    place: str
+    text: str = ""
+    document: dict[str, Any] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+    title: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return str(table_at(self.document, "data").get("name", "-"))
+
+    @property
+    def student(self) -> str:
+        """Name of the student's network."""
+        return str(table_at(self.document, "student").get("network", "-"))
+
+    @property
+    def method(self) -> str:
+        """Name of the method that trains the student."""
+        return str(table_at(self.document, "method").get("name", "-"))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods with a table of their own."""
+        return tuple(table_at(self.document, "methods"))
+
+
+class Shelf:
+    """Recipes of the paths given, the working folder and the shipped folder.
+
+    Args:
+        given: TOML files, listed whatever they hold, or folders of recipes.
+        working: a folder to look in, and in its `recipes`.
+    """
+
+    def __init__(self, given: Sequence[Path], working: Path) -> None:
+        self.given = list(given)
+        self._working = working
+        self._known: dict[Path, tuple[object, RecipeFile]] = {}
+
+    def scan(self) -> list[RecipeFile]:
+        """Return every recipe once; what has not changed is not read again."""
+        found: dict[str, RecipeFile] = {}
+        for path, place, named in self._candidates():
+            resolved = os.path.realpath(path)
+            if resolved not in found:
+                recipe = self._read(path, place)
+                if named or any(name in recipe.document for name in TABLES):
+                    found[resolved] = recipe
+        return list(found.values())
+
+    def _candidates(self) -> Iterator[tuple[Path, str, bool]]:
+        given = [path.absolute() for path in self.given]
+        yield from ((path, "given", True) for path in given if not os.path.isdir(path))
+        folders = [(path, "given") for path in given]
+        folders += [
+            (self._working, "working folder"),
+            (self._working / "recipes", "working folder"),
+            (shipped_folder(), "shipped"),
+        ]
+        for folder, place in folders:
+            for path in sorted(folder.glob("*.toml")):
+                yield path.absolute(), place, False
+
+    def _read(self, path: Path, place: str) -> RecipeFile:
+        try:
+            status = path.stat()
+        except OSError as error:
+            return _unreadable(path, place, str(error.strerror))
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block its reader
+            return _unreadable(path, place, "it is no file")
+        if status.st_size > LARGEST:
+            return _unreadable(path, place, f"it has more than {LARGEST:,} bytes")
+        stamp = (place, status.st_mtime_ns, status.st_size, status.st_ino)
+        if path not in self._known or self._known[path][0] != stamp:
+            self._known[path] = stamp, _read(path, place)
+        return self._known[path][1]
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the recipes that come with the package."""
+    beside = Path(__file__).absolute().parents[2] / "recipes"
+    installed = Path(sysconfig.get_path("data"), "share", "kmtard", "recipes")
+    return beside if beside.is_dir() else installed
+
+
+def _unreadable(path: Path, place: str, reason: str) -> RecipeFile:
+    message = f"expected a readable TOML file: {reason}"
+    return RecipeFile(path, place, mistakes=(Mistake("", message, place=str(path)),))
+
+
+def _read(path: Path, place: str) -> RecipeFile:
+    text, document, mistakes = "", {}, []
+    try:
+        load(path)
+    except RecipeError as error:
+        mistakes = error.mistakes
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        document = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError):
+        pass  # said by load
+    title, facts = header(text)
+    return RecipeFile(path, place, text, document, tuple(mistakes), title, facts)
+
+
+def header(text: str) -> tuple[str, dict[str, str]]:
+    """Return the first sentence of a recipe's header, and its `Name:  value` lines.
+
+    A value goes on in the lines below that are indented further than its name.
+    """
+    title: list[str] = []
+    facts: dict[str, str] = {}
+    name = ""
+    for line in _comments(text):
+        if match := FACT.fullmatch(line):
+            name = match[1]
+            facts[name] = match[2].strip()
+        elif name and line.startswith("  "):
+            facts[name] += f" {line.strip()}"
+        else:
+            name = ""
+            title += [line] if not facts else []
+    paragraph = " ".join(title).partition("  ")[0].strip()
+    return paragraph.partition(". ")[0].rstrip("."), facts
+
+
+def _comments(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            return
+        yield line.removeprefix("#").removeprefix(" ").rstrip()

@@ -1,0 +1,113 @@
+"""A changed recipe as a file of its own, comments and layout kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
+
+from kmtard.files import RunError, write_atomic
+from kmtard.recipe import RecipeError, load
+from kmtard.recipe_checks import ADJUSTABLE, TEACHERS, table_at
+
+
+class SaveError(Exception):
+    """A recipe cannot be saved; the text says why."""
+
+
+def save(
+    source: Path, target: Path, *, method: str | None, overrides: Sequence[str]
+) -> None:
+    """Write a recipe as `--method` and `--set` make it, into another file or its own.
+
+    Raises:
+        SaveError: it cannot be read or written, or is wrong; `target` is as before.
+    """
+    try:
+        text = changed_text(source.read_bytes(), method, overrides)
+        if not _same(text, source, method, overrides):
+            raise SaveError(
+                f"The layout of {source} cannot take these changes. Edit the file, "
+                "or launch the run as it is: its folder gets the whole recipe."
+            )
+        write_atomic(target, text)
+    except (RunError, RecipeError) as error:
+        raise SaveError(str(error)) from error
+    except OSError as error:
+        raise SaveError(f"Cannot save {target}: {error.strerror}.") from error
+    except (ValueError, TOMLKitError) as error:
+        raise SaveError(f"Cannot change {source}: {error}") from error
+
+
+def changed_text(content: bytes, method: str | None, overrides: Sequence[str]) -> str:
+    """Return a recipe's text with a method and overrides written where they hold.
+
+    Args:
+        content: the file.
+        method: another method; None leaves `[method]`.
+        overrides: `table.key=value`, the value in TOML or a bare text.
+    """
+    document = tomlkit.parse(content.decode("utf-8-sig"))
+    if method is not None:
+        _write(document, ["method"], {"name": method})
+    for override in overrides:
+        key, _, text = override.partition("=")
+        for path in _places(document, key.split(".")):
+            _write(document, path, _value(text))
+    return tomlkit.dumps(document)
+
+
+def _places(document: Any, path: list[str]) -> list[list[str]]:
+    """Return where a key is to be written so that the student gets its value."""
+    method = str(table_at(document, "method").get("name"))
+    *tables, key = path
+    if path[0] in ADJUSTABLE:
+        adjusted = ["methods", method, *tables]
+        if key in table_at(document, *adjusted):
+            return [path, [*adjusted, key]]
+    if tables == ["method"] and key not in table_at(document, "method"):
+        common = ["methods", method]
+        taught = (table_at(document, role, "method").get("name") for role in TEACHERS)
+        if key in table_at(document, *common) and method not in taught:
+            return [[*common, key]]
+    return [path]
+
+
+def _write(document: Any, path: Sequence[str], value: Any) -> None:
+    *parents, key = path
+    table = document
+    for parent in parents:
+        if parent not in table:
+            inline = isinstance(table, InlineTable)
+            table[parent] = tomlkit.inline_table() if inline else tomlkit.table()
+        table = table[parent]
+    old = table.get(key)
+    if isinstance(value, dict) and isinstance(old, dict):
+        for name in set(old) - set(value):
+            del old[name]
+        for name, inner in value.items():
+            _write(old, [name], inner)
+    elif old != value or type(old) is not type(value):
+        table[key] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomlkit.value(text)
+    except (ValueError, TOMLKitError):
+        return tomlkit.string(text)
+
+
+def _same(
+    text: str, source: Path, method: str | None, overrides: Sequence[str]
+) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / source.name
+        trial.write_text(text, encoding="utf-8", newline="")
+        wanted = load(source, method=method, overrides=overrides)
+        return load(trial) == wanted

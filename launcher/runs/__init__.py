@@ -1,0 +1,1 @@
+"""What the files of runs say, whatever shows it."""

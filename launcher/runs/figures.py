@@ -1,0 +1,98 @@
+"""Curves of a plot as a figure: SVG or PNG."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from math import isfinite, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmtard.runs import RunError, write_atomic
+from launcher.visible import visible
+
+if TYPE_CHECKING:
+    from launcher.widgets.metric_plot import PlotSeries
+
+SUFFIXES = (".svg", ".png")
+MARKERS = {
+    "●": "o",
+    "■": "s",
+    "▲": "^",
+    "◆": "D",
+    "▼": "v",
+    "★": "*",
+    "+": "P",
+    "×": "X",
+}
+SIZE = (6.4, 4.0)  # inches
+RESOLUTION = 200  # dots an inch, of PNG
+MARKED = 12  # markers a line, about
+FALLBACKS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Unifont")
+
+
+def write_figure(
+    path: Path, series: Sequence[PlotSeries], *, x_label: str, y_label: str
+) -> None:
+    """Write a figure in the format that the file's name ends with.
+
+    Args:
+        path: ends with one of `SUFFIXES`.
+        series: as on the screen; numbers that are missing or not finite are gaps.
+        x_label: name of the axis.
+        y_label: the same.
+
+    Raises:
+        RunError: it cannot be drawn or written.
+    """
+    try:
+        content = _drawn(series, x_label, y_label, path.suffix.lower()[1:])
+    # Among others: Matplotlib keeps a cache, and a full disk has no room for it.
+    except (ImportError, OSError, ValueError) as error:
+        raise RunError(f"Cannot draw {path}: {error}.") from error
+    write_atomic(path, content)
+
+
+def _drawn(
+    series: Sequence[PlotSeries], x_label: str, y_label: str, kind: str
+) -> bytes:
+    # Its warnings have nowhere to go on a screen that is in use.
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
+    from matplotlib import font_manager, rc_context
+    from matplotlib.figure import Figure
+
+    installed = set(font_manager.get_font_names())
+    fonts = ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
+    # The texts of an SVG stay texts: its viewer has fonts for every script.
+    settings: Any = {
+        "font.family": fonts,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "kmtard",
+    }
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        for number, one in enumerate(series):
+            axes.plot(
+                one.x,
+                [nan if y is None or not isfinite(y) else y for y in one.y],
+                label=f"{number}",
+                color=[channel / 255 for channel in one.style.colour],
+                marker=MARKERS.get(one.style.marker, "o"),
+                markevery=max(1, len(one.x) // MARKED),
+                markersize=5,
+                linewidth=1.4,
+            )
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.grid(alpha=0.3)
+        # A label given to `plot` could be a formula, or hidden by an underscore.
+        for text, one in zip(axes.legend().get_texts(), series, strict=True):
+            text.set_text(visible(one.label))
+            text.set_parse_math(False)
+        content = io.BytesIO()
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(content, format=kind, dpi=RESOLUTION, metadata=metadata)
+    return content.getvalue()

@@ -1,0 +1,229 @@
+"""Several runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Select, Static
+
+from kmtard.runs import Run
+from launcher.palette import STYLES, SeriesStyle
+from launcher.runs.comparison import (
+    Compared,
+    ComparedReader,
+    figures_table,
+    metrics_of,
+    settings_table,
+)
+from launcher.runs.differences import assign_looks
+from launcher.runs.exports import table_writers
+from launcher.runs.figures import SUFFIXES, write_figure
+from launcher.screens.export import ExportScreen, Writer
+from launcher.screens.watching import WatchingScreen
+from launcher.visible import visible
+from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.metric_plot import MetricPlot, PlotSeries
+from launcher.widgets.text_table import TextTable
+
+if TYPE_CHECKING:
+    from launcher.app import LauncherApp
+
+DEFAULT_METRIC = "w_robust_accuracy"
+
+
+class CompareScreen(WatchingScreen):
+    """Curves, figures and settings of several runs.
+
+    Args:
+        runs: in their order.
+    """
+
+    HELP = """
+# Compare
+
+The student's curve of one metric in every run, the final or best figures in %, and the
+settings that are not the same everywhere. Colour and marker of a run stay the same.
+
+- **m** and **M** change the metric.
+- **b** makes the run under the cursor the baseline: the columns with Δ are the
+  differences to it in points. Again, and it is none any more.
+- **t** shows the settings in place of the figures where there is no room for both.
+- **-** takes a run away. **a** goes back to the list: mark others there, then **c**.
+- **x** writes the figures or, where they are shown, the settings to a CSV, Markdown or
+  LaTeX file, or the plot to an SVG or PNG file.
+"""
+    CSS_PATH = "compare.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "metric(1)", "Metric", id="compare.metric"),
+        Binding("M", "metric(-1)", "Metric before", id="compare.back", show=False),
+        Binding("b", "baseline", "Baseline", id="compare.baseline"),
+        Binding("t", "turn", "Settings", id="compare.settings"),
+        Binding("minus,delete", "remove", "Remove", id="compare.remove"),
+        Binding("a", "leave", "Add", id="compare.add", tooltip="Mark runs in the list"),
+        Binding("x", "export", "Export", id="compare.export"),
+        Binding("escape", "leave", "Back", id="compare.leave"),
+    ]
+    looks: ClassVar[dict[str, int]] = {}
+    """Folder of a run -> number of its colour and marker, while the app runs."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        super().__init__()
+        self._readers = {run.path: ComparedReader(run) for run in runs}
+        self._runs: list[Compared] = []
+        self._metrics: list[str] = []
+        self._baseline: Path | None = None
+        assign_looks(map(str, self._readers), self.looks, len(STYLES))
+
+    @property
+    def launcher(self) -> LauncherApp:
+        """The app, by its own type."""
+        return cast("LauncherApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Show the frame alone: nothing has been read yet."""
+        with Horizontal(id="header"):
+            yield Static(id="title")
+            yield Select[str](
+                [], prompt="metric", id="metric", compact=True, allow_blank=True
+            )
+        yield MetricPlot(empty="No epochs of this metric yet.")
+        with Horizontal(id="tables"):
+            yield TextTable(id="figures")
+            yield TextTable(id="settings")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin with the figures."""
+        self._metric = self.launcher.settings.get("compare.metric", DEFAULT_METRIC)
+        self.query_one("#figures").focus()
+        self._show()
+
+    def look(self) -> Callable[[], list[Compared]]:
+        """Return what reads the runs."""
+        readers = list(self._readers.values())
+        return lambda: [reader.read() for reader in readers]
+
+    def take(self, found: list[Compared]) -> None:
+        """Show the runs, but those that were removed in the meantime."""
+        runs = [run for run in found if run.path in self._readers]
+        if runs != self._runs:
+            self._runs = runs
+            self._show()
+
+    def _show(self) -> None:
+        """Show what was read."""
+        title = f"Compare {len(self._readers)} runs"
+        if not self._readers:
+            title = "No runs to compare: press a, mark some in the list, then c"
+        elif not self._runs:
+            title = f"{title}: reading ..."
+        elif self._baseline:
+            title = f"{title} to {visible(self._baseline.name)}"
+        self.query_one("#title", Static).update(Text(title))
+        self._offer_metrics(metrics_of(self._runs))
+        signs = {run.row.name: _sign(self._style(run.path)) for run in self._runs}
+        figures, settings = self._tables()
+        figures.show(figures_table(self._runs, self._baseline), signs)
+        settings.show(settings_table(self._runs), signs)
+        self._plot()
+
+    def _tables(self) -> tuple[TextTable, TextTable]:
+        found = (self.query_one(name, TextTable) for name in ("#figures", "#settings"))
+        figures, settings = found
+        return figures, settings
+
+    def _offer_metrics(self, metrics: list[str]) -> None:
+        if metrics == self._metrics:
+            return
+        self._metrics = metrics
+        select = self.query_one("#metric", Select)
+        with self.prevent(Select.Changed):
+            select.set_options((Text(visible(name)), name) for name in metrics)
+            if self._metric in metrics:
+                select.value = self._metric
+
+    def _style(self, path: Path) -> SeriesStyle:
+        return STYLES[self.looks[str(path)]]
+
+    def _series(self) -> list[PlotSeries]:
+        is_share = self._metric.endswith("_accuracy")
+        series = []
+        for run in self._runs:
+            x, y = run.curves.get(self._metric, ((), ()))
+            if is_share:
+                y = tuple(None if value is None else 100 * value for value in y)
+            if x:
+                series.append(PlotSeries(run.row.name, x, y, self._style(run.path)))
+        return series
+
+    def _plot(self) -> None:
+        self.query_one(MetricPlot).set_series(self._series())
+
+    @on(Select.Changed, "#metric")
+    def _choose_metric(self, event: Select.Changed) -> None:
+        if isinstance(event.value, str):
+            self._metric = event.value
+            self.launcher.settings.set("compare.metric", event.value)
+            self._plot()
+
+    def action_metric(self, by: int) -> None:
+        """Plot the next metric, or one before."""
+        if self._metrics:
+            known = self._metric in self._metrics
+            place = self._metrics.index(self._metric) + by if known else 0
+            metric = self._metrics[place % len(self._metrics)]
+            self.query_one("#metric", Select).value = metric
+
+    def _under_cursor(self) -> Compared | None:
+        row = self._tables()[0].cursor_row
+        return self._runs[row] if row < len(self._runs) else None
+
+    def action_baseline(self) -> None:
+        """Take the run under the cursor as baseline, or take it for one no more."""
+        if run := self._under_cursor():
+            self._baseline = None if run.path == self._baseline else run.path
+            self._show()
+
+    def action_turn(self) -> None:
+        """Change between figures and settings."""
+        self.toggle_class("-settings")
+        self._tables()[self.has_class("-settings")].focus()
+
+    def action_remove(self) -> None:
+        """Take the run under the cursor out of the comparison."""
+        if run := self._under_cursor():
+            del self._readers[run.path]
+            self._runs.remove(run)
+            if run.path == self._baseline:
+                self._baseline = None
+            self._show()
+
+    def action_leave(self) -> None:
+        """Go back to where this came from."""
+        self.dismiss()
+
+    def action_export(self) -> None:
+        """Write the table that is shown, or the plot, to a file."""
+        table = self._tables()[self.has_class("-settings")]
+        label = f"{self._metric} in %" if self._metric.endswith("_accuracy") else ""
+        draw = partial(
+            write_figure,
+            series=self._series(),
+            x_label="epoch",
+            y_label=label or self._metric,
+        )
+        writers: dict[str, Writer] = {**table_writers(table.shown)}
+        writers |= dict.fromkeys(SUFFIXES, draw)
+        self.app.push_screen(ExportScreen("comparison.csv", writers))
+
+
+def _sign(style: SeriesStyle) -> Text:
+    return Text(style.marker, f"rgb({','.join(map(str, style.colour))})")

@@ -1,0 +1,71 @@
+"""Which plots and curves of a run are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import SelectionList
+from textual.widgets.selection_list import Selection
+
+from launcher.runs.panels import Panel
+from launcher.visible import visible
+from launcher.widgets.key_bar import KeyBar
+
+
+class CurvesScreen(ModalScreen[None]):
+    """A list to switch plots and curves on and off; each change is seen at once.
+
+    Args:
+        panels: the plots there are.
+        hidden: what is off: metrics, and plots by `Panel.key`.
+        changed: called with what is off, of what is listed, after each change.
+    """
+
+    HELP = "Space, Enter or a click switches a plot or one of its curves on or off."
+    CSS_PATH = "curves.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,v", "dismiss", "Close", id="curves.close"),
+    ]
+
+    def __init__(
+        self,
+        panels: Sequence[Panel],
+        hidden: Collection[str],
+        changed: Callable[[set[str]], None],
+    ) -> None:
+        super().__init__()
+        self._labels = dict(_labels(panels))
+        self._hidden = set(hidden)
+        self._changed = changed
+
+    def compose(self) -> ComposeResult:
+        """Show each plot with its curves below it."""
+        with Vertical(id="curves") as box:
+            box.border_title = "Plots and curves"
+            yield SelectionList[str](
+                *(
+                    Selection(Content(label), key, key not in self._hidden)
+                    for key, label in self._labels.items()
+                )
+            )
+        yield KeyBar()
+
+    @on(SelectionList.SelectedChanged)
+    def _tell(self, event: SelectionList.SelectedChanged[str]) -> None:
+        listed = set(self._labels)
+        self._hidden = self._hidden - listed | listed - set(event.control.selected)
+        self._changed(self._hidden)
+
+
+def _labels(panels: Sequence[Panel]) -> Iterator[tuple[str, str]]:
+    for panel in panels:
+        yield panel.key, panel.title
+        for metric, label in panel.metrics.items():
+            yield metric, f"  {visible(label)}"

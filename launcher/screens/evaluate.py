@@ -1,0 +1,111 @@
+"""Which attacks to judge a run's student with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import SelectionList, Static
+from textual.widgets.selection_list import Selection
+
+from kmtard.registry import ATTACKS, RegistryError, summary
+from launcher.commands import command_text, evaluate_command
+from launcher.visible import visible
+from launcher.widgets.key_bar import KeyBar
+
+PAPER = "paper"
+SUITE = "suite: paper"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen."""
+
+    attacks: tuple[str, ...]
+    suite: str | None
+
+
+class EvaluateScreen(ModalScreen[Choice | None]):
+    """Asks for attacks; the choice is there again the next time.
+
+    Args:
+        run: folder of the run.
+    """
+
+    HELP = """
+# Evaluate
+
+**Space** chooses attacks on the run's best student, **Enter** puts the evaluation into
+the queue. What was judged before with the same settings is not computed again. The
+recipe says epsilon, steps and the number of images.
+"""
+    CSS_PATH = "evaluate.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "start", "Evaluate", id="evaluate.start", priority=True),
+        Binding("escape", "leave", "Cancel", id="evaluate.leave"),
+    ]
+    chosen: ClassVar[set[str]] = {"fgsm", "pgd_trades"}
+
+    def __init__(self, run: Path) -> None:
+        super().__init__()
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        """Show the paper's suite, then each attack."""
+        with Vertical(id="evaluate"):
+            yield Static(Text(f"Attacks on {visible(self._run.name)}"), id="title")
+            yield SelectionList[str](*map(self._selection, [SUITE, *ATTACKS]))
+            yield Static(id="said")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Let the arrow keys move at once."""
+        self.query_one(SelectionList).focus()
+        self._say()
+
+    def _selection(self, name: str) -> Selection[str]:
+        about = "the columns of the B-MTARD paper's tables"
+        if name != SUITE:
+            try:
+                about = summary("attacks", name)
+            except RegistryError as error:
+                about = str(error)
+        prompt = Text.assemble(f"{name:20} ", (about.replace("`", ""), "dim"))
+        return Selection(prompt, name, name in self.chosen)
+
+    @on(SelectionList.SelectedChanged)
+    def _keep(self) -> None:
+        self.chosen.clear()
+        self.chosen.update(self.query_one(SelectionList).selected)
+        self._say()
+
+    def _say(self) -> None:
+        choice = self._choice()
+        text = "Choose one attack at least."
+        if choice.attacks or choice.suite:
+            text = command_text(
+                evaluate_command(Path(self._run.name), choice.attacks, choice.suite)
+            )
+        self.query_one("#said", Static).update(Text(visible(text)))
+
+    def _choice(self) -> Choice:
+        attacks = tuple(name for name in ATTACKS if name in self.chosen)
+        return Choice(attacks, PAPER if SUITE in self.chosen else None)
+
+    def action_start(self) -> None:
+        """Take the choice, if there is any."""
+        if self.chosen:
+            self.dismiss(self._choice())
+        else:
+            self.app.bell()
+
+    def action_leave(self) -> None:
+        """Evaluate nothing."""
+        self.dismiss(None)

@@ -1,0 +1,290 @@
+"""The home screen: every run of the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable, Input, Static
+
+from kmtard.runs import Run
+from launcher.runs.documents import last_lines
+from launcher.runs.exports import table_writers
+from launcher.runs.library import Library, Scan
+from launcher.runs.listing import BY_TITLE, as_table, matches, ordered, states
+from launcher.runs.row import Row
+from launcher.screens.export import ExportScreen
+from launcher.screens.run_actions import RUN_BINDINGS, RunActions
+from launcher.screens.watching import WatchingScreen
+from launcher.visible import visible
+from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.run_detail import RunDetail
+from launcher.widgets.run_table import RunTable
+
+LOG_LINES = 12
+
+
+class RunsScreen(RunActions, WatchingScreen):
+    """All runs of the folder: sorted, filtered, marked, one of them in detail."""
+
+    HELP = """
+# Runs
+
+Every run of the folder, whoever started it, looked at once a second. **Enter** opens
+one. W-Robust, clean and robust accuracy are the student's, in %; the column *of* says
+whether they are of the **test** images or of the best **epoch** so far.
+
+- **/** filters: words of the name, method, data and state; `state:running` or
+  `method:mtard` in that field alone. **Escape** clears the filter.
+- **s** sorts by the next column, **S** the other way round; or click on a heading.
+- **Space** marks runs, **c** compares those, **x** writes the table to a file.
+- The arrow keys **left** and **right** show the columns that have no room.
+"""
+    CSS_PATH = "runs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="runs.filter"),
+        Binding(
+            "space",
+            "mark",
+            "Mark",
+            id="runs.mark",
+            tooltip="For a comparison of several",
+        ),
+        Binding(
+            "c", "compare", "Compare", id="runs.compare", tooltip="The runs marked"
+        ),
+        Binding(
+            "s",
+            "sort",
+            "Sort",
+            id="runs.sort",
+            show=False,
+            tooltip="By the next column",
+        ),
+        Binding(
+            "S", "turn", "Turn", id="runs.turn", show=False, tooltip="Turn the order"
+        ),
+        Binding(
+            "x",
+            "export",
+            "Export",
+            id="runs.export",
+            show=False,
+            tooltip="Write the table to a file",
+        ),
+        Binding("d", "detail", "Detail", id="runs.detail", show=False),
+        Binding("escape", "clear", "Clear", id="runs.clear", show=False),
+        *RUN_BINDINGS,
+    ]
+
+    @dataclass
+    class LogRead(Message):
+        """The end of a run's log was read."""
+
+        path: Path
+        lines: list[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[Row] = []
+        self._scan: Scan | None = None
+        self._tail: tuple[Path | None, list[str]] = (None, [])
+        self._sorted_by, self._turned = "started", False
+
+    @property
+    def table(self) -> RunTable:
+        """The list."""
+        return self.query_one(RunTable)
+
+    @property
+    def _falls(self) -> bool:
+        return BY_TITLE[self._sorted_by].falls != self._turned
+
+    def compose(self) -> ComposeResult:
+        """Show the frame alone: the folder has not been read yet."""
+        yield Static(id="header")
+        yield Input(placeholder="words, or state:running", id="filter", compact=True)
+        yield Static("Reading the runs ...", id="empty")
+        yield RunTable(id="runs")
+        yield RunDetail(id="detail")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Recall what the user chose."""
+        settings = self.launcher.settings
+        title = settings.get("runs.sort", "started")
+        self._sorted_by = title if title in BY_TITLE else "started"
+        self._turned = settings.get("runs.turned", False)
+        self._library = Library(self.launcher.runs_dir)
+        self.set_class(not settings.get("runs.detail", True), "-no-detail")
+        self.query_one("#filter").display = False
+        self.table.focus()
+        self._show()
+
+    def selected_run(self) -> Run | None:
+        """Return the run that the actions are for."""
+        row = self.table.selected
+        return row.run if row else None
+
+    def look(self) -> Callable[[], Scan]:
+        """Return what reads the folder."""
+        return partial(self._library.look, self.launcher.queue)
+
+    def take(self, found: Scan) -> None:
+        """Show the runs."""
+        self._scan = found
+        # Runs of a folder that is out of reach are not gone.
+        if not found.problem:
+            self._rows = found.rows
+            self.table.marked &= {row.run.path for row in found.rows}
+        self._show()
+        self._read_log(self.selected_run())
+
+    @work(thread=True, group="log", exclusive=True)
+    def _read_log(self, run: Run | None) -> None:
+        if run:
+            lines = last_lines(run.log_path, LOG_LINES)
+            self.post_message(self.LogRead(run.path, lines))
+
+    @on(LogRead)
+    def _take_log(self, message: LogRead) -> None:
+        if (message.path, message.lines) != self._tail:
+            self._tail = (message.path, message.lines)
+            self._describe()
+
+    @on(DataTable.RowHighlighted)
+    def _go_to(self) -> None:
+        self._describe()
+        self._read_log(self.selected_run())
+
+    @on(Input.Changed, "#filter")
+    def _show(self) -> None:
+        """Show what is known of the runs that are asked for."""
+        query = self.query_one("#filter", Input).value
+        found = [row for row in self._rows if matches(row, query)]
+        rows = ordered(found, self._sorted_by, turned=self._turned)
+        self.table.show(rows, (self._sorted_by, self._falls))
+        self._say(len(rows), query)
+        self._describe()
+
+    def _say(self, shown: int, query: str) -> None:
+        folder = visible(str(self.launcher.runs_dir))
+        if self._scan is None:
+            empty = f"Reading {folder} ..."
+        elif query and self._rows:
+            empty = "No run has all these words. Escape shows them all."
+        elif self._scan.problem:
+            empty = visible(self._scan.problem)
+        else:
+            empty = (
+                f"No runs in {folder} yet: press 2 to pick a recipe, "
+                "or run python -m kmtard.fit RECIPE"
+            )
+        self.query_one("#empty", Static).update(Text(empty))
+        self.query_one("#empty").display = not shown
+        self.table.display = bool(shown)
+        if shown and self.focused is None:
+            self.table.focus()
+        self.query_one("#header", Static).update(self._header(shown, folder))
+
+    def _header(self, shown: int, folder: str) -> Text:
+        parts = [states(self._rows)]
+        if self._scan and self._scan.problem:
+            parts.append(visible(self._scan.problem))
+        if shown < len(self._rows):
+            parts.append(f"{shown} shown")
+        if marked := len(self.table.marked):
+            parts.append(f"{marked} marked")
+        parts.append(f"by {self._sorted_by} {'▼' if self._falls else '▲'}")
+        if self._scan and self._scan.queue:
+            parts.append(f"queue: {self._scan.queue}")
+        text = Text.assemble(("Runs", "bold"), "  ", " · ".join(parts))
+        return text.append(f"  {folder}", "dim")
+
+    def _describe(self) -> None:
+        row = self.table.selected
+        self.set_class(row is None, "-no-run")
+        if row:
+            path, lines = self._tail
+            shown = lines if path == row.run.path else ()
+            self.query_one(RunDetail).show(row, shown)
+
+    @on(DataTable.RowSelected)
+    def _open(self) -> None:
+        if run := self.selected_run():
+            self.launcher.open_run(run.path)
+
+    @on(DataTable.HeaderSelected)
+    def _sort_by_heading(self, event: DataTable.HeaderSelected) -> None:
+        title = self.table.title_of(event.column_index)
+        self._sort(title, title == self._sorted_by and not self._turned)
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        titles = list(BY_TITLE)
+        following = titles.index(self._sorted_by) + 1
+        self._sort(titles[following % len(titles)], False)
+
+    def action_turn(self) -> None:
+        """Turn the order."""
+        self._sort(self._sorted_by, not self._turned)
+
+    def _sort(self, title: str, turned: bool) -> None:
+        self._sorted_by, self._turned = title, turned
+        self.launcher.settings.set("runs.sort", title)
+        self.launcher.settings.set("runs.turned", turned)
+        self._show()
+
+    def action_filter(self) -> None:
+        """Ask for words."""
+        field = self.query_one("#filter")
+        field.display = True
+        field.focus()
+
+    @on(Input.Submitted, "#filter")
+    def _leave_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.display = bool(field.value)
+        self.table.focus()
+
+    def action_clear(self) -> None:
+        """Show all runs; without a filter, take the marks away."""
+        field = self.query_one("#filter", Input)
+        if field.display:
+            field.value = ""
+            self._leave_filter()
+        else:
+            self.table.marked.clear()
+            self._show()
+
+    def action_mark(self) -> None:
+        """Mark the run, or take its mark away, and go to the next."""
+        if run := self.selected_run():
+            self.table.marked ^= {run.path}
+            self._show()
+            self.table.action_cursor_down()
+
+    def action_compare(self) -> None:
+        """Show the marked runs, or else the one under the cursor, beside each other."""
+        marked = [row.run for row in self._rows if row.run.path in self.table.marked]
+        if runs := marked or [run for run in [self.selected_run()] if run]:
+            self.launcher.compare(runs)
+
+    def action_export(self) -> None:
+        """Write the table to a file."""
+        if rows := self.table.listed:
+            writers = table_writers(as_table(rows))
+            self.app.push_screen(ExportScreen("runs.csv", writers))
+
+    def action_detail(self) -> None:
+        """Show or hide what is below the list."""
+        self.toggle_class("-no-detail")
+        self.launcher.settings.set("runs.detail", not self.has_class("-no-detail"))

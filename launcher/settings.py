@@ -1,0 +1,69 @@
+"""What the user interface remembers from one start to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kmtard.runs import RunError, write_atomic
+
+Value = TypeVar("Value", bool, int, float, str, list[str])
+
+
+def config_dir() -> Path:
+    """Return the folder of the user's own files, as `keys.toml`."""
+    return _base("XDG_CONFIG_HOME", ".config") / "kmtard"
+
+
+def state_path() -> Path:
+    """Return the file of what is remembered."""
+    return _base("XDG_STATE_HOME", ".local/state") / "kmtard" / "launch.json"
+
+
+def _base(variable: str, default: str) -> Path:
+    given = os.environ.get(variable, "")
+    return Path(given) if os.path.isabs(given) else Path.home() / default
+
+
+class Settings:
+    """Named values in a JSON file; a file that is missing or damaged holds none.
+
+    Args:
+        path: the file; its folder is made when the first value is set.
+
+    Attributes:
+        error: why the last `set` did not reach the disk; None if it did.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: str | None = None
+        self._values = _read(path)
+
+    def get(self, name: str, default: Value) -> Value:
+        """Return the value, or the default where there is none of its type."""
+        value = self._values.get(name, default)
+        return value if type(value) is type(default) else default
+
+    def set(self, name: str, value: bool | int | float | str | list[str]) -> None:
+        """Remember a value, for this process even if it cannot be written."""
+        # Another user interface may have written since.
+        self._values = {**self._values, **_read(self.path), name: value}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path, json.dumps(self._values, indent=2) + "\n")
+            self.error = None
+        except OSError as error:
+            self.error = f"Cannot make {self.path.parent}: {error.strerror}."
+        except RunError as error:
+            self.error = str(error)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,27 @@
+"""Text of others, safe to show."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+
+def visible(text: str) -> str:
+    """Return the text with a mark in place of what would move the cursor or fail.
+
+    These are control characters, escape sequences' first ones among them, marks of
+    direction, and bytes of a file name that are not UTF-8.
+    """
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for char in text.replace("\t", " ")
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text in so many cells, its middle left out where it is too long."""
+    if cell_len(text) > width > 1:
+        head, tail = set_cell_size(text, width // 2 - 1).rstrip(), text
+        while cell_len(tail) > width - cell_len(head) - 1:
+            tail = tail[1:]
+        text = f"{head}…{tail}"
+    return set_cell_size(text, width)

@@ -1,0 +1,27 @@
+"""What is wrong with a recipe, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from kmtard.recipe import Mistake
+from launcher.visible import visible
+
+
+class Mistakes(VerticalScroll):
+    """Mistakes; nothing where there are none."""
+
+    def compose(self) -> ComposeResult:
+        """Show the frame; `show` fills it."""
+        yield Static()
+
+    def show(self, mistakes: Iterable[Mistake]) -> None:
+        """Show the mistakes with their places."""
+        lines = [visible(str(mistake)) for mistake in mistakes]
+        self.display = bool(lines)
+        self.query_one(Static).update(Content("\n".join(lines)))

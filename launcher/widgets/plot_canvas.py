@@ -1,0 +1,162 @@
+"""Curves drawn with characters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.text import Text
+from textual.app import RenderResult
+from textual.color import Color
+from textual_plotext import PlotextPlot
+
+from launcher.palette import SeriesStyle
+
+LINE, LEVEL, MARK = "braille", "┄", "│"
+MARKER_GAP = 12  # columns between two markers of a curve
+TICK_GAP = 12  # columns
+FAINT = 0.65  # share of the background in a faint colour
+
+Level = tuple[str, float, SeriesStyle]
+Mark = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class PlotSeries:
+    """One curve.
+
+    Attributes:
+        label: shown as it is.
+        x: increasing.
+        y: what is None or not finite is left out and counted.
+        style: colour and marker.
+        faint: drawn below the others, without markers and legend.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    style: SeriesStyle
+    faint: bool = False
+
+
+class PlotCanvas(PlotextPlot):
+    """Draws only when there is something new: plotext takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._series: Sequence[PlotSeries] = ()
+        self._levels: Sequence[Level] = ()
+        self._marks: Sequence[Mark] = ()
+        self._key: tuple[object, ...] = ()
+        self._version = 0
+        self._picture = Text()
+
+    def draw(
+        self,
+        series: Sequence[PlotSeries],
+        levels: Sequence[Level],
+        marks: Sequence[Mark],
+    ) -> None:
+        """Show other curves, all of them finite."""
+        self._series, self._levels, self._marks = series, levels, marks
+        self._version += 1
+        self.refresh()
+
+    def render(self) -> RenderResult:
+        """Return the picture, the last one if nothing changed."""
+        key = (self.size, self.app.theme, self._version)
+        if key != self._key:
+            self._key = key
+            self._picture = self._new_picture()
+        return self._picture
+
+    def _new_picture(self) -> Text:
+        if not self._series or self.size.width < 2 or self.size.height < 2:
+            return Text()
+        self.plt.clear_figure()
+        columns = max(1, self.size.width - 8)
+        begin, end = self._limit()
+        for one in sorted(self._series, key=lambda one: not one.faint):
+            self._plot_line(_thinned(one, 2 * columns))
+        for _, y, style in self._levels:
+            self.plt.plot([begin, end], [y, y], marker=LEVEL, color=style.colour)
+        for _, x in self._marks:
+            self.plt.vertical_line(x, self._blend((128, 128, 128), 0.3))
+        gap = max(1, round((end - begin) * MARKER_GAP / columns))
+        bold = [one for one in self._series if not one.faint]
+        for number, one in enumerate(bold):
+            self._plot_markers(one, gap, gap * number // len(bold))
+        picture = super().render()
+        return picture if isinstance(picture, Text) else Text(str(picture))
+
+    def _limit(self) -> tuple[float, float]:
+        """Set the axes; return the first and the last x."""
+        xs = [x for one in self._series for x in (one.x[0], one.x[-1])]
+        ys = [y for one in self._series for y in one.y if y is not None]
+        ys += [y for _, y, _ in self._levels]
+        begin, end = min(xs), max(max(xs), min(xs) + 1)
+        self.plt.xaxes(True, False)
+        self.plt.yaxes(True, False)
+        low, high = min(ys), max(ys)
+        room = (high - low) * 0.05 or abs(low) * 0.1 or 1.0
+        self.plt.xlim(begin, end)
+        self.plt.ylim(low - room, high + room)
+        self.plt.xticks(_whole_ticks(begin, end, max(2, self.size.width // TICK_GAP)))
+        heights = _ticks(low - room, high + room, max(2, self.size.height // 2))
+        self.plt.yticks(heights, [f"{y:.4g}" for y in heights])
+        return begin, end
+
+    def _plot_line(self, one: PlotSeries) -> None:
+        colour = self._blend(one.style.colour, FAINT if one.faint else 0.0)
+        if len(one.x) > 1:
+            self.plt.plot(list(one.x), list(one.y), marker=LINE, color=colour)
+
+    def _plot_markers(self, one: PlotSeries, gap: int, first: int) -> None:
+        # The curves are marked at different places, so that all show where they meet.
+        places = [i for i, x in enumerate(one.x) if round(x - first) % gap == 0]
+        places = places if places else [len(one.x) - 1]
+        self.plt.scatter(
+            [one.x[i] for i in places],
+            [one.y[i] for i in places],
+            marker=one.style.marker,
+            color=one.style.colour,
+        )
+
+    def _blend(
+        self, colour: tuple[int, int, int], share: float
+    ) -> tuple[int, int, int]:
+        surface = Color.parse(self.app.theme_variables["surface"])
+        return Color(*colour).blend(surface, share).rgb
+
+
+def _thinned(one: PlotSeries, most: int) -> PlotSeries:
+    """Return the lowest and the highest point of as many parts as can be seen."""
+    points = list(zip(one.x, one.y, strict=True))
+    if len(points) <= most:
+        return one
+    parts = max(1, most // 2)
+    kept = {points[0], points[-1]}
+    for part in range(parts):
+        some = points[len(points) * part // parts : len(points) * (part + 1) // parts]
+        kept |= {min(some, key=_height), max(some, key=_height)}
+    order = sorted(kept)
+    return replace(one, x=[x for x, _ in order], y=[y for _, y in order])
+
+
+def _height(point: tuple[float, float | None]) -> float:
+    return point[1] or 0.0
+
+
+def _whole_ticks(begin: float, end: float, most: int) -> list[float]:
+    return [x for x in _ticks(begin, end, most) if x == round(x)]
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Return at most so many round numbers between two."""
+    rough = (high - low) / most
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * by for by in (1, 2, 5, 10) if unit * by >= rough)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [number * step for number in range(first, last + 1)]

@@ -1,0 +1,47 @@
+"""A recipe's file, and what it says of itself."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.highlight import highlight
+from textual.widgets import Static
+
+from launcher.recipes.recipe_files import RecipeFile
+from launcher.visible import visible
+
+LONGEST = 2000  # lines; a longer file is no recipe that one reads here
+
+
+class RecipePreview(VerticalScroll):
+    """The facts, then the text."""
+
+    def compose(self) -> ComposeResult:
+        """Show the frame; `show` fills it."""
+        yield Static(id="facts")
+        yield Static(id="text")
+
+    def show(self, file: RecipeFile) -> None:
+        """Show a file from its first line."""
+        lines = file.text.splitlines()
+        text = "\n".join(map(visible, lines[:LONGEST]))
+        self.query_one("#facts", Static).update(_facts(file))
+        self.query_one("#text", Static).update(highlight(text, language="toml"))
+        self.scroll_home(animate=False)
+
+
+def _facts(file: RecipeFile) -> Group:
+    facts = {
+        "File": str(file.path),
+        "Data": file.data,
+        "Student": file.student,
+        "Methods": ", ".join(file.methods) or file.method,
+        **file.facts,
+    }
+    table = Table.grid(padding=(0, 1))
+    for name, value in facts.items():
+        table.add_row(Text(visible(name), style="bold"), Text(visible(value)))
+    return Group(Text(visible(file.title), style="bold"), table)

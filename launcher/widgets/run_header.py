@@ -1,0 +1,90 @@
+"""What a run is and how far it is, in two lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widgets import Static
+
+from launcher.runs.history import History
+from launcher.runs.listing import duration
+from launcher.runs.run_status import Status
+from launcher.visible import visible
+from launcher.widgets.run_table import symbol, theme_style
+
+BAR = 16  # cells
+EMPTY = "─"
+FULL = "━"
+
+
+class RunHeader(Static):
+    """Name, state and progress of a run."""
+
+    def show(self, name: str, status: Status, history: History) -> None:
+        """Show them as of now."""
+        sign, colour = symbol(status.state)
+        style = theme_style(self.app, colour) if colour else ""
+        first = Text.assemble((visible(name), "bold"), "  ")
+        if status.state:
+            first.append(f"{sign} {status.state}", style)
+        if status.state == "remote":
+            first.append(f", on {visible(status.host)}: watch only", style)
+        about = " · ".join(filter(None, status.about))
+        first.append("  " + visible(about), "dim")
+        second = self._progress(history, status.state == "running")
+        self.update(Text("\n").join([first, second]))
+
+    def show_reading(self, name: str, share: float) -> None:
+        """Show how much of a long file is read."""
+        text = Text.assemble((visible(name), "bold"), f"\nreading {100 * share:.0f} %")
+        self.update(text)
+
+    def _progress(self, history: History, is_running: bool) -> Text:
+        progress = history.progress()
+        text = Text()
+        if progress.fraction is not None:
+            text.append_text(_bar(progress.fraction))
+            text.append(f" {100 * progress.fraction:.0f} %  ")
+        parts = [visible(progress.text)]
+        if is_running and progress.epoch_fraction:
+            parts.append(f"{100 * progress.epoch_fraction:.0f} % of the epoch")
+        if is_running and progress.eta_seconds is not None:
+            parts.append(f"ends in {duration(max(1.0, progress.eta_seconds))}")
+        if is_running and progress.images_per_second is not None:
+            parts.append(f"{progress.images_per_second:,.0f} images/s")
+        parts.append(f"worked {duration(history.seconds)}")
+        return text.append(" · ".join(filter(None, parts)))
+
+
+class RunBanner(Static):
+    """What is wrong with a run; nothing mostly."""
+
+    def show(self, status: Status, history: History) -> None:
+        """Show it as of now."""
+        lines = _troubles(status, history)
+        self.display = bool(lines)
+        self.update(Text("\n").join(Text(visible(line)) for line in lines))
+
+
+def _troubles(status: Status, history: History) -> Sequence[str]:
+    lines = []
+    if history.error:
+        lines.append(history.error)
+    if status.state == "failed":
+        lines.append(f"Failed: {history.reason or 'no reason was given.'}")
+    if status.state == "crashed":
+        lines.append(
+            "Crashed: its process is gone and wrote no last event. It ends with:"
+        )
+        lines += status.last_lines or ["(no log)"]
+    if history.skipped:
+        lines.append(f"{history.skipped} lines of events.jsonl are no events.")
+    if history.warnings:
+        lines.append(f"Warning: {history.warnings[-1]}")
+    return lines
+
+
+def _bar(share: float) -> Text:
+    full = round(BAR * share)
+    return Text(FULL * full).append(EMPTY * (BAR - full), "dim")

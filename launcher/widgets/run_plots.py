@@ -1,0 +1,186 @@
+"""The plots of a run: as many at once as have room, the others a key away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.widgets import Static
+
+from launcher.runs.history import History
+from launcher.runs.panels import OTHER, PANELS, Panel, curves, levels, marks, panels_of
+from launcher.runs.phase import Phase
+from launcher.widgets.metric_plot import MetricPlot
+
+if TYPE_CHECKING:
+    from launcher.app import LauncherApp
+
+WIDE = 110  # columns for two plots side by side
+HIGH = 11  # rows of a plot, at least, where another is below it
+STRENGTHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+USUAL = 0.8
+
+
+class RunPlots(Vertical):
+    """Plots of one phase of a run.
+
+    Args:
+        history: of the run.
+
+    Attributes:
+        role: the phase.
+        hidden: metrics, and plots by their `key`, that are off.
+        current: name of the first plot that is shown.
+        is_smooth: whether averages are shown, the raw values faint below them.
+        strength: of the averages.
+    """
+
+    ALLOW_MAXIMIZE = True
+    DEFAULT_CSS = """
+    RunPlots {
+        #names { height: 1; padding: 0 1; text-wrap: nowrap; }
+        #plots { height: 1fr; layout: grid; grid-size: 1; }
+        MetricPlot { display: none; }
+        MetricPlot.-shown { display: block; }
+        &.-several MetricPlot {
+            border: round $foreground 25%;
+            border-title-color: $foreground;
+        }
+    }
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self.history = history
+        self.role = "student"
+        self.hidden: set[str] = set()
+        self.current = PANELS[0].name
+        self.is_smooth = False
+        self.strength = USUAL
+        self.panels: list[Panel] = []
+        self._order: list[str] = []
+
+    @property
+    def launcher(self) -> LauncherApp:
+        """The app, by its own type."""
+        return cast("LauncherApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Show the names of the plots above the plots."""
+        yield Static(id="names")
+        with Container(id="plots"):
+            for panel in (*PANELS, Panel(OTHER, "other metrics", {})):
+                plot = MetricPlot(digits=panel.digits, empty="No epochs of this yet.")
+                plot.id = f"plot-{panel.name}"
+                yield plot
+
+    def on_mount(self) -> None:
+        """Recall what the user chose."""
+        settings = self.launcher.settings
+        self.hidden = set(map(str, settings.get("live.hidden", list[str]())))
+        self.current = settings.get("live.plot", self.current)
+        self.is_smooth = settings.get("live.smooth", False)
+        strength = settings.get("live.strength", USUAL)
+        self.strength = strength if strength in STRENGTHS else USUAL
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show as many as have room."""
+        del event
+        self.show()
+
+    def show(self) -> None:
+        """Show the curves as of now."""
+        with self.history.lock:
+            self._show_panels()
+
+    @property
+    def _phase(self) -> Phase | None:
+        return self.history.phases.get(self.role)
+
+    def _shown(self) -> list[Panel]:
+        """Return the panels that have room, the current one first."""
+        self.panels = panels_of(self._phase)
+        there = [panel for panel in self.panels if panel.key not in self.hidden]
+        names = [panel.name for panel in there]
+        first = names.index(self.current) if self.current in names else 0
+        columns = rows = 1
+        if not self.has_class("-maximized"):
+            columns = 2 if self.size.width >= WIDE else 1
+            rows = max(1, (self.size.height - 1) // HIGH)
+        self._show_names(there, first)
+        grid = self.query_one("#plots")
+        grid.styles.grid_size_columns = min(columns, max(1, len(there)))
+        turned = there[first:] + there[:first]
+        return turned[: columns * rows]
+
+    def _show_panels(self) -> None:
+        shown = {panel.name: panel for panel in self._shown()}
+        for plot in self.query(MetricPlot):
+            name = (plot.id or "").removeprefix("plot-")
+            plot.set_class(name in shown, "-shown")
+            if name in shown:
+                self._fill(plot, shown[name])
+        self.set_class(len(shown) > 1, "-several")
+        if self._order != list(shown):
+            self._order = list(shown)
+            grid = self.query_one("#plots")
+            for name in reversed(shown):
+                grid.move_child(self.query_one(f"#plot-{name}"), before=0)
+
+    def _fill(self, plot: MetricPlot, panel: Panel) -> None:
+        heights, places = [], []
+        if panel.name == PANELS[0].name:
+            places = marks(self._phase)
+            if self.role == "student":
+                heights = levels(self.history, self.hidden)
+        strength = self.strength if self.is_smooth else 0.0
+        plot.border_title = panel.title
+        series = curves(panel, self._phase, self.hidden, strength)
+        plot.set_series(series, heights, places)
+
+    def _show_names(self, panels: list[Panel], first: int) -> None:
+        text = Text()
+        for number, panel in enumerate(panels):
+            click = Style(meta={"@click": f"screen.plot_named('{panel.name}')"})
+            text.append("  " if number else "")
+            text.append(
+                panel.name,
+                click + Style(bold=True, underline=True)
+                if number == first
+                else click + Style(dim=True),
+            )
+        if self.is_smooth:
+            text.append(f"  smoothed {self.strength}", "dim italic")
+        self.query_one("#names", Static).update(text)
+
+    def step(self, by: int) -> None:
+        """Go to the next plot, or the one before."""
+        names = [panel.name for panel in self.panels if panel.key not in self.hidden]
+        if names:
+            place = names.index(self.current) if self.current in names else 0
+            self.go_to(names[(place + by) % len(names)])
+
+    def go_to(self, name: str) -> None:
+        """Go to a plot by its name."""
+        self.current = name
+        self.launcher.settings.set("live.plot", name)
+        self.show()
+
+    def hide(self, hidden: set[str]) -> None:
+        """Leave out these curves and plots, and no others."""
+        self.hidden = hidden
+        self.launcher.settings.set("live.hidden", sorted(hidden))
+        self.show()
+
+    def smooth(self, is_smooth: bool, by: int = 0) -> None:
+        """Show averages or not, stronger or weaker ones."""
+        place = STRENGTHS.index(self.strength) + by
+        self.is_smooth = is_smooth
+        self.strength = STRENGTHS[min(max(place, 0), len(STRENGTHS) - 1)]
+        self.launcher.settings.set("live.smooth", is_smooth)
+        self.launcher.settings.set("live.strength", self.strength)
+        self.show()

@@ -1,0 +1,79 @@
+"""A table of text on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable
+
+from launcher.runs.exports import Table
+from launcher.visible import shortened, visible
+
+SHORTEST = 12
+Signs = Mapping[str, Text]
+
+
+class TextTable(DataTable[Text]):
+    """A `Table`, its text as it is, that keeps its place when it changes.
+
+    Attributes:
+        shown: the table.
+    """
+
+    DEFAULT_CSS = """
+    TextTable > .datatable--fixed { background: $surface; }
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cursor_type="row", fixed_columns=1, **options)
+        self.shown = Table((), ())
+        self._signs: Signs = {}
+        self._shape: tuple[Any, ...] = ()
+
+    def on_resize(self) -> None:
+        """Shorten long texts to a quarter of the width."""
+        self.show(self.shown, self._signs)
+
+    def show(self, table: Table, signs: Signs | None = None) -> None:
+        """Show a table.
+
+        Args:
+            table: of text.
+            signs: text in the header or the first column -> what is put before it.
+        """
+        self.shown, self._signs = table, signs or {}
+        lines = [
+            [self._cell(column, text) for column, text in enumerate(row)]
+            for row in table.rows
+        ]
+        shape = (self.size.width, tuple(table.header), len(lines))
+        if shape == self._shape:
+            self._update(lines)
+            return
+        cursor, self._shape = self.cursor_row, shape
+        self.clear(columns=True)
+        for column, name in enumerate(table.header):
+            self.add_column(self._cell(column, name, is_head=True))
+        for line in lines:
+            self.add_row(*line)
+        self.move_cursor(row=cursor)
+
+    def _update(self, lines: list[list[Text]]) -> None:
+        for row, line in enumerate(lines):
+            for column, text in enumerate(line):
+                place = Coordinate(row, column)
+                if self.get_cell_at(place) != text:
+                    self.update_cell_at(place, text, update_width=True)
+
+    def _cell(self, column: int, text: str, *, is_head: bool = False) -> Text:
+        shown, longest = visible(text), max(SHORTEST, self.size.width // 4)
+        if cell_len(shown) > longest:
+            shown = shortened(shown, longest)
+        is_number = self.shown.header[column] in self.shown.numbers
+        cell = Text(shown, justify="right" if is_number else "left")
+        has_sign = text in self._signs and (is_head or not column)
+        return Text.assemble(self._signs[text], " ", cell) if has_sign else cell

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from itertools import accumulate
+
+import pytest
+
+from kmtard.runs import Run
+from launcher.runs.course import Score
+from launcher.runs.listing import (
+    BY_TITLE,
+    as_table,
+    day,
+    duration,
+    fitting,
+    matches,
+    ordered,
+    states,
+)
+from launcher.runs.row import Row
+
+
+def row(name, state="finished", best=None, **fields):
+    score = None if best is None else Score(0.9, 0.5, best, epoch=3)
+    return Row(Run(f"runs/{name}"), state, score=score, **fields)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", True),
+        ("DIGITS mtard", True),
+        ("state:finished", True),
+        ("finish 實", False),
+        ("method:digits", False),
+        ("method:b-m data:dig", True),
+        ("host:b-mtard", False),
+        ("name:[b]", True),
+    ],
+)
+def test_every_word_must_be_found(query, found):
+    run = row("a[b]-1", method="b-mtard", data="digits")
+
+    assert matches(run, query) is found
+
+
+def test_runs_without_a_value_go_last_in_either_order():
+    rows = [
+        row("none"),
+        row("low", best=0.1),
+        row("high", best=0.9),
+        row("two", best=0.1),
+    ]
+
+    def names(turned):
+        return [each.name for each in ordered(rows, "W-Robust", turned=turned)]
+
+    assert names(False) == ["high", "low", "two", "none"]
+    assert names(True) == ["low", "two", "high", "none"]
+
+
+@pytest.mark.parametrize("title", BY_TITLE)
+def test_every_column_sorts_rows_of_any_kind(title):
+    rows = [
+        row("b", best=0.5, created=5.0, seconds=3.0, done=0.5, method="m", data="d"),
+        row("a", "damaged"),
+        row("c", "running", best=0.1, created=1e300),
+    ]
+
+    for turned in (False, True):
+        assert sorted(map(id, ordered(rows, title, turned=turned))) == sorted(
+            map(id, rows)
+        )
+    assert all(BY_TITLE[title].text(each) for each in rows)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_name_takes_what_the_columns_leave(width):
+    columns, name_width = fitting(width, longest=30)
+
+    assert [column.title for column in columns][:2] == ["state", "name"]
+    assert 8 <= name_width <= 30
+    widths = [name_width if each.title == "name" else each.width for each in columns]
+    ends = list(accumulate(width + 1 for width in widths))
+    # The edge of the list cuts through no column.
+    assert width in ends or name_width == 30
+
+
+def test_a_table_for_a_file_has_every_column_and_plain_seconds():
+    table = as_table([row("=x", best=0.5, seconds=61.4)])
+
+    line = dict(zip(table.header, table.rows[0], strict=True))
+    assert line["name"] == "=x"
+    assert (line["W-Robust"], line["of"], line["seconds"]) == ("50.00", "epoch 3", "61")
+    assert set(table.numbers) == {"clean", "robust", "W-Robust", "seconds"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "-"),
+        (0.4, "0s"),
+        (59.9, "59s"),
+        (3599, "59m 59s"),
+        (3600, "1h 00m"),
+        (86399, "23h 59m"),
+        (90000, "1d 01h"),
+        (1e7, "115d"),
+    ],
+)
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text
+    assert len(text) <= 7
+
+
+def test_moments_that_cannot_be_are_no_traceback():
+    assert day(0) == day(1e300) == "-"
+    assert len(day(1_795_520_170.0)) == 12
+
+
+def test_runs_are_counted():
+    assert states([]) == "0 runs"
+    assert states([row("a")]) == "1 run"
+    assert states([row("a"), row("b", "running")]) == "2 runs, 1 running"

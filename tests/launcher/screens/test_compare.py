@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.widgets import Input, Select, Static
+
+from kmtard.runs import EventWriter, Run
+from launcher.app import LauncherApp
+from launcher.palette import STYLES
+from launcher.screens.compare import CompareScreen
+from launcher.screens.export import ExportScreen
+from launcher.settings import Settings
+from launcher.widgets.metric_plot import MetricPlot
+from tests.launcher.pilots import screen_text, until
+
+pytestmark = pytest.mark.asyncio
+
+RECIPE = '[method]\nname = "{}"\n[runtime]\nseed = {}\n'
+
+
+@pytest.fixture(autouse=True)
+def looks(monkeypatch):
+    monkeypatch.setattr(CompareScreen, "looks", {})
+
+
+@pytest.fixture
+def make(make_run):
+    def make(name, method="mtard", seed=0, **options):
+        return make_run(name, recipe=RECIPE.format(method, seed), **options)
+
+    return make
+
+
+@pytest.fixture
+def show(tmp_path):
+    @asynccontextmanager
+    async def show(runs, size=(120, 36)):
+        settings = Settings(tmp_path / "launch.json")
+        app = LauncherApp(tmp_path / "runs", settings=settings)
+        async with app.run_test(size=size) as pilot:
+            app.compare(runs)
+            await until(pilot, lambda: getattr(app.screen, "_runs", runs) or not runs)
+            yield pilot
+
+    return show
+
+
+def shown(pilot, name="#figures"):
+    return pilot.app.screen.query_one(name).shown
+
+
+def plotted(pilot):
+    return pilot.app.screen.query_one(MetricPlot)._series
+
+
+async def test_curves_figures_and_settings_are_side_by_side(show, make):
+    async with show([make("a"), make("b", "rslad", done=2)]) as pilot:
+        assert [row[:4] for row in shown(pilot).rows] == [
+            ["a", "95.00", "60.00", "77.50"],
+            ["b", "72.50", "40.00", "56.25"],
+        ]
+        assert shown(pilot, "#settings").rows == [["method.name", "mtard", "rslad"]]
+        assert [one.label for one in plotted(pilot)] == ["a", "b"]
+        assert plotted(pilot)[1].y == pytest.approx((45.625, 56.25), abs=0.01)
+        text = screen_text(pilot)
+        for sign in ("● a", "■ b", "method.name"):
+            assert sign in text
+
+
+async def test_runs_keep_their_looks(show, make):
+    runs = [make(name) for name in "abc"]
+    async with show(runs) as pilot:
+        assert [one.style for one in plotted(pilot)] == list(STYLES[:3])
+        await pilot.press("minus")
+        assert [one.label for one in plotted(pilot)] == ["b", "c"]
+        assert [one.style for one in plotted(pilot)] == list(STYLES[1:3])
+        await pilot.press("escape")
+        pilot.app.compare([runs[2], make("d"), runs[0]])
+        await until(pilot, lambda: getattr(pilot.app.screen, "_runs", None))
+        assert [one.style for one in plotted(pilot)] == [STYLES[i] for i in (2, 3, 0)]
+
+
+async def test_the_baseline_brings_differences(show, make):
+    async with show([make("a"), make("b", "rslad", done=2)]) as pilot:
+        await pilot.press("down", "b")
+        assert "Compare 2 runs to b" in screen_text(pilot)
+        assert shown(pilot).header[4:7] == ["Δ clean", "Δ robust", "Δ W-Robust"]
+        assert [row[6] for row in shown(pilot).rows] == ["+21.25", "+0.00"]
+        assert pilot.app.screen.query_one("#figures").cursor_row == 1
+        await pilot.press("b")
+        assert shown(pilot).header[4] == "of"
+        await pilot.press("b", "minus")
+        assert shown(pilot).header[4] == "of"
+        assert [row[0] for row in shown(pilot).rows] == ["a"]
+
+
+async def test_the_metric_is_chosen_and_remembered(show, make):
+    run = make("a")
+    async with show([run]) as pilot:
+        select = pilot.app.screen.query_one(Select)
+        assert select.value == "w_robust_accuracy"
+        await pilot.press("m", "m", "m")
+        await pilot.pause()
+        assert select.value == "loss"
+        assert plotted(pilot)[0].y == (1.75, 1.5, 1.25, 1.0)
+        await pilot.press("M")
+        await pilot.pause()
+        assert select.value == "robust_accuracy"
+    async with show([run]) as pilot:
+        assert pilot.app.screen.query_one(Select).value == "robust_accuracy"
+        assert plotted(pilot)[0].y == pytest.approx((30, 40, 50, 60))
+
+
+async def test_a_running_run_grows(show, make):
+    run = make("a", state="running", done=2)
+    async with show([run, make("b")]) as pilot:
+        await pilot.press("down")
+        metrics = {"w_robust_accuracy": 0.9, "new [b]metric": 1.0}
+        EventWriter(run.events_path).write(
+            "epoch", phase="student", epoch=3, step=30, metrics=metrics
+        )
+        await until(pilot, lambda: len(plotted(pilot)[0].x) == 3)
+        assert shown(pilot).rows[0][3] == "90.00"
+        assert pilot.app.screen.query_one("#figures").cursor_row == 1
+        await pilot.press("M")
+        await until(pilot, lambda: "new [b]metric" in screen_text(pilot))
+
+
+async def test_without_runs_it_says_what_to_do(show, make, tmp_path):
+    async with show([make("a"), Run(tmp_path / "gone")]) as pilot:
+        assert [row[0] for row in shown(pilot).rows] == ["a", "gone"]
+        await pilot.press("minus", "minus", "minus", "b", "m", "t")
+        title = pilot.app.screen.query_one("#title", Static).content.plain
+        assert title.startswith("No runs to compare: press a")
+        await pilot.press("a")
+        assert len(pilot.app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24), (60, 16), (40, 10)])
+async def test_it_fits_every_size(show, make, size):
+    runs = [make("実験-蒸留-[b]" + "長い名前" * 5), make("b", "rslad")]
+    async with show(runs, size) as pilot:
+        screen = pilot.app.screen
+        figures, settings = (screen.query_one(f"#{n}") for n in ("figures", "settings"))
+        assert screen.query_one(MetricPlot).display == (size[0] >= 60 and size[1] >= 16)
+        assert (figures.display, settings.display) == (True, size[0] >= 110)
+        await pilot.press("t")
+        assert pilot.app.focused is settings
+        assert settings.display
+        assert "method.name" in screen_text(pilot)
+        await pilot.press("t")
+        assert pilot.app.focused is figures
+        assert "● 実験" in screen_text(pilot)
+
+
+@pytest.mark.parametrize(
+    ("keys", "name", "expected"),
+    [
+        ((), "out.md", "| run | clean |"),
+        (("t",), "out.csv", "setting,a,b"),
+        ((), "out.svg", "w_robust_accuracy in %"),
+        (("m", "m", "m"), "out.svg", ">loss<"),
+    ],
+)
+async def test_what_is_shown_is_written(show, make, tmp_path, keys, name, expected):
+    runs = [make("a"), make("b", "rslad")]
+    async with show(runs, (80, 24)) as pilot:
+        await pilot.press(*keys)
+        await pilot.pause()
+        await pilot.press("x")
+        assert isinstance(pilot.app.screen, ExportScreen)
+        pilot.app.screen.query_one(Input).value = str(tmp_path / name)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+
+    assert expected in (tmp_path / name).read_text(encoding="utf-8")
