@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -37,10 +38,11 @@ from kmtard.events import EventWriter
 from kmtard.files import RunError, move_into_place, write_atomic
 from kmtard.judgement import judge, judge_suite, selection_attack, transfers
 from kmtard.optimizers import L2SGD
-from kmtard.recipe import Recipe, Role, Training, teacher_key
+from kmtard.recipe import Recipe, Role, Training
 from kmtard.runs import Run
 from kmtard.schedules import EvaluationEpochs, learning_rates
 from kmtard.stopping import Stopped, StopSignal
+from kmtard.teachers import cached_weights
 
 TEACHERS: tuple[Role, Role] = ("nat_teacher", "adv_teacher")
 LABELS = {
@@ -122,23 +124,46 @@ class Study:
         if teacher.weights is not None:
             self.line(f"{LABELS[role]}: weights from {teacher.weights}")
             return load_teacher(self.recipe, role, self.data)
-        folder = Path(self.recipe.runtime.cache_dir)
-        cached = folder / f"{role}-{teacher_key(self.recipe, role)}.weights.h5"
+        cached = cached_weights(self.recipe, role)
         if cached.exists():
             self.line(f"{LABELS[role]}: trained before, {cached}")
+            self._tell_cached(role, _figures_path(cached))
         else:
             keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
             best = self.run.best / f"{role}.weights.h5"
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".tmp-{os.getpid()}-{cached.name}"
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
+            temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
             shutil.copyfile(best, temporary)
             move_into_place(temporary, cached)
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(self.recipe, role, self.data)
         network.load_weights(cached)
         return network
+
+    def _figures(self, role: Role) -> dict[str, Any]:
+        """Return the accuracies of the best epoch, in the form of `judge`'s rows."""
+        epochs = (
+            event["metrics"]
+            for event in self.run.events().poll()
+            if event["event"] == "epoch" and event["phase"] == role
+        )
+        judged = [each for each in epochs if each.get("w_robust_accuracy") is not None]
+        best = max(judged, key=lambda metrics: metrics["w_robust_accuracy"])
+        attacked = ("robust_accuracy", "w_robust_accuracy")
+        return {
+            "role": role,
+            "clean_accuracy": best["clean_accuracy"],
+            **{name: {"pgd_trades": best[name]} for name in attacked},
+        }
+
+    def _tell_cached(self, role: Role, path: Path) -> None:
+        # Caches of earlier versions have no figures.
+        with contextlib.suppress(OSError, ValueError):
+            figures = json.loads(path.read_bytes())
+            self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(
         self, role: Role, network: Any, teachers: dict[str, Any], best: Path
@@ -257,3 +282,7 @@ class Study:
             f"{100 * keeper.state['score']:.2f} % on "
             f"{self.recipe.evaluation.selection.replace('_', '-')} images"
         )
+
+
+def _figures_path(cached: Path) -> Path:
+    return cached.with_name(cached.name.replace(".weights.h5", ".json"))

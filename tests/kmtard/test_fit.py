@@ -196,6 +196,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def train(self: Study, role: str, network: Any, teachers: Any, best: Path) -> None:
         roles.append(role)
         network.save_weights(best)
+        for epoch, (clean, robust) in enumerate([(0.8, 0.1), (0.7, 0.4)], start=1):
+            metrics = {
+                "clean_accuracy": clean,
+                "robust_accuracy": robust,
+                "w_robust_accuracy": (clean + robust) / 2,
+            }
+            self.events.write("epoch", phase=role, epoch=epoch, metrics=metrics)
 
     monkeypatch.setattr(Study, "_train", train)
     return roles
@@ -204,21 +211,30 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_teachers_are_cached_by_their_settings(
     recipe: Path, tmp_path: Path, trained: list[str]
 ) -> None:
+    told: list[dict[str, Any]] = []
+
     def teacher(*overrides: str) -> list[np.ndarray]:
         whole = load(recipe, overrides=settings(tmp_path, *overrides)[1::2])
         run = Run.create(tmp_path / "runs", "run", whole.to_toml(), {})
         study = Study(whole, run, StopSignal(), lambda text: None)
-        return study._teacher("nat_teacher").get_weights()
+        weights = study._teacher("nat_teacher").get_weights()
+        told[:] = run.events().poll()
+        return weights
 
     first = teacher()
     assert trained == ["nat_teacher"]
     again = teacher("student.options.width=4", "optimizer.learning_rate=0.1")
     assert trained == ["nat_teacher"], "what does not make the teacher is no matter"
+    (figures,) = (event["metrics"] for event in told)
+    assert figures["role"] == "nat_teacher"
+    assert figures["clean_accuracy"] == 0.7, "of the best epoch"
+    assert figures["robust_accuracy"] == {"pgd_trades": 0.4}
+    assert figures["w_robust_accuracy"] == {"pgd_trades": pytest.approx(0.55)}
     for value, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(value, other)
     teacher("nat_teacher.method.schedule.epochs=2")
     assert trained == ["nat_teacher"] * 2
-    assert len(list((tmp_path / "teachers").iterdir())) == 2
+    assert len(list((tmp_path / "teachers").glob("*.weights.h5"))) == 2
 
 
 def test_missing_weights_are_told_before_anything_starts(
