@@ -159,7 +159,7 @@ def test_each_process_goes_on_where_the_last_one_was(stages: dict[str, Stage]) -
 
 def test_cache_holds_each_teacher_once(stages: dict[str, Stage]) -> None:
     cache = stages["whole"].run.path.parent / "teachers"
-    roles = sorted(path.name.split("-")[0] for path in cache.iterdir())
+    roles = sorted(path.name.split("-")[0] for path in cache.glob("*.h5"))
     assert roles == ["adv_teacher", "nat_teacher"]
 
 

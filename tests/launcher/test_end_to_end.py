@@ -162,7 +162,7 @@ def test_the_same_in_a_terminal_of_80_by_24(folder: Path) -> None:
     with in_tmux("--attach", run.path, "--runs", folder):
         shown("running")
         tmux("send-keys", "-t", "k", "k")
-        shown("stopped")
+        shown("r Res")
         tmux("send-keys", "-t", "k", "r")
         shown("finished")
     assert run.state() == "finished"
