@@ -20,7 +20,6 @@ NOTES = {
     "crashed": "Its process ended without a word; the log ends with:",
     "unknown": "Whose it is is not known: run.json is missing or damaged.",
 }
-LONGEST = 1 << 24  # bytes: a longer line is no event
 STEP = b'"event": "step"'
 
 
@@ -136,9 +135,8 @@ class RowReader:
 class _Events(EventReader):
     """Passes over the steps, nearly all lines of a long file."""
 
-    def _parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        if len(self._partial) > LONGEST:
-            self._partial = b""
+    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """Return the events but for the steps."""
         return super().parse([line for line in lines if STEP not in line])
 
 

@@ -126,3 +126,17 @@ def test_a_folder_without_an_owner_is_unknown(tmp_path):
     row = read(Run(tmp_path))
     assert (row.state, row.score, row.progress) == ("unknown", None, "")
     assert "run.json" in row.note
+
+
+def test_steps_are_not_parsed(make_run, monkeypatch):
+    run = make_run()
+    events = EventWriter(run.events_path)
+    for step in range(10):
+        events.write("step", phase="student", epoch=1, step=step, metrics={})
+    parsed = []
+    monkeypatch.setattr(
+        "kmtard.events.json.loads", lambda text: parsed.append(text) or {}
+    )
+    RowReader(run)._follow()
+    assert parsed
+    assert not [text for text in parsed if '"step"' in text.partition(",")[0]]
