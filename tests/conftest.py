@@ -37,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what has nothing to do with the backend to one of them."""
+    for item in items:
+        mark = item.get_closest_marker("once")
+        if mark and mark.args[0] != os.environ["KERAS_BACKEND"]:
+            reason = f"runs once, with KERAS_BACKEND={mark.args[0]}"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give `golden` every file that the test's marker `golden(pattern)` matches."""
     if "golden" not in metafunc.fixturenames:

@@ -16,6 +16,7 @@ def python_blocks():
     return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
+@pytest.mark.once("torch")
 def test_example(tmp_path, monkeypatch):
     code, _ = python_blocks()
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from kmtard import benchmark
+
+pytestmark = pytest.mark.once("torch")
 
 ARGUMENTS = ["--repeats=1", "--steps=1", "--batch-size=4"]
 

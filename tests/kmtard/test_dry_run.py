@@ -13,6 +13,8 @@ from kmtard.recipe import load
 from kmtard.teachers import cached_weights
 from kmtard.trial import Pace, Trial
 
+pytestmark = pytest.mark.once("torch")
+
 
 def words(folder: Path, *overrides: str) -> list[str]:
     cache = f'runtime.cache_dir="{folder / "teachers"}"'

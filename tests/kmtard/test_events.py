@@ -23,6 +23,8 @@ from kmtard.events import (
     RunError,
 )
 
+pytestmark = pytest.mark.once("torch")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

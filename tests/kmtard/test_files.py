@@ -14,6 +14,8 @@ import pytest
 import kmtard.files
 from kmtard.files import RunError, lock_for_life, write_atomic
 
+pytestmark = pytest.mark.once("torch")
+
 ROOT = Path(kmtard.files.__file__).parents[1]
 HOLD = """
 import sys, time

@@ -11,6 +11,8 @@ import pytest
 
 import kmtard
 
+pytestmark = pytest.mark.once("torch")
+
 HEAVY = {"jax", "keras", "numpy", "sklearn", "tensorflow", "torch"}
 
 

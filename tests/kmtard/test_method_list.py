@@ -9,6 +9,8 @@ import pytest
 from kmtard import registry
 from kmtard.fit import main
 
+pytestmark = pytest.mark.once("torch")
+
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from kmtard.processes import is_same_process, process_start_time
 
+pytestmark = pytest.mark.once("torch")
+
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="the system has no /proc"
 )

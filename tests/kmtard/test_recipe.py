@@ -12,6 +12,8 @@ import pytest
 from kmtard import recipe, registry
 from kmtard.recipe import Recipe, RecipeError, load, teacher_key
 
+pytestmark = pytest.mark.once("torch")
+
 PARTS = """
 raise RuntimeError("a recipe must not import what it names")
 

@@ -12,6 +12,8 @@ import pytest
 from kmtard import registry
 from kmtard.registry import Option, RegistryError
 
+pytestmark = pytest.mark.once("torch")
+
 SOURCE = '''"""Parts of a user's own."""
 raise RuntimeError("this module must not be imported")
 

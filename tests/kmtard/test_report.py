@@ -12,6 +12,8 @@ import pytest
 from kmtard.report import collect, main
 from kmtard.runs import Run
 
+pytestmark = pytest.mark.once("torch")
+
 Finished = tuple[subprocess.CompletedProcess[str], Run]
 
 

@@ -25,6 +25,8 @@ from kmtard.runs import (
     safe_name,
 )
 
+pytestmark = pytest.mark.once("torch")
+
 ROOT = Path(kmtard.runs.__file__).parents[1]
 DETAILS = {"backend": "jax", "versions": {"keras": "3.15.0"}}
 

@@ -10,6 +10,8 @@ import pytest
 
 from kmtard.stopping import Stopped, StopSignal
 
+pytestmark = pytest.mark.once("torch")
+
 
 def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)

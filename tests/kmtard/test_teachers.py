@@ -14,6 +14,8 @@ from kmtard.teachers import (
     trained_instead,
 )
 
+pytestmark = pytest.mark.once("torch")
+
 WEIGHTS = (
     "adv_teacher={network='small_cnn', weights='none.pt', source='https://example.org'}"
 )

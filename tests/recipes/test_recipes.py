@@ -20,6 +20,8 @@ from kmtard.recipe_schema import Method
 from kmtard.runs import Run, list_runs
 from kmtard.trial import Trial, generated
 
+pytestmark = pytest.mark.once("torch")
+
 RECIPES = {
     path.stem: path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml")
 }
@@ -223,20 +225,31 @@ def teachers(tmp_path_factory):
     return tmp_path_factory.mktemp("smoke")
 
 
+def smoke(name: str, method: str, folder: Path, teachers: Path, *others: str) -> None:
+    """Run a recipe's smoke test, as the command line does, on very few images."""
+    few = ("data.limit=8", "data.batch_size=4", "attack.steps=1")
+    few += ("evaluation.steps=1", "evaluation.limit=4")
+    words = settings(folder, *few, f"runtime.cache_dir={teachers}")
+    arguments = [str(RECIPES[name]), "--method", method, "--smoke", *others, *words]
+    assert fit.main(arguments) == 0
+    [run] = list_runs(folder / "runs")
+    assert rows_of(run)[-1] == "student"
+    keras.utils.clear_session()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("generated_data")
 @pytest.mark.parametrize("method", registry.METHODS)
 @every_recipe
-def test_smoke_with_the_networks_of_the_recipe(name, method, teachers, tmp_path):
-    small = ("data.limit=8", "data.batch_size=4", "attack.steps=1")
-    small += ("evaluation.steps=1", "evaluation.limit=4")
-    cache = f"runtime.cache_dir={teachers}"
-    words = settings(tmp_path, *small, cache)
-    arguments = [str(RECIPES[name]), "--method", method, "--smoke", *words]
-    assert fit.main(arguments) == 0
-    [run] = list_runs(tmp_path / "runs")
-    assert rows_of(run)[-1] == "student"
-    keras.utils.clear_session()
+def test_smoke(name, method, teachers, tmp_path):
+    smoke(name, method, tmp_path, teachers, *STAND_INS)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("generated_data")
+@every_recipe
+def test_smoke_with_the_networks_of_the_recipe(name, teachers, tmp_path):
+    smoke(name, "b-mtard", tmp_path, teachers)
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from scipy.stats import binomtest
 
 from kmtard.evaluation.statistics import mcnemar, w_robust, wilson_interval
 
+pytestmark = pytest.mark.once("torch")
+
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (3, 7), (5000, 10000)])

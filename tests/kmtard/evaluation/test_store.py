@@ -12,6 +12,8 @@ import pytest
 from kmtard.evaluation.store import BatchStore
 from kmtard.files import RunError
 
+pytestmark = pytest.mark.once("torch")
+
 INDICES = np.array([3, 5])
 SETTINGS = {"seed": 0, "attack": {"epsilon": 0.1}}
 

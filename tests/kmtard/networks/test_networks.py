@@ -23,6 +23,8 @@ from kmtard.networks.wide_resnet import (
     wide_resnet_70_16,
 )
 
+pytestmark = pytest.mark.once("torch")
+
 SHAPE = (32, 32, 3)
 # Parameters for 10, 100 and 200 classes, moving values, trainable arrays.
 SIZES = {

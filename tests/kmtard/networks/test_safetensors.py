@@ -10,6 +10,8 @@ import pytest
 
 from kmtard.networks import weight_files
 
+pytestmark = pytest.mark.once("torch")
+
 
 def file(header: Any, body: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
