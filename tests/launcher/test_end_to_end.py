@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -113,56 +114,58 @@ def await_runner(folder: Path) -> None:
         time.sleep(0.1)
 
 
-def tmux(*arguments: str) -> str:
-    done = subprocess.run(
-        ["tmux", "-L", f"kmtard-{os.getpid()}", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+class Terminal:
+    """A tmux of 80x24 with the launcher in it; a server of its own."""
 
+    def __init__(self, *arguments: object) -> None:
+        self.socket = f"kmtard-{uuid.uuid4().hex}"
+        command = [sys.executable, "-m", "launcher.main", *map(str, arguments)]
+        self.tmux("new-session", "-d", "-s", "k", "-x", "80", "-y", "24", *command)
 
-def shown(text: str) -> str:
-    """Return the screen as soon as it has the text."""
-    end = time.monotonic() + PATIENCE
-    while text not in (screen := tmux("capture-pane", "-p", "-t", "k")):
-        assert time.monotonic() < end, f"{text!r} is not in:\n{screen}"
-        time.sleep(0.2)
-    return screen
+    def tmux(self, *arguments: str) -> str:
+        command = ["tmux", "-L", self.socket, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout
 
+    def press(self, key: str) -> None:
+        self.tmux("send-keys", "-t", "k", key)
 
-@contextmanager
-def in_tmux(*arguments: object) -> Iterator[None]:
-    command = [sys.executable, "-m", "launcher.main", *map(str, arguments)]
-    tmux("new-session", "-d", "-s", "k", "-x", "80", "-y", "24", *command)
-    try:
-        yield
-    finally:
+    def shows(self, text: str) -> None:
+        """Wait until the screen has the text."""
+        end = time.monotonic() + PATIENCE
+        while text not in (screen := self.tmux("capture-pane", "-p", "-t", "k")):
+            assert time.monotonic() < end, f"{text!r} is not in:\n{screen}"
+            time.sleep(0.2)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with suppress(subprocess.CalledProcessError):
-            tmux("kill-server")
+            self.tmux("kill-server")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 def test_the_same_in_a_terminal_of_80_by_24(folder: Path) -> None:
-    with in_tmux("--runs", folder, "--recipe", "digits.toml"):
-        shown("ready")
-        tmux("send-keys", "-t", "k", "F7")
-        shown("ready")
-        tmux("send-keys", "-t", "k", "F9")
-        tmux("send-keys", "-t", "k", "1")
-        shown("digits-b-mtard")
+    with Terminal("--runs", folder, "--recipe", "digits.toml") as terminal:
+        terminal.shows("ready")
+        terminal.press("F7")
+        terminal.shows("ready")
+        terminal.press("F9")
+        terminal.press("1")
+        terminal.shows("digits-b-mtard")
         run = the_run(folder)
         assert run is not None
         while epochs(run) < 1:
             time.sleep(0.2)
-        tmux("send-keys", "-t", "k", "C-q")
+        terminal.press("C-q")
     assert run.state() == "running"
-    with in_tmux("--attach", run.path, "--runs", folder):
-        shown("running")
-        tmux("send-keys", "-t", "k", "k")
-        shown("r Res")
-        tmux("send-keys", "-t", "k", "r")
-        shown("finished")
+    with Terminal("--attach", run.path, "--runs", folder) as terminal:
+        terminal.shows("running")
+        terminal.press("k")
+        terminal.shows("r Res")
+        assert run.state() == "stopped"
+        terminal.press("r")
+        terminal.shows("finished")
     assert run.state() == "finished"
