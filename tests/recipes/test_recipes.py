@@ -85,7 +85,7 @@ def test_every_method_has_its_table(name):
     assert load(RECIPES[name]).method.name == "b-mtard"
 
 
-@pytest.mark.parametrize("name", [*PAPER, "digits"])
+@every_recipe
 def test_header_says_what_to_expect(name):
     text = RECIPES[name].read_text()
     header = text[: text.index("\n[data]")]
