@@ -15,14 +15,13 @@ from typing import Any
 import keras
 from rich.progress import Progress as Bar
 
-from kmtard import methods, registry
+from kmtard import registry
 from kmtard.assembly import (
     SEED_OFFSETS,
     build_network,
     load_data,
     load_teacher,
 )
-from kmtard.attacks import PGD
 from kmtard.callbacks import (
     BestStudent,
     ClassCallback,
@@ -36,8 +35,8 @@ from kmtard.data.pipeline import TrainingStream, evaluation_dataset
 from kmtard.evaluation.result import Evaluation
 from kmtard.events import EventWriter
 from kmtard.files import RunError, move_into_place, write_atomic
-from kmtard.judgement import judge, judge_suite, selection_attack, transfers
-from kmtard.optimizers import L2SGD
+from kmtard.judgement import judge, judge_suite, transfers
+from kmtard.method_assembly import build_method
 from kmtard.recipe import Recipe, Role, Training
 from kmtard.runs import Run
 from kmtard.schedules import EvaluationEpochs, learning_rates
@@ -144,13 +143,16 @@ class Study:
         return network
 
     def _figures(self, role: Role) -> dict[str, Any]:
-        """Return the accuracies of the best epoch, in the form of `judge`'s rows."""
+        """Return the best epoch's accuracies, as `judge`'s rows; empty if unknown."""
         epochs = (
             event["metrics"]
             for event in self.run.events().poll()
-            if event["event"] == "epoch" and event["phase"] == role
+            if event.get("event") == "epoch" and event.get("phase") == role
         )
         judged = [each for each in epochs if each.get("w_robust_accuracy") is not None]
+        # The events may have been damaged; the weights are what counts.
+        if not judged:
+            return {}
         best = max(judged, key=lambda metrics: metrics["w_robust_accuracy"])
         attacked = ("robust_accuracy", "w_robust_accuracy")
         return {
@@ -162,8 +164,8 @@ class Study:
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
         with contextlib.suppress(OSError, ValueError):
-            figures = json.loads(path.read_bytes())
-            self.events.write("evaluation", phase=role, metrics=figures)
+            if figures := json.loads(path.read_bytes()):
+                self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(
         self, role: Role, network: Any, teachers: dict[str, Any], best: Path
@@ -204,26 +206,13 @@ class Study:
     def _method(
         self, training: Training, network: Any, teachers: dict[str, Any], steps: int
     ) -> tuple[Any, list]:
-        attack = PGD(**training.attack.model_dump())
-        model, driving = methods.build(
-            training.method,
-            student=network,
-            **teachers,
-            attack=attack,
-            evaluation_attack=selection_attack(self.recipe),
-            seed=self.recipe.runtime.seed,
-            **training.method_options,
-        )
+        model, driving = build_method(self.recipe, training, network, teachers)
         for callback in driving:
             if isinstance(callback, RateCallback):
                 callback.milestones = training.schedule.milestones
                 callback.factor = training.schedule.factor
             if isinstance(callback, ClassCallback):
                 callback.steps_per_epoch = steps
-        model.compile(
-            L2SGD(**training.optimizer.model_dump()),
-            jit_compile=self.recipe.runtime.jit,
-        )
         model.optimizer.build(model.trainable_variables)
         return model, driving
 

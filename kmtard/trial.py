@@ -12,12 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kmtard import methods, registry
+from kmtard import registry
 from kmtard.assembly import build_network
-from kmtard.attacks import PGD
 from kmtard.data.pipeline import DataSet, Split
-from kmtard.judgement import selection_attack
-from kmtard.optimizers import L2SGD
+from kmtard.method_assembly import build_method
 from kmtard.recipe import Recipe, Role
 from kmtard.recipe_checks import TEACHERS
 
@@ -100,18 +98,8 @@ class Trial:
         # Before the method freezes the teachers.
         networks = {**self.teachers, role: self.network}
         self.parameters = {each: parameters(net) for each, net in networks.items()}
-        self.model, self.driving = methods.build(
-            self.training.method,
-            student=self.network,
-            **self.teachers,
-            attack=PGD(**self.training.attack.model_dump()),
-            evaluation_attack=selection_attack(recipe),
-            seed=recipe.runtime.seed,
-            **self.training.method_options,
-        )
-        self.model.compile(
-            L2SGD(**self.training.optimizer.model_dump()),
-            jit_compile=recipe.runtime.jit,
+        self.model, self.driving = build_method(
+            recipe, self.training, self.network, self.teachers
         )
 
     def memory(self) -> int | None:
