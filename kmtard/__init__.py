@@ -1,7 +1,8 @@
 """Adversarial robustness distillation on Keras 3.
 
-Public names are resolved when first used: importing this package imports no Keras,
-so that a light process (the launcher) can use its light modules.
+Every room is an attribute of this package (`kmtard.evaluation.evaluate`,
+`kmtard.networks.resnet18`), imported when it is first used: `import kmtard` itself
+loads no Keras, so that a light process (the launcher) can use the light rooms.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kmtard import (
         attacks,
+        backend,
         balance,
         callbacks,
+        data,
+        evaluation,
         losses,
         methods,
         networks,
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
         recipe,
         registry,
         runs,
+        training,
     )
     from kmtard.methods.base import AdversarialModel
     from kmtard.methods.multi_teacher import MultiTeacherDistiller
@@ -31,8 +36,11 @@ __all__ = [
     "AdversarialModel",
     "MultiTeacherDistiller",
     "attacks",
+    "backend",
     "balance",
     "callbacks",
+    "data",
+    "evaluation",
     "losses",
     "methods",
     "networks",
@@ -40,6 +48,7 @@ __all__ = [
     "recipe",
     "registry",
     "runs",
+    "training",
 ]
 
 _CLASSES = {

@@ -14,10 +14,10 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from kmtard.runs import RunError
+from kmtard.runs.queue.queue import Queue
+from kmtard.runs.visible import visible
 from launcher.keys import clashes, read_keys, unknown_ids
-from launcher.queueing.queue import Queue
 from launcher.settings import Settings, config_dir, state_path
-from launcher.visible import visible
 
 if TYPE_CHECKING:
     from kmtard.runs import Run

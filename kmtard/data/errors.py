@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 
 
 class DataError(RunError):

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
-from kmtard.files import move_into_place
+from kmtard.runs.files import move_into_place
 
 _ATTEMPTS = 3
 _DECODE_BATCH = 1024

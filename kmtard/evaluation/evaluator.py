@@ -25,7 +25,7 @@ from kmtard.evaluation.suites import (
     named_attacks,
     suite_attacks,
 )
-from kmtard.files import RunError, lock_for_life, write_atomic
+from kmtard.runs.files import RunError, lock_for_life, write_atomic
 
 PACKAGES = ("kmtard", "keras", "numpy", "tensorflow", "jax", "torch")
 

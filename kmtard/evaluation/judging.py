@@ -21,8 +21,8 @@ from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.result import CLEAN, Column, Finding
 from kmtard.evaluation.store import Batch, BatchStore
 from kmtard.evaluation.tally import STAGE, Tally, distances
-from kmtard.files import move_into_place
 from kmtard.runs import safe_name
+from kmtard.runs.files import move_into_place
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """What float32 may add to a distance from the clean image."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kmtard.evaluation.statistics import w_robust, wilson_interval
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 
 CLEAN = "clean"
 WORST_CASE = "worst case"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.files import RunError, write_atomic
+from kmtard.runs.files import RunError, write_atomic
 
 SETTINGS = "settings.json"
 FORMAT = 1  # raise it when a stored batch means something else

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.files import write_atomic
+from kmtard.runs.files import write_atomic
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 NESTS = ("state_dict", "model_state_dict", "model", "net")

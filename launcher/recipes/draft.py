@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from kmtard.recipe import SMOKE_SCHEDULE, Mistake, Recipe, RecipeError, load
-from kmtard.recipe_checks import ADJUSTABLE, ROLES, TEACHERS, Table, table_at
-from kmtard.recipe_errors import key_text
+from kmtard.recipe.checks import ADJUSTABLE, Table, table_at
+from kmtard.recipe.errors import key_text
+from kmtard.registry.roles import ROLES, TEACHERS
 from launcher.recipes.fields import Field, written
 from launcher.recipes.form import Section, sections
 from launcher.recipes.recipe_files import RecipeFile

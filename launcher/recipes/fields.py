@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import tomlkit
 from pydantic import BaseModel
 
-from kmtard import recipe_schema as schema
 from kmtard import registry
-from kmtard.recipe_checks import Table
-from kmtard.recipe_errors import RANGES, key_text
-from kmtard.signatures import Option
+from kmtard.recipe import schema
+from kmtard.recipe.checks import Table
+from kmtard.recipe.errors import RANGES, key_text
+from kmtard.registry.signatures import Option
 
 Kind = Literal["flag", "choice", "integer", "number", "text", "list", "value"]
 

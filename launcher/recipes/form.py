@@ -9,9 +9,10 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kmtard import recipe_schema as schema
 from kmtard import registry
-from kmtard.recipe_checks import ADJUSTABLE, TEACHERS, Table, table_at
+from kmtard.recipe import schema
+from kmtard.recipe.checks import ADJUSTABLE, Table, table_at
+from kmtard.registry.roles import TEACHERS
 from launcher.recipes.fields import Field, fields_of_model, fields_of_options, written
 
 

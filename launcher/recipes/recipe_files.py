@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.recipe import Mistake, RecipeError, load
-from kmtard.recipe_checks import table_at
+from kmtard.recipe.checks import table_at
 
 LARGEST = 2**20  # bytes; what is larger is some other file
 TABLES = ("data", "student", "method")

@@ -11,9 +11,10 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from kmtard.files import RunError, write_atomic
 from kmtard.recipe import RecipeError, load
-from kmtard.recipe_checks import ADJUSTABLE, TEACHERS, table_at
+from kmtard.recipe.checks import ADJUSTABLE, table_at
+from kmtard.registry.roles import TEACHERS
+from kmtard.runs.files import RunError, write_atomic
 
 
 class SaveError(Exception):

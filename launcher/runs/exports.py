@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtard.runs import write_atomic
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 
 ABSENT = "-"
 LATEX = {

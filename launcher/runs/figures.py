@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmtard.runs import RunError, write_atomic
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 
 if TYPE_CHECKING:
     from launcher.widgets.metric_plot import PlotSeries

@@ -13,7 +13,7 @@ from kmtard.runs import Run, RunError
 from launcher.runs.row import Row, RowReader
 
 if TYPE_CHECKING:
-    from launcher.queueing.queue import Queue
+    from kmtard.runs.queue.queue import Queue
 
 
 @dataclass(frozen=True)

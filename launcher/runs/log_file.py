@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 
 PIECE = 1 << 18  # bytes read at first, and more each time at the top
 MOST_BYTES = 1 << 22

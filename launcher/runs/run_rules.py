@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kmtard.runs import Run, RunError, safe_name
-from launcher.processes import refusal
+from kmtard.runs.signals import refusal
 
 OFFERED = {
     "stop_run": ("running", "remote"),

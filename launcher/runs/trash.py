@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kmtard.runs import Run, RunError, safe_name
-from launcher.processes import refusal
+from kmtard.runs.signals import refusal
 
 FOLDER = ".trash"
 

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 from launcher.widgets.key_bar import KeyBar
 
 

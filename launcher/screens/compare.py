@@ -15,6 +15,7 @@ from textual.containers import Horizontal
 from textual.widgets import Select, Static
 
 from kmtard.runs import Run
+from kmtard.runs.visible import visible
 from launcher.palette import STYLES, SeriesStyle
 from launcher.runs.comparison import (
     Compared,
@@ -28,7 +29,6 @@ from launcher.runs.exports import table_writers
 from launcher.runs.figures import SUFFIXES, write_figure
 from launcher.screens.export import ExportScreen, Writer
 from launcher.screens.watching import WatchingScreen
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.metric_plot import MetricPlot, PlotSeries
 from launcher.widgets.text_table import TextTable

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 
 
 class ConfirmScreen(ModalScreen[bool]):

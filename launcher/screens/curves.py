@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import SelectionList
 from textual.widgets.selection_list import Selection
 
+from kmtard.runs.visible import visible
 from launcher.runs.panels import Panel
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 
 

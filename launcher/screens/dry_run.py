@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Log, Static
 
+from kmtard.runs.visible import visible
 from launcher.recipes.dry_run import DryRun
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 
 PAUSE = 0.25  # seconds between two looks at the output

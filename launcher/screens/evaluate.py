@@ -16,8 +16,8 @@ from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from kmtard.registry import ATTACKS, RegistryError, summary
+from kmtard.runs.visible import visible
 from launcher.commands import command_text, evaluate_command
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 
 PAPER = "paper"

@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from kmtard.runs import RunError
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 from launcher.widgets.key_bar import KeyBar
 
 if TYPE_CHECKING:

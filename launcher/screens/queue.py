@@ -16,12 +16,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from kmtard.runs.visible import visible
 from launcher.commands import command_text
-from launcher.queueing.queue_look import Look, about, is_stuck, read_look, runner_text
+from launcher.queue_look import Look, about, is_stuck, read_look, runner_text
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.reporting import reported
 from launcher.screens.watching import WatchingScreen
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.queue_table import SIGNS, QueueTable, shown_state
 

@@ -15,7 +15,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
+from kmtard.runs.visible import visible
 from launcher.commands import command_text, dry_run_command, fit_command
 from launcher.recipes.draft import Checked, Draft, check
 from launcher.recipes.dry_run import DryRun
@@ -24,7 +25,6 @@ from launcher.recipes.saving import SaveError, save
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.dry_run import DryRunScreen
-from launcher.visible import visible
 
 if TYPE_CHECKING:
     from launcher.app import LauncherApp

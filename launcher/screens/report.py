@@ -12,13 +12,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from kmtard.runs import Run
+from kmtard.runs.visible import visible
 from launcher.runs.documents import read_json
 from launcher.runs.evaluations import about, attacks_table, networks_table, warnings
 from launcher.runs.exports import table_writers
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RunActions
 from launcher.screens.watching import WatchingScreen
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.text_table import TextTable
 

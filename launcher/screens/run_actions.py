@@ -14,8 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from kmtard.runs import Run
-from launcher import processes
+from kmtard.runs import Run, signals
 from launcher.commands import evaluate_command, resume_command
 from launcher.runs import trash
 from launcher.runs.run_rules import (
@@ -168,7 +167,7 @@ class RunActions(Screen[None]):
             ):
                 await self._kill(run)
                 return
-            await asyncio.to_thread(processes.stop, run)
+            await asyncio.to_thread(signals.stop, run)
             self._stopped = owner
             self._tell(f"{run.name} finishes its batch, saves and exits.")
 
@@ -180,14 +179,14 @@ class RunActions(Screen[None]):
                 await self._kill(run)
 
     async def _kill(self, run: Run) -> None:
-        await asyncio.to_thread(processes.find, run)
+        await asyncio.to_thread(signals.find, run)
         question = ConfirmScreen(
             f"Kill {run.name}?",
             "Kill",
             "It ends at once. Resumed, it goes on from its last resume point.",
         )
         if await self.app.push_screen_wait(question):
-            await asyncio.to_thread(processes.kill, run)
+            await asyncio.to_thread(signals.kill, run)
             self._tell(f"{run.name} was killed.")
 
     @work

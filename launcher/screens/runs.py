@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import Run
+from kmtard.runs.visible import visible
 from launcher.runs.documents import last_lines
 from launcher.runs.exports import table_writers
 from launcher.runs.library import Library, Scan
@@ -24,7 +25,6 @@ from launcher.runs.row import Row
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RUN_BINDINGS, RunActions
 from launcher.screens.watching import WatchingScreen
-from launcher.visible import visible
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable

@@ -19,8 +19,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Select, Static, Switch
 
 from kmtard.recipe import Mistake
+from kmtard.runs.visible import visible
 from launcher.recipes.fields import Field
-from launcher.visible import visible
 
 CHANGED = "●"
 RESET = "↺"

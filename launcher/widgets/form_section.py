@@ -12,9 +12,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.recipes.draft import Checked
 from launcher.recipes.form import Section
-from launcher.visible import visible
 from launcher.widgets.field_row import FieldRow
 
 

@@ -15,8 +15,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.palette import SeriesStyle
-from launcher.visible import visible
 from launcher.widgets.plot_canvas import (
     LEVEL,
     MARK,

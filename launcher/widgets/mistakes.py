@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from kmtard.recipe import Mistake
-from launcher.visible import visible
+from kmtard.runs.visible import visible
 
 
 class Mistakes(VerticalScroll):

@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widgets import Select, Static, Switch
 
 from kmtard.registry import METHODS
+from kmtard.runs.visible import visible
 from launcher.recipes.draft import Draft
 from launcher.recipes.recipe_files import RecipeFile
-from launcher.visible import visible
 
 
 class RecipeChoices(Horizontal):

@@ -11,8 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.recipes.draft import Checked
-from launcher.visible import visible
 from launcher.widgets.field_row import FieldRow
 from launcher.widgets.form_section import FormSection, SectionTitle
 

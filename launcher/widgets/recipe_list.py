@@ -9,8 +9,8 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from kmtard.runs.visible import visible
 from launcher.recipes.recipe_files import RecipeFile
-from launcher.visible import visible
 
 
 class RecipeList(OptionList):

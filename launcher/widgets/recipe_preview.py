@@ -10,8 +10,8 @@ from textual.containers import VerticalScroll
 from textual.highlight import highlight
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.recipes.recipe_files import RecipeFile
-from launcher.visible import visible
 
 LONGEST = 2000  # lines; a longer file is no recipe that one reads here
 

@@ -8,9 +8,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static, TabbedContent, TabPane
 
+from kmtard.runs.visible import visible
 from launcher.recipes.draft import Checked
 from launcher.recipes.recipe_files import RecipeFile
-from launcher.visible import visible
 from launcher.widgets.mistakes import Mistakes
 from launcher.widgets.recipe_form import RecipeForm
 from launcher.widgets.recipe_preview import RecipePreview

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.runs.course import Score
 from launcher.runs.documents import percent
 from launcher.runs.listing import day, duration
 from launcher.runs.row import Row
-from launcher.visible import visible
 from launcher.widgets.run_table import symbol, theme_style
 
 BAR = 20  # cells

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widgets import Static
 
+from kmtard.runs.visible import visible
 from launcher.runs.history import History
 from launcher.runs.listing import duration
 from launcher.runs.run_status import Status
-from launcher.visible import visible
 from launcher.widgets.run_table import symbol, theme_style
 
 BAR = 16  # cells

@@ -16,9 +16,9 @@ from textual.color import Color
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from kmtard.runs.visible import shortened, visible
 from launcher.runs.listing import BY_TITLE, COMPACT, TEXTS, Column, fitting
 from launcher.runs.row import Row
-from launcher.visible import shortened, visible
 
 NARROW = 60
 MARK = "◆"

@@ -70,8 +70,8 @@ limit = 16
 ENDING = """
 import os, shutil, signal, sys
 from pathlib import Path
-from kmtard.callbacks import Progress
-from kmtard.fit import main
+from kmtard.training.callbacks import Progress
+from kmtard.commands.fit import main
 
 place, count, name = sys.argv[1].split(":")
 seen = []

@@ -11,9 +11,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from kmtard.runs.queue.queue import Queue
 from launcher import app as app_module
 from launcher.app import LauncherApp
-from launcher.queueing.queue import Queue
 from launcher.recipes import recipe_files
 from launcher.screens.recipes import RecipesScreen
 from launcher.settings import Settings

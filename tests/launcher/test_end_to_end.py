@@ -18,8 +18,8 @@ from textual.pilot import Pilot
 
 from kmtard import runs
 from kmtard.runs import Run
+from kmtard.runs.queue.queue import Queue
 from launcher.app import LauncherApp
-from launcher.queueing.queue import Queue
 from launcher.screens.live import LiveScreen
 from launcher.screens.recipes import RecipesScreen
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kmtard.data.pipeline import DataSet, Split
-from kmtard.dry_run import KNOWN
+from kmtard.training.estimate import KNOWN
 
 
 def generated(builder_class: Any, directory: str | None = None, **kwargs: Any) -> Any:

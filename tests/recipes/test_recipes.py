@@ -13,12 +13,13 @@ import tensorflow_datasets as tfds
 
 from kmtard import fit, registry
 from kmtard.data.tiny_imagenet import TinyImagenet
-from kmtard.dry_run import KNOWN, facts_of
 from kmtard.recipe import Recipe, load
-from kmtard.recipe_checks import ROLES, find_mistakes
-from kmtard.recipe_schema import Method
+from kmtard.recipe.checks import find_mistakes
+from kmtard.recipe.schema import Method
+from kmtard.registry.roles import ROLES
 from kmtard.runs import Run, list_runs
-from kmtard.trial import Trial, generated
+from kmtard.training.estimate import KNOWN, facts_of
+from kmtard.training.trial import Trial, generated
 
 pytestmark = pytest.mark.once("torch")
 

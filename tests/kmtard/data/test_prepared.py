@@ -21,7 +21,7 @@ from kmtard.data.catalog import cifar10
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import TrainingStream
 from kmtard.data.tiny_imagenet import TinyImagenet, tiny_imagenet
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 from tests.kmtard.data.archives import (
     tiny_imagenet_files,
     trust,

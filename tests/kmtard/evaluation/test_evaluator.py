@@ -19,7 +19,7 @@ from kmtard.data.digits import digits
 from kmtard.evaluate import evaluate
 from kmtard.evaluation.judging import Step
 from kmtard.evaluation.result import Evaluation
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 
 IMAGES, BATCH = 20, 8
 SIZES = [8, 8, 4]

@@ -14,7 +14,7 @@ from kmtard.evaluation import comparison, tables
 from kmtard.evaluation.comparison import compare
 from kmtard.evaluation.result import Column, Cost, Distance, Evaluation, Finding
 from kmtard.evaluation.statistics import mcnemar, wilson_interval
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 
 CLEAN = np.array([1, 1, 1, 1, 0, 1], bool)
 FGSM = np.array([1, 1, 0, 1, 0, 0], bool)

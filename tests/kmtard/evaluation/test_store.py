@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kmtard.evaluation.store import BatchStore
-from kmtard.files import RunError
+from kmtard.runs.files import RunError
 
 pytestmark = pytest.mark.once("torch")
 

@@ -13,7 +13,7 @@ import pytest
 from textual.app import App
 from textual.widgets import Log, Static
 
-from kmtard.processes import process_start_time
+from kmtard.runs.processes import process_start_time
 from launcher.recipes.dry_run import NICENESS, DryRun
 from launcher.screens.dry_run import DryRunScreen
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kmtard.recipe import load
-from kmtard.recipe_checks import ADJUSTABLE
+from kmtard.recipe.checks import ADJUSTABLE
 from launcher.recipes.draft import Draft, check
 from launcher.recipes.fields import Field
 from launcher.recipes.recipe_files import RecipeFile

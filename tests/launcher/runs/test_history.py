@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kmtard.events import LONGEST_LINE
 from kmtard.runs import EventWriter, Run
+from kmtard.runs.events import LONGEST_LINE
 from launcher.runs.history import History
 from launcher.runs.phase import MOST_METRICS, MOST_POINTS
 

@@ -135,7 +135,7 @@ def test_steps_are_not_parsed(make_run, monkeypatch):
         events.write("step", phase="student", epoch=1, step=step, metrics={})
     parsed = []
     monkeypatch.setattr(
-        "kmtard.events.json.loads", lambda text: parsed.append(text) or {}
+        "kmtard.runs.events.json.loads", lambda text: parsed.append(text) or {}
     )
     RowReader(run)._follow()
     assert parsed

@@ -17,7 +17,7 @@ MakeRun = Callable[..., Run]
 
 HOLD = """
 import sys, time
-from kmtard.files import lock_for_life
+from kmtard.runs.files import lock_for_life
 lock_for_life(sys.argv[1])
 print(flush=True)
 time.sleep(60)

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import SelectionList, Static
 
 from kmtard.runs import EventWriter, Run
-from launcher.queueing.queue import Queue
+from kmtard.runs.queue.queue import Queue
 from launcher.runs.panels import PANELS, smoothed
 from launcher.screens.live import LiveScreen
 from launcher.settings import Settings

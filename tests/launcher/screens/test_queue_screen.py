@@ -13,8 +13,8 @@ import pytest
 from textual.pilot import Pilot
 
 from kmtard.runs import Run
+from kmtard.runs.queue.queue import Queue
 from launcher.app import LauncherApp
-from launcher.queueing.queue import Queue
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.queue import QueueScreen
 from launcher.settings import Settings

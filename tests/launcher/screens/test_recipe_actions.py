@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from textual.widgets import Input, TabbedContent
 
-from kmtard.files import RunError
 from kmtard.recipe import load
-from launcher.queueing.queue import Queue
+from kmtard.runs.files import RunError
+from kmtard.runs.queue.queue import Queue
 from launcher.screens import recipe_actions
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen

@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Footer, Input
 
 from kmtard.runs import Run
+from kmtard.runs.queue.queue import Queue
 from launcher.app import LauncherApp
-from launcher.queueing.queue import Queue
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.evaluate import EvaluateScreen

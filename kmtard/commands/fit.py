@@ -1,0 +1,267 @@
+"""`kmtard fit RECIPE`: train what a recipe says."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from kmtard.commands.method_list import method_lines
+from kmtard.commands.terminal import choose_backend, silent_native_code
+from kmtard.evaluation import tables
+from kmtard.recipe import Recipe, RecipeError, load
+from kmtard.runs import EventWriter, Run, RunError
+from kmtard.training.stopping import Stopped, StopSignal
+from kmtard.training.teachers import check_weights, missing_weights, trained_instead
+
+BAD_RECIPE = 2
+FAILED = 1
+INTERRUPTED = 130
+PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
+    """Run the command; return its exit code.
+
+    0: finished, or stopped by a signal with its resume point saved. 1: failed.
+    2: the recipe or the command line is wrong, and nothing was started. 130: Ctrl-C
+    ended a dry run.
+    """
+    parser = _parser(prog)
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.list_methods:
+            for line in method_lines(arguments.recipe):
+                Console().out(line, highlight=False)
+            return 0
+        recipe = _recipe(parser, arguments)
+        choose_backend(recipe.runtime.backend)
+        if arguments.dry_run:
+            return _dry_run(recipe)
+        check_weights(recipe, arguments.recipe or arguments.resume)
+        run = _run(arguments, recipe)
+    except (RecipeError, RunError) as error:
+        Console(stderr=True).out(str(error), highlight=False)
+        return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
+    with open(run.log_path, "a", encoding="utf-8") as log:
+        return _execute(recipe, run, Console(file=log, width=100))
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Train what a recipe says.")
+    parser.add_argument("recipe", nargs="?", help="a TOML file, see recipes/")
+    parser.add_argument("--method", help="the student's method, instead of the file's")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="another value for a key, as in TOML; may be given again",
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="few images, two epochs: does it run?"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would run, its memory and time by measured steps; stop there",
+    )
+    parser.add_argument(
+        "--list-methods",
+        action="store_true",
+        help="show each method, with what RECIPE sets for it",
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run's folder")
+    return parser
+
+
+def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Recipe:
+    if arguments.resume is None:
+        if arguments.recipe is None:
+            parser.error("expected a recipe, or --resume RUN")
+        recipe = load(
+            arguments.recipe,
+            method=arguments.method,
+            overrides=arguments.overrides,
+            smoke=arguments.smoke,
+        )
+        return _with_teachers(recipe) if arguments.smoke else recipe
+    if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
+        parser.error(
+            "--resume goes on with the run's own recipe.toml; leave out RECIPE, "
+            "--method, --set and --smoke"
+        )
+    return load(Run.open(arguments.resume).recipe_path)
+
+
+def _with_teachers(recipe: Recipe) -> Recipe:
+    """Let a smoke test train the teachers whose weights are missing, and say so."""
+    trained = trained_instead(recipe)
+    for role in missing_weights(recipe):
+        if getattr(trained, role).train:
+            weights, name = getattr(recipe, role).weights, role.replace("_", " ")
+            text = f"{weights} is missing: the smoke test trains the {name} instead"
+            Console().out(text, highlight=False)
+    return trained
+
+
+def _dry_run(recipe: Recipe) -> int:
+    screen = Console()
+    try:
+        with silent_native_code():
+            from kmtard.training.estimate import dry_run
+        dry_run(recipe, screen)
+    except KeyboardInterrupt:
+        screen.out("interrupted; what is shown holds")
+        return INTERRUPTED
+    return 0
+
+
+def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
+    details = {"backend": recipe.runtime.backend, "versions": _versions()}
+    if arguments.resume:
+        run = Run.open(arguments.resume)
+        run.claim(details)
+        return run
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{Path(arguments.recipe).stem}-{recipe.method.name}-{stamp}"
+    return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def _execute(recipe: Recipe, run: Run, log: Console) -> int:
+    screen = Console(file=cast(IO[str], Screen(sys.stdout)))
+    events = EventWriter(run.events_path)
+
+    def line(text: str) -> None:
+        for console in (screen, log):
+            console.out(text, highlight=False)
+
+    resumed = any(event["event"] == "run_started" for event in run.events().poll())
+    events.write("run_started", resumed=resumed, method=recipe.method.name)
+    line(f"run: {run.path}  backend: {recipe.runtime.backend}")
+    try:
+        with StopSignal() as stop, _bar(screen) as bar:
+            with silent_native_code():
+                from kmtard.training.experiment import Experiment
+            experiment = Experiment(
+                recipe, run, stop, line, bar if screen.is_terminal else None
+            )
+            report = experiment.execute()
+    except Stopped:
+        events.write("run_stopped")
+        line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.out(traceback.format_exc(), highlight=False)
+        events.write("run_failed", reason=reason)
+        line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
+        return FAILED
+    for console in (screen, log):
+        console.print(_table(report))
+        if experiment.suite is not None:
+            console.print(tables.terminal(experiment.suite))
+    events.write("run_finished", metrics=report["rows"][-1])
+    line(f"student: {run.best / 'student.keras'}")
+    return 0
+
+
+class Screen:
+    """Standard output of a run, which goes on unseen once nobody reads it.
+
+    Args:
+        file: a text file, of which a terminal or pipe may be closed at its other end.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.encoding = file.encoding
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return self.file.isatty()
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text where nobody reads it."""
+        self._attempt(lambda: self.file.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what is left."""
+        self._attempt(self.file.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError:
+            # Python writes what the buffer still holds when it exits.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+def _bar(screen: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
+def _table(report: dict[str, Any]) -> Table:
+    attacks = report["attacks"]
+    chosen = list(attacks)[-1]
+    table = Table(
+        title=f"Accuracy on {report['images']} test images, %",
+        caption="\n".join(
+            f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in a.items())
+            for name, a in attacks.items()
+        )
+        + f"\nW-Robust: half clean, half {chosen}",
+    )
+    table.add_column("network")
+    for column in ("clean", *attacks, "W-Robust", "seconds"):
+        table.add_column(column, justify="right")
+    for row in report["rows"]:
+        values = (row["clean_accuracy"], *row["robust_accuracy"].values())
+        seconds = row["seconds"]
+        table.add_row(
+            row["role"].replace("_", " "),
+            *(f"{100 * value:.2f}" for value in values),
+            f"{100 * row['w_robust_accuracy'][chosen]:.2f}",
+            "cached" if seconds is None else f"{seconds:.0f}",
+        )
+    return table
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

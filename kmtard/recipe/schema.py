@@ -1,0 +1,300 @@
+"""What may stand in a recipe: one model a section, a description on every key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeVar
+
+import tomlkit
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from kmtard import registry
+from kmtard.recipe.options import Number, complete
+from kmtard.registry.roles import Role
+
+Options = dict[str, Any]
+
+
+def _known(table: str) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        try:
+            registry.positional(table, name)
+        except registry.RegistryError as error:
+            raise PydanticCustomError(
+                "unknown_name",
+                "{message}",
+                {
+                    "message": f"expected {error.expected}",
+                    "allowed": error.allowed,
+                    "nearest": error.nearest,
+                },
+            ) from error
+        return name
+
+    return check
+
+
+def _increasing(milestones: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in pairwise(milestones)):
+        raise PydanticCustomError("increasing", "expected increasing epochs")
+    return milestones
+
+
+MethodName = Annotated[str, AfterValidator(_known("methods"))]
+AttackName = Annotated[str, AfterValidator(_known("attacks"))]
+NetworkName = Annotated[str, AfterValidator(_known("networks"))]
+DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
+
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+# Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
+Epsilon = Annotated[Number, Field(ge=0, le=1)]
+StepSize = Annotated[Number, Field(gt=0, le=1)]
+Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
+Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
+
+
+class Section(BaseModel):
+    """A table of a recipe: fixed keys, strict types, read only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class Data(Section):
+    """The data set and how it is fed."""
+
+    name: DataSetName = Field(description="Data set.")
+    directory: str | None = Field(
+        None,
+        description="Folder with the data set's files, or to prepare it in; for npz "
+        "also the file.",
+    )
+    batch_size: Count = Field(description="Images a training step.")
+    pad: Annotated[int, Field(ge=0)] = Field(
+        0, description="Pixels of zeros on each side before a random crop; 0: no crop."
+    )
+    flip: bool = Field(False, description="Whether half of the images are mirrored.")
+    limit: Count | None = Field(None, description="Use only so many training images.")
+    held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.1,
+        description="Part of the training images kept for selection; 0 where the test "
+        "images select.",
+    )
+
+
+class Student(Section):
+    """The network that is trained and delivered."""
+
+    network: NetworkName = Field(description="Network.")
+    options: Options = Field({}, description="Options of the network.")
+
+
+class Attack(Section):
+    """The attack that crafts the training examples."""
+
+    epsilon: Epsilon = Field(description="Radius of the Linf ball; images are [0, 1].")
+    step_size: StepSize = Field(description="Length of a step.")
+    steps: Annotated[int, Field(ge=0)] = Field(description="Steps an attack.")
+    start: Start | None = Field(
+        None, description="Where it starts; as the method has it if left out."
+    )
+
+
+class Optimizer(Section):
+    """SGD with L2 in the gradient."""
+
+    learning_rate: Positive = Field(description="Learning rate at the start.")
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Momentum.")
+    weight_decay: NotNegative = Field(2e-4, description="Factor of the L2 term.")
+    nesterov: bool = Field(False, description="Whether momentum looks ahead.")
+
+
+class Schedule(Section):
+    """Epochs, learning-rate milestones and evaluations."""
+
+    epochs: Count = Field(description="Epochs of training.")
+    milestones: Epochs = Field(
+        (), description="Epochs, counted from 1, after which the rate is multiplied."
+    )
+    factor: Positive = Field(0.1, description="What the rate is multiplied by.")
+    evaluate_every: Count = Field(
+        1,
+        description="Epochs from one evaluation to the next; epoch 1, the last one and "
+        "all from the first milestone on are evaluated anyway.",
+    )
+
+
+class Evaluation(Section):
+    """How models are judged, and the best of them chosen."""
+
+    attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
+        ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
+    )
+    suite: Literal["paper"] | None = Field(
+        None, description="Attacks that belong together, instead of those above."
+    )
+    epsilon: Epsilon | None = Field(
+        None, description="Radius of the Linf ball; that of [attack] if left out."
+    )
+    step_size: StepSize | None = Field(
+        None, description="Length of PGD's steps; the papers', scaled with epsilon."
+    )
+    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    selection: Literal["test", "held_out"] = Field(
+        "held_out", description="Images that choose the best epoch."
+    )
+    limit: Count | None = Field(None, description="Use only so many images.")
+
+
+class Runtime(Section):
+    """Where and how the run is executed."""
+
+    backend: Literal["jax", "tensorflow", "torch"] = Field(
+        "tensorflow", description="Backend of Keras."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="Seed of weights, data order and attacks."
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="Dtype policy of Keras."
+    )
+    devices: Literal[1] = Field(1, description="Devices to train on.")
+    jit: Literal["auto", True, False] = Field(
+        "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
+    )
+    runs_dir: str = Field("runs", description="Folder that gets the run folders.")
+    cache_dir: str = Field(
+        "runs/teachers", description="Folder that keeps trained teachers."
+    )
+
+
+class Method(BaseModel):
+    """A method and its options, which stand beside the name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: MethodName = Field(description="Method.")
+
+    @property
+    def options(self) -> Options:
+        """The keys beside those that every method has."""
+        return self.model_extra or {}
+
+
+class Adjustments(BaseModel):
+    """Options of a method, and what its training has other than the base sections."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    attack: Options = Field({}, description="Keys that differ from [attack].")
+    optimizer: Options = Field({}, description="Keys that differ from [optimizer].")
+    schedule: Options = Field({}, description="Keys that differ from [schedule].")
+
+    @property
+    def options(self) -> Options:
+        """The keys beside those that every method has."""
+        return self.model_extra or {}
+
+
+class TeacherMethod(Adjustments):
+    """How a teacher is trained."""
+
+    name: MethodName = Field(description="Method.")
+
+
+class Teacher(Student):
+    """A network that teaches: read from a file, or trained first."""
+
+    weights: str | None = Field(None, description="File with the trained weights.")
+    source: str | None = Field(
+        None, description="Where that file can be had; told where it is missing."
+    )
+    train: bool = Field(False, description="Whether to train it, or use the cache.")
+    method: TeacherMethod | None = Field(None, description="How it is trained.")
+
+
+class Training(Section):
+    """All that one training is made of, the base sections already adjusted."""
+
+    network: str = Field(description="Network.")
+    network_options: Options = Field(description="Options of the network.")
+    method: str = Field(description="Method.")
+    method_options: Options = Field(description="Options of the method.")
+    attack: Attack = Field(description="Attack that crafts the training examples.")
+    optimizer: Optimizer = Field(description="Optimiser.")
+    schedule: Schedule = Field(description="Epochs and milestones.")
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    data: Data = Field(description="Data set.")
+    student: Student = Field(description="Network to train.")
+    nat_teacher: Teacher | None = Field(None, description="Teacher for clean images.")
+    adv_teacher: Teacher | None = Field(None, description="Teacher for attacked ones.")
+    method: Method = Field(description="Method that trains the student.")
+    methods: dict[MethodName, Adjustments] = Field(
+        {}, description="What differs for each method; empty once resolved."
+    )
+    attack: Attack = Field(description="Attack that crafts the training examples.")
+    optimizer: Optimizer = Field(description="Optimiser.")
+    schedule: Schedule = Field(description="Epochs and milestones.")
+    evaluation: Evaluation = Field(Evaluation(), description="Judgement.")
+    runtime: Runtime = Field(Runtime(), description="Execution.")
+
+    def training(self, role: Role) -> Training:
+        """Return all that the training of one network is made of.
+
+        Base sections come first, then `[methods.NAME]`, then the own method table.
+
+        Args:
+            role: `student`, `nat_teacher` or `adv_teacher`.
+
+        Raises:
+            ValueError: there is no such teacher, or it is not trained here.
+        """
+        network = self.student if role == "student" else getattr(self, role)
+        method = self.method if role == "student" else getattr(network, "method", None)
+        if method is None:
+            raise ValueError(
+                f"Expected a teacher with a method table. Received: {role!r}, "
+                f"which this recipe does not train. See [{role}]."
+            )
+        common = self.methods.get(method.name, Adjustments())
+        own = method if isinstance(method, Adjustments) else Adjustments()
+        return Training(
+            network=network.network,
+            network_options=complete("networks", network.network, network.options),
+            method=method.name,
+            method_options=complete(
+                "methods", method.name, common.options | method.options
+            ),
+            attack=_merged(self.attack, common.attack, own.attack),
+            optimizer=_merged(self.optimizer, common.optimizer, own.optimizer),
+            schedule=_merged(self.schedule, common.schedule, own.schedule),
+        )
+
+    def to_toml(self) -> str:
+        """Write the recipe as TOML, what is empty left out."""
+        return tomlkit.dumps(_filled(self.model_dump()))
+
+
+def _merged(base: AnySection, *changes: Options) -> AnySection:
+    table = base.model_dump()
+    for change in changes:
+        table |= change
+    return type(base).model_validate(table)
+
+
+def _filled(table: Options) -> Options:
+    filled = {
+        key: _filled(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+    }
+    return {key: value for key, value in filled.items() if value not in (None, {})}

@@ -1,0 +1,247 @@
+"""The four tables of names a recipe may use, read without importing what they name."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from kmtard.registry.signatures import (
+    Found,
+    Option,
+    arguments_of,
+    definition,
+    option,
+    source_path,
+    summary_of,
+)
+
+METHODS = {
+    "natural": "kmtard.methods.natural:Natural",
+    "sat": "kmtard.methods.sat:SAT",
+    "trades": "kmtard.methods.trades:TRADES",
+    "score": "kmtard.methods.score:SCORE",
+    "ard": "kmtard.methods.ard:ARD",
+    "fair-ard": "kmtard.methods.fair_ard:FairARD",
+    "iad": "kmtard.methods.iad:IAD",
+    "rslad": "kmtard.methods.rslad:RSLAD",
+    "absld": "kmtard.methods.absld:ABSLD",
+    "lmtn": "kmtard.methods.lmtn:LMTN",
+    "baseline": "kmtard.methods.multi_teacher:baseline",
+    "baseline-ebb": "kmtard.methods.multi_teacher:baseline_ebb",
+    "mtard": "kmtard.methods.multi_teacher:mtard",
+    "b-mtard": "kmtard.methods.multi_teacher:b_mtard",
+    "mart": "kmtard.methods.mart:MART",
+    "adaad": "kmtard.methods.adaad:AdaAD",
+}
+ATTACKS = {
+    "fgsm": "kmtard.attacks.gradient:fgsm",
+    "pgd_sat": "kmtard.attacks.gradient:pgd_sat",
+    "pgd_trades": "kmtard.attacks.gradient:pgd_trades",
+    "cw_inf": "kmtard.attacks.gradient:cw_inf",
+    "apgd-ce": "kmtard.attacks.apgd:apgd_ce",
+    "apgd-dlr": "kmtard.attacks.apgd:apgd_dlr",
+    "apgd-t": "kmtard.attacks.apgd:apgd_t",
+    "fab-t": "kmtard.attacks.fab:fab_t",
+    "square": "kmtard.attacks.square:Square",
+    "autoattack": "kmtard.attacks.autoattack:AutoAttack",
+    "square_100": "kmtard.attacks.square:square_100",
+    "rays_100": "kmtard.attacks.rays:rays_100",
+    "ge": "kmtard.attacks.gradient_estimation:ge",
+    "transfer_pgd_trades": "kmtard.attacks.transfer:transfer_pgd_trades",
+    "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
+}
+NETWORKS = {
+    "resnet18": "kmtard.networks.resnet:resnet18",
+    "resnet56": "kmtard.networks.resnet:resnet56",
+    "mobilenet_v2": "kmtard.networks.mobilenet_v2:mobilenet_v2",
+    "preact_resnet18": "kmtard.networks.preact_resnet:preact_resnet18",
+    "preact_resnet34": "kmtard.networks.preact_resnet:preact_resnet34",
+    "wide_resnet_22_6": "kmtard.networks.wide_resnet:wide_resnet_22_6",
+    "wide_resnet_28_10": "kmtard.networks.wide_resnet:wide_resnet_28_10",
+    "wide_resnet_34_10": "kmtard.networks.wide_resnet:wide_resnet_34_10",
+    "wide_resnet_70_16": "kmtard.networks.wide_resnet:wide_resnet_70_16",
+    "small_cnn": "kmtard.networks.small_cnn:small_cnn",
+}
+DATASETS = {
+    "digits": "kmtard.data.digits:digits",
+    "cifar10": "kmtard.data.catalog:cifar10",
+    "cifar100": "kmtard.data.catalog:cifar100",
+    "fashion_mnist": "kmtard.data.fashion_mnist:fashion_mnist",
+    "svhn_cropped": "kmtard.data.catalog:svhn_cropped",
+    "tiny_imagenet": "kmtard.data.tiny_imagenet:tiny_imagenet",
+    "image_folder": "kmtard.data.image_folder:image_folder",
+    "npz": "kmtard.data.npz:npz",
+}
+
+TABLES = {
+    "methods": METHODS,
+    "attacks": ATTACKS,
+    "networks": NETWORKS,
+    "datasets": DATASETS,
+}
+
+# Keyword-only parameters that come from other sections of a recipe, or from Keras.
+RESERVED = frozenset({"attack", "evaluation_attack", "seed", "name", "dtype"})
+
+
+class RegistryError(KeyError):
+    """A name that stands in no table and names no object of the user's own.
+
+    Attributes:
+        expected: what would have been right.
+        received: what was found instead.
+        allowed: the names of the table, where the name looked like one of them.
+        nearest: the allowed name most like the received one, if any is.
+    """
+
+    def __init__(
+        self,
+        expected: str,
+        received: str,
+        allowed: Iterable[str] = (),
+        nearest: str | None = None,
+    ) -> None:
+        super().__init__(expected, received)
+        self.expected = expected
+        self.received = received
+        self.allowed = tuple(allowed)
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        """Return sentences; a plain `KeyError` would show its arguments' repr."""
+        hint = f" Did you mean {self.nearest}?" if self.nearest else ""
+        allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
+        return f"Expected {self.expected}. Received: {self.received}.{hint}{allowed}"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Return the one of `words` most like `word`, or None if none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
+
+
+def resolve(table: str, name: str) -> Any:
+    """Import the object that a name stands for.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or there is no such module or object.
+    """
+    module_name, attribute = _target(table, name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only the absence of the named module itself is a mistake in the name.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise _no_module(name, module_name) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise _no_object(name, module_name, attribute) from error
+
+
+def options(table: str, name: str) -> dict[str, Option]:
+    """Read the options of an object from its source, without importing it.
+
+    Options are the keyword-only parameters of a function or of a class's `__init__`,
+    with what their `**kwargs` stand for (`signatures.arguments_of`), less `RESERVED`.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    arguments = _signature(table, name)
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {
+        argument.arg: option(argument, default)
+        for argument, default in pairs
+        if argument.arg not in RESERVED
+    }
+
+
+def positional(table: str, name: str) -> tuple[str, ...]:
+    """Read the names of an object's positional parameters, `self` left out.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    arguments = _signature(table, name)
+    return tuple(argument.arg for argument in arguments.posonlyargs + arguments.args)
+
+
+def summary(table: str, name: str) -> str:
+    """Read one line on what an object is from its source, without importing it.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    node, _, tree = _found(table, name)
+    return summary_of(node, tree)
+
+
+def _target(table: str, name: str) -> tuple[str, str]:
+    names = TABLES[table]
+    module, _, attribute = names.get(name, name).partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), attribute)):
+        return module, attribute
+    raise RegistryError(
+        f"a name from the table of {table}, or package.module:Object",
+        repr(name),
+        names,
+        nearest(name, names),
+    )
+
+
+def _signature(table: str, name: str) -> ast.arguments:
+    found = _found(table, name)
+    try:
+        arguments = arguments_of(*found)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise _unreadable(name, found[1], error) from error
+    return arguments or ast.arguments(
+        posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]
+    )
+
+
+def _found(table: str, name: str) -> Found:
+    module, attribute = _target(table, name)
+    if source_path(module) is None:
+        raise _no_module(name, module)
+    try:
+        found = definition(module, attribute)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise _unreadable(name, module, error) from error
+    if found is None:
+        raise _no_object(name, module, attribute)
+    return found
+
+
+def _unreadable(name: str, module: str, error: Exception) -> RegistryError:
+    return RegistryError(
+        f"Python source that can be read in {module}", f"{name!r}: {error}"
+    )
+
+
+def _no_module(name: str, module: str) -> RegistryError:
+    return RegistryError(f"{module} to be a module that Python can find", repr(name))
+
+
+def _no_object(name: str, module: str, attribute: str) -> RegistryError:
+    return RegistryError(f"{module} to define {attribute}", repr(name))

@@ -1,0 +1,204 @@
+"""The events of a run: one JSON object a line, appended whole, read while it grows."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kmtard.runs.files import RunError
+
+EVENTS = (
+    "run_started",
+    "phase_started",
+    "step",
+    "epoch",
+    "evaluation",
+    "warning",
+    "run_finished",
+    "run_stopped",
+    "run_failed",
+)
+RESERVED = ("event", "time", "non_finite")
+PIECE = 1 << 20  # bytes read at a time
+LONGEST_LINE = 1 << 24  # bytes
+
+
+class EventWriter:
+    """Appends events to a file, from any thread.
+
+    Each event is one write of one line, so that a process killed at any moment leaves
+    at most one torn line, which the next writer closes.
+
+    Args:
+        path: the file; made with the first event, in a folder that exists.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # Reentrant: a signal handler may write while its own thread is writing.
+        self._lock = threading.RLock()
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        """Append one event, with `time` in UNIX seconds.
+
+        Numbers that are not finite become null; their dotted names (`metrics.loss`)
+        are listed in `non_finite`.
+
+        Args:
+            event: one of `EVENTS`.
+            **fields: numbers, strings, None, anything with `.item()` (a scalar of
+                numpy, jax or torch), and lists and mappings of these.
+
+        Raises:
+            ValueError: the event is unknown, or a field has a name of `RESERVED`.
+            TypeError: a value cannot be written as JSON.
+            RunError: the file cannot be written, as on a full disk.
+        """
+        if event not in EVENTS:
+            allowed = ", ".join(EVENTS)
+            raise ValueError(f"`event` must be one of {allowed}. Received: {event!r}")
+        if taken := [name for name in fields if name in RESERVED]:
+            raise ValueError(f"Fields may not be named {', '.join(taken)} ({event}).")
+        non_finite: list[str] = []
+        record = {"event": event, "time": time.time()}
+        record |= _plain(fields, (), non_finite)
+        if non_finite:
+            record["non_finite"] = non_finite
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        try:
+            with self._lock:
+                _append(self.path, line)
+        except OSError as error:
+            raise RunError(
+                f"Cannot write the event {event} to {self.path}: {error.strerror}."
+            ) from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    # Opened for each line: a folder deleted under a run is then an error, not a loss.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any, path: tuple[str, ...], non_finite: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): _plain(item, (*path, str(key)), non_finite)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [
+            _plain(item, (*path, str(index)), non_finite)
+            for index, item in enumerate(value)
+        ]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        non_finite.append(".".join(path))
+        return None
+    return value
+
+
+class EventReader:
+    """Reads the events of a file that another process may be writing.
+
+    Args:
+        path: the file, which need not exist yet.
+        containing: parse only lines that hold these bytes; much quicker on long files
+            than parsing each line.
+
+    Attributes:
+        restarts: how often the file had shrunk and was read again from its start.
+        skipped: lines, since the last start, that are no JSON object in UTF-8, or
+            longer than any event.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, containing: bytes = b""
+    ) -> None:
+        self.path = Path(path)
+        self.containing = containing
+        self.restarts = 0
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self.skipped = 0
+        self._offset = 0
+        self._partial = b""
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Return the events completed since the last poll, oldest first.
+
+        A last line without its newline waits for the next poll. After a shrink
+        (`restarts` has grown) these are all events of the file. A file that is
+        missing counts as empty.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+        """
+        try:
+            # A pipe would block whoever opens it.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise OSError(errno.EINVAL, "Expected a file", str(self.path))
+            with open(self.path, "rb") as file:
+                return self._read(file)
+        except FileNotFoundError:
+            self._restart_if_shrunk(0)
+            return []
+
+    def read_all(self) -> list[dict[str, Any]]:
+        """Return all complete events from the start; `poll` goes on from there."""
+        self._rewind()
+        return self.poll()
+
+    def _restart_if_shrunk(self, size: int) -> None:
+        if size < self._offset:
+            self._rewind()
+            self.restarts += 1
+
+    def _read(self, file: BinaryIO) -> list[dict[str, Any]]:
+        size = os.fstat(file.fileno()).st_size
+        self._restart_if_shrunk(size)
+        events: list[dict[str, Any]] = []
+        if size == self._offset:
+            return events
+        file.seek(self._offset)
+        while piece := file.read(PIECE):
+            self._offset += len(piece)
+            *lines, self._partial = (self._partial + piece).split(b"\n")
+            if len(self._partial) > LONGEST_LINE:
+                self._partial = b""
+                self.skipped += 1
+            events += self.parse(lines)
+        return events
+
+    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """Return the events in complete lines; subclasses may choose among them."""
+        events = []
+        for line in lines:
+            if self.containing not in line:
+                continue
+            try:
+                event = json.loads(line.decode())
+            except (ValueError, RecursionError):
+                event = None
+            if isinstance(event, dict):
+                events.append(event)
+            else:
+                self.skipped += 1
+        return events

@@ -1,0 +1,159 @@
+"""The file of the queue: many processes change it, none loses what another wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kmtard.runs import RunError, write_atomic
+from kmtard.runs.queue.entry import Entry, read_entry
+
+PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
+PAUSE = 0.01
+
+
+@dataclass
+class Content:
+    """What the file holds.
+
+    Attributes:
+        limit: so many entries run at a time.
+    """
+
+    limit: int = 1
+    entries: list[Entry] = field(default_factory=list)
+
+    def find(self, key: str) -> Entry:
+        """Return an entry.
+
+        Raises:
+            RunError: it is not in the queue any more.
+        """
+        for entry in self.entries:
+            if entry.id == key:
+                return entry
+        raise RunError("This entry is not in the queue any more.")
+
+    def update(self, key: str, **changes: Any) -> None:
+        """Change values of an entry; nothing if it is not there any more."""
+        self.entries = [
+            replace(entry, **changes) if entry.id == key else entry
+            for entry in self.entries
+        ]
+
+    def as_json(self) -> str:
+        """Return the file's text."""
+        entries = [entry.as_json() for entry in self.entries]
+        return json.dumps({"limit": self.limit, "entries": entries}, indent=1) + "\n"
+
+
+class QueueFile:
+    """The file, the lock around each change, and the logs' folder.
+
+    Args:
+        folder: of all this; made with the first change.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self._path = folder / "queue.json"
+
+    def read(self) -> Content:
+        """Return what the file holds; one that is no queue is put aside.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            return self._load()
+        except ValueError:
+            with self.change() as content:
+                return content
+
+    def damaged(self) -> list[Path]:
+        """Return the files that were no queue, and were put aside."""
+        return sorted(self.folder.glob("damaged-*.json"))
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Content]:
+        """Hold the queue while it is changed, and write it if it was.
+
+        Raises:
+            RunError: it cannot be locked, read or written; nothing has changed then.
+        """
+        with self._locked():
+            content = self._load_or_begin_anew()
+            before = content.as_json()
+            yield content
+            after = content.as_json()
+            if after != before:
+                write_atomic(self._path, after)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise problem(self.folder, error) from error
+        try:
+            # It belongs to the descriptor: threads exclude each other as well.
+            _wait_for(descriptor, self.folder)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _load(self) -> Content:
+        try:
+            values = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return Content()
+        except OSError as error:
+            raise problem(self._path, error) from error
+        except RecursionError as error:
+            raise ValueError from error
+        if not isinstance(values, dict) or type(values.get("limit")) is not int:
+            raise ValueError
+        if not isinstance(entries := values.get("entries"), list):
+            raise ValueError
+        found = [read_entry(entry, self.logs) for entry in entries]
+        return Content(max(1, values["limit"]), found)
+
+    def _load_or_begin_anew(self) -> Content:
+        try:
+            return self._load()
+        except ValueError:
+            aside = self.folder / f"damaged-{uuid.uuid4().hex[:8]}.json"
+            try:
+                os.replace(self._path, aside)
+            except OSError as error:
+                raise problem(self._path, error) from error
+            return Content()
+
+
+def problem(path: Path, error: OSError) -> RunError:
+    """Return what to tell the user."""
+    return RunError(f"Cannot use the queue, {path}: {error.strerror}.")
+
+
+def _wait_for(descriptor: int, folder: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise problem(folder, error) from error
+            if time.monotonic() > deadline:
+                raise RunError(f"Another process holds {folder / 'lock'}.") from error
+        time.sleep(PAUSE)

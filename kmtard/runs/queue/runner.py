@@ -1,0 +1,279 @@
+"""Start what waits in a queue: `python -m kmtard.runs.queue.runner RUNS_DIR`.
+
+It needs no user interface, is alone for each folder of runs, finds the commands that
+it or one before it has started, and ends when nothing waits or runs. SIGTERM ends the
+runner alone: the commands go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import IO, cast
+
+from kmtard.runs import Run, RunError
+from kmtard.runs.files import lock_for_life, write_atomic
+from kmtard.runs.processes import process_start_time
+from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.run_finder import RunFinder, owns
+
+PAUSE = 0.5  # seconds between two looks at the queue
+LONG_PAUSE = 5.0  # after a failure, such as a full disk
+PATIENCE = 10.0  # seconds for the runner before this one to be gone
+BAD_USE = 2
+
+NOT_STARTED = "Not started: the queue's runner has ended."
+
+# The command begins when its process is in the queue's file: what a runner leaves
+# behind that dies before ends by itself, and is started again.
+START = f"""\
+read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
+exec "$@" </dev/null"""
+
+ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
+
+
+class Runner:
+    """Starts the entries of a queue in their turn, and writes down how they end.
+
+    Args:
+        queue: whose runner's lock this process holds.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self._finder = RunFinder(queue.runs_dir)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._is_stopping = False
+        self._said = ""
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """End after the present look at the queue; a handler of signals."""
+        self._is_stopping = True
+
+    def work(self) -> None:
+        """Go on until nothing waits or runs, or `stop` is called."""
+        while not self._is_stopping:
+            try:
+                if not self.step():
+                    return
+                self._said = ""
+                time.sleep(PAUSE)
+            except (OSError, RunError) as error:
+                self._say(str(error))
+                time.sleep(LONG_PAUSE)
+        self._unregister()
+
+    def step(self) -> bool:
+        """Look at the queue once; return whether something waits or runs here.
+
+        Raises:
+            RunError: the queue cannot be read or written.
+        """
+        for entry in self.queue.entries():
+            if entry.state == "running" and not entry.is_elsewhere:
+                self._watch(entry)
+        while self._start_next():
+            pass
+        if any(map(_is_pending, self.queue.entries())):
+            return True
+        if not self.queue.folder.is_dir():
+            return False
+        with self.queue.change() as content:
+            if any(map(_is_pending, content.entries)):
+                return True
+            # Who adds an entry after this finds no runner, and starts one.
+            self._unregister()
+            return False
+
+    def _watch(self, entry: Entry) -> None:
+        child = self._children.get(entry.id)
+        code = child.poll() if child else None
+        has_ended = code is not None if child else not entry.is_alive
+        run = entry.run or self._finder.find(entry)
+        if has_ended:
+            self._end(entry, code, run)
+        elif run != entry.run:
+            with self.queue.change() as content:
+                content.update(entry.id, run=run)
+
+    def _end(self, entry: Entry, code: int | None, run: str | None) -> None:
+        with self.queue.change() as content:
+            if code is None and _was_not_started(entry):
+                content.update(entry.id, state="waiting", pid=None, host=None)
+                return
+            # What was asked of it since it was read counts.
+            for present in content.entries:
+                if present.id == entry.id:
+                    state = _outcome(present, code, run)
+                    content.update(
+                        entry.id,
+                        state=state,
+                        run=run,
+                        exit_code=code,
+                        ended=time.time(),
+                    )
+        self._children.pop(entry.id, None)
+
+    def _start_next(self) -> bool:
+        """Start the first that waits, if there is room; return whether it was tried."""
+        with contextlib.ExitStack() as unless_written:
+            with self.queue.change() as content:
+                running = sum(entry.state == "running" for entry in content.entries)
+                waiting = [e for e in content.entries if e.state == "waiting"]
+                if not waiting or running >= content.limit:
+                    return False
+                entry = waiting[0]
+                child = _prepare(entry)
+                if child is None:
+                    content.update(entry.id, state="failed", ended=time.time())
+                    return True
+                unless_written.callback(_release, child)
+                content.update(
+                    entry.id,
+                    state="running",
+                    pid=child.pid,
+                    process_start=process_start_time(child.pid),
+                    host=socket.gethostname(),
+                    started=time.time(),
+                )
+            unless_written.pop_all()
+        self._children[entry.id] = child
+        _release(child, b"go\n")
+        return True
+
+    def _unregister(self) -> None:
+        with contextlib.suppress(OSError):
+            self.queue.runner_path.unlink()
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            _say(text)
+
+
+def _is_pending(entry: Entry) -> bool:
+    return not entry.is_ended and not entry.is_elsewhere
+
+
+def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
+    """Return the process that waits to become the command; None if there cannot be one.
+
+    Raises:
+        OSError: the log cannot be opened.
+    """
+    backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
+    with open(entry.log, "ab") as log:
+        try:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", START, "sh", *entry.argv],
+                cwd=entry.cwd,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            log.write(f"Cannot start in {entry.cwd}: {error}\n".encode())
+            return None
+
+
+def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
+    """Let a prepared process become its command; without a word, let it end."""
+    pipe = cast(IO[bytes], child.stdin)
+    # It may have been killed.
+    with contextlib.suppress(OSError):
+        pipe.write(word)
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def _was_not_started(entry: Entry) -> bool:
+    with contextlib.suppress(OSError):
+        return entry.log.read_bytes().endswith(f"{NOT_STARTED}\n".encode())
+    return False
+
+
+def _outcome(entry: Entry, code: int | None, run: str | None) -> str:
+    last = ""
+    with contextlib.suppress(OSError, OverflowError):
+        if run is not None and owns(entry, Run(run).info()):
+            last = Run(run).state()
+    if last in ENDS:
+        return ENDS[last]
+    if entry.stopping:
+        return "cancelled"
+    if code is None:
+        return "failed" if last == "crashed" else "unknown"
+    return "failed" if code else "finished"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the runner; return its exit code.
+
+    0: nothing is left to do, another runner works, or it was stopped by SIGTERM.
+    1: the queue cannot be used. 2: the command line is wrong.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if len(words) != 1:
+        _say("expected: python -m kmtard.runs.queue.runner RUNS_DIR")
+        return BAD_USE
+    queue = Queue(Path(words[0]))
+    runner = Runner(queue)
+    signal.signal(signal.SIGTERM, runner.stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        if _is_alone(queue):
+            queue.refuse_elsewhere()
+            _register(queue)
+            runner.work()
+    except (OSError, RunError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _is_alone(queue: Queue) -> bool:
+    """Wait for the lock; return False if another runner holds it and works."""
+    deadline = time.monotonic() + PATIENCE
+    queue.folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            lock_for_life(queue.runner_lock)
+            return True
+        except RunError:
+            if queue.runner_alive():
+                return False
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE / 5)
+
+
+def _register(queue: Queue) -> None:
+    pid = os.getpid()
+    values = {
+        "pid": pid,
+        "process_start": process_start_time(pid),
+        "host": socket.gethostname(),
+    }
+    write_atomic(queue.runner_path, json.dumps(values) + "\n")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""From a recipe to its objects: data, networks, teachers and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kmtard import methods, registry
+from kmtard.attacks import PGD
+from kmtard.data.pipeline import DataSet
+from kmtard.networks import convert, weight_files
+from kmtard.optimizers import L2SGD
+from kmtard.recipe import Recipe, Training
+from kmtard.registry.roles import Role
+from kmtard.runs.files import RunError
+from kmtard.training.evaluation import selection_attack
+
+# Networks of one kind must not start from the same weights.
+SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
+
+
+def load_data(recipe: Recipe) -> DataSet:
+    """Return the recipe's data set."""
+    return registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
+
+
+def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
+    """Return a fresh network for a role, its weights drawn from the recipe's seed."""
+    keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
+    section = getattr(recipe, role)
+    network = registry.resolve("networks", section.network)
+    return network(data.num_classes, data.input_shape, **section.options)
+
+
+def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
+    """Return a teacher with the weights of the file that the recipe names.
+
+    Raises:
+        RunError: the file is missing, of a kind not known, or does not fit.
+    """
+    path = getattr(recipe, role).weights
+    try:
+        if path.endswith(".keras"):
+            return keras.models.load_model(path)
+        if path.endswith(".weights.h5"):
+            network = build_network(recipe, role, data)
+            network.load_weights(path)
+            return network
+        if path.endswith(weight_files.SUFFIXES):
+            network = build_network(recipe, role, data)
+            convert.load(network, path)
+            return network
+    except (ImportError, OSError, ValueError) as error:
+        raise RunError(
+            f"{role}.weights = {path!r} cannot be used: {error}\nExpected a file saved "
+            f"from the network {getattr(recipe, role).network!r}."
+        ) from error
+    raise RunError(
+        f"{role}.weights must end in .keras, .weights.h5, "
+        f"{', '.join(weight_files.SUFFIXES)}. Received: {path!r}"
+    )
+
+
+def build_method(
+    recipe: Recipe, training: Training, network: Any, teachers: Mapping[Any, Any]
+) -> tuple[Any, list]:
+    """Build and compile what trains a network; return it with its driving callbacks."""
+    model, driving = methods.build(
+        training.method,
+        student=network,
+        **teachers,
+        attack=PGD(**training.attack.model_dump()),
+        evaluation_attack=selection_attack(recipe),
+        seed=recipe.runtime.seed,
+        **training.method_options,
+    )
+    model.compile(
+        L2SGD(**training.optimizer.model_dump()), jit_compile=recipe.runtime.jit
+    )
+    return model, driving

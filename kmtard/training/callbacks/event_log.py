@@ -1,0 +1,99 @@
+"""Write what happens to the run's event file."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class EventLog(keras.callbacks.Callback):
+    """One `epoch` event an epoch and a `step` event now and then.
+
+    Beside `metrics`, an epoch event of a method with a state for each class has
+    `classes`: name -> one number a class.
+
+    `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy` of an event are those of
+    the evaluation; the averages over the attacked training batches carry `train_`.
+
+    Args:
+        writer: a `kmtard.runs.events.EventWriter`, or what has its `write`.
+        phase: `nat_teacher`, `adv_teacher` or `student`.
+        steps_per_epoch: batches of a whole epoch.
+        interval: least seconds between two `step` events.
+    """
+
+    # Keras then fetches the logs in a thread of its own, and no step waits.
+    async_safe = True
+
+    def __init__(
+        self, writer: Any, phase: str, steps_per_epoch: int, interval: float = 5.0
+    ) -> None:
+        super().__init__()
+        self.writer = writer
+        self.phase = phase
+        self.steps_per_epoch = steps_per_epoch
+        self.interval = interval
+        self._epoch = 0
+        self._first = 0
+        self._began = self._written = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock, and see where a resumed epoch goes on."""
+        del logs
+        self._epoch = epoch
+        self._first = int(self.model.steps_taken.value) % self.steps_per_epoch
+        self._began = self._written = time.monotonic()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Write a `step` event if the last one is long enough ago."""
+        now = time.monotonic()
+        if now - self._written < self.interval:
+            return
+        self._written = now
+        self.writer.write(
+            "step",
+            phase=self.phase,
+            epoch=self._epoch + 1,
+            step=self._first + batch + 1,
+            steps=self.steps_per_epoch,
+            steps_per_second=(batch + 1) / (now - self._began),
+            metrics=_metrics(logs or {}),
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the `epoch` event, unless a stop cut the epoch short."""
+        step = int(self.model.steps_taken.value)
+        if step % self.steps_per_epoch:
+            return
+        learning_rate = float(self.model.optimizer.learning_rate)
+        self.writer.write(
+            "epoch",
+            phase=self.phase,
+            epoch=epoch + 1,
+            step=step,
+            seconds=time.monotonic() - self._began,
+            metrics={"learning_rate": learning_rate, **_metrics(logs or {})},
+            **self._class_state(),
+        )
+
+    def _class_state(self) -> dict[str, Any]:
+        names = self.model.class_state
+        values = {
+            name: ops.convert_to_numpy(getattr(self.model, name).value).tolist()
+            for name in names
+        }
+        return {"classes": values} if values else {}
+
+
+def _metrics(logs: dict[str, Any]) -> dict[str, Any]:
+    renamed = {}
+    for name, value in logs.items():
+        if name.endswith("_accuracy"):
+            name = name[4:] if name.startswith("val_") else f"train_{name}"
+        renamed[name] = value
+    return renamed

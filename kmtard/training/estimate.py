@@ -1,0 +1,212 @@
+"""What a recipe would run: networks, their memory, and the time by measured steps."""
+
+from __future__ import annotations
+
+import math
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from kmtard.data.pipeline import DataSet
+from kmtard.recipe import Recipe
+from kmtard.registry.roles import TEACHERS, Role
+from kmtard.training.build import build_network, load_data
+from kmtard.training.schedules import EvaluationEpochs
+from kmtard.training.teachers import cached_weights, needed_teachers
+from kmtard.training.trial import Trial, generated, parameters
+
+ROLES: tuple[Role, ...] = (*TEACHERS, "student")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a dry run must know of a data set.
+
+    Args:
+        train: number of training images.
+        test: number of test images.
+        shape: `(height, width, channels)` of an image.
+        classes: number of classes.
+    """
+
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
+
+
+KNOWN = {
+    "cifar10": Facts(50_000, 10_000, (32, 32, 3), 10),
+    "cifar100": Facts(50_000, 10_000, (32, 32, 3), 100),
+    "svhn_cropped": Facts(73_257, 26_032, (32, 32, 3), 10),
+    "fashion_mnist": Facts(60_000, 10_000, (28, 28, 1), 10),
+    "tiny_imagenet": Facts(100_000, 10_000, (64, 64, 3), 200),
+}
+"""The data sets that may not be on the disk yet; a dry run downloads none."""
+
+
+def facts_of(recipe: Recipe) -> Facts:
+    """Return what is known of the recipe's data set, read only if it is the user's own.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if recipe.data.name in KNOWN:
+        return KNOWN[recipe.data.name]
+    data = load_data(recipe)
+    return Facts(len(data.train), len(data.test), data.input_shape, data.num_classes)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images and batches a training has.
+
+    Args:
+        images: of an epoch.
+        steps: of an epoch.
+        chosen: images that choose the best epoch.
+        batches: of an evaluation on those.
+    """
+
+    images: int
+    steps: int
+    chosen: int
+    batches: int
+
+
+def counts_of(recipe: Recipe, facts: Facts) -> Counts:
+    """Count as a run would."""
+    data, evaluation = recipe.data, recipe.evaluation
+    held_out = round(data.held_out * facts.train)
+    images = min(facts.train - held_out, data.limit or facts.train)
+    chosen = facts.test if evaluation.selection == "test" else held_out
+    chosen = min(chosen, evaluation.limit or chosen)
+    steps, batches = (math.ceil(count / data.batch_size) for count in (images, chosen))
+    return Counts(images, steps, chosen, batches)
+
+
+def dry_run(recipe: Recipe, screen: Console) -> None:
+    """Show what a recipe would run; nothing is written or downloaded.
+
+    Steps are measured with the recipe's own networks, method and batch, so that large
+    ones need their time; each line is shown as soon as it is known.
+
+    Args:
+        recipe: resolved.
+        screen: where to show it.
+
+    Raises:
+        DataError: the user's own data cannot be read.
+    """
+    facts = facts_of(recipe)
+    counts = counts_of(recipe, facts)
+    chosen_by = recipe.evaluation.selection.replace("_", "-")
+    lines = (
+        recipe.to_toml(),
+        f"{counts.images:,} training images, {counts.steps:,} steps an epoch",
+        f"{counts.chosen:,} {chosen_by} images choose the best epoch",
+    )
+    for line in lines:
+        screen.out(line, highlight=False)
+    data = generated(recipe, facts.shape, facts.classes)
+    sources = _sources(recipe)
+    trials = {role: Trial(recipe, role, data) for role in ROLES if role not in sources}
+    screen.print(_networks(recipe, data, trials, sources))
+    screen.print(_times(trials, counts, screen))
+
+
+def _sources(recipe: Recipe) -> dict[Role, str]:
+    """Tell where the networks come from that the run does not train."""
+    sources: dict[Role, str] = {}
+    for role in TEACHERS:
+        teacher = getattr(recipe, role)
+        if teacher is None or role not in needed_teachers(recipe):
+            sources[role] = "not needed"
+        elif teacher.weights is not None:
+            there = Path(teacher.weights).is_file()
+            sources[role] = "from file" if there else "missing file"
+        elif cached_weights(recipe, role).exists():
+            sources[role] = "cached"
+    return sources
+
+
+def _networks(
+    recipe: Recipe,
+    data: DataSet,
+    trials: Mapping[Role, Trial],
+    sources: Mapping[Role, str],
+) -> Table:
+    columns = ("network", "kind", "parameters", "trained by", "epochs", "memory")
+    table = _table("Networks", columns)
+    counts = ChainMap(*(trial.parameters for trial in trials.values()))
+    for role in ROLES:
+        party = getattr(recipe, role)
+        if party is None:
+            continue
+        count = counts.get(role) or parameters(build_network(recipe, role, data))
+        cells = [_named(role), party.network, f"{count:,}"]
+        if role in trials:
+            training, memory = trials[role].training, trials[role].memory()
+            cells += [training.method, f"{training.schedule.epochs}"]
+            cells += ["unknown" if memory is None else _size(memory)]
+        else:
+            cells += [sources[role]]
+        table.add_row(*cells)
+    table.caption = "memory: that of a training step, an estimate"
+    return table
+
+
+def _times(trials: dict[Role, Trial], counts: Counts, screen: Console) -> Table:
+    screen.out("Measured on generated images:")
+    table = _table(
+        "Time of the run, an estimate",
+        ("phase", "epochs", "steps", "evaluations", "time"),
+    )
+    total = 0.0
+    for role in reversed(trials):
+        trial = trials[role]
+        step = trial.step()
+        screen.out(f"  {_named(role)}: a training step takes {step}")
+        evaluation = trial.evaluation()
+        screen.out(f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
+        steps = counts.steps * trial.training.schedule.epochs
+        # And once more when the run is over.
+        evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))
+        seconds = step.total(steps) + evaluation.total(counts.batches * evaluations)
+        total += seconds
+        numbers = (trial.training.schedule.epochs, steps, evaluations)
+        table.add_row(_named(role), *(f"{each:,}" for each in numbers), _span(seconds))
+    table.add_section()
+    table.add_row("whole run", "", "", "", _span(total))
+    table.caption = "attacks beside PGD in the final evaluation come on top"
+    return table
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _named(role: Role) -> str:
+    return role.replace("_", " ")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    days, minutes = divmod(math.ceil(seconds / 60), 24 * 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"))
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(shown)

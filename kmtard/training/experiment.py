@@ -1,0 +1,271 @@
+"""What a recipe does: train the teachers it lacks, then the student, then judge all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.progress import Progress as Bar
+
+from kmtard import registry
+from kmtard.callbacks import ClassCallback
+from kmtard.callbacks.rate import RateCallback
+from kmtard.data.pipeline import TrainingStream, evaluation_dataset
+from kmtard.evaluation.result import Evaluation
+from kmtard.recipe import Recipe, Training
+from kmtard.registry.roles import LABELS, TEACHERS, Role
+from kmtard.runs import Run
+from kmtard.runs.events import EventWriter
+from kmtard.runs.files import RunError, move_into_place, write_atomic
+from kmtard.training.build import (
+    SEED_OFFSETS,
+    build_method,
+    build_network,
+    load_data,
+    load_teacher,
+)
+from kmtard.training.callbacks import (
+    BestStudent,
+    DataEpoch,
+    EventLog,
+    Progress,
+    RunState,
+)
+from kmtard.training.evaluation import judge, judge_suite, transfers
+from kmtard.training.schedules import EvaluationEpochs, learning_rates
+from kmtard.training.stopping import Stopped, StopSignal
+from kmtard.training.teachers import cached_weights
+
+
+@dataclass
+class Experiment:
+    """One execution of a recipe in its run folder.
+
+    Args:
+        recipe: resolved.
+        run: its folder, claimed by this process.
+        stop: tells when to end early.
+        line: called with each line of text for the user.
+        bar: a started rich progress bar, or None.
+
+    Attributes:
+        suite: what the recipe's suite of attacks has found, None without one.
+    """
+
+    recipe: Recipe
+    run: Run
+    stop: StopSignal
+    line: Callable[[str], None]
+    bar: Bar | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    suite: Evaluation | None = None
+
+    def __post_init__(self) -> None:
+        self.events = EventWriter(self.run.events_path)
+        self.data = load_data(self.recipe)
+        data = self.recipe.data
+        self.train_split, self.held_out = self.data.hold_out(data.held_out)
+        self.train_split = self.train_split.limit(data.limit)
+        self.test = self.data.test.limit(self.recipe.evaluation.limit)
+
+    def execute(self) -> dict[str, Any]:
+        """Train and judge; return what `evaluation.json` holds.
+
+        Raises:
+            Stopped: a signal came; the resume point is saved.
+        """
+        needed = registry.positional("methods", self.recipe.method.name)
+        judged = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        networks: dict[str, Any] = {
+            role: self._teacher(role) for role in TEACHERS if role in judged
+        }
+        teachers = {role: networks[role] for role in networks if role in needed}
+        keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+        student = build_network(self.recipe, "student", self.data)
+        self._train("student", student, teachers, self.run.best / "student.keras")
+        return self._judge({**networks, "student": student})
+
+    def _judge(self, networks: dict[str, Any]) -> dict[str, Any]:
+        self.events.write("phase_started", phase="evaluation")
+        report = judge(
+            self.recipe,
+            networks,
+            self.test,
+            self.seconds,
+            tell=lambda row: self.events.write(
+                "evaluation", phase="evaluation", metrics=row
+            ),
+            between=self.stop.check,
+        )
+        write_atomic(self.run.evaluation_path, json.dumps(report, indent=2) + "\n")
+        if self.recipe.evaluation.suite is not None:
+            self.suite = judge_suite(
+                self.recipe, networks, self.test, self.run.path, self.stop.check
+            )
+        return report
+
+    def _teacher(self, role: Role) -> Any:
+        teacher = getattr(self.recipe, role)
+        if teacher.weights is not None:
+            self.line(f"{LABELS[role]}: weights from {teacher.weights}")
+            return load_teacher(self.recipe, role, self.data)
+        cached = cached_weights(self.recipe, role)
+        if cached.exists():
+            self.line(f"{LABELS[role]}: trained before, {cached}")
+            self._tell_cached(role, _figures_path(cached))
+        else:
+            keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+            best = self.run.best / f"{role}.weights.h5"
+            network = build_network(self.recipe, role, self.data)
+            self._train(role, network, {}, best)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
+            temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
+            shutil.copyfile(best, temporary)
+            move_into_place(temporary, cached)
+        keras.mixed_precision.set_dtype_policy("float32")
+        network = build_network(self.recipe, role, self.data)
+        network.load_weights(cached)
+        return network
+
+    def _figures(self, role: Role) -> dict[str, Any]:
+        """Return the best epoch's accuracies, as `judge`'s rows; empty if unknown."""
+        epochs = (
+            event["metrics"]
+            for event in self.run.events().poll()
+            if event.get("event") == "epoch" and event.get("phase") == role
+        )
+        judged = [each for each in epochs if each.get("w_robust_accuracy") is not None]
+        # The events may have been damaged; the weights are what counts.
+        if not judged:
+            return {}
+        best = max(judged, key=lambda metrics: metrics["w_robust_accuracy"])
+        attacked = ("robust_accuracy", "w_robust_accuracy")
+        return {
+            "role": role,
+            "clean_accuracy": best["clean_accuracy"],
+            **{name: {"pgd_trades": best[name]} for name in attacked},
+        }
+
+    def _tell_cached(self, role: Role, path: Path) -> None:
+        # Caches of earlier versions have no figures.
+        with contextlib.suppress(OSError, ValueError):
+            if figures := json.loads(path.read_bytes()):
+                self.events.write("evaluation", phase=role, metrics=figures)
+
+    def _train(
+        self, role: Role, network: Any, teachers: dict[str, Any], best: Path
+    ) -> None:
+        self.stop.check()
+        began = time.monotonic()
+        training = self.recipe.training(role)
+        stream = TrainingStream(
+            self.train_split,
+            batch_size=self.recipe.data.batch_size,
+            seed=self.recipe.runtime.seed + SEED_OFFSETS[role],
+            pad=self.recipe.data.pad,
+            flip=self.recipe.data.flip,
+        )
+        steps, epochs = stream.steps_per_epoch, training.schedule.epochs
+        model, driving = self._method(training, network, teachers, steps)
+        keeper = BestStudent(best, move_into_place)
+        state = RunState(
+            self.run.checkpoints / role, write_atomic, steps, {"best": keeper}
+        )
+        done = state.restore(model)
+        self.events.write("phase_started", phase=role, step=done, epochs=epochs)
+        progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
+        callbacks = [
+            DataEpoch(stream),
+            keras.callbacks.LearningRateScheduler(learning_rates(training, model)),
+            *driving,
+            keeper,
+            progress,
+            EventLog(self.events, role, steps),
+            state,
+        ]
+        self._fit(model, stream, done, training, callbacks)
+        progress.close()
+        self._load_best(role, network, best, keeper)
+        self.seconds[role] = time.monotonic() - began
+
+    def _method(
+        self, training: Training, network: Any, teachers: dict[str, Any], steps: int
+    ) -> tuple[Any, list]:
+        model, driving = build_method(self.recipe, training, network, teachers)
+        for callback in driving:
+            if isinstance(callback, RateCallback):
+                callback.milestones = training.schedule.milestones
+                callback.factor = training.schedule.factor
+            if isinstance(callback, ClassCallback):
+                callback.steps_per_epoch = steps
+        model.optimizer.build(model.trainable_variables)
+        return model, driving
+
+    def _fit(
+        self,
+        model: Any,
+        stream: TrainingStream,
+        done: int,
+        training: Training,
+        callbacks: list,
+    ) -> None:
+        steps, epochs = stream.steps_per_epoch, training.schedule.epochs
+        chosen = self.test
+        if self.recipe.evaluation.selection == "held_out" and self.held_out is not None:
+            chosen = self.held_out.limit(self.recipe.evaluation.limit)
+        validation = evaluation_dataset(chosen, self.recipe.data.batch_size)
+
+        def cut_short() -> bool:
+            return self.stop.requested and int(model.steps_taken.value) % steps > 0
+
+        # Keras forgets `stop_training` whenever a `fit` begins.
+        watch = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: self.stop.watch(model)
+        )
+        # Keras takes the length of its first epoch for that of all, so an epoch that
+        # a stop had cut short gets a `fit` of its own.
+        first = done // steps
+        spans = [(first, first + 1, done % steps), (first + 1, epochs, 0)]
+        for begin, end, skip in spans if done % steps else [(first, epochs, 0)]:
+            if begin < end:
+                self.stop.check()
+                model.fit(
+                    stream.dataset(skip),
+                    initial_epoch=begin,
+                    epochs=end,
+                    validation_data=validation,
+                    validation_freq=EvaluationEpochs(training, cut_short),
+                    callbacks=[watch, *callbacks],
+                    shuffle=False,
+                    verbose=0,
+                )
+        if int(model.steps_taken.value) < epochs * steps:
+            raise Stopped
+
+    def _load_best(
+        self, role: str, network: Any, best: Path, keeper: BestStudent
+    ) -> None:
+        if keeper.state["score"] is None:
+            raise RunError(
+                f"No epoch of the {LABELS[role]} had a finite W-Robust accuracy to "
+                "choose it by. Expected at least one; look at the losses above."
+            )
+        network.load_weights(best)
+        self.line(
+            f"{LABELS[role]}: best of epoch {keeper.state['epoch']}, W-Robust "
+            f"{100 * keeper.state['score']:.2f} % on "
+            f"{self.recipe.evaluation.selection.replace('_', '-')} images"
+        )
+
+
+def _figures_path(cached: Path) -> Path:
+    return cached.with_name(cached.name.replace(".weights.h5", ".json"))

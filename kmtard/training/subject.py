@@ -1,0 +1,108 @@
+"""The model that a command line names, and what its recipe says about judging it.
+
+Nothing here imports Keras before a model is loaded: its backend must be chosen first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kmtard.recipe import Recipe, load, teacher_key
+from kmtard.runs import Run, RunError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run's student, or the model of a file.
+
+    Attributes:
+        path: of the run's folder or of the file.
+        run: None where a file was named.
+        recipe: of the run.
+    """
+
+    path: Path
+    run: Run | None = None
+    recipe: Recipe | None = None
+
+    @classmethod
+    def find(cls, path: str) -> Subject:
+        """Return what stands at a path.
+
+        Raises:
+            RunError: it is neither a run's folder nor a .keras file.
+        """
+        place = Path(path)
+        if place.is_dir():
+            run = Run.open(place)
+            return cls(place, run, load(run.recipe_path))
+        if place.is_file() and place.suffix == ".keras":
+            return cls(place)
+        raise RunError(
+            f"Expected the folder of a run or a .keras file. Received: {path}, "
+            + ("which is neither." if place.exists() else "which does not exist.")
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where what is found out belongs."""
+        return self.path if self.run else self.path.with_suffix(".evaluation")
+
+    def load_model(self) -> Any:
+        """Return the Keras model.
+
+        Raises:
+            RunError: it is not there yet, or cannot be read.
+        """
+        return load_model(self.run.best / "student.keras" if self.run else self.path)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the recipe has a robust teacher."""
+        return self.recipe is not None and self.recipe.adv_teacher is not None
+
+    def teacher(self) -> Any:
+        """Return the run's robust teacher; None where the recipe has none.
+
+        Raises:
+            RunError: its weights are not there, or cannot be read.
+        """
+        import keras
+
+        from kmtard.training.build import build_network, load_data, load_teacher
+
+        recipe, run = self.recipe, self.run
+        if recipe is None or run is None or recipe.adv_teacher is None:
+            return None
+        data = load_data(recipe)
+        if recipe.adv_teacher.weights is not None:
+            return load_teacher(recipe, "adv_teacher", data)
+        key = teacher_key(recipe, "adv_teacher")
+        cached = Path(recipe.runtime.cache_dir) / f"adv_teacher-{key}.weights.h5"
+        places = [run.best / "adv_teacher.weights.h5", cached]
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            raise RunError(
+                "Expected the weights of the robust teacher, to transfer images from, "
+                f"in {' or '.join(map(str, places))}. Name another with --surrogate."
+            )
+        keras.mixed_precision.set_dtype_policy("float32")
+        network = build_network(recipe, "adv_teacher", data)
+        network.load_weights(found)
+        return network
+
+
+def load_model(path: Path) -> Any:
+    """Return the Keras model of a .keras file.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"Expected a Keras model in {path}: {error}") from error

@@ -1,0 +1,85 @@
+"""What is told about the queue, read in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.text import Text
+
+from kmtard.runs import RunError
+from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.queue import Queue
+from kmtard.runs.visible import visible
+from launcher.commands import command_text
+from launcher.runs.documents import last_lines
+
+LOG_LINES = 100
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was read of the queue.
+
+    Attributes:
+        problem: why it cannot be read, and other things to say.
+        log: the last lines of the selected entry.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    limit: int = 1
+    has_runner: bool = False
+    problem: str = ""
+    selected: str = ""
+    log: tuple[str, ...] = ()
+
+
+def read_look(queue: Queue, selected: Entry | None) -> Look:
+    """Return what is to be told; the log is that of `selected`, or of the first."""
+    try:
+        content = queue.read()
+    except RunError as error:
+        return Look(problem=str(error))
+    notes = [f"It was no queue, and is kept: {path}." for path in queue.damaged()]
+    entry = selected or next(iter(content.entries), None)
+    look = Look(
+        entries=tuple(content.entries),
+        limit=content.limit,
+        has_runner=queue.runner_begins() or queue.runner_alive(),
+        selected=entry.id if entry else "",
+        log=tuple(last_lines(entry.log, LOG_LINES)) if entry else (),
+    )
+    if is_stuck(look):
+        notes += last_lines(queue.runner_log, 1)
+    return replace(look, problem="\n".join(notes))
+
+
+def is_stuck(look: Look) -> bool:
+    """Return whether something waits or runs, and no runner sees to it."""
+    return not look.has_runner and any(not entry.is_ended for entry in look.entries)
+
+
+def runner_text(look: Look) -> str:
+    """Return what the runner does."""
+    if is_stuck(look):
+        return "runner not running: s starts it"
+    return "runner working" if look.has_runner else "runner not needed"
+
+
+def about(entry: Entry) -> Text:
+    """Return an entry's command line, and how it went."""
+    text = Text.assemble((visible(command_text(entry.argv)), "bold"), "\n")
+    facts = [f"in {entry.cwd}", _end_of(entry)]
+    if entry.run:
+        facts.append(f"run {Path(entry.run).name}")
+    return text.append(visible(" · ".join(filter(None, facts))), "dim")
+
+
+def _end_of(entry: Entry) -> str:
+    if entry.is_elsewhere:
+        return f"on {entry.host}: watch only"
+    if entry.state == "unknown":
+        return "ended while no runner watched"
+    if entry.exit_code is None:
+        return f"process {entry.pid}" if entry.state == "running" else ""
+    return f"exit code {entry.exit_code}"

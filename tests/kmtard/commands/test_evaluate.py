@@ -1,0 +1,324 @@
+"""The command: a run or a file in, a table out, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kmtard
+from kmtard.commands.evaluate import main
+from kmtard.data.digits import digits
+from kmtard.evaluation.evaluator import evaluate
+from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.store import BatchStore
+from kmtard.networks.small_cnn import small_cnn
+from kmtard.recipe import load
+from kmtard.runs import Run
+
+ROOT = Path(kmtard.__file__).parents[1]
+LIMIT, BATCH = 40, 16
+# What a child runs to end itself by SIGKILL after a number of batches.
+KILLED = """
+import os, signal, sys
+from kmtard.commands.evaluate import main
+from kmtard.evaluation.store import BatchStore
+
+write, left = BatchStore.write, [int(sys.argv[1])]
+
+def killing(self, number, batch):
+    write(self, number, batch)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+BatchStore.write = killing
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def student() -> keras.Model:
+    """A linear network that has most digits right, by least squares."""
+    train = digits().train
+    x = train.images.reshape(len(train), -1) / 255
+    wanted = np.eye(10)[train.labels]
+    kernel = np.linalg.lstsq(x, wanted, rcond=None)[0]
+    image = keras.Input((8, 8, 1))
+    net = keras.Sequential([image, layers.Flatten(), layers.Dense(10)])
+    net.set_weights([kernel, np.zeros(10)])
+    return net
+
+
+@pytest.fixture(scope="module")
+def finished_run(
+    recipe: Path, student: keras.Model, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A run whose student and robust teacher are there."""
+    overrides = [
+        "evaluation.attacks=['fgsm', 'pgd_trades']",
+        *(f"evaluation.limit={LIMIT}", "evaluation.steps=2"),
+        f"data.batch_size={BATCH}",
+    ]
+    text = load(recipe, overrides=overrides).to_toml()
+    run = Run.create(tmp_path_factory.mktemp("runs"), "run", text, {})
+    student.save(run.best / "student.keras")
+    small_cnn(10, (8, 8, 1), width=3).save_weights(run.best / "adv_teacher.weights.h5")
+    run.evaluation_path.write_text('{"rows": ["of the training"]}')
+    return run
+
+
+@pytest.fixture
+def run(finished_run: Run, tmp_path: Path) -> Run:
+    """A copy of the run, its own to spoil."""
+    return Run.open(shutil.copytree(finished_run.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The images of each batch that is stored."""
+    indices: list[list[int]] = []
+    write = BatchStore.write
+
+    def noting(self: BatchStore, number: int, batch: dict[str, np.ndarray]) -> None:
+        write(self, number, batch)
+        if "clean-" not in self.path.name:
+            indices.append(batch["indices"].tolist())
+
+    monkeypatch.setattr(BatchStore, "write", noting)
+    return indices
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    finished_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, subprocess.CompletedProcess[str]]:
+    """The run after the command, in a process of its own, and what that said."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    run = Run.open(shutil.copytree(finished_run.path, folder))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    del environment["KERAS_BACKEND"]
+    process = subprocess.run(
+        [sys.executable, "-m", "kmtard.evaluate", str(run.path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
+    return run, process
+
+
+def test_run_brings_its_settings(
+    evaluated: tuple[Run, subprocess.CompletedProcess[str]], student: keras.Model
+) -> None:
+    run, process = evaluated
+    assert (process.returncode, process.stderr) == (0, "")
+    found = Evaluation.load(run.path)
+    test = digits().test.limit(LIMIT)
+    wanted = evaluate(
+        student,
+        test,
+        attacks=["fgsm", "pgd_trades"],
+        epsilon=0.1,
+        step_size=0.1,
+        steps=2,
+    )
+    assert found.images == LIMIT
+    assert found.clean_accuracy == wanted.clean_accuracy > 0.8
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert found.attacks["pgd_trades"].settings["steps"] == 2
+    assert found.environment["batch_size"] == BATCH
+    assert found.environment["backend"] == keras.config.backend()
+    rows = json.loads(run.evaluation_path.read_text())["rows"]
+    assert rows == ["of the training"]
+    for name in ("clean", "fgsm", "pgd_trades", "worst case"):
+        assert f"│ {name} " in process.stdout
+    assert "fgsm (2/3): " in process.stdout
+    assert "\x1b" not in process.stdout
+
+
+def test_file_with_options(
+    student: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.keras"
+    student.save(path)
+    words = ["--data", "digits", "--attacks", "fgsm, pgd_sat", "--epsilon", "8/255"]
+    words += ["--limit", "20", "--save-images", "--seed", "3"]
+    assert main([str(path), *words]) == 0
+    folder = tmp_path / "net.evaluation"
+    found = Evaluation.load(folder)
+    assert list(found.attacks) == ["fgsm", "pgd_sat"]
+    assert found.attacks["fgsm"].settings["epsilon"] == 8 / 255
+    assert found.environment["seed"] == 3
+    images = np.load(folder / "evaluation" / "images" / "fgsm.npy")
+    clean = digits().test.limit(20).images / 255
+    assert images.shape == clean.shape
+    assert 0 < np.abs(images - clean).max() < 8 / 255 + 1e-6
+    assert "pgd_sat" in capsys.readouterr().out
+
+
+def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
+    command = [sys.executable, "-c", KILLED, "5", str(run.path), "--save-images"]
+    process = subprocess.run(
+        command,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    stored = [
+        np.load(path)["indices"].tolist()
+        for path in run.path.glob("evaluation/batches/fgsm-*/*.npz")
+    ]
+    assert len(stored) == 2, "three clean batches came before"
+    assert json.loads(run.evaluation_path.read_text()) == {"rows": ["of the training"]}
+    assert main([str(run.path), "--save-images"]) == 0
+    found = Evaluation.load(run.path)
+    right = np.flatnonzero(found.clean.robust).tolist()
+    attacked = [index for batch in stored + written for index in batch]
+    assert sorted(attacked) == sorted(2 * right), "each image once by each attack"
+    whole = [np.load(p) for p in run.path.glob("evaluation/images/*.npy")]
+    assert [len(images) for images in whole] == [LIMIT, LIMIT]
+
+
+def test_signal_ends_after_the_batch(
+    run: Run,
+    written: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = BatchStore.write
+
+    def ending(self: BatchStore, *batch: object) -> None:
+        write(self, *batch)
+        if written:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(BatchStore, "write", ending)
+    assert main([str(run.path), "--attacks", "fgsm"]) == 0
+    assert len(written) == 1
+    output = capsys.readouterr().out
+    words = f"stopped; go on with: kmtard evaluate {run.path} --attacks fgsm"
+    assert words in output
+    monkeypatch.setattr(BatchStore, "write", write)
+    assert main([str(run.path), "--attacks", "fgsm"]) == 0
+    right = np.flatnonzero(Evaluation.load(run.path).clean.robust).tolist()
+    assert sorted(index for batch in written for index in batch) == right
+    assert "goes on in" in capsys.readouterr().out
+
+
+def test_comparison(
+    evaluated: tuple[Run, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = evaluated[0].path
+    content = json.loads((path / "evaluation.json").read_text())
+    content["attacks"]["fgsm"]["settings"]["epsilon"] = 0.2
+    other = tmp_path / "evaluation.json"
+    other.write_text(json.dumps(content))
+    assert main(["--compare", str(path), str(other)]) == 0
+    output = capsys.readouterr().out
+    assert "McNemar" in output
+    assert "settings differ: fgsm" in output
+    other.write_text(json.dumps({**content, "fingerprint": "of other images"}))
+    assert main(["--compare", str(path), str(tmp_path)]) == 1
+    assert "same images" in capsys.readouterr().err
+
+
+def test_transfer_takes_the_robust_teacher(run: Run) -> None:
+    assert main([str(run.path), "--attacks", "transfer_pgd_trades"]) == 0
+    found = Evaluation.load(run.path)
+    assert found.robust_accuracy["transfer_pgd_trades"] > 0
+    (run.best / "adv_teacher.weights.h5").unlink()
+    assert main([str(run.path), "--attacks", "transfer_pgd_trades"]) == 1
+
+
+def test_all_mistakes_at_once_and_nothing_starts(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--attacks", "fgms,fgsm,pgd_tradse", "--data", "digit", "--epsilon", "8"]
+    words += ["--suite", "papr", "--limit", "0", "--surrogate", "none.keras"]
+    assert main([str(run.path), *words]) == 2
+    shown = capsys.readouterr()
+    for word in ("fgsm?", "pgd_trades?", "digits?", "paper?", "8/255, not 8"):
+        assert word in shown.err
+    assert "--limit >= 1" in shown.err and "none.keras" in shown.err
+    assert shown.out == ""
+    assert not (run.path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["none"], "does not exist"),
+        ([__file__], "neither"),
+        ([str(ROOT)], "recipe.toml"),
+        (["none", "--attacks", "fgms"], "Did you mean fgsm"),
+    ],
+)
+def test_model_that_is_none(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert why in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_file_needs_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.keras"
+    path.write_text("no model")
+    assert main([str(path)]) == 2
+    assert "--data" in capsys.readouterr().err
+    assert main([str(path), "--data", "digits"]) == 1
+    assert "Expected a Keras model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["a.keras", "--epsilon", "x"], ["--compare", "a"]]
+)
+def test_command_line_that_says_nothing(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(words)
+    assert error.value.code == 2
+
+
+def test_run_without_student(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.best / "student.keras").unlink()
+    assert main([str(run.path)]) == 1
+    assert "student.keras" in capsys.readouterr().err
+
+
+@pytest.fixture
+def loaded() -> Callable[[str], set[str]]:
+    """Top-level modules that a statement loads in a new interpreter."""
+
+    def after(statement: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+            capture_output=True,
+            check=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        return {name.partition(".")[0] for name in done.stdout.split()}
+
+    return after
+
+
+def test_command_loads_no_keras_before_it_has_chosen_a_backend(
+    loaded: Callable[[str], set[str]],
+) -> None:
+    heavy = {"keras", "jax", "tensorflow", "torch"}
+    assert not loaded("import kmtard.evaluate") & heavy

@@ -1,0 +1,344 @@
+"""The command: from a recipe to a run folder and a table, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kmtard.attacks import pgd_trades
+from kmtard.commands.fit import Screen, main
+from kmtard.data.digits import digits
+from kmtard.data.pipeline import TrainingStream
+from kmtard.evaluation.accuracy import accuracies
+from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.suites import SUITES
+from kmtard.recipe import load
+from kmtard.runs import Run, list_runs
+from kmtard.training.experiment import Experiment
+from kmtard.training.stopping import StopSignal
+
+METRICS = {
+    *("loss", "nat_loss", "adv_loss", "nat_weight", "adv_weight", "nat_temperature"),
+    *("adv_temperature", "nat_entropy", "adv_entropy", "relative_nat_loss"),
+    *("relative_adv_loss", "clean_accuracy", "robust_accuracy", "w_robust_accuracy"),
+    "learning_rate",
+}
+Finished = tuple[subprocess.CompletedProcess[str], Run]
+
+
+def settings(folder: Path, *others: str) -> list[str]:
+    """What keeps a run and its teachers in a folder, and further overrides."""
+    places = (f'runtime.runs_dir="{folder / "runs"}"', *others)
+    cache = f'runtime.cache_dir="{folder / "teachers"}"'
+    return [word for setting in (*places, cache) for word in ("--set", setting)]
+
+
+def only_run(folder: Path) -> Run:
+    [run] = list_runs(folder / "runs")
+    return run
+
+
+def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
+    _, run = finished
+    assert run.state() == "finished"
+    assert {path.name for path in run.path.iterdir()} == {
+        *("recipe.toml", "run.json", "events.jsonl", "out.log", ".lock"),
+        *("checkpoints", "best", "evaluation.json"),
+    }
+    assert load(run.recipe_path) == load(recipe)
+    info = run.info()
+    assert {"pid", "process_start", "host", "argv"} <= info.keys()
+    assert {"keras", "numpy"} <= info["versions"].keys()
+    assert info["backend"] == keras.config.backend()
+    points = [path.name for path in (run.checkpoints / "student").iterdir()]
+    assert sorted(points) == ["0000000008.npz", "0000000012.npz"]
+    assert {path.name for path in run.best.iterdir()} == {
+        *("nat_teacher.weights.h5", "adv_teacher.weights.h5", "student.keras"),
+    }
+
+
+def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
+    events = finished[1].events().poll()
+    assert [event["event"] for event in events if event["event"] != "step"] == [
+        "run_started",
+        *("phase_started", "epoch"),
+        *("phase_started", "epoch", "epoch"),
+        *("phase_started", "epoch", "epoch", "epoch"),
+        *("phase_started", "evaluation", "evaluation", "evaluation"),
+        "run_finished",
+    ]
+    phases = [event["phase"] for event in events if event["event"] == "phase_started"]
+    assert phases == ["nat_teacher", "adv_teacher", "student", "evaluation"]
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+    assert not any("non_finite" in event for event in events)
+
+
+def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
+    epochs = [
+        event
+        for event in finished[1].events().poll()
+        if event["event"] == "epoch" and event["phase"] == "student"
+    ]
+    assert [(event["epoch"], event["step"]) for event in epochs] == [
+        (1, 4),
+        (2, 8),
+        (3, 12),
+    ]
+    for event in epochs:
+        assert METRICS <= event["metrics"].keys()
+    rates = [event["metrics"]["learning_rate"] for event in epochs]
+    assert rates == pytest.approx([0.1, 0.1, 0.01])
+
+
+def test_delivered_student_has_the_accuracies_said(finished: Finished) -> None:
+    process, run = finished
+    report = json.loads(run.evaluation_path.read_text())
+    assert [row["role"] for row in report["rows"]] == [
+        "nat_teacher",
+        "adv_teacher",
+        "student",
+    ]
+    student = keras.models.load_model(run.best / "student.keras")
+    test = digits().test.limit(16)
+    attack = pgd_trades(epsilon=0.1, step_size=0.1, steps=1)
+    scores = accuracies(
+        student, test.images, test.labels, {"attack": attack}, batch_size=16
+    )
+    row = report["rows"][-1]
+    assert row["clean_accuracy"] == scores["clean"]
+    assert row["robust_accuracy"] == {"pgd_trades": scores["attack"]}
+    half = 0.5 * scores["clean"] + 0.5 * scores["attack"]
+    assert row["w_robust_accuracy"] == {"pgd_trades": half}
+    assert run.events().poll()[-1]["metrics"] == row
+    [line] = [text for text in process.stdout.splitlines() if "│ student" in text]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    expected = (scores["clean"], scores["attack"], half)
+    assert cells[1:4] == [f"{100 * value:.2f}" for value in expected]
+    assert "pgd_trades: epsilon 0.1, step_size 0.1, steps 1" in process.stdout
+
+
+def test_lines_are_plain_where_no_terminal_is(finished: Finished) -> None:
+    process, run = finished
+    assert process.stderr == ""
+    for text in (process.stdout, run.log_path.read_text()):
+        assert "\x1b" not in text
+        assert "╸" not in text
+        assert "\r" not in text
+        assert "robust teacher  epoch   2/2  loss " in text
+        assert "student  epoch   3/3  loss " in text
+
+
+def test_method_without_teachers_trains_none(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "[red] :dog: [/b]"
+    arguments = settings(folder, "schedule.epochs=1", "schedule.milestones=[]")
+    assert main([str(recipe), "--method", "trades", *arguments]) == 0
+    run = only_run(folder)
+    phases = [e["phase"] for e in run.events().poll() if e["event"] == "phase_started"]
+    assert phases == ["student", "evaluation"]
+    assert not (folder / "teachers").exists()
+    output = capsys.readouterr().out
+    assert output.splitlines()[0].startswith(f"run: {run.path} "), "taken literally"
+    assert run.state() == "finished"
+
+
+def test_training_that_fails_tells_why_and_keeps_the_good_point(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    breaking = ("schedule.factor=1e30", "schedule.milestones=[1]")
+    arguments = settings(tmp_path, *breaking, "schedule.epochs=3")
+    assert main([str(recipe), "--method", "natural", *arguments]) == 1
+    run = only_run(tmp_path)
+    assert run.state() == "failed"
+    reason = run.events().poll()[-1]["reason"]
+    assert reason.startswith("FloatingPointError: The loss of epoch 2 is")
+    output = capsys.readouterr().out
+    assert f"failed: {reason}" in output
+    assert "Traceback" not in output
+    assert "Traceback" in run.log_path.read_text()
+    [point] = (run.checkpoints / "student").iterdir()
+    assert point.name == "0000000004.npz"
+    assert not run.evaluation_path.exists()
+
+
+def test_signal_while_a_training_begins_is_not_lost(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = TrainingStream.dataset
+
+    def dataset(self: TrainingStream, skip: int = 0) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make(self, skip)
+
+    monkeypatch.setattr(TrainingStream, "dataset", dataset)
+    assert main([str(recipe), "--method", "natural", *settings(tmp_path)]) == 0
+    run = only_run(tmp_path)
+    assert run.state() == "stopped"
+    [point] = (run.checkpoints / "student").iterdir()
+    assert point.name == "0000000001.npz"
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The roles that a experiment trains, while no training takes place."""
+    roles: list[str] = []
+
+    def train(
+        self: Experiment, role: str, network: Any, teachers: Any, best: Path
+    ) -> None:
+        roles.append(role)
+        network.save_weights(best)
+        for epoch, (clean, robust) in enumerate([(0.8, 0.1), (0.7, 0.4)], start=1):
+            metrics = {
+                "clean_accuracy": clean,
+                "robust_accuracy": robust,
+                "w_robust_accuracy": (clean + robust) / 2,
+            }
+            self.events.write("epoch", phase=role, epoch=epoch, metrics=metrics)
+
+    monkeypatch.setattr(Experiment, "_train", train)
+    return roles
+
+
+def test_teachers_are_cached_by_their_settings(
+    recipe: Path, tmp_path: Path, trained: list[str]
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def teacher(*overrides: str) -> list[np.ndarray]:
+        whole = load(recipe, overrides=settings(tmp_path, *overrides)[1::2])
+        run = Run.create(tmp_path / "runs", "run", whole.to_toml(), {})
+        experiment = Experiment(whole, run, StopSignal(), lambda text: None)
+        weights = experiment._teacher("nat_teacher").get_weights()
+        told[:] = run.events().poll()
+        return weights
+
+    first = teacher()
+    assert trained == ["nat_teacher"]
+    again = teacher("student.options.width=4", "optimizer.learning_rate=0.1")
+    assert trained == ["nat_teacher"], "what does not make the teacher is no matter"
+    (figures,) = (event["metrics"] for event in told)
+    assert figures["role"] == "nat_teacher"
+    assert figures["clean_accuracy"] == 0.7, "of the best epoch"
+    assert figures["robust_accuracy"] == {"pgd_trades": 0.4}
+    assert figures["w_robust_accuracy"] == {"pgd_trades": pytest.approx(0.55)}
+    for value, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(value, other)
+    teacher("nat_teacher.method.schedule.epochs=2")
+    assert trained == ["nat_teacher"] * 2
+    assert len(list((tmp_path / "teachers").glob("*.weights.h5"))) == 2
+
+
+def test_missing_weights_are_told_before_anything_starts(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = "adv_teacher={network='small_cnn', weights='none.pt', source='a shelf'}"
+    assert main([str(recipe), *settings(tmp_path, weights)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f'{recipe}: adv_teacher.weights = "none.pt": ')
+    assert "get it from a shelf, or write train = true" in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_shown_all_at_once_and_nothing_starts(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = recipe.read_text().replace("pad = 1", "pda = 1")
+    bad = tmp_path / "bad.toml"
+    bad.write_text(text)
+    arguments = settings(tmp_path, "optimizer.learning_rat=1", "attack.steps=-1")
+    assert main([str(bad), *arguments, "--method", "b-mtrad"]) == 2
+    captured = capsys.readouterr()
+    for word in ("data.pda", "pad", "learning_rate", "attack.steps", "b-mtard"):
+        assert word in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == [bad]
+
+
+def test_missing_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.toml")]) == 2
+    assert "none.toml" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "others", [["--smoke"], ["--method", "trades"], ["--set", "data.pad=2"], ["a.toml"]]
+)
+def test_resume_takes_no_other_settings(
+    finished: Finished, capsys: pytest.CaptureFixture[str], others: list[str]
+) -> None:
+    before = finished[1].events_path.read_bytes()
+    with pytest.raises(SystemExit) as error:
+        main(["--resume", str(finished[1].path), *others])
+    assert error.value.code == 2
+    assert "leave out" in capsys.readouterr().err
+    assert finished[1].events_path.read_bytes() == before
+
+
+def test_recipe_or_run_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main([])
+    assert error.value.code == 2
+    assert "expected a recipe, or --resume RUN" in capsys.readouterr().err
+
+
+def test_resume_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--resume", str(tmp_path)]) == 1
+    assert "Expected the folder of a run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_screen_outlives_who_reads_it() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as file:
+        screen = Screen(file)
+        screen.write("seen")
+        screen.flush()
+        assert os.read(reading, 100) == b"seen"
+        os.close(reading)
+        for _ in range(3):
+            screen.write("unseen")
+            screen.flush()
+
+
+def test_suite_is_judged_at_the_end_of_the_run(
+    recipe: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the method itself has no robust teacher to transfer from."""
+    del finished  # has trained the teachers
+    attacks = ("fgsm", "transfer_pgd_trades", "rays_100")
+    monkeypatch.setitem(SUITES, "paper", attacks)
+    overrides = ("runtime.runs_dir=" + str(tmp_path), "evaluation.suite=paper")
+    words = [word for setting in overrides for word in ("--set", setting)]
+    assert main([str(recipe), "--method", "natural", *words]) == 0
+    [run] = list_runs(tmp_path)
+    report = json.loads(run.evaluation_path.read_text())
+    assert [row["role"] for row in report["rows"]] == ["adv_teacher", "student"]
+    evaluation = Evaluation.load(run.path)
+    assert tuple(evaluation.attacks) == attacks
+    log = run.log_path.read_text()
+    assert all(attack in log for attack in attacks)
+
+
+def test_transfer_needs_a_robust_teacher(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = recipe.read_text()
+    begin, end = text.index("[adv_teacher]"), text.index("[method]\n")
+    alone = tmp_path / "alone.toml"
+    alone.write_text(text[:begin] + text[end:].replace("b-mtard", "natural"))
+    attacks = 'evaluation.attacks=["pgd_trades", "transfer_cw_inf"]'
+    assert main([str(alone), "--set", attacks]) == 2
+    assert "transfer_cw_inf needs the table [adv_teacher]" in capsys.readouterr().err

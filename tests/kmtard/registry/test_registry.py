@@ -1,0 +1,183 @@
+"""Names are resolved, and their options read, as the tables promise."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmtard import registry
+from kmtard.registry import Option, RegistryError
+
+pytestmark = pytest.mark.once("torch")
+
+SOURCE = '''"""Parts of a user's own."""
+raise RuntimeError("this module must not be imported")
+
+def make(num_classes, input_shape, *, width: int = 16, bounds: tuple[float, float] =
+         (1.0, -2.0), scale: float = 8 / 255, seed: int = 0, plain, **kwargs): ...
+
+class Base:
+    def __init__(self, student, /, nat_teacher, *, beta: float = 6.0, attack): ...
+
+class Child(Mixin, Base):
+    """Inherits the constructor."""
+
+class Grandchild(Child):
+    def __init__(self, student, *, beta: float = 2.0, rate: float = 0.5, **rest): ...
+
+class Closed(Base):
+    def __init__(self, student, *, rate: float = 0.5): ...
+
+def factory(student, *, rate: float = 0.1, **kwargs) -> tuple[Grandchild, list]:
+    """Makes one.
+
+    And says more."""
+
+class Mixin: ...
+
+class Own(Own): ...
+'''
+
+
+@pytest.fixture(autouse=True)
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "user_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('parent imported')")
+    (package / "parts.py").write_text(SOURCE)
+    (tmp_path / "user_methods.py").write_text(
+        "import user_package.parts as parts\n"
+        "from user_package.parts import Base, make\n"
+        "class Imported(Base): ...\n"
+        "class Dotted(parts.Base): ...\n"
+    )
+    (tmp_path / "user_broken.py").write_text("def broken(:\n")
+    (tmp_path / "user_module.py").write_text("import not_installed\n")
+    (tmp_path / "user_good.py").write_text("class Good: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+
+
+def test_options_are_read_without_an_import() -> None:
+    assert registry.options("networks", "user_package.parts:make") == {
+        "width": Option("width", "int", default=16, literal=True),
+        "bounds": Option(
+            "bounds", "tuple[float, float]", default=(1.0, -2.0), literal=True
+        ),
+        "scale": Option("scale", "float", default="8 / 255"),
+        "plain": Option("plain", "", required=True),
+    }
+    assert "user_package" not in sys.modules
+
+
+def test_a_class_lends_the_constructor_of_a_base_in_its_file() -> None:
+    options = registry.options("methods", "user_package.parts:Child")
+    assert list(options) == ["beta"]
+    names = registry.positional("methods", "user_package.parts:Child")
+    assert names == ("student", "nat_teacher")
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("Grandchild", {"beta": 2.0, "rate": 0.5}),
+        ("Closed", {"rate": 0.5}),
+        ("factory", {"rate": 0.1, "beta": 2.0}),
+    ],
+)
+def test_options_go_where_kwargs_go(name: str, defaults: dict[str, float]) -> None:
+    options = registry.options("methods", f"user_package.parts:{name}")
+    assert {key: option.default for key, option in options.items()} == defaults
+    assert registry.positional("methods", f"user_package.parts:{name}") == ("student",)
+
+
+def test_summary_is_the_first_line_of_the_docstring() -> None:
+    assert registry.summary("methods", "user_package.parts:factory") == "Makes one."
+    assert registry.summary("methods", "user_package.parts:Closed") == (
+        "Parts of a user's own."
+    )
+    assert registry.summary("methods", "user_good:Good") == ""
+
+
+@pytest.mark.parametrize("name", ["Imported", "Dotted", "Base"])
+def test_a_class_lends_the_constructor_of_an_imported_base(name: str) -> None:
+    assert list(registry.options("methods", f"user_methods:{name}")) == ["beta"]
+    assert "user_package" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["Mixin", "Own"])
+def test_a_class_without_constructor_has_no_options(name: str) -> None:
+    assert registry.options("methods", f"user_package.parts:{name}") == {}
+    assert registry.positional("methods", f"user_package.parts:{name}") == ()
+
+
+def test_unknown_name_is_told_with_the_nearest_and_the_allowed_ones() -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.resolve("methods", "mtrad")
+    assert caught.value.nearest == "mtard"
+    assert str(caught.value) == (
+        "Expected a name from the table of methods, or package.module:Object. "
+        "Received: 'mtrad'. Did you mean mtard? "
+        f"Allowed: {', '.join(registry.METHODS)}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("user_package.parts:Missing", "user_package.parts to define Missing"),
+        ("user_package.nothing:Object", "that Python can find"),
+        ("user_package.parts.deeper:Object", "that Python can find"),
+        ("no_such_package.module:Object", "that Python can find"),
+        ("__main__:Object", ""),
+        ("..parts:Object", "Allowed: natural"),
+        ("sys:Object", "that Python can find"),
+        ("user_broken:broken", "invalid syntax"),
+        ("user_package:", "Allowed: natural"),
+        (":Object", "Allowed: natural"),
+        ("", "Allowed: natural"),
+    ],
+)
+def test_bad_user_names_are_registry_errors(name: str, text: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.options("methods", name)
+    assert text in str(caught.value)
+
+
+def test_resolve_imports_the_users_own_object() -> None:
+    assert registry.resolve("methods", "user_good:Good").__name__ == "Good"
+    with pytest.raises(RegistryError, match="user_good to define Bad"):
+        registry.resolve("methods", "user_good:Bad")
+    with pytest.raises(RegistryError, match="that Python can find"):
+        registry.resolve("methods", "user_gone.parts:Bad")
+
+
+def test_resolve_does_not_hide_what_a_module_itself_lacks() -> None:
+    with pytest.raises(ModuleNotFoundError, match="not_installed"):
+        registry.resolve("methods", "user_module:Object")
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [(table, name) for table, names in registry.TABLES.items() for name in names],
+)
+def test_every_entry_has_source_that_can_be_read(table: str, name: str) -> None:
+    assert not registry.RESERVED & set(registry.options(table, name))
+
+
+def test_reading_every_entry_imports_no_backend() -> None:
+    code = (
+        "import sys; from kmtard import recipe, registry\n"
+        "[registry.options(t, n) for t, ns in registry.TABLES.items() for n in ns]\n"
+        "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    root = Path(registry.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

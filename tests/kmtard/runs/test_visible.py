@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+
+from kmtard.runs.visible import shortened, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("digits [b]x[/b] 実験", "digits [b]x[/b] 実験"),
+        ("a\tb", "a b"),
+        ("\x1b[31mred\r\n", "�[31mred��"),
+        ("\udcff\u202eabc", "��abc"),
+    ],
+)
+def test_what_would_move_the_cursor_gets_a_mark(text, shown):
+    assert visible(text) == shown
+    visible(text).encode()
+
+
+@pytest.mark.parametrize("text", ["", "short", "digits-b-mtard-20261124", "実験" * 20])
+@pytest.mark.parametrize("width", [6, 12, 21])
+def test_a_long_text_loses_its_middle(text, width):
+    short = shortened(text, width)
+
+    assert cell_len(short) == width
+    if cell_len(text) > width:
+        assert "…" in short
+        assert short[0] == text[0]
+        assert short.rstrip()[-1] == text[-1]
+    else:
+        assert short.rstrip() == text

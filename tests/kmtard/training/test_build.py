@@ -1,0 +1,52 @@
+"""Teachers from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kmtard.data.digits import digits
+from kmtard.networks import convert
+from kmtard.networks.resnet import resnet56
+from kmtard.recipe import Recipe, load
+from kmtard.runs.files import RunError
+from kmtard.training.build import load_teacher
+
+DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
+
+
+def recipe(weights: Path) -> Recipe:
+    teacher = f'nat_teacher={{network="resnet56", weights="{weights}"}}'
+    return load(DIGITS, overrides=[teacher])
+
+
+def test_teacher_from_a_pytorch_file(tmp_path: Path) -> None:
+    network = resnet56(10, (8, 8, 1))
+    path = tmp_path / "teacher.safetensors"
+    convert.save(network, path)
+    loaded = load_teacher(recipe(path), "nat_teacher", digits())
+    images = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(loaded(images)),
+        keras.ops.convert_to_numpy(network(images)),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken.safetensors", "cannot be used"),
+        ("missing.keras", "cannot be used"),
+        ("teacher.onnx", r"must end in \.keras, \.weights\.h5, .*\.pt"),
+    ],
+)
+def test_file_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    if name.startswith("broken"):
+        path.write_bytes(b"no weights")
+    with pytest.raises(RunError, match=message):
+        load_teacher(recipe(path), "nat_teacher", digits())
