@@ -1,1 +1,40 @@
-"""Networks from images in [0, 1] to logits, one family a file."""
+"""Networks from images in [0, 1] to logits, one file per family.
+
+`convert` exchanges their weights with PyTorch files. Networks are channels-last Keras
+models; this room imports nothing of kmtard but itself.
+
+Example:
+    >>> import kmtard
+    >>> kmtard.networks.resnet18(10, (32, 32, 3)).count_params()
+    11183562
+"""
+
+from kmtard.networks import convert
+from kmtard.networks.mobilenet_v2 import mobilenet_v2
+from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
+from kmtard.networks.resnet import resnet18, resnet56
+from kmtard.networks.small_cnn import small_cnn
+from kmtard.networks.wide_resnet import (
+    deepmind_wide_resnet,
+    trades_wide_resnet,
+    wide_resnet_22_6,
+    wide_resnet_28_10,
+    wide_resnet_34_10,
+    wide_resnet_70_16,
+)
+
+__all__ = [
+    "convert",
+    "deepmind_wide_resnet",
+    "mobilenet_v2",
+    "preact_resnet18",
+    "preact_resnet34",
+    "resnet18",
+    "resnet56",
+    "small_cnn",
+    "trades_wide_resnet",
+    "wide_resnet_22_6",
+    "wide_resnet_28_10",
+    "wide_resnet_34_10",
+    "wide_resnet_70_16",
+]
