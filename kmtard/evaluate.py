@@ -1,7 +1,6 @@
 """`python -m kmtard.evaluate`: the same as `kmtard evaluate`.
 
-In code, `from kmtard.evaluate import evaluate` is another name of
-`kmtard.evaluation.evaluate`.
+In code, `evaluate` and `Evaluation` are those of `kmtard.evaluation`.
 """
 
 import sys
@@ -11,10 +10,10 @@ from kmtard.commands.evaluate import main
 
 def __getattr__(name: str) -> object:
     # The command must choose the backend before Keras is imported.
-    if name == "evaluate":
-        from kmtard.evaluation.evaluator import evaluate
+    if name in ("Evaluation", "evaluate"):
+        from kmtard import evaluation
 
-        return evaluate
+        return getattr(evaluation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

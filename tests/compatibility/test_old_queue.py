@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kmtard.runs import Run
-from launcher.queueing.queue import Queue
-from launcher.queueing.run_finder import owns
+from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.run_finder import owns
 
 pytestmark = pytest.mark.once("jax")
 

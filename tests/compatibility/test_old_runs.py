@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmtard import fit, report
+from kmtard.commands import fit, report
 from kmtard.runs import Run, list_runs
 
 pytestmark = pytest.mark.once("jax")
