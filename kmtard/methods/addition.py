@@ -27,7 +27,7 @@ class Addition(keras.layers.Layer):
     * `tracked`: names of averages for the logs, filled by `model.track`.
 
     Args:
-        **kwargs: those of `keras.layers.Layer`, such as `name`.
+        name: of the layer.
 
     Example:
     ```python
@@ -65,11 +65,15 @@ class Addition(keras.layers.Layer):
     needs: ClassVar[tuple[str, ...]] = ()
     tracked: ClassVar[tuple[str, ...]] = ()
 
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(name=name, dtype="float32")
+
     def bind(self, model: AdversarialModel) -> None:
         """Create the variables whose shapes depend on the method's networks.
 
-        Called once, when all networks are built. Use `add_state`, and do not keep
-        `model`: Keras would save it as a part of the addition.
+        Called once, when all networks are built, on JAX perhaps inside a trace. Use
+        `add_state` with NumPy values, and do not keep `model`: Keras would save it as a
+        part of the addition.
         """
         del model
 
@@ -107,6 +111,10 @@ class Addition(keras.layers.Layer):
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callbacks that drive the addition's state."""
         return []
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal addition."""
+        return {"name": self.name}
 
 
 def check_additions(
