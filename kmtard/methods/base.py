@@ -147,6 +147,7 @@ class AdversarialModel(backend.AttackingModel):
         A teacher's logits, say: computed once a step and handed over as `batch.target`.
         """
         del x
+        return None
 
     def observe(self, images: Tensor, training: bool) -> Tensor:
         """Return what the attack's objective is a function of: the student's logits."""
@@ -237,6 +238,9 @@ class AdversarialModel(backend.AttackingModel):
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, keras.config.floatx())
+        if not self.built:
+            # On TensorFlow, Keras builds only in its own step, which comes later.
+            self.build(tuple(x.shape))
         y = integer_labels(y)
         target = self.target(x)
         if training:

@@ -85,6 +85,25 @@ def test_teachers_that_are_not_trained_have_no_time(
 
 
 @pytest.mark.usefixtures("instant")
+def test_a_teacher_that_learns_is_told(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = "tests.kmtard.methods.learning:LearningTeacher"
+    files = [
+        f"{role}={{network='small_cnn', weights='none.keras'}}"
+        for role in ("nat_teacher", "adv_teacher")
+    ]
+    arguments = [str(recipe), *words(tmp_path, *files), "--method", method]
+    assert main([*arguments, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [nat] = [line for line in lines if line.strip().startswith("nat teacher")]
+    [adv] = [line for line in lines if line.strip().startswith("adv teacher")]
+    assert "missing file" in nat
+    assert "learns" not in nat
+    assert "missing file, then learns" in adv
+
+
+@pytest.mark.usefixtures("instant")
 def test_known_data_need_not_be_there(
     recipe: Path,
     tmp_path: Path,

@@ -73,7 +73,8 @@ def test_the_student_learns_from_the_term(tiny: SimpleNamespace, make: Make) -> 
         model.train_on_batch(tiny.x[:4], tiny.y[:4])
         return tiny.values(model.student.trainable_variables)
 
-    without, none, with_term = trained(), trained(Mirror(alpha=0)), trained(Mirror())
+    terms = Mirror(alpha=0.0), Mirror(alpha=100.0)
+    without, none, with_term = trained(), *(trained(each) for each in terms)
 
     # BatchNorm normalizes by the batch in training: only its averages see a third pass.
     for one, other in zip(without, none, strict=True):
