@@ -158,7 +158,7 @@ def _networks(
             learns = any(
                 role in each.model.trained_networks for each in trials.values()
             )
-            cells += [f"{sources[role]}, then learns" if learns else sources[role]]
+            cells += [f"{sources[role]}, learns" if learns else sources[role]]
         table.add_row(*cells)
     table.caption = "memory: that of a training step, an estimate"
     return table
