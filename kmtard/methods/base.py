@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import keras
@@ -205,14 +206,24 @@ class AdversarialModel(backend.AttackingModel):
         return {"student": self.student}
 
     @property
-    def trained_networks(self) -> dict[str, Network]:
+    def trained_networks(self) -> Mapping[str, Network]:
         """Role -> network that training changes, the student first."""
-        return {r: n for r, n in self.networks.items() if r in self.trained_roles}
+        return self._networks_that(train=True)
 
     @property
-    def frozen_networks(self) -> dict[str, Network]:
+    def frozen_networks(self) -> Mapping[str, Network]:
         """Role -> network that training leaves as it is."""
-        return {r: n for r, n in self.networks.items() if r not in self.trained_roles}
+        return self._networks_that(train=False)
+
+    def _networks_that(self, train: bool) -> Mapping[str, Network]:
+        # Keras would save each dict among the attributes once more; it skips a proxy.
+        return MappingProxyType(
+            {
+                role: network
+                for role, network in self.networks.items()
+                if (role in self.trained_roles) == train
+            }
+        )
 
     def call(self, inputs: Tensor, training: bool = False) -> Any:
         """Return the student's logits.
