@@ -197,7 +197,7 @@ def _workload(
     import keras
 
     from kmtard import attacks, backend, losses, optimizers, registry
-    from kmtard.methods.multi_teacher import b_mtard
+    from kmtard.methods.b_mtard import BMTARD
 
     rng = np.random.default_rng(0)
     x = rng.random((batch_size, *setting.shape), dtype="float32")
@@ -206,9 +206,8 @@ def _workload(
     networks = [make(CLASSES, setting.shape) for _ in range(4)]
     unroll = {"auto": None, "yes": True, "no": False}[arguments.unroll]
     jit: Any = {"auto": "auto", "yes": True, "no": False}[arguments.jit]
-    model, callbacks = b_mtard(
-        *networks[:3], attack=attacks.PGD(steps=PGD_STEPS, unroll=unroll)
-    )
+    model = BMTARD(*networks[:3], attack=attacks.PGD(steps=PGD_STEPS, unroll=unroll))
+    callbacks = model.default_callbacks()
     model.compile(optimizers.L2SGD(0.01, weight_decay=2e-4), jit_compile=jit)
     plain = keras.Sequential([networks[3]])
     plain.compile(

@@ -3,7 +3,7 @@
 Each module gives the same names:
 
 * `AttackingModel`: a `keras.Model` whose train and test steps run Keras' own on
-  `self.attacked(data, training)`.
+  `self.attacked(data, training)`; a training step ends with `self.after_update()`.
 * `value_and_gradient(function, x)`: for `function(x) -> (values, aux)`, the values, aux
   (nested tensors) and the gradient of the sum of the values, by one pass each way.
 * `input_gradient(function, x, state=())`: the gradient of the sum of `function(x)`.

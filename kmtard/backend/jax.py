@@ -14,21 +14,26 @@ JIT_COMPILE: bool | str = "auto"
 
 class AttackingModel(keras.Model):
     def train_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
-        data, non_trainable = self._stateless_attack(state, data, training=True)
-        return super().train_step((state[0], non_trainable, *state[2:]), data)
+        data, state = self._stateless(state, lambda: self.attacked(data, training=True))
+        logs, state = super().train_step(state, data)
+        _, state = self._stateless(state, self.after_update)
+        return logs, state
 
     def test_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
-        data, non_trainable = self._stateless_attack(state, data, training=False)
-        return super().test_step((state[0], non_trainable, *state[2:]), data)
+        data, state = self._stateless(
+            state, lambda: self.attacked(data, training=False)
+        )
+        return super().test_step(state, data)
 
-    def _stateless_attack(
-        self, state: tuple, data: tuple, training: bool
-    ) -> tuple[tuple, list]:
-        variables = self.trainable_variables + self.non_trainable_variables
-        values = [*state[0], *state[1]]
-        with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
-            data = self.attacked(data, training)
-        return data, [scope.get_current_value(v) for v in self.non_trainable_variables]
+    def _stateless(
+        self, state: tuple, function: Callable[[], Any]
+    ) -> tuple[Any, tuple]:
+        variables = self.trainable_variables, self.non_trainable_variables
+        pairs = zip([*variables[0], *variables[1]], [*state[0], *state[1]], strict=True)
+        with keras.StatelessScope(pairs) as scope:
+            result = function()
+        moved = ([scope.get_current_value(v) for v in group] for group in variables)
+        return result, (*moved, *state[2:])
 
 
 def value_and_gradient(

@@ -15,7 +15,9 @@ JIT_COMPILE: bool | str = True
 
 class AttackingModel(keras.Model):
     def train_step(self, data: tuple) -> dict:
-        return super().train_step(self.attacked(data, training=True))
+        logs = super().train_step(self.attacked(data, training=True))
+        self.after_update()
+        return logs
 
     def test_step(self, data: tuple) -> dict:
         return super().test_step(self.attacked(data, training=False))

@@ -14,7 +14,9 @@ JIT_COMPILE: bool | str = False
 
 class AttackingModel(keras.Model):
     def train_step(self, data: tuple) -> dict:
-        return super().train_step(self.attacked(data, training=True))
+        logs = super().train_step(self.attacked(data, training=True))
+        self.after_update()
+        return logs
 
     def test_step(self, data: tuple) -> dict:
         return super().test_step(self.attacked(data, training=False))

@@ -1,21 +1,28 @@
-"""Training methods, one file each; `AdversarialModel` is what they share."""
+"""Training methods, one file each; `AdversarialModel` is what they share.
+
+An addition (`kmtard.methods.addition`) is what any of them can take on top. May import
+attacks, callbacks, balances, losses and the backend; knows no recipe.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+import keras
+
 from kmtard import registry
+from kmtard.backend.types import Network
+from kmtard.methods.base import AdversarialModel
 
 
 def build(
     name: str,
     *,
-    student: Any,
-    nat_teacher: Any = None,
-    adv_teacher: Any = None,
+    student: Network,
+    nat_teacher: Network | None = None,
+    adv_teacher: Network | None = None,
     **arguments: Any,
-) -> tuple[Any, list]:
+) -> tuple[AdversarialModel, list[keras.callbacks.Callback]]:
     """Make a method by name.
 
     Args:
@@ -31,8 +38,19 @@ def build(
 
     Raises:
         RegistryError: there is no such method.
-        ValueError: a teacher is missing, or one given that the method has no use for,
-            or an argument is not known or out of its range.
+        ValueError: a teacher is missing, or one given that the method has no use for;
+            an argument is not known or out of its range; or the name is no method's.
+
+    Example:
+    ```python
+    import kmtard
+    from kmtard.networks.small_cnn import small_cnn
+
+    student, teacher = small_cnn(10, (8, 8, 1)), small_cnn(10, (8, 8, 1))
+    model, callbacks = kmtard.methods.build(
+        "rslad", student=student, adv_teacher=teacher, class_scale=1.0
+    )
+    ```
     """
     networks = {
         "student": student,
@@ -46,19 +64,20 @@ def build(
             f"Method {name!r} needs {', '.join(needed)}. Received: "
             f"{', '.join(role for role in networks if role in given)}"
         )
+    known = registry.keywords("methods", name)
+    for argument in arguments:
+        if argument not in known:
+            near = registry.nearest(argument, known)
+            raise ValueError(
+                f"Method {name!r} has no argument {argument!r}."
+                + (f" Did you mean {near}?" if near else "")
+                + f" It has: {', '.join(sorted(known))}"
+            )
     method = registry.resolve("methods", name)
-    try:
-        built = method(*(networks[role] for role in needed), **arguments)
-    except TypeError as error:
-        # Only Python knows all that `**kwargs` may hold in a method of the user's own.
-        match = re.search("unexpected keyword argument '(.+?)'", str(error))
-        if match is None:
-            raise
-        known = {*registry.options("methods", name), *registry.RESERVED - {"dtype"}}
-        near = registry.nearest(match[1], known)
+    model = method(*(networks[role] for role in needed), **arguments)
+    if not isinstance(model, AdversarialModel):
         raise ValueError(
-            f"Method {name!r} has no argument {match[1]!r}."
-            + (f" Did you mean {near}?" if near else "")
-            + f" It has: {', '.join(sorted(known))}"
-        ) from error
-    return built if isinstance(built, tuple) else (built, built.default_callbacks())
+            f"Method {name!r} must be a subclass of kmtard.AdversarialModel. "
+            f"Received: {method!r}, which made {model!r}"
+        )
+    return model, model.default_callbacks()

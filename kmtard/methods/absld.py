@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.callbacks import ClassTemperatures
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.rslad import RSLAD
@@ -46,8 +47,8 @@ class ABSLD(RSLAD):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         rate: float = 0.1,
         bounds: tuple[float, float] = (0.5, 5.0),
@@ -59,13 +60,13 @@ class ABSLD(RSLAD):
         self.bounds = bounds
         self.absld_code_product = absld_code_product
 
-    def temperatures(self, y: Any) -> tuple[Any, Any]:
+    def temperatures(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the (batch, 1) temperatures for (clean, adversarial) images."""
         nat = ops.take(self.nat_class_temperature.value, y)[:, None]
         adv = ops.take(self.adv_class_temperature.value, y)[:, None]
         return (nat * adv, nat * adv) if self.absld_code_product else (nat, adv)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return RSLAD's loss, and add up the cross-entropies of the classes."""
         if batch.training:
             y = batch.y
@@ -75,11 +76,11 @@ class ABSLD(RSLAD):
             self.sum_up("class_images", ops.ones_like(y, "float32"), y)
         return super().outer_loss(batch, logits)
 
-    def default_callbacks(self) -> list:
+    def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callback that moves the temperatures."""
-        return [ClassTemperatures(self.rate, self.bounds)]
+        return [*super().default_callbacks(), ClassTemperatures(self.rate, self.bounds)]
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 
@@ -33,8 +34,8 @@ class AdaAD(Distiller):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         alpha: float = 1.0,
         class_scale: float | None = None,
@@ -46,7 +47,7 @@ class AdaAD(Distiller):
         self.alpha = alpha
         self.class_scale = class_scale
 
-    def observe(self, images: Any, training: bool) -> Any:
+    def observe(self, images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
         """Return the logits of teacher and student."""
         return (
             self.adv_teacher(images, training=False),
@@ -54,16 +55,16 @@ class AdaAD(Distiller):
         )
 
     @property
-    def attack_state(self) -> list:
+    def attack_state(self) -> list[Variable]:
         """The teacher's variables, which the attack reads."""
         return self.adv_teacher.variables if self.attack_bn == "train" else []
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the divergence of the student from the teacher on the same images."""
         del batch
         return lambda logits: losses.kl_divergence(*logits)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the weighted sum of both soft-label losses."""
         nat, adv = (
             soft_label_loss(
@@ -79,7 +80,7 @@ class AdaAD(Distiller):
         )
         return self.alpha * adv + (1 - self.alpha) * nat
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

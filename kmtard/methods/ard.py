@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller
 
@@ -38,8 +39,8 @@ class ARD(Distiller):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         temperature: float = 30.0,
         alpha: float = 1.0,
@@ -59,7 +60,7 @@ class ARD(Distiller):
         self.ard_batchmean = ard_batchmean
         self.fix_double_drop = fix_double_drop
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the soft-label loss on x_adv and the cross-entropy on x."""
         soft = losses.kl_divergence(
             self.taught("adv_teacher", batch.x_nat) / self.temperature,
@@ -74,7 +75,7 @@ class ARD(Distiller):
         """Return 1 after any milestone, unless `fix_double_drop`."""
         return milestones_passed if self.fix_double_drop else min(milestones_passed, 1)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

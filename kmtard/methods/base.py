@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import keras
+import numpy as np
 from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks import PGD, Attack, pgd_trades
+from kmtard.backend.types import Array, Network, Tensor, Variable
 from kmtard.callbacks.input_guard import InputGuard
+from kmtard.methods.addition import Addition, check_additions
 from kmtard.methods.batch import Batch, Logits, integer_labels
 from kmtard.methods.checks import check_data, check_networks
-from kmtard.methods.lifecycle import Lifecycle
+from kmtard.methods.saving import deserialized, hidden
 from kmtard.methods.scores import Scores
-from kmtard.methods.variables import Variables
+from kmtard.methods.state import add_state, sum_by_class
 
 
-class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
+class AdversarialModel(backend.AttackingModel):
     """A student, an attack on it, and the Keras `fit` that trains on both.
 
     A step attacks the batch, then Keras' own `train_step` runs on clean and
@@ -34,6 +38,8 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
       moving averages see them in this order.
     * `start`: where the attack starts, a name of `kmtard.attacks.gradient.STARTS`,
       unless `attack` has a start of its own.
+    * `trained_roles`: the networks that learn, mostly the student alone. All others
+      are frozen and never written into weights files or resume points.
     * `tracked`: names of further averages for the logs, filled by `self.track`.
     * `class_state`: name -> start value of variables with a number for each class.
     * `class_sums`: names of sums over an epoch, for each class, that `self.sum_up`
@@ -47,6 +53,8 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         attack_bn: BatchNorm while attacking in training. "eval": moving averages,
             nothing updated. "train": batch statistics, and the averages are updated at
             each of the attack's passes, as the code of SAT and ARD does.
+        additions: what is added to the method, such as a further loss term; see
+            `kmtard.methods.addition.Addition`.
         seed: of the attacks' random starts.
         name: of the model.
 
@@ -56,15 +64,19 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
 
     passes: tuple[str, ...] = ("adv", "nat")
     start: ClassVar[str] = "gaussian"
+    trained_roles: ClassVar[tuple[str, ...]] = ("student",)
     tracked: ClassVar[tuple[str, ...]] = ()
+    class_state: ClassVar[dict[str, float]] = {}
+    class_sums: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
-        student: Any,
+        student: Network,
         *,
         attack: Attack | None = None,
         evaluation_attack: Attack | None = None,
         attack_bn: Literal["eval", "train"] = "eval",
+        additions: Iterable[Addition] = (),
         seed: int = 0,
         name: str | None = None,
     ) -> None:
@@ -83,26 +95,66 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         self.attack_bn = attack_bn
         self.seed = seed
         self.attack_seed = keras.random.SeedGenerator(seed)
-        self.steps_taken = self._state("steps_taken", 0, dtype="int32")
-        self.invalid_inputs = self._state("invalid_inputs", 0.0)
+        self.steps_taken = self.add_state("steps_taken", 0, dtype="int32")
+        self.invalid_inputs = self.add_state("invalid_inputs", 0.0)
         self.scores = Scores()
         self.score_metrics = self.scores.metrics
         self.trackers = {name: keras.metrics.Mean(name) for name in self.tracked}
-        self.make_class_variables()
-        self.built = student.built
+        self.compose(additions)
 
-    def target(self, x: Any) -> Any:
+    def compose(self, additions: Iterable[Addition]) -> None:
+        """Take the additions, once all networks are attributes.
+
+        Constructors call it: `AdversarialModel`'s, and `Distiller`'s after it.
+        """
+        additions = tuple(additions)
+        check_additions(additions, tuple(self.networks), type(self).__name__)
+        self.additions = additions
+        for name in (name for addition in additions for name in addition.tracked):
+            if name in self.trackers:
+                raise ValueError(
+                    f"Two averages of the logs are named {name!r}. "
+                    f"Received: {additions} for {type(self).__name__}"
+                )
+            self.trackers[name] = keras.metrics.Mean(name)
+        self.built = all(network.built for network in self.networks.values())
+        self._make_variables()
+
+    def _make_variables(self) -> None:
+        """Make the variables whose shapes the networks decide, once these are built."""
+        if self.student.built:
+            classes = self.student.output_shape[-1]
+            starts = {**self.class_state, **dict.fromkeys(self.class_sums, 0.0)}
+            for name, start in starts.items():
+                if not hasattr(self, name):
+                    setattr(self, name, self.add_state(name, np.full(classes, start)))
+        if self.built:
+            for addition in self.additions:
+                if not addition.built:
+                    addition.bind(self)
+                    addition.built = True
+
+    def add_state(self, name: str, value: Array, *, dtype: str = "float32") -> Variable:
+        """Add a variable that no optimizer moves; see `state.add_state`."""
+        return add_state(self, name, value, dtype=dtype)
+
+    def sum_up(self, name: str, values: Tensor, y: Tensor) -> None:
+        """Add (batch,) values to the epoch's sums of the classes that `y` names."""
+        sum_by_class(getattr(self, name), values, y)
+
+    def target(self, x: Tensor) -> Tensor | None:
         """Return what attack and loss both need of the clean images; None if nothing.
 
         A teacher's logits, say: computed once a step and handed over as `batch.target`.
         """
         del x
+        return None
 
-    def observe(self, images: Any, training: bool) -> Any:
+    def observe(self, images: Tensor, training: bool) -> Tensor:
         """Return what the attack's objective is a function of: the student's logits."""
         return self.student(images, training=training)
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return what the attack maximises, a function of the attacked logits.
 
         Args:
@@ -114,17 +166,24 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         """
         return lambda logits: losses.cross_entropy(batch.y, logits)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
-        """Return the (batch,) loss that the student minimises."""
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        """Return the (batch,) loss that the trained networks minimise."""
         raise NotImplementedError(f"{type(self).__name__} must define `outer_loss`.")
 
-    def track(self, name: str, value: Any) -> None:
+    def track(self, name: str, value: Tensor) -> None:
         """Add (batch,) values to the average that the logs show as `name`."""
         self.trackers[name].update_state(ops.stop_gradient(value))
 
-    def default_callbacks(self) -> list:
-        """Return the callbacks that drive the method's state as its paper does."""
-        return []
+    def default_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Return the callbacks that drive the method's state as its paper does.
+
+        Here those of the additions; a subclass adds its own to `super()`'s.
+        """
+        return [
+            callback
+            for addition in self.additions
+            for callback in addition.default_callbacks()
+        ]
 
     def learning_rate_drops(self, milestones_passed: int) -> int:
         """Return how often the learning rate has fallen after so many milestones."""
@@ -138,15 +197,35 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
             if not network.built:
                 network.build(input_shape)
         check_networks(self.networks)
-        self.make_class_variables()
         self.built = True
+        self._make_variables()
 
     @property
-    def networks(self) -> dict[str, Any]:
+    def networks(self) -> dict[str, Network]:
         """Role -> network, the student first."""
         return {"student": self.student}
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    @property
+    def trained_networks(self) -> Mapping[str, Network]:
+        """Role -> network that training changes, the student first."""
+        return self._networks_that(train=True)
+
+    @property
+    def frozen_networks(self) -> Mapping[str, Network]:
+        """Role -> network that training leaves as it is."""
+        return self._networks_that(train=False)
+
+    def _networks_that(self, train: bool) -> Mapping[str, Network]:
+        # Keras would save each dict among the attributes once more; it skips a proxy.
+        return MappingProxyType(
+            {
+                role: network
+                for role, network in self.networks.items()
+                if (role in self.trained_roles) == train
+            }
+        )
+
+    def call(self, inputs: Tensor, training: bool = False) -> Any:
         """Return the student's logits.
 
         Args:
@@ -170,6 +249,9 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, keras.config.floatx())
+        if not self.built:
+            # On TensorFlow, Keras builds only in its own step, which comes later.
+            self.build(tuple(x.shape))
         y = integer_labels(y)
         target = self.target(x)
         if training:
@@ -187,9 +269,18 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
                 ),
                 seed=self.seed,
             )
+        if training:
+            batch = Batch(x, x_adv, y, sample_weight, training, target)
+            for addition in self.additions:
+                addition.before_gradient(self, batch)
         return (x, x_adv, *([] if target is None else [target])), y, sample_weight
 
-    def _training_attack(self, batch: Batch) -> Any:
+    def after_update(self) -> None:
+        """Let the additions undo what they did before the gradient was taken."""
+        for addition in reversed(self.additions):
+            addition.after_update(self)
+
+    def _training_attack(self, batch: Batch) -> Tensor:
         updating = self.attack_bn == "train"
         assigning = updating or self.attack_state
         objective = self.inner_loss(batch)
@@ -205,29 +296,32 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         )
 
     @property
-    def attack_state(self) -> list:
+    def attack_state(self) -> list[Variable]:
         """Variables beside the student's that the attack uses, if it assigns any."""
         return []
 
     def compute_loss(
         self,
-        x: Any,
-        y: Any,
-        y_pred: Any,
-        sample_weight: Any = None,
+        x: tuple[Tensor, ...],
+        y: Tensor,
+        y_pred: dict[str, tuple[Tensor, ...]],
+        sample_weight: Tensor | None = None,
         training: bool = True,
-    ) -> Any:
-        """Average the method's outer loss; called by Keras' steps."""
+    ) -> Tensor:
+        """Average the outer loss and the additions'; called by Keras' steps."""
         target = x[2] if len(x) > 2 else None
         batch = Batch(x[0], x[1], y, sample_weight, training, target)
-        loss = batch.mean(self.outer_loss(batch, Logits(**y_pred)))
+        logits = Logits(**y_pred)
+        loss = self.outer_loss(batch, logits)
+        for addition in self.additions:
+            loss = loss + addition.loss(self, batch, logits)
         if training:
             self.steps_taken.assign_add(1)
-        return loss
+        return batch.mean(loss)
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
-    ) -> dict:
+        self, x: Any, y: Tensor, y_pred: Any, sample_weight: Tensor | None = None
+    ) -> dict[str, Any]:
         """Update accuracies, and what `compile(metrics=...)` named on clean logits."""
         if not isinstance(y_pred, dict):
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -236,11 +330,11 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         super().compute_metrics(x, y, shown, sample_weight)
         return self._results(y_pred)
 
-    def get_metrics_result(self) -> dict:
+    def get_metrics_result(self) -> dict[str, Any]:
         """Return the averages of training by name."""
         return self._results(self.passes)
 
-    def _results(self, kinds: Iterable[str]) -> dict:
+    def _results(self, kinds: Iterable[str]) -> dict[str, Any]:
         results = super().get_metrics_result()
         for metric in self.score_metrics.values():
             del results[metric.name]
@@ -264,7 +358,58 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
             callbacks = [InputGuard(), *keras.tree.flatten(callbacks or [])]
         return super().fit(x, y, *args, callbacks=callbacks, **kw)
 
-    def get_config(self) -> dict:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configure training; as `keras.Model.compile`, without a loss.
+
+        Raises:
+            ValueError: a `loss` is given (the method has its own), or the model is to
+                be spread over several TensorFlow replicas, which would train wrongly.
+        """
+        if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
+            raise ValueError(
+                f"{type(self).__name__} defines its own loss. Received: {kwargs}"
+            )
+        if backend.replicas() > 1:
+            raise ValueError(
+                "Several TensorFlow replicas would train wrongly: the loss is averaged "
+                f"in each. Received: {backend.replicas()} replicas. Use one device, or "
+                "keras.distribution.DataParallel on JAX."
+            )
+        if jit_compile == "auto" and not run_eagerly:
+            jit_compile = backend.JIT_COMPILE
+        optimizer = keras.optimizers.get(optimizer)
+        scaling = keras.optimizers.LossScaleOptimizer
+        half = any(map(losses.has_float16, self.trained_networks.values()))
+        if half and not isinstance(optimizer, scaling):
+            optimizer = scaling(optimizer)
+        super().compile(
+            optimizer, run_eagerly=run_eagerly, jit_compile=jit_compile, **kwargs
+        )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Save all but the frozen networks: what learns, optimizer, state."""
+        with hidden(self, self.frozen_networks):
+            super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Load what `save_weights` saved; frozen networks stay as they are."""
+        with hidden(self, self.frozen_networks):
+            super().load_weights(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model, networks included."""
         parts = {
             **self.networks,
@@ -274,6 +419,16 @@ class AdversarialModel(Variables, Lifecycle, backend.AttackingModel):
         return {
             **{key: keras.saving.serialize_keras_object(p) for key, p in parts.items()},
             "attack_bn": self.attack_bn,
+            "additions": [
+                keras.saving.serialize_keras_object(each) for each in self.additions
+            ],
             "seed": self.seed,
             "name": self.name,
         }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> AdversarialModel:
+        """Make the model that `get_config` described."""
+        return cls(**deserialized(config, custom_objects))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras import ops
+
+from kmtard.backend.types import Tensor
 
 
 class Logits(NamedTuple):
@@ -16,8 +18,8 @@ class Logits(NamedTuple):
         adv: of the adversarial images.
     """
 
-    nat: tuple = ()
-    adv: tuple = ()
+    nat: tuple[Tensor, ...] = ()
+    adv: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,25 @@ class Batch:
         target: what `AdversarialModel.target` returned for `x_nat`.
     """
 
-    x_nat: Any
-    x_adv: Any
-    y: Any
-    sample_weight: Any
+    x_nat: Tensor
+    x_adv: Tensor
+    y: Tensor
+    sample_weight: Tensor | None
     training: bool
-    target: Any = None
+    target: Tensor | None = None
 
-    def weighted(self, values: Any) -> Any:
+    def weighted(self, values: Tensor) -> Tensor:
         """Return (batch,) values, each times its sample weight."""
         if self.sample_weight is None:
             return values
         return values * ops.cast(self.sample_weight, values.dtype)
 
-    def mean(self, values: Any) -> Any:
+    def mean(self, values: Tensor) -> Tensor:
         """Average (batch,) values, each times its sample weight."""
         return ops.mean(self.weighted(values))
 
 
-def integer_labels(labels: Any) -> Any:
+def integer_labels(labels: Tensor) -> Tensor:
     """Turn integer labels of any shape, or one-hot rows, into (batch,) int32."""
     if len(labels.shape) == 2 and labels.shape[-1] != 1:
         labels = ops.argmax(labels, axis=-1)

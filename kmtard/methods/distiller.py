@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras import ops
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
+from kmtard.methods.addition import Addition
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.checks import check_networks
 
 
 class Distiller(AdversarialModel):
-    """A method whose student learns from teachers, which it freezes.
+    """A method whose student learns from teachers.
+
+    Teachers are frozen, but for those that the class names in `trained_roles`: these
+    are unfrozen, and learn from what `outer_loss` adds for them. A term that must not
+    move a teacher takes its logits from `taught`.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
         teachers: role (`nat_teacher`, `adv_teacher`) -> network; each becomes an
-            attribute, with `trainable = False`, and is called in inference mode.
+            attribute.
+        additions: see `AdversarialModel`.
         **kwargs: those of `AdversarialModel`.
 
     Raises:
-        ValueError: a teacher is no Keras model, is the student, or has other classes.
+        ValueError: a teacher is no Keras model, is the student, or has other classes;
+            or one network is both a teacher that learns and another teacher.
     """
 
-    def __init__(self, student: Any, teachers: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        student: Network,
+        teachers: Mapping[str, Network],
+        *,
+        additions: Iterable[Addition] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
         check_networks({"student": student, **teachers})
+        self._check_learning(teachers)
         self.roles = tuple(teachers)
         for role, teacher in teachers.items():
-            teacher.trainable = False
+            teacher.trainable = role in self.trained_roles
             setattr(self, role, teacher)
-        self.built = all(network.built for network in self.networks.values())
+        self.compose(additions)
+
+    def _check_learning(self, teachers: Mapping[str, Network]) -> None:
+        given = list(teachers.values())
+        for role, teacher in teachers.items():
+            if role in self.trained_roles and given.count(teacher) > 1:
+                raise ValueError(
+                    f"`{role}` learns and must be a network of its own. Received: the "
+                    "same model for another teacher. Use "
+                    "keras.models.clone_model(teacher) and copy its weights."
+                )
 
     @property
-    def networks(self) -> dict[str, Any]:
+    def networks(self) -> dict[str, Network]:
         """Role -> network, the student first."""
         roles = getattr(self, "roles", ())
         return super().networks | {role: getattr(self, role) for role in roles}
 
-    def taught(self, role: str, images: Any) -> Any:
+    def taught(self, role: str, images: Tensor) -> Tensor:
         """Return a teacher's (batch, classes) logits, through which nothing flows."""
         return ops.stop_gradient(getattr(self, role)(images, training=False))
 
 
 def soft_label_loss(
-    target_logits: Any,
-    logits: Any,
+    target_logits: Tensor,
+    logits: Tensor,
     *,
-    temperature: Any = 1.0,
+    temperature: Tensor | float = 1.0,
     class_scale: float | None = None,
     floor: float = losses.LOG_FLOOR,
-) -> Any:
+) -> Tensor:
     """Return `class_scale / C * KL(softmax(target / temperature) || softmax(logits))`.
 
     That is the element mean of the code of RSLAD and its successors, `floor` inside the

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.callbacks import ClassWeights
 from kmtard.methods.ard import ARD
 from kmtard.methods.batch import Batch, Logits
@@ -44,8 +45,8 @@ class FairARD(ARD):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         beta: float = 2.0,
         bounds: tuple[float, float] = (0.8333333333333334, 2.5),
@@ -56,30 +57,30 @@ class FairARD(ARD):
         self.bounds = bounds
 
     @property
-    def attack_state(self) -> list:
+    def attack_state(self) -> list[Variable]:
         """The sums that the inner loss adds to."""
         return [self.robust_steps]
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the cross-entropy, and count where images still stand."""
         self.sum_up("class_images", ops.ones_like(batch.y, "float32"), batch.y)
 
-        def objective(logits: Any) -> Any:
+        def objective(logits: Tensor) -> Tensor:
             predicted = ops.cast(ops.argmax(logits, axis=-1), batch.y.dtype)
             self.sum_up("robust_steps", predicted == batch.y, batch.y)
             return losses.cross_entropy(batch.y, logits)
 
         return objective
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return ARD's loss times the weight of each image's class."""
         weights = ops.take(self.class_weights.value, batch.y)
         return weights * super().outer_loss(batch, logits)
 
-    def default_callbacks(self) -> list:
+    def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callback that moves the class weights."""
-        return [ClassWeights(self.beta, self.bounds)]
+        return [*super().default_callbacks(), ClassWeights(self.beta, self.bounds)]
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {**super().get_config(), "beta": self.beta, "bounds": self.bounds}

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.callbacks import Introspection
 from kmtard.methods.ard import ARD
 from kmtard.methods.batch import Batch, Logits
@@ -39,8 +40,8 @@ class IAD(ARD):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         temperature: float = 1.0,
         alpha: float = 1.0,
@@ -75,7 +76,7 @@ class IAD(ARD):
             # The loss of the evaluation has the third term as well.
             self.make_test_function(force=True)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return ARD's loss, with the third term once it is on."""
         loss = super().outer_loss(batch, logits)
         if not self.introspecting:
@@ -86,10 +87,10 @@ class IAD(ARD):
         own = losses.kl_divergence(logits.nat[-1], logits.adv[0])
         return loss + self.alpha * (1 - trust) * own
 
-    def default_callbacks(self) -> list:
+    def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callback that switches the third term on."""
-        return [Introspection(self.begin)]
+        return [*super().default_callbacks(), Introspection(self.begin)]
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {**super().get_config(), "beta": self.beta, "begin": self.begin}

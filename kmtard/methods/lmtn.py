@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 
@@ -34,9 +35,9 @@ class LMTN(Distiller):
 
     def __init__(
         self,
-        student: Any,
-        nat_teacher: Any,
-        adv_teacher: Any,
+        student: Network,
+        nat_teacher: Network,
+        adv_teacher: Network,
         *,
         w_teacher: float = 0.5,
         class_scale: float | None = None,
@@ -49,7 +50,7 @@ class LMTN(Distiller):
         self.w_teacher = w_teacher
         self.class_scale = class_scale
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the mean of both soft-label losses."""
         nat, adv = (
             soft_label_loss(
@@ -65,7 +66,7 @@ class LMTN(Distiller):
         )
         return 0.5 * nat + 0.5 * adv
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

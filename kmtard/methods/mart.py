@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
 
@@ -32,13 +33,13 @@ class MART(AdversarialModel):
 
     passes = ("nat", "adv")
 
-    def __init__(self, student: Any, *, beta: float = 5.0, **kwargs: Any) -> None:
+    def __init__(self, student: Network, *, beta: float = 5.0, **kwargs: Any) -> None:
         if not beta >= 0:
             raise ValueError(f"`beta` must be >= 0. Received: {beta}")
         super().__init__(student, **kwargs)
         self.beta = beta
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the boosted cross-entropy plus beta times the weighted KL."""
         nat_logits, adv_logits = map(
             losses.at_least_float32, (logits.nat[-1], logits.adv[-1])
@@ -55,6 +56,6 @@ class MART(AdversarialModel):
         certainty = ops.sum(ops.where(own, nat, 0.0), axis=-1)
         return boosted + self.beta * divergence * (1.0000001 - certainty)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {**super().get_config(), "beta": self.beta}

@@ -1,4 +1,4 @@
-"""B-MTARD (TPAMI 2024) and its ablation: two teachers, two balances."""
+"""Two teachers, two balances: what B-MTARD (TPAMI 2024) and its ablation share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kmtard import balance, losses
-from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 
@@ -25,8 +25,9 @@ class MultiTeacherDistiller(Distiller):
     KL5 is the element mean (batch mean / C) with 1e-5 inside the teacher's logarithm,
     c = C / 10. Temperatures (EBB) and weights (NLB) move inside the step, at rates that
     `EntropyBalance` and `NormalizationLossBalance` set; without these callbacks
-    nothing moves, which is the paper's Baseline. Weights are updated before they are
-    used, temperatures after.
+    nothing moves. Weights are updated before they are used, temperatures after.
+    `Baseline`, `BaselineEBB`, `MTARD` and `BMTARD` are this class with the callbacks
+    that the paper's ablation has.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
@@ -46,15 +47,28 @@ class MultiTeacherDistiller(Distiller):
 
     Raises:
         ValueError: networks with other classes, or a temperature <= 0.
+
+    Example:
+    ```python
+    import kmtard
+    from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
+    from kmtard.networks.small_cnn import small_cnn
+
+    student, nat_teacher, adv_teacher = (small_cnn(10, (8, 8, 1)) for _ in range(3))
+    model = kmtard.MultiTeacherDistiller(student, nat_teacher, adv_teacher)
+    model.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9))
+    callbacks = [EntropyBalance(rate=1e-3), NormalizationLossBalance(rate=0.025)]
+    # model.fit(x, y, callbacks=callbacks)
+    ```
     """
 
     tracked = ("nat_loss", "adv_loss", "nat_entropy", "adv_entropy")
 
     def __init__(
         self,
-        student: Any,
-        nat_teacher: Any,
-        adv_teacher: Any,
+        student: Network,
+        nat_teacher: Network,
+        adv_teacher: Network,
         *,
         temperature: float | tuple[float, float] = 1.0,
         class_scale: float | None = None,
@@ -67,21 +81,21 @@ class MultiTeacherDistiller(Distiller):
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
         if not min(nat, adv) > 0:
             raise ValueError(f"`temperature` must be > 0. Received: {temperature}")
-        self.nat_temperature = self._state("nat_temperature", nat)
-        self.adv_temperature = self._state("adv_temperature", adv)
-        self.roundings = self._state("roundings", np.zeros(2, "float32"))
-        self.nat_weight = self._state("nat_weight", 0.5)
-        self.adv_weight = self._state("adv_weight", 0.5)
-        self.initial_nat_loss = self._state("initial_nat_loss", 0.0)
-        self.initial_adv_loss = self._state("initial_adv_loss", 0.0)
-        self.temperature_rate = self._state("temperature_rate", 0.0)
-        self.temperature_bounds = self._state(
+        self.nat_temperature = self.add_state("nat_temperature", nat)
+        self.adv_temperature = self.add_state("adv_temperature", adv)
+        self.roundings = self.add_state("roundings", np.zeros(2, "float32"))
+        self.nat_weight = self.add_state("nat_weight", 0.5)
+        self.adv_weight = self.add_state("adv_weight", 0.5)
+        self.initial_nat_loss = self.add_state("initial_nat_loss", 0.0)
+        self.initial_adv_loss = self.add_state("initial_adv_loss", 0.0)
+        self.temperature_rate = self.add_state("temperature_rate", 0.0)
+        self.temperature_bounds = self.add_state(
             "temperature_bounds", np.array([1.0, 10.0], "float32")
         )
-        self.weight_rate = self._state("weight_rate", 0.0)
-        self.weight_beta = self._state("weight_beta", 1.0)
+        self.weight_rate = self.add_state("weight_rate", 0.0)
+        self.weight_beta = self.add_state("weight_beta", 1.0)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the weighted sum of both distillation losses."""
         return self.two_teacher_loss(
             batch,
@@ -91,8 +105,8 @@ class MultiTeacherDistiller(Distiller):
         )
 
     def two_teacher_loss(
-        self, batch: Batch, logits: Logits, *, nat_target: Any, adv_target: Any
-    ) -> Any:
+        self, batch: Batch, logits: Logits, *, nat_target: Tensor, adv_target: Tensor
+    ) -> Tensor:
         """Return the (batch,) loss, and in training move the balance by one step.
 
         Args:
@@ -116,13 +130,15 @@ class MultiTeacherDistiller(Distiller):
             self.roundings.assign(ops.stack(temperatures[2:]))
         return weights[0] * nat + weights[1] * adv
 
-    def _distillation(self, target: Any, logits: Any, temperature: Any) -> Any:
+    def _distillation(
+        self, target: Tensor, logits: Tensor, temperature: Tensor
+    ) -> Tensor:
         return soft_label_loss(
             target, logits, temperature=temperature, class_scale=self.class_scale
         )
 
     def _balanced_temperatures(
-        self, nat_target: Any, adv_target: Any
+        self, nat_target: Tensor, adv_target: Tensor
     ) -> balance.Temperatures:
         present = balance.Temperatures(
             self.nat_temperature.value,
@@ -141,7 +157,9 @@ class MultiTeacherDistiller(Distiller):
             bounds=tuple(ops.unstack(self.temperature_bounds.value)),
         )
 
-    def _balance_weights(self, nat_loss: Any, adv_loss: Any) -> tuple:
+    def _balance_weights(
+        self, nat_loss: Tensor, adv_loss: Tensor
+    ) -> tuple[Tensor, Tensor]:
         first = self.steps_taken.value == 0
         initial_nat = ops.where(first, nat_loss, self.initial_nat_loss.value)
         initial_adv = ops.where(first, adv_loss, self.initial_adv_loss.value)
@@ -171,102 +189,10 @@ class MultiTeacherDistiller(Distiller):
             self.temperature_rate.assign(0.0)
             self.weight_rate.assign(0.0)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model, networks included."""
         return {
             **super().get_config(),
             "temperature": self.temperature,
             "class_scale": self.class_scale,
         }
-
-
-def baseline(
-    student: Any, nat_teacher: Any, adv_teacher: Any, **kwargs: Any
-) -> tuple[MultiTeacherDistiller, list]:
-    """Baseline of B-MTARD (TPAMI 2024): two teachers, neither balance."""
-    return b_mtard(
-        student,
-        nat_teacher,
-        adv_teacher,
-        temperature_rate=0.0,
-        weight_rate=0.0,
-        **kwargs,
-    )
-
-
-def baseline_ebb(
-    student: Any,
-    nat_teacher: Any,
-    adv_teacher: Any,
-    *,
-    temperature_rate: float = 1e-3,
-    temperature_bounds: tuple[float, float] = (1.0, 10.0),
-    **kwargs: Any,
-) -> tuple[MultiTeacherDistiller, list]:
-    """Baseline with Entropy-Based Balance of the temperatures (B-MTARD, TPAMI 2024)."""
-    return b_mtard(
-        student,
-        nat_teacher,
-        adv_teacher,
-        temperature_rate=temperature_rate,
-        temperature_bounds=temperature_bounds,
-        weight_rate=0.0,
-        **kwargs,
-    )
-
-
-def mtard(
-    student: Any,
-    nat_teacher: Any,
-    adv_teacher: Any,
-    *,
-    weight_rate: float = 0.025,
-    beta: float = 1.0,
-    **kwargs: Any,
-) -> tuple[MultiTeacherDistiller, list]:
-    """MTARD (Zhao et al., ECCV 2022): Baseline with Normalization Loss Balance."""
-    return b_mtard(
-        student,
-        nat_teacher,
-        adv_teacher,
-        temperature_rate=0.0,
-        weight_rate=weight_rate,
-        beta=beta,
-        **kwargs,
-    )
-
-
-def b_mtard(
-    student: Any,
-    nat_teacher: Any,
-    adv_teacher: Any,
-    *,
-    temperature_rate: float = 1e-3,
-    temperature_bounds: tuple[float, float] = (1.0, 10.0),
-    weight_rate: float = 0.025,
-    beta: float = 1.0,
-    **kwargs: Any,
-) -> tuple[MultiTeacherDistiller, list]:
-    """B-MTARD (Zhao et al., TPAMI 2024): two teachers and both balances.
-
-    Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        temperature_rate: of EBB.
-        temperature_bounds: of EBB.
-        weight_rate: of NLB.
-        beta: exponent of NLB.
-        **kwargs: those of `MultiTeacherDistiller`.
-
-    Returns:
-        (model, callbacks) for `model.fit(..., callbacks=callbacks)`: the callbacks
-        drive the balances and log them. The rates are constant; set
-        `callback.learning_rate` or `callback.milestones` to let one fall with the
-        optimiser's.
-    """
-    model = MultiTeacherDistiller(student, nat_teacher, adv_teacher, **kwargs)
-    return model, [
-        EntropyBalance(temperature_rate, temperature_bounds),
-        NormalizationLossBalance(weight_rate, beta),
-    ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from kmtard import losses
+from kmtard.backend.types import Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
 
@@ -22,6 +21,6 @@ class Natural(AdversarialModel):
 
     passes = ("nat",)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the cross-entropy on the clean images."""
         return losses.cross_entropy(batch.y, logits.nat[-1])

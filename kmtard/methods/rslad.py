@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 
@@ -33,8 +34,8 @@ class RSLAD(Distiller):
 
     def __init__(
         self,
-        student: Any,
-        adv_teacher: Any,
+        student: Network,
+        adv_teacher: Network,
         *,
         adv_share: float = 0.8333333333333334,
         class_scale: float | None = None,
@@ -46,23 +47,23 @@ class RSLAD(Distiller):
         self.adv_share = adv_share
         self.class_scale = class_scale
 
-    def target(self, x: Any) -> Any:
+    def target(self, x: Tensor) -> Tensor:
         """Return the teacher's logits on the clean images."""
         return self.taught("adv_teacher", x)
 
-    def temperatures(self, y: Any) -> tuple[Any, Any]:
+    def temperatures(self, y: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """Return the teacher's temperatures for (clean, adversarial) images: 1."""
         del y
         return 1.0, 1.0
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the divergence from the teacher's prediction on the clean images."""
         _, temperature = self.temperatures(batch.y)
         return lambda logits: losses.kl_divergence(
             batch.target, logits, target_temperature=temperature
         )
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the weighted sum of both soft-label losses."""
         nat, adv = (
             soft_label_loss(
@@ -77,7 +78,7 @@ class RSLAD(Distiller):
         )
         return self.adv_share * adv + (1 - self.adv_share) * nat
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

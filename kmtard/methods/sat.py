@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 
 from kmtard import losses
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
 
@@ -31,13 +32,13 @@ class SAT(AdversarialModel):
 
     def __init__(
         self,
-        student: Any,
+        student: Network,
         *,
         attack_bn: Literal["eval", "train"] = "train",
         **kwargs: Any,
     ) -> None:
         super().__init__(student, attack_bn=attack_bn, **kwargs)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the cross-entropy on the adversarial images."""
         return losses.cross_entropy(batch.y, logits.adv[-1])

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kmtard.backend.types import Network, Tensor
 from kmtard.losses import at_least_float32
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
@@ -36,7 +37,7 @@ class SCORE(AdversarialModel):
     start = "gaussian_clipped"
 
     def __init__(
-        self, student: Any, *, beta: float = 6.0, clip: float = 0.3, **kwargs: Any
+        self, student: Network, *, beta: float = 6.0, clip: float = 0.3, **kwargs: Any
     ) -> None:
         if not beta >= 0:
             raise ValueError(f"`beta` must be >= 0. Received: {beta}")
@@ -46,13 +47,13 @@ class SCORE(AdversarialModel):
         self.beta = beta
         self.clip = clip
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the distance from the present prediction on the clean images."""
         reference = _softmax(self.student(batch.x_nat, training=False))
         reference = ops.stop_gradient(reference)
         return lambda logits: _squared_distance(_softmax(logits), reference)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return both distances less the bound, where they exceed it."""
         nat, adv = _softmax(logits.nat[-1]), _softmax(logits.adv[-1])
         classes = nat.shape[-1]
@@ -61,14 +62,14 @@ class SCORE(AdversarialModel):
         bound = self.clip**2 + self.clip**2 / (classes - 1)
         return ops.relu(_squared_distance(nat, labels) + robust - bound)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {**super().get_config(), "beta": self.beta, "clip": self.clip}
 
 
-def _softmax(logits: Any) -> Any:
+def _softmax(logits: Tensor) -> Tensor:
     return ops.softmax(at_least_float32(logits))
 
 
-def _squared_distance(first: Any, second: Any) -> Any:
+def _squared_distance(first: Tensor, second: Tensor) -> Tensor:
     return ops.sum(ops.square(first - second), axis=-1)

@@ -10,6 +10,7 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import PGD
+from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
 
@@ -35,7 +36,7 @@ class TRADES(AdversarialModel):
 
     def __init__(
         self,
-        student: Any,
+        student: Network,
         *,
         beta: float = 6.0,
         trades_original: bool = False,
@@ -49,18 +50,18 @@ class TRADES(AdversarialModel):
         self.beta = beta
         self.trades_original = trades_original
 
-    def inner_loss(self, batch: Batch) -> Callable[[Any], Any]:
+    def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the KL against the present prediction on the clean images."""
         reference = ops.stop_gradient(self.student(batch.x_nat, training=False))
         return lambda logits: losses.kl_divergence(reference, logits)
 
-    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+    def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the cross-entropy plus beta times the KL."""
         natural = losses.cross_entropy(batch.y, logits.nat[0])
         robust = losses.kl_divergence(logits.nat[-1], logits.adv[0])
         return natural + self.beta * robust
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model."""
         return {
             **super().get_config(),

@@ -1,4 +1,4 @@
-"""The four tables of names a recipe may use, read without importing what they name."""
+"""The tables of names that a recipe may use, read without importing what they name."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ METHODS = {
     "rslad": "kmtard.methods.rslad:RSLAD",
     "absld": "kmtard.methods.absld:ABSLD",
     "lmtn": "kmtard.methods.lmtn:LMTN",
-    "baseline": "kmtard.methods.multi_teacher:baseline",
-    "baseline-ebb": "kmtard.methods.multi_teacher:baseline_ebb",
-    "mtard": "kmtard.methods.multi_teacher:mtard",
-    "b-mtard": "kmtard.methods.multi_teacher:b_mtard",
+    "baseline": "kmtard.methods.baseline:Baseline",
+    "baseline-ebb": "kmtard.methods.baseline_ebb:BaselineEBB",
+    "mtard": "kmtard.methods.mtard:MTARD",
+    "b-mtard": "kmtard.methods.b_mtard:BMTARD",
     "mart": "kmtard.methods.mart:MART",
     "adaad": "kmtard.methods.adaad:AdaAD",
 }
+ADDITIONS: dict[str, str] = {}
+"""What any method can take on top of its own loss."""
+
 ATTACKS = {
     "fgsm": "kmtard.attacks.gradient:fgsm",
     "pgd_sat": "kmtard.attacks.gradient:pgd_sat",
@@ -78,13 +81,16 @@ DATASETS = {
 
 TABLES = {
     "methods": METHODS,
+    "additions": ADDITIONS,
     "attacks": ATTACKS,
     "networks": NETWORKS,
     "datasets": DATASETS,
 }
 
 # Keyword-only parameters that come from other sections of a recipe, or from Keras.
-RESERVED = frozenset({"attack", "evaluation_attack", "seed", "name", "dtype"})
+RESERVED = frozenset(
+    {"additions", "attack", "evaluation_attack", "seed", "name", "dtype"}
+)
 
 
 class RegistryError(KeyError):
@@ -126,7 +132,7 @@ def resolve(table: str, name: str) -> Any:
     """Import the object that a name stands for.
 
     Args:
-        table: `methods`, `attacks`, `networks` or `datasets`.
+        table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:
@@ -153,7 +159,7 @@ def options(table: str, name: str) -> dict[str, Option]:
     with what their `**kwargs` stand for (`signatures.arguments_of`), less `RESERVED`.
 
     Args:
-        table: `methods`, `attacks`, `networks` or `datasets`.
+        table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:
@@ -168,11 +174,24 @@ def options(table: str, name: str) -> dict[str, Option]:
     }
 
 
+def keywords(table: str, name: str) -> tuple[str, ...]:
+    """Read the names of all keyword-only parameters, those of `RESERVED` included.
+
+    Args:
+        table: a key of `TABLES`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    return tuple(argument.arg for argument in _signature(table, name).kwonlyargs)
+
+
 def positional(table: str, name: str) -> tuple[str, ...]:
     """Read the names of an object's positional parameters, `self` left out.
 
     Args:
-        table: `methods`, `attacks`, `networks` or `datasets`.
+        table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:
@@ -186,7 +205,7 @@ def summary(table: str, name: str) -> str:
     """Read one line on what an object is from its source, without importing it.
 
     Args:
-        table: `methods`, `attacks`, `networks` or `datasets`.
+        table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:

@@ -78,17 +78,14 @@ def arguments_of(
 ) -> ast.arguments | None:
     """Read the parameters of a function or of a class's `__init__`, `self` left out.
 
-    Where they end in `**kwargs`, those of the first base class that has any are added,
-    or of the class that a function's return annotation names.
+    Where those of a class end in `**kwargs`, the parameters of the first base class
+    that has any are added.
 
     Returns:
         None for a class without an `__init__` in sight.
     """
     if isinstance(node, ast.FunctionDef):
-        returned = _returned_class(node, module)
-        if node.args.kwarg is None or returned is None:
-            return node.args
-        return _joined(node.args, arguments_of(*returned))
+        return node.args
     own = None
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
@@ -114,15 +111,6 @@ def _without_self(given: ast.arguments) -> ast.arguments:
     else:
         bare.args = bare.args[1:]
     return bare
-
-
-def _returned_class(function: ast.FunctionDef, module: str) -> Found | None:
-    for node in ast.walk(function.returns or ast.Constant(None)):
-        if isinstance(node, ast.Name):
-            found = definition(module, node.id)
-            if found is not None and isinstance(found[0], ast.ClassDef):
-                return found
-    return None
 
 
 def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.arguments:

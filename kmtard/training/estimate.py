@@ -155,7 +155,10 @@ def _networks(
             cells += [training.method, f"{training.schedule.epochs}"]
             cells += ["unknown" if memory is None else _size(memory)]
         else:
-            cells += [sources[role]]
+            learns = any(
+                role in each.model.trained_networks for each in trials.values()
+            )
+            cells += [f"{sources[role]}, learns" if learns else sources[role]]
         table.add_row(*cells)
     table.caption = "memory: that of a training step, an estimate"
     return table

@@ -194,7 +194,7 @@ class Experiment:
         ]
         self._fit(model, stream, done, training, callbacks)
         progress.close()
-        self._load_best(role, network, best, keeper)
+        self._load_best(role, keeper)
         self.seconds[role] = time.monotonic() - began
 
     def _method(
@@ -251,15 +251,13 @@ class Experiment:
         if int(model.steps_taken.value) < epochs * steps:
             raise Stopped
 
-    def _load_best(
-        self, role: str, network: Any, best: Path, keeper: BestStudent
-    ) -> None:
+    def _load_best(self, role: str, keeper: BestStudent) -> None:
         if keeper.state["score"] is None:
             raise RunError(
                 f"No epoch of the {LABELS[role]} had a finite W-Robust accuracy to "
                 "choose it by. Expected at least one; look at the losses above."
             )
-        network.load_weights(best)
+        keeper.restore()
         self.line(
             f"{LABELS[role]}: best of epoch {keeper.state['epoch']}, W-Robust "
             f"{100 * keeper.state['score']:.2f} % on "

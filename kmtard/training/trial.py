@@ -107,25 +107,30 @@ class Trial:
         4 bytes for each weight of all networks, and 8 more for each that is trained,
         for its gradient and its velocity; 4 (under mixed precision 2) bytes for each
         value that a layer of the trained network puts out, times the images of a batch
-        and the method's training passes, whose gradients are computed together; and the
-        two largest outputs within a teacher. Compilers keep fewer values, and libraries
-        take working space of their own: PyTorch on a CPU was seen to need 1.3 to 1.5
-        times as much.
+        and the method's training passes, whose gradients are computed together; 4 bytes
+        for each such value of a teacher that learns, which is float32; and the two
+        largest outputs within a frozen teacher. Compilers keep fewer values, and
+        libraries take working space of their own: PyTorch on a CPU was seen to need 1.3
+        to 1.5 times as much.
 
         Returns:
             None where the layers' outputs are not known: no functional Keras model.
         """
         own = _outputs(self.network)
-        taught = [_outputs(each) for each in self.teachers.values()]
-        if not own or not all(taught):
+        learning = self.model.trained_networks
+        outputs = {role: _outputs(each) for role, each in self.teachers.items()}
+        if not own or not all(outputs.values()):
             return None
         networks = (self.network, *self.teachers.values())
         weights = sum(int(each.count_params()) for each in networks)
+        trained = sum(map(parameters, learning.values()))
         size = 4 if self.recipe.runtime.precision == "float32" else 2
         values = size * max(1, len(self.model.passes)) * sum(own)
-        transient = max((4 * sum(sorted(each)[-2:]) for each in taught), default=0)
+        values += sum(4 * sum(outputs[role]) for role in outputs if role in learning)
+        frozen = [each for role, each in outputs.items() if role not in learning]
+        transient = max((4 * sum(sorted(each)[-2:]) for each in frozen), default=0)
         activations = self.recipe.data.batch_size * (values + transient)
-        return 4 * weights + 8 * parameters(self.network) + activations
+        return 4 * weights + 8 * trained + activations
 
     def step(self) -> Pace:
         """Measure steps of the last epoch, where a method's every term is at work."""

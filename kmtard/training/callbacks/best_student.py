@@ -1,4 +1,4 @@
-"""Keep the best student."""
+"""Keep the best student, and the best of what learns with it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import keras
 
 
 class BestStudent(keras.callbacks.Callback):
-    """Save `model.student` whenever a metric is strictly larger than ever before.
+    """Save the trained networks whenever a metric is strictly larger than ever before.
 
     Unlike `ModelCheckpoint`, `state` remembers the best score over a resume.
 
     Args:
-        path: of the file to write, a `.keras` or `.weights.h5`.
+        path: of the student's file, a `.keras` or `.weights.h5`. A teacher that learns
+            gets one beside it, named by its role, such as `adv_teacher.keras`.
         replace: moves a finished temporary file to `path` so that no half-written
             file is ever seen: `replace(temporary, path)`.
         monitor: name in the epoch's logs.
@@ -43,10 +44,25 @@ class BestStudent(keras.callbacks.Callback):
         best = self.state["score"]
         if score is None or not score > (-math.inf if best is None else best):
             return
-        temporary = self.path.with_name(f".tmp-{self.path.name}")
-        if self.path.name.endswith(".weights.h5"):
-            self.model.student.save_weights(temporary)
-        else:
-            self.model.student.save(temporary)
-        self.replace(temporary, self.path)
+        for role, network in self.model.trained_networks.items():
+            self._save(network, self._path_of(role))
         self.state = {"score": float(score), "epoch": epoch + 1}
+
+    def restore(self) -> None:
+        """Load the best weights into the networks that the model trains."""
+        for role, network in self.model.trained_networks.items():
+            network.load_weights(self._path_of(role))
+
+    def _save(self, network: Any, path: Path) -> None:
+        temporary = path.with_name(f".tmp-{path.name}")
+        if path.name.endswith(".weights.h5"):
+            network.save_weights(temporary)
+        else:
+            network.save(temporary)
+        self.replace(temporary, path)
+
+    def _path_of(self, role: str) -> Path:
+        if role == "student":
+            return self.path
+        weights = self.path.name.endswith(".weights.h5")
+        return self.path.with_name(f"{role}{'.weights.h5' if weights else '.keras'}")

@@ -24,10 +24,11 @@ class CheckpointError(ValueError):
 class RunState(keras.callbacks.Callback):
     """Save a resume point at each end of an epoch, and where a stop cut one short.
 
-    One file holds the values of every variable but the teachers': student, optimiser,
-    BatchNorm's averages, balance, random seeds, step count and the running averages of
-    the logs, together with the `state` of other callbacks. Keras' own `save_weights`
-    leaves seeds and averages out and `BackupAndRestore` the place inside an epoch.
+    One file holds the values of every variable but those of frozen networks: student
+    and teachers that learn, optimizer, BatchNorm's averages, balance, random seeds,
+    step count and the running averages of the logs, together with the `state` of other
+    callbacks. Keras' own `save_weights` leaves seeds and averages out and
+    `BackupAndRestore` the place inside an epoch.
 
     Args:
         folder: for the files; the newest `keep` stay.
@@ -135,16 +136,15 @@ class RunState(keras.callbacks.Callback):
 
 
 def _groups(model: Any) -> dict[str, list]:
-    teachers = {
+    frozen = {
         id(variable)
-        for role, network in model.networks.items()
-        if role != "student"
+        for network in model.frozen_networks.values()
         for variable in network.variables
     }
     return {
         "trainable": list(model.trainable_variables),
         "non_trainable": [
-            v for v in model.non_trainable_variables if id(v) not in teachers
+            v for v in model.non_trainable_variables if id(v) not in frozen
         ],
         "optimizer": list(model.optimizer.variables),
         "averages": list(model.metrics_variables),

@@ -152,6 +152,27 @@ def test_method_without_teachers_trains_none(
     assert run.state() == "finished"
 
 
+@pytest.mark.once("torch")
+def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
+    recipe: Path, tmp_path: Path
+) -> None:
+    method = "tests.kmtard.methods.learning:LearningTeacher"
+    arguments = settings(tmp_path, "schedule.epochs=2", "schedule.milestones=[]")
+    assert main([str(recipe), "--method", method, *arguments]) == 0
+    run = only_run(tmp_path)
+    before, after = (
+        keras.models.load_model(run.best / "adv_teacher.keras") for _ in range(2)
+    )
+    before.load_weights(run.best / "adv_teacher.weights.h5")
+    first, last = (each.get_weights()[0] for each in (before, after))
+    assert np.abs(first - last).max() > 0
+    test = digits().test.limit(16)
+    scores = accuracies(after, test.images, test.labels, {}, batch_size=16)
+    rows = json.loads(run.evaluation_path.read_text())["rows"]
+    [row] = [row for row in rows if row["role"] == "adv_teacher"]
+    assert row["clean_accuracy"] == scores["clean"]
+
+
 def test_training_that_fails_tells_why_and_keeps_the_good_point(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from keras import ops
 from sklearn.datasets import load_digits
 
 from kmtard.attacks import PGD
-from kmtard.methods import multi_teacher
+from kmtard.methods.b_mtard import BMTARD
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.optimizers import L2SGD
 
@@ -42,12 +42,17 @@ def network(scale):
 
 digits = load_digits()
 x = (digits.images[:640, ..., None] / 16).astype("float32")
-model, callbacks = multi_teacher.b_mtard(
+model = BMTARD(
     network(1.5), network(2.0), network(1.0), attack=PGD(start=lambda x: x + noise)
 )
 model.compile(L2SGD(0.1, momentum=0.9, weight_decay=2e-4), jit_compile=False)
 history = model.fit(
-    x, digits.target[:640], batch_size=32, shuffle=False, callbacks=callbacks, verbose=0
+    x,
+    digits.target[:640],
+    batch_size=32,
+    shuffle=False,
+    callbacks=model.default_callbacks(),
+    verbose=0,
 ).history
 state = ("nat_temperature", "adv_temperature", "nat_weight", "adv_weight")
 values = {f"student/{i}": v for i, v in enumerate(model.student.variables)}

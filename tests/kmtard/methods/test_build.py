@@ -1,28 +1,39 @@
-"""Methods by name, and the factories of the ablation."""
+"""Methods by name, and the classes of the ablation."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import pytest
 
 from kmtard import methods, registry
-from kmtard.methods import multi_teacher
+from kmtard.methods.b_mtard import BMTARD
+from kmtard.methods.baseline import Baseline
+from kmtard.methods.baseline_ebb import BaselineEBB
+from kmtard.methods.mtard import MTARD
+from kmtard.methods.multi_teacher import MultiTeacherDistiller
 from kmtard.methods.natural import Natural
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature_rate", "weight_rate"),
+    ("name", "method", "temperature_rate", "weight_rate"),
     [
-        ("baseline", 0, 0),
-        ("baseline-ebb", 1e-3, 0),
-        ("mtard", 0, 0.025),
-        ("b-mtard", 1e-3, 0.025),
+        ("baseline", Baseline, 0, 0),
+        ("baseline-ebb", BaselineEBB, 1e-3, 0),
+        ("mtard", MTARD, 0, 0.025),
+        ("b-mtard", BMTARD, 1e-3, 0.025),
     ],
 )
 def test_build_two_teachers(
-    tiny: SimpleNamespace, name: str, temperature_rate: float, weight_rate: float
+    tiny: SimpleNamespace,
+    name: str,
+    method: type,
+    temperature_rate: float,
+    weight_rate: float,
 ) -> None:
     student, nat, adv = (tiny.network() for _ in range(3))
 
@@ -30,7 +41,8 @@ def test_build_two_teachers(
         name, student=student, nat_teacher=nat, adv_teacher=adv, seed=5, temperature=2
     )
 
-    assert isinstance(model, multi_teacher.MultiTeacherDistiller)
+    assert type(model) is method
+    assert isinstance(model, MultiTeacherDistiller)
     assert model.networks == {
         "student": student,
         "nat_teacher": nat,
@@ -44,23 +56,53 @@ def test_build_two_teachers(
     assert (loss.rate, loss.beta) == (weight_rate, 1)
 
 
-def test_factories_pass_their_arguments_on(tiny: SimpleNamespace) -> None:
-    networks = [tiny.network() for _ in range(3)]
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (Baseline, {}),
+        (BaselineEBB, {"temperature_rate": 0.5, "temperature_bounds": (2.0, 4.0)}),
+        (MTARD, {"weight_rate": 0.75, "beta": 4.0}),
+        (
+            BMTARD,
+            {
+                "temperature_rate": 0.5,
+                "temperature_bounds": (2.0, 4.0),
+                "weight_rate": 0.75,
+                "beta": 4.0,
+            },
+        ),
+    ],
+)
+def test_balances_take_their_settings_through_a_file(
+    tiny: SimpleNamespace, tmp_path: Path, method: type, settings: dict[str, Any]
+) -> None:
+    model = method(*(tiny.network() for _ in range(3)), **settings)
+    path = tmp_path / "model.keras"
+    model.save(path)
 
-    _, (entropy, loss) = multi_teacher.b_mtard(
-        *networks,
-        temperature_rate=0.5,
-        temperature_bounds=(2, 4),
-        weight_rate=0.75,
-        beta=4,
-    )
+    for each in (model, keras.models.load_model(path)):
+        assert type(each) is method
+        entropy, loss = each.default_callbacks()
+        assert entropy.rate == settings.get("temperature_rate", 0)
+        assert entropy.bounds == settings.get("temperature_bounds", (1, 10))
+        assert loss.rate == settings.get("weight_rate", 0)
+        assert loss.beta == settings.get("beta", 1)
 
-    assert (entropy.rate, entropy.bounds) == (0.5, (2, 4))
-    assert (loss.rate, loss.beta) == (0.75, 4)
-    _, (entropy, _) = multi_teacher.baseline_ebb(*networks, temperature_rate=0.5)
-    assert entropy.rate == 0.5
-    _, (_, loss) = multi_teacher.mtard(*networks, weight_rate=0.75, beta=4)
-    assert (loss.rate, loss.beta) == (0.75, 4)
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (BaselineEBB, {"temperature_bounds": (4.0, 2.0)}),
+        (MTARD, {"weight_rate": 2.0}),
+        (BMTARD, {"temperature_rate": -1.0}),
+        (BMTARD, {"beta": -1.0}),
+    ],
+)
+def test_balances_refuse_settings_out_of_range(
+    tiny: SimpleNamespace, method: type, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        method(*(tiny.network() for _ in range(3)), **settings)
 
 
 def test_build_without_teachers(tiny: SimpleNamespace) -> None:
@@ -89,6 +131,21 @@ def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
         match="'trades' has no argument 'betta'. Did you mean beta.* trades_original$",
     ):
         methods.build("trades", student=tiny.network(), betta=3)
+
+
+class Refused:
+    """No method, though it takes a student."""
+
+    def __init__(self, student: Any) -> None: ...
+
+
+def test_build_refuses_what_is_no_method(
+    tiny: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    monkeypatch.setitem(registry.METHODS, "refused", f"{__name__}:Refused")
+    with pytest.raises(ValueError, match="must be a subclass of kmtard.Adversarial"):
+        methods.build("refused", student=tiny.network())
 
 
 @pytest.mark.parametrize("name", registry.METHODS)

@@ -32,7 +32,7 @@ class Grandchild(Child):
 class Closed(Base):
     def __init__(self, student, *, rate: float = 0.5): ...
 
-def factory(student, *, rate: float = 0.1, **kwargs) -> tuple[Grandchild, list]:
+def factory(student, *, rate: float = 0.1, **kwargs):
     """Makes one.
 
     And says more."""
@@ -86,13 +86,18 @@ def test_a_class_lends_the_constructor_of_a_base_in_its_file() -> None:
     [
         ("Grandchild", {"beta": 2.0, "rate": 0.5}),
         ("Closed", {"rate": 0.5}),
-        ("factory", {"rate": 0.1, "beta": 2.0}),
+        ("factory", {"rate": 0.1}),
     ],
 )
 def test_options_go_where_kwargs_go(name: str, defaults: dict[str, float]) -> None:
     options = registry.options("methods", f"user_package.parts:{name}")
     assert {key: option.default for key, option in options.items()} == defaults
     assert registry.positional("methods", f"user_package.parts:{name}") == ("student",)
+
+
+def test_keywords_are_all_that_may_be_given_by_name() -> None:
+    names = registry.keywords("methods", "user_package.parts:Grandchild")
+    assert names == ("beta", "rate", "attack")
 
 
 def test_summary_is_the_first_line_of_the_docstring() -> None:

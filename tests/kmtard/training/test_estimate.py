@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kmtard import registry
 from kmtard.commands.fit import main
 from kmtard.recipe import load
 from kmtard.training import estimate as dry_run
@@ -82,6 +83,29 @@ def test_teachers_that_are_not_trained_have_no_time(
     assert "teacher: a training step" not in output
     assert main([str(recipe), *arguments, "--method", "natural", "--dry-run"]) == 0
     assert capsys.readouterr().out.count("not needed") == 2
+
+
+@pytest.mark.usefixtures("instant")
+def test_a_teacher_that_learns_is_told(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    method = "tests.kmtard.methods.learning:LearningTeacher"
+    monkeypatch.setitem(registry.METHODS, "joint", method)
+    files = [
+        f"{role}={{network='small_cnn', weights='none.keras'}}"
+        for role in ("nat_teacher", "adv_teacher")
+    ]
+    arguments = [str(recipe), *words(tmp_path, *files), "--method", "joint"]
+    assert main([*arguments, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [nat] = [line for line in lines if line.strip().startswith("nat teacher")]
+    [adv] = [line for line in lines if line.strip().startswith("adv teacher")]
+    assert "missing file" in nat
+    assert "learns" not in nat
+    assert "missing file, learns" in adv
 
 
 @pytest.mark.usefixtures("instant")

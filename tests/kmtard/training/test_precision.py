@@ -16,8 +16,8 @@ from kmtard import backend, losses
 from kmtard.attacks import PGD
 from kmtard.commands.fit import main
 from kmtard.data.digits import digits
+from kmtard.methods.b_mtard import BMTARD
 from kmtard.methods.fair_ard import FairARD
-from kmtard.methods.multi_teacher import b_mtard
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.optimizers import L2SGD
 from kmtard.runs import list_runs
@@ -53,7 +53,7 @@ def network(precision: str, seed: int = 0) -> Any:
 
 def model(precision: str) -> tuple[Any, list]:
     """B-MTARD whose loss scale, if it has one, moves every other step."""
-    made, callbacks = b_mtard(
+    made = BMTARD(
         network(precision),
         network("float32", 1),
         network(precision, 2),
@@ -67,7 +67,7 @@ def model(precision: str) -> tuple[Any, list]:
         )
     made.compile(optimizer, jit_compile=JIT)
     made.optimizer.build(made.trainable_variables)
-    return made, callbacks
+    return made, made.default_callbacks()
 
 
 def state(made: Any) -> list[np.ndarray]:

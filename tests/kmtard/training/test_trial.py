@@ -46,6 +46,18 @@ def test_memory_has_the_teachers(recipe: Path) -> None:
     assert rslad.memory() == own + 16 * 4 * (3 * 100 + 3 * 64)
 
 
+def test_memory_of_a_teacher_that_learns_is_a_students(recipe: Path) -> None:
+    learning = made(recipe, method="tests.kmtard.methods.learning:LearningTeacher")
+    nat, adv = learning.teachers.values()
+    weights = 4 * (STUDENT + nat.count_params() + adv.count_params())
+    weights += 8 * (TRAINED + trial.parameters(adv))
+    assert trial.parameters(adv) > 0
+    # Three channels in place of two, six in place of four, and the image once.
+    outputs = 64 + 3 * (3 * 64 + 6 * 16 + 6 * 16) + 3 * 100 + 96 + 10
+    frozen = 3 * 100 + 3 * 64
+    assert learning.memory() == weights + 16 * 4 * (2 * OUTPUTS + outputs + frozen)
+
+
 def test_mixed_precision_halves_what_layers_put_out(recipe: Path) -> None:
     policy = keras.mixed_precision.dtype_policy()
     try:

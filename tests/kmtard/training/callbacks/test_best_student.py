@@ -35,7 +35,7 @@ def student() -> Student:
 
 def keeper(path: Path, student: Student) -> BestStudent:
     callback = BestStudent(path, move_into_place)
-    callback.set_model(SimpleNamespace(student=student))
+    callback.set_model(SimpleNamespace(trained_networks={"student": student}))
     return callback
 
 

@@ -1,0 +1,48 @@
+"""MTARD (Zhao et al., ECCV 2022): Baseline with Normalization Loss Balance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kmtard.backend.types import Network
+from kmtard.methods.baseline import Baseline
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class MTARD(Baseline):
+    """Two teachers, losses weighted to fall alike; see `NormalizationLossBalance`.
+
+    Args:
+        student: see `MultiTeacherDistiller`, as are both teachers.
+        nat_teacher: clean teacher.
+        adv_teacher: robust teacher.
+        weight_rate: of NLB, in [0, 1].
+        beta: exponent of NLB, >= 0.
+        **kwargs: those of `MultiTeacherDistiller`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        student: Network,
+        nat_teacher: Network,
+        adv_teacher: Network,
+        *,
+        weight_rate: float = 0.025,
+        beta: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(student, nat_teacher, adv_teacher, **kwargs)
+        self._balances = {
+            "weight_rate": weight_rate,
+            "beta": beta,
+        }
+        self.default_callbacks()  # they check the settings
+
+    def balances(self) -> dict[str, Any]:
+        """Return the settings of the balances that differ from a rate of 0."""
+        return dict(self._balances)

@@ -1,0 +1,41 @@
+"""The state of a method that belongs to no network: scalars and numbers per class."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from kmtard.backend.types import Array, Tensor, Variable
+
+
+def add_state(
+    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str = "float32"
+) -> Variable:
+    """Add a variable that no optimizer moves, and whose dtype no policy changes.
+
+    Args:
+        layer: the method or the addition that owns it.
+        name: of the variable.
+        value: its start, a number or an array.
+        dtype: of the variable.
+    """
+    return layer.add_weight(
+        shape=getattr(value, "shape", ()),
+        initializer=keras.initializers.Constant(value),
+        dtype=dtype,
+        trainable=False,
+        autocast=False,
+        name=name,
+    )
+
+
+def sum_by_class(sums: Variable, values: Tensor, y: Tensor) -> None:
+    """Add values to the sums of their images' classes.
+
+    Args:
+        sums: (classes,) variable.
+        values: (batch,); no gradient flows through them.
+        y: (batch,) integer labels.
+    """
+    values = ops.cast(ops.stop_gradient(values), sums.dtype)
+    sums.assign_add(ops.matmul(values, ops.one_hot(y, sums.shape[0])))
