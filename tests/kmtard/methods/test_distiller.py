@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kmtard.callbacks import BestStudent, RunState
 from kmtard.optimizers import L2SGD
 from kmtard.runs.files import move_into_place, write_atomic
+from kmtard.training.callbacks import BestStudent, RunState
 from tests.kmtard.methods.learning import LearningTeacher, Mirror
 
 STEPS = 4  # an epoch, in batches of two
