@@ -15,12 +15,14 @@ from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks import ascent
+from kmtard.attacks.arguments import one_of, real, whole
 from kmtard.attacks.ascent import Ascent, Evaluate, windows
-from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column, l2_norm
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 LOSSES = ("ce", "dlr")
 STARTS = ("random", "clean")
@@ -64,6 +66,7 @@ class APGD(Attack):
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         steps: int = 100,
         restarts: int = 1,
         loss: str = "ce",
@@ -74,79 +77,58 @@ class APGD(Attack):
         start: str = "random",
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = epsilon
-        self.steps = steps
-        self.restarts = restarts
-        self.loss = loss
-        self.targets = targets
-        self.norm = norm
-        self.rho = rho
-        self.eot = eot
-        self.start = start
+        self.epsilon = real("epsilon", epsilon)
+        self.steps = whole("steps", steps, 1)
+        self.restarts = whole("restarts", restarts, 1)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.targets = whole("targets", targets, 0)
+        if targets and loss != "dlr":
+            raise ValueError(
+                f"`targets` must be 0 without the loss 'dlr'. Received: {targets!r}"
+            )
+        self.norm = one_of("norm", norm, NORMS)
+        self.rho = real("rho", rho, "[0, 1]")
+        self.eot = whole("eot", eot, 1)
+        self.start = one_of("start", start, STARTS)
         self.early_stop = early_stop
-        for name, wanted, holds in (
-            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
-            ("steps", "a whole number >= 1", _whole(steps, 1)),
-            ("restarts", "a whole number >= 1", _whole(restarts, 1)),
-            ("loss", f"one of {LOSSES}", loss in LOSSES),
-            ("targets", "a whole number >= 0", _whole(targets, 0)),
-            ("targets", "0 without the loss 'dlr'", not targets or loss == "dlr"),
-            ("norm", f"one of {NORMS}", norm in NORMS),
-            ("rho", "in [0, 1]", 0 <= rho <= 1),
-            ("eot", "a whole number >= 1", _whole(eot, 1)),
-            ("start", f"one of {STARTS}", start in STARTS),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the last wrong iterates, else `x`; see `Attack.attack_batch`."""
-        logits = ops.convert_to_numpy(
-            classifier.compiled("logits", classifier.logits)(x)
-        )
-        robust = active & (logits.argmax(axis=1) == ops.convert_to_numpy(y))
-        x_adv, evaluations = x, np.zeros(len(active), int)
+        logits = classifier.scores(batch.x)
+        robust = batch.where_correct(logits.argmax(axis=1))
+        x_adv, evaluations = batch.x, np.zeros(len(robust), int)
         for restart in range(self.restarts):
             for rank, target in enumerate(self._aims(logits)):
-                part = select(robust)
-                if not part.active.any():
+                rows = select(robust)
+                if not rows.active.any():
                     break
-                x_part, y_part, target = map(part.take, (x, y, target))
+                part = batch.take(rows)
                 state, taken = self.ascend(
                     classifier,
-                    self._offset(x_part, noise.take(part.rows), restart, rank),
-                    x_part,
-                    y_part,
-                    target,
+                    self._offset(part.x, part.noise, restart, rank),
+                    part.x,
+                    part.y,
+                    rows.take(target),
                     part.active,
                 )
-                fooled = ops.reshape(state.fooled, column(x))
-                found = ops.where(fooled, state.adversarial, x_part)
-                x_adv = part.scatter(x_adv, found)
-                evaluations = part.scatter(evaluations, evaluations[part.rows] + taken)
-                robust = robust & ~part.scatter(
+                fooled = ops.reshape(state.fooled, column(part.x))
+                found = ops.where(fooled, state.adversarial, part.x)
+                x_adv = rows.scatter(x_adv, found)
+                evaluations = rows.scatter(evaluations, evaluations[rows.rows] + taken)
+                robust = robust & ~rows.scatter(
                     np.zeros_like(robust), ops.convert_to_numpy(state.fooled)
                 )
         backwards = self.eot * evaluations
-        forwards = active + backwards
+        forwards = batch.active + backwards
         return Found(x_adv, forwards, forwards, backwards)
 
     def ascend(
         self,
         classifier: Classifier,
-        offset: Any,
-        x: Any,
-        y: Any,
-        target: Any,
+        offset: Tensor,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
         active: np.ndarray,
     ) -> tuple[Ascent, np.ndarray]:
         """Run all steps once.
@@ -253,10 +235,6 @@ class APGD(Attack):
 
         return evaluate
 
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
-
 
 def apgd_ce(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
     """APGD on the cross-entropy, as in AutoAttack's standard version."""
@@ -271,7 +249,3 @@ def apgd_dlr(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
 def apgd_t(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
     """APGD towards each of 9 classes, as in AutoAttack's standard version."""
     return APGD(epsilon, loss="dlr", targets=9, norm=norm)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least

@@ -87,7 +87,7 @@ def check_strength(model: Any, x: Any, y: Any, *, epsilon: float) -> Findings:
 
     def accuracy(radius: float, steps: int) -> float:
         size = 2.5 * radius / steps if steps > 1 else radius
-        attack = PGD(radius, size, steps, start="clean")
+        attack = PGD(radius, step_size=size, steps=steps, start="clean")
         return float(np.mean(~attack.run(model, x, y).success))
 
     one, few, many = (accuracy(epsilon, steps) for steps in (1, 10, 40))

@@ -10,12 +10,14 @@ import numpy as np
 from keras import ops
 
 from kmtard import backend
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column
 from kmtard.attacks.projection import box_projection, dual_length, length
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 CHECK_EVERY = 20
 """Steps between two looks at which images are fooled."""
@@ -79,69 +81,49 @@ class FAB(Attack):
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         steps: int = 100,
         restarts: int = 1,
         targeted: bool = True,
         targets: int = 9,
-        *,
         norm: str = "linf",
         alpha_max: float = 0.1,
         eta: float = 1.05,
         beta: float = 0.9,
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = epsilon
-        self.steps = steps
-        self.restarts = restarts
+        self.epsilon = real("epsilon", epsilon, "[0, inf]")
+        self.steps = whole("steps", steps, 0)
+        self.restarts = whole("restarts", restarts, 1)
         self.targeted = targeted
-        self.targets = targets
-        self.norm = norm
-        self.alpha_max = alpha_max
-        self.eta = eta
-        self.beta = beta
+        self.targets = whole("targets", targets, 1)
+        self.norm = one_of("norm", norm, NORMS)
+        self.alpha_max = real("alpha_max", alpha_max, "[0, 1]")
+        self.eta = real("eta", eta, "[1, inf)")
+        self.beta = real("beta", beta, "(0, 1)")
         self.early_stop = early_stop
-        for name, wanted, holds in (
-            ("epsilon", ">= 0", epsilon >= 0),
-            ("steps", "a whole number >= 0", _whole(steps, 0)),
-            ("restarts", "a whole number >= 1", _whole(restarts, 1)),
-            ("targets", "a whole number >= 1", _whole(targets, 1)),
-            ("norm", f"one of {NORMS}", norm in NORMS),
-            ("alpha_max", "in [0, 1]", 0 <= alpha_max <= 1),
-            ("eta", "finite, >= 1", 1 <= eta < np.inf),
-            ("beta", "in (0, 1)", 0 < beta < 1),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
         if restarts > 1 and not np.isfinite(epsilon):
             raise ValueError(
                 "A restart begins epsilon / 2 away from the image: `epsilon` must be "
                 f"finite. Received: epsilon={epsilon}, restarts={restarts}"
             )
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the nearest points within epsilon; see `Attack.attack_batch`."""
-        logits = ops.convert_to_numpy(
-            classifier.compiled("logits", classifier.logits)(x)
-        )
-        correct = active & (logits.argmax(axis=1) == ops.convert_to_numpy(y))
+        x, y = batch.x, batch.y
+        logits = classifier.scores(x)
+        correct = batch.where_correct(logits.argmax(axis=1))
         state = Descent(x, x, ops.full(y.shape, np.inf, "float32"))
-        steps = np.zeros(len(active), int)
+        steps = np.zeros(len(correct), int)
         for rank, target in enumerate(self._aims(logits)):
             for restart in range(self.restarts):
-                state = state._replace(u=self._start(x, noise, rank, restart))
-                state, taken = self.descend(classifier, state, x, y, target, correct)
+                start = self._start(x, batch.noise, rank, restart)
+                state, taken = self.descend(
+                    classifier, state._replace(u=start), x, y, target, correct
+                )
                 steps += taken
         gradients = 1 if self.targeted else classifier.num_classes
-        forwards = active + (gradients + 1) * steps
+        forwards = batch.active + (gradients + 1) * steps
         within = ops.reshape(state.distance <= self.epsilon, column(x))
         return Found(
             ops.where(within, state.nearest, x), forwards, forwards, gradients * steps
@@ -151,9 +133,9 @@ class FAB(Attack):
         self,
         classifier: Classifier,
         state: Descent,
-        x: Any,
-        y: Any,
-        target: Any,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
         active: np.ndarray,
     ) -> tuple[Descent, np.ndarray]:
         """Run all steps towards one class for each image.
@@ -261,10 +243,6 @@ class FAB(Attack):
         start = (zero + np.inf, zero, ops.zeros_like(u))
         return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
 
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
-
 
 def fab_t(*, epsilon: float = 8 / 255) -> FAB:
     """FAB as in AutoAttack's standard version: 100 steps towards each of 9 classes."""
@@ -284,10 +262,6 @@ def _hyperplane(classifier: Classifier, u: Any, y: Any, target: Any) -> tuple[An
 
 def _entry(logits: Any, labels: Any) -> Any:
     return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least
 
 
 def _flat(images: Any) -> Any:

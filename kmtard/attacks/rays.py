@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import column
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 TOLERANCE = 1e-3
 """A bisection ends when the radius is known this well, as a Euclidean length."""
@@ -86,42 +87,28 @@ class RayS(Attack):
     def __init__(
         self,
         epsilon: float = 8 / 255,
-        queries: int = 100,
         *,
+        queries: int = 100,
         strict_budget: bool = False,
         early_stop: bool = True,
     ) -> None:
-        if not epsilon >= 0:
-            raise ValueError(f"`epsilon` must be >= 0. Received: {epsilon}")
-        if not (isinstance(queries, int) and queries >= 1):
-            raise ValueError(
-                f"`queries` must be a whole number >= 1. Received: {queries}"
-            )
-        self.epsilon = epsilon
-        self.queries = queries
+        self.epsilon = real("epsilon", epsilon, "[0, inf]")
+        self.queries = whole("queries", queries, 1)
         self.strict_budget = strict_budget
         self.early_stop = early_stop
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the nearest points within epsilon; see `Attack.attack_batch`."""
-        del noise
-        correct = active & (classifier.predict(x) == ops.convert_to_numpy(y))
-        state = self.search(classifier, x, y, correct)
+        x = batch.x
+        correct = batch.where_correct(classifier.predict(x))
+        state = self.search(classifier, x, batch.y, correct)
         asked = ops.convert_to_numpy(state.queries)
         within = ops.reshape(self._found(state), column(x))
         x_adv = ops.where(within, state.nearest, x)
-        return Found(x_adv, asked, asked + active, np.zeros_like(asked))
+        return Found(x_adv, asked, asked + batch.active, np.zeros_like(asked))
 
     def search(
-        self, classifier: Classifier, x: Any, y: Any, active: np.ndarray
+        self, classifier: Classifier, x: Tensor, y: Labels, active: np.ndarray
     ) -> Search:
         """Search from each image and return all that is known at the end.
 
@@ -229,10 +216,6 @@ class RayS(Attack):
         )
         turned = (place >= first) & (place < end)
         return ops.where(turned, -state.signs, state.signs)
-
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
 
 
 def rays_100(*, epsilon: float = 8 / 255) -> RayS:

@@ -11,9 +11,9 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import counter
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.shrinking import shrinking_loop
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -88,40 +88,21 @@ class Square(Attack):
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         queries: int = 5001,
         p_init: float = 0.8,
         schedule: str = "raw",
         loss: str = "margin",
         restarts: int = 1,
     ) -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.queries = queries
-        self.p_init = p_init
-        self.schedule = schedule
-        self.loss = loss
-        self.restarts = restarts
-        for name, wanted, holds in (
-            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
-            ("queries", "a whole number >= 1", queries >= 1 and queries % 1 == 0),
-            ("p_init", "in (0, 1]", 0 < p_init <= 1),
-            ("schedule", f"one of {SCHEDULES}", schedule in SCHEDULES),
-            ("loss", f"one of {sorted(LOSSES)}", loss in LOSSES),
-            ("restarts", "a whole number >= 1", restarts >= 1 and restarts % 1 == 0),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+        self.epsilon = real("epsilon", epsilon)
+        self.queries = whole("queries", queries, 1)
+        self.p_init = real("p_init", p_init, "(0, 1]")
+        self.schedule = one_of("schedule", schedule, SCHEDULES)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.restarts = whole("restarts", restarts, 1)
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the images found, else `x`; see `Attack.attack_batch`.
 
         `queries` leaves out the check that an image is classified correctly as it is;
@@ -130,17 +111,19 @@ class Square(Attack):
         Raises:
             ValueError: `x` has no height, width and channels.
         """
+        x = batch.x
         if len(x.shape) != 4:
             raise ValueError(
                 "Square needs images (batch, height, width, channels), or channels "
                 f"first for such a model. Received: shape {tuple(x.shape)}."
             )
-        x_adv, forwards = x, active.astype(int)
-        robust = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        x_adv, forwards = x, batch.active.astype(int)
+        robust = batch.where_correct(classifier.predict(x))
         queries = np.zeros_like(forwards)
         for restart in range(self.restarts):
-            keys = noise.integers(2**31 - 1, (2,), "square", restart)
-            state = self._search(classifier, x, y, ops.convert_to_tensor(keys), robust)
+            keys = batch.noise.integers(2**31 - 1, (2,), "square", restart)
+            keys = ops.convert_to_tensor(keys)
+            state = self._search(classifier, x, batch.y, keys, robust)
             queries = queries + ops.convert_to_numpy(state["queries"])
             fooled = robust & ~ops.convert_to_numpy(state["active"])
             x_adv = ops.where(fooled[:, None, None, None], state["best"], x_adv)
@@ -217,17 +200,6 @@ class Square(Attack):
 
     def _key(self, function: str) -> tuple:
         return ("square", function, *self.get_config().values())
-
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return {
-            "epsilon": self.epsilon,
-            "queries": self.queries,
-            "p_init": self.p_init,
-            "schedule": self.schedule,
-            "loss": self.loss,
-            "restarts": self.restarts,
-        }
 
 
 def _extent(classifier: Classifier, x: Any) -> tuple[int, int, int]:

@@ -62,7 +62,7 @@ def length(delta, norm):
 def test_stays_in_the_ball_and_tells_the_truth(net, loss, norm, images):
     y = predicted(net, images)
     y[3] = (y[3] + 1) % 5
-    attack = APGD(NORMS[norm], STEPS, norm=norm, **LOSSES[loss])
+    attack = APGD(NORMS[norm], steps=STEPS, norm=norm, **LOSSES[loss])
     result = attack.run(net, images, y)
     assert length(result.x_adv - images, norm).max() <= NORMS[norm] + 1e-6
     assert result.x_adv.min() >= 0 and result.x_adv.max() <= 1
@@ -77,7 +77,7 @@ def test_stays_in_the_ball_and_tells_the_truth(net, loss, norm, images):
 @pytest.mark.parametrize("loss", ["dlr", "targeted"])
 def test_any_number_of_classes(loss, classes, images):
     net = dense(classes)
-    result = APGD(1.0, 5, **LOSSES[loss]).run(net, images, predicted(net, images))
+    result = APGD(1.0, steps=5, **LOSSES[loss]).run(net, images, predicted(net, images))
     assert np.isfinite(result.x_adv).all()
     assert result.success.mean() > 0.9
 
@@ -92,7 +92,7 @@ def test_finds_exactly_what_a_linear_model_allows(norm, dual):
     margin = np.abs(np.diff(ops.convert_to_numpy(net(x)), axis=1)[:, 0])
     radii = margin / np.linalg.norm(kernel, dual)
     radius = float(np.median(radii)) * 1.01
-    result = APGD(radius, 20, norm=norm).run(net, x, y)
+    result = APGD(radius, steps=20, norm=norm).run(net, x, y)
     sure = np.abs(radii / radius - 1) > 1e-3
     assert sure.sum() > 60
     np.testing.assert_array_equal(result.success[sure], (radii < radius)[sure])
@@ -100,8 +100,8 @@ def test_finds_exactly_what_a_linear_model_allows(norm, dual):
 
 def test_early_stop_changes_no_flag_and_costs_less(net, images):
     y = predicted(net, images)
-    full = APGD(EPSILON, 40, early_stop=False).run(net, images, y)
-    early = APGD(EPSILON, 40).run(net, images, y)
+    full = APGD(EPSILON, steps=40, early_stop=False).run(net, images, y)
+    early = APGD(EPSILON, steps=40).run(net, images, y)
     np.testing.assert_array_equal(full.success, early.success)
     assert 0 < early.success.sum() < len(images)
     assert (early.backwards < full.backwards)[early.success].any()
@@ -112,7 +112,7 @@ def test_early_stop_changes_no_flag_and_costs_less(net, images):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_batches_order_and_company_change_nothing(net, loss, images):
-    y, attack = predicted(net, images), APGD(EPSILON, STEPS, **LOSSES[loss])
+    y, attack = predicted(net, images), APGD(EPSILON, steps=STEPS, **LOSSES[loss])
     whole = attack.run(net, images, y, seed=3)
     split = attack.run(net, images, y, seed=3, batch_size=4)
     order = np.random.default_rng(6).permutation(len(images))
@@ -127,7 +127,7 @@ def test_batches_order_and_company_change_nothing(net, loss, images):
 
 
 def test_seed_decides_the_start(net, images):
-    y, attack = predicted(net, images), APGD(0.3, STEPS)
+    y, attack = predicted(net, images), APGD(0.3, steps=STEPS)
     first, again, other = (attack(net, images, y, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
@@ -135,7 +135,7 @@ def test_seed_decides_the_start(net, images):
 
 def test_restarts_only_add(net, images):
     y = predicted(net, images)
-    one, three = (APGD(0.05, 3, restarts=r).run(net, images, y) for r in (1, 3))
+    one, three = (APGD(0.05, steps=3, restarts=r).run(net, images, y) for r in (1, 3))
     assert (three.success >= one.success).all()
     np.testing.assert_array_equal(three.x_adv[one.success], one.x_adv[one.success])
     assert (three.backwards[~three.success] == 3 * 4).all()
@@ -143,7 +143,7 @@ def test_restarts_only_add(net, images):
 
 def test_wrong_images_are_left_alone(net, images):
     y = (predicted(net, images) + 1) % 5
-    result = APGD(EPSILON, STEPS, **LOSSES["targeted"]).run(net, images, y)
+    result = APGD(EPSILON, steps=STEPS, **LOSSES["targeted"]).run(net, images, y)
     np.testing.assert_array_equal(result.x_adv, images)
     assert result.success.all()
     np.testing.assert_array_equal(result.forwards, 2)
@@ -153,14 +153,14 @@ def test_wrong_images_are_left_alone(net, images):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_constant_network(loss, images):
     net = dense(5, scale=0.0)
-    result = APGD(EPSILON, 3, **LOSSES[loss]).run(net, images, np.zeros(13, int))
+    result = APGD(EPSILON, steps=3, **LOSSES[loss]).run(net, images, np.zeros(13, int))
     assert not result.success.any()
     np.testing.assert_array_equal(result.x_adv, images)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_zero_epsilon(net, norm, images):
-    result = APGD(0.0, 3, norm=norm).run(net, images, predicted(net, images))
+    result = APGD(0.0, steps=3, norm=norm).run(net, images, predicted(net, images))
     assert not result.success.any()
     np.testing.assert_array_equal(result.x_adv, images)
 
@@ -174,7 +174,7 @@ def test_ties_go_to_the_first_class(images):
     for label, fooled in ((0, False), (1, True)):
         y = np.full(13, label)
         for settings in LOSSES.values():
-            result = APGD(0.01, 3, **settings).run(net, images, y)
+            result = APGD(0.01, steps=3, **settings).run(net, images, y)
             assert (result.success == fooled).all()
             assert np.isfinite(result.x_adv).all()
 
@@ -183,7 +183,7 @@ def test_logits_that_are_not_finite(images):
     net = dense(3)
     net.set_weights([np.full_like(w, np.nan) for w in net.get_weights()])
     with pytest.raises(ValueError, match="must be finite"):
-        APGD(EPSILON, 2).run(net, images, np.zeros(13, int))
+        APGD(EPSILON, steps=2).run(net, images, np.zeros(13, int))
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16"])
@@ -192,7 +192,9 @@ def test_half_precision(policy, images):
         net = keras.Sequential(
             [layers.Input(SHAPE), layers.Flatten(), layers.Dense(5, dtype=policy)]
         )
-    result = APGD(1.0, 5, **LOSSES["dlr"]).run(net, images, predicted(net, images))
+    result = APGD(1.0, steps=5, **LOSSES["dlr"]).run(
+        net, images, predicted(net, images)
+    )
     assert result.x_adv.dtype == "float32"
     assert result.success.all()
 

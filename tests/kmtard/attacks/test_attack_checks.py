@@ -62,7 +62,7 @@ def test_sound_model(x):
     y = labels(model, x)
     assert checks.check_model(model, x, y) == []
     assert checks.check_strength(model, x, y, epsilon=0.1) == []
-    x_adv = PGD(0.1, 0.02, 5, start="clean")(model, x, y)
+    x_adv = PGD(0.1, step_size=0.02, steps=5, start="clean")(model, x, y)
     assert checks.loss_did_not_grow(model, x, x_adv, y) == []
 
 

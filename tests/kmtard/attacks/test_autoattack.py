@@ -22,10 +22,11 @@ class Brightens(Attack):
         self.by = by
         self.seen = []
 
-    def attack_batch(self, classifier, x, y, *, noise, active):
-        self.seen += noise.indices[active].tolist()
-        counts = 3 * active
-        return Found(ops.clip(x + self.by, 0, 1), counts, counts, 2 * active)
+    def attack_batch(self, classifier, batch):
+        self.seen += batch.noise.indices[batch.active].tolist()
+        counts = 3 * batch.active
+        x_adv = ops.clip(batch.x + self.by, 0, 1)
+        return Found(x_adv, counts, counts, 2 * batch.active)
 
 
 @pytest.fixture
@@ -115,9 +116,9 @@ def conv(classes):
 def short(epsilon):
     """All kinds of attacks, with few steps."""
     return {
-        "apgd-ce": APGD(epsilon, 8),
-        "apgd-t": APGD(epsilon, 8, loss="dlr", targets=9),
-        "fab-t": FAB(epsilon, 8),
+        "apgd-ce": APGD(epsilon, steps=8),
+        "apgd-t": APGD(epsilon, steps=8, loss="dlr", targets=9),
+        "fab-t": FAB(epsilon, steps=8),
         "square": Square(epsilon, queries=30),
     }
 
@@ -188,9 +189,9 @@ def test_random_model_falls_to_averaged_gradients():
     y = np.zeros(4, int)
     kernel, _ = net.get_weights()
     net.set_weights([kernel, np.array([1.5, 0.0], "float32")])
-    result = AutoAttack(1.0, "rand", attacks={"apgd-ce": APGD(1.0, 5, eot=4)}).run(
-        net, x, y
-    )
+    result = AutoAttack(
+        1.0, version="rand", attacks={"apgd-ce": APGD(1.0, steps=5, eot=4)}
+    ).run(net, x, y)
     assert result.success.all()
     assert result.backwards.max() % 4 == 0
 
@@ -219,7 +220,7 @@ def test_bad_arguments(arguments, message):
         AutoAttack(**arguments)
 
 
-@pytest.mark.parametrize("attacks", [None, {"apgd": APGD(0.3, 7)}])
+@pytest.mark.parametrize("attacks", [None, {"apgd": APGD(0.3, steps=7)}])
 def test_config_round_trip(attacks):
     attack = AutoAttack(0.2, individual=True, attacks=attacks)
     copy = keras.saving.deserialize_keras_object(

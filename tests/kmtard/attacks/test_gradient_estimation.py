@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmtard.attacks import gradient_estimation
+from kmtard.attacks.base import AttackBatch
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
 from kmtard.attacks.noise import Noise
@@ -53,13 +54,13 @@ def predicted(model, x):
 
 
 def found(attack, model, x, y, active=None):
-    return attack.attack_batch(
-        Classifier.of(model),
+    batch = AttackBatch(
         ops.convert_to_tensor(x),
         ops.convert_to_tensor(y.astype("int32")),
-        noise=Noise(0, np.arange(len(x))),
-        active=np.ones(len(x), bool) if active is None else active,
+        Noise(0, np.arange(len(x))),
+        np.ones(len(x), bool) if active is None else active,
     )
+    return attack.attack_batch(Classifier.of(model), batch)
 
 
 def estimates(model, x, y, monkeypatch, samples, **settings):
@@ -248,7 +249,15 @@ def test_bad_arguments(arguments, message):
 @pytest.mark.parametrize("samples", [6, (6, 4)])
 def test_config_round_trip(samples):
     attack = GradientEstimation(
-        0.2, "ce", 0.1, samples, 2, 0.3, False, "rademacher", "adam"
+        0.2,
+        loss="ce",
+        sigma=0.1,
+        samples=samples,
+        steps=2,
+        step_size=0.3,
+        antithetic=False,
+        distribution="rademacher",
+        optimizer="adam",
     )
     config = keras.saving.serialize_keras_object(attack)
     again = keras.saving.deserialize_keras_object(config)
