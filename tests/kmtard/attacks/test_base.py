@@ -81,20 +81,6 @@ def test_many_images_come_in_batches_of_256(model):
     assert len(result.x_adv) == len(result.success) == 300
 
 
-def test_neither_batches_nor_order_matter(model, images, labels):
-    whole = ATTACK.run(model, images, labels, seed=5)
-    for size in (1, 2, 4, 16):
-        part = ATTACK.run(model, images, labels, seed=5, batch_size=size)
-        np.testing.assert_allclose(part.x_adv, whole.x_adv, atol=1e-6)
-    order = np.array([6, 2, 0, 3])
-    part = ATTACK.run(model, images[order], labels[order], seed=5, indices=order)
-    np.testing.assert_allclose(part.x_adv, whole.x_adv[order], atol=1e-6)
-    np.testing.assert_array_equal(part.success, whole.success[order])
-    np.testing.assert_array_equal(part.backwards, whole.backwards[order])
-    other = ATTACK.run(model, images, labels, seed=6)
-    assert (other.x_adv != whole.x_adv).any(axis=(1, 2, 3)).all()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_come_back_in_their_kind(kind, model, images, labels):
     if kind != "numpy" and kind not in sys.modules:

@@ -167,17 +167,6 @@ def test_restarts_begin_half_an_epsilon_away(norm, linear, images):
     assert not started.run(linear, images, y).success.any()
 
 
-def test_restarts_do_not_depend_on_the_batches(conv, images):
-    y = predicted(conv, images)
-    attack = FAB(0.02, steps=20, restarts=2, targets=1, early_stop=False)
-    whole = attack.run(conv, images, y, seed=1)
-    order = np.array([4, 1, 5])
-    part = attack.run(conv, images[order], y[order], seed=1, indices=order)
-    np.testing.assert_allclose(part.x_adv, whole.x_adv[order], atol=1e-5)
-    single = attack.run(conv, images, y, seed=1, batch_size=4)
-    np.testing.assert_allclose(single.x_adv, whole.x_adv, atol=1e-5)
-
-
 @pytest.mark.parametrize("targeted", [True, False])
 def test_compiled_loop_is_the_steps(targeted, conv, images, monkeypatch):
     y = predicted(conv, images)
@@ -229,20 +218,3 @@ def test_settings_of_autoattack():
         "beta": 0.9,
     }
     assert wanted.items() <= config.items()
-
-
-def test_config_round_trip():
-    attack = FAB(
-        0.1,
-        steps=7,
-        restarts=2,
-        targeted=False,
-        targets=3,
-        norm="l2",
-        beta=0.8,
-        early_stop=False,
-    )
-    config = keras.saving.serialize_keras_object(attack)
-    again = keras.saving.deserialize_keras_object(config)
-    assert isinstance(again, FAB)
-    assert again.get_config() == attack.get_config()

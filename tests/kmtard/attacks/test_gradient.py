@@ -112,11 +112,6 @@ def test_seed_decides_the_random_start(name, images):
     assert (started(start, images, seed=6) != first).any()
 
 
-def test_same_seed_gives_the_same_images(conv, images, labels):
-    first, second = (PGD(steps=2)(conv, images, labels, seed=7) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
 @pytest.mark.parametrize("start", STARTS)
 def test_start_has_its_distribution(start):
     x = np.full((64, *SHAPE), 0.5, "float32")
@@ -302,24 +297,9 @@ def test_papers_settings():
     assert (cw_inf().loss, cw_inf().kappa) == ("cw", 50)
 
 
-@pytest.mark.parametrize("start", [*STARTS, brighter], ids=[*STARTS, "own"])
-def test_config_round_trip(start):
-    attack = PGD(
-        0.1,
-        step_size=0.02,
-        steps=3,
-        start=start,
-        unroll=True,
-        loss="cw",
-        kappa=5,
-        norm="l2",
-        restarts=2,
-    )
-    config = keras.saving.serialize_keras_object(attack)
-    again = keras.saving.deserialize_keras_object(config)
-    assert isinstance(again, PGD)
-    assert again.get_config() == attack.get_config()
-    assert again.start == attack.start
+def test_own_start_is_kept_in_the_config():
+    config = keras.saving.serialize_keras_object(PGD(start=brighter))
+    assert keras.saving.deserialize_keras_object(config).start is brighter
 
 
 @pytest.mark.parametrize("name", LOSSES)

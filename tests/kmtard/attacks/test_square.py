@@ -128,26 +128,6 @@ def test_restarts_only_add_images(linear, images, labels):
     assert (often.queries[robust] - once.queries[robust] == 5 * 4).all()
 
 
-def test_neither_batch_size_nor_order_matters(linear, images, labels):
-    attack = Square(EPSILON, queries=40)
-    whole = attack.run(linear, images, labels, seed=3)
-    order = np.random.default_rng(0).permutation(len(images))
-    parts = attack.run(
-        linear, images[order], labels[order], seed=3, indices=order, batch_size=5
-    )
-    np.testing.assert_array_equal(parts.x_adv, whole.x_adv[order])
-    np.testing.assert_array_equal(parts.queries, whole.queries[order])
-
-
-def test_seed_decides(linear, images, labels):
-    attack = Square(EPSILON, queries=20)
-    first, again, other = (
-        attack.run(linear, images, labels, seed=seed).queries for seed in (5, 5, 6)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
 def test_channels_first_is_the_same_attack(linear, images, labels):
     height, width, channels = SHAPE
     first = linear_net((channels, height, width), "channels_first")
@@ -233,15 +213,6 @@ def test_images_without_rows_are_refused():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         Square(**arguments)
-
-
-def test_config_round_trip():
-    attack = Square(
-        0.2, queries=7, p_init=0.5, schedule="rescaled", loss="ce", restarts=3
-    )
-    config = keras.saving.serialize_keras_object(attack)
-    again = keras.saving.deserialize_keras_object(config)
-    assert isinstance(again, Square) and again.get_config() == attack.get_config()
 
 
 def test_papers_settings():

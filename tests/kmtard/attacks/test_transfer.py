@@ -100,11 +100,3 @@ def test_different_classes_are_refused(target, images, labels):
 def test_what_is_no_attack_is_refused(surrogate):
     with pytest.raises(TypeError, match="kmtard attack.*'pgd_sat'"):
         Transfer("pgd_sat", surrogate=surrogate)
-
-
-def test_config_makes_an_equal_attack(surrogate, target, images, labels):
-    attack = Transfer(ATTACK, surrogate=surrogate)
-    again = Transfer.from_config(attack.get_config())
-    np.testing.assert_array_equal(
-        again(target, images, labels), attack(target, images, labels)
-    )
