@@ -59,6 +59,12 @@ class PGD(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
+        x_adv = attack(model, x, y)
+        ```
     """
 
     def __init__(

@@ -66,6 +66,12 @@ class GradientEstimation(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
+        x_adv = attack(model, x, y)
+        ```
     """
 
     def __init__(

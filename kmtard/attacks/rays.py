@@ -82,6 +82,12 @@ class RayS(Attack):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        ```python
+        result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
+        result.queries[result.success].mean()
+        ```
     """
 
     def __init__(

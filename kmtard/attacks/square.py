@@ -83,6 +83,12 @@ class Square(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        result = kmtard.attacks.Square(8 / 255, queries=1000).run(model, x, y)
+        result.queries[result.success].mean()
+        ```
     """
 
     def __init__(

@@ -23,6 +23,12 @@ class Transfer(Attack):
 
     Raises:
         TypeError: `attack` is no attack.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.Transfer(kmtard.attacks.PGD(), surrogate=teacher)
+        x_adv = attack(student, x, y)
+        ```
     """
 
     def __init__(self, attack: Attack, *, surrogate: Any) -> None:

@@ -167,6 +167,17 @@ def test_restarts_begin_half_an_epsilon_away(norm, linear, images):
     assert not started.run(linear, images, y).success.any()
 
 
+def test_restarts_do_not_depend_on_the_batches(conv, images):
+    y = predicted(conv, images)
+    attack = FAB(0.02, steps=20, restarts=2, targets=1, early_stop=False)
+    whole = attack.run(conv, images, y, seed=1)
+    order = np.array([4, 1, 5])
+    part = attack.run(conv, images[order], y[order], seed=1, indices=order)
+    np.testing.assert_allclose(part.x_adv, whole.x_adv[order], atol=1e-5)
+    single = attack.run(conv, images, y, seed=1, batch_size=4)
+    np.testing.assert_allclose(single.x_adv, whole.x_adv, atol=1e-5)
+
+
 @pytest.mark.parametrize("targeted", [True, False])
 def test_compiled_loop_is_the_steps(targeted, conv, images, monkeypatch):
     y = predicted(conv, images)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import kmtard
 import kmtard.attacks
 from kmtard import registry
 from kmtard.attacks import (
@@ -34,13 +35,13 @@ IMAGES = 8
 WRONG = [2, 5]
 """Images that the network classifies wrongly as they are."""
 EPSILON = {"linf": 0.1, "l2": 0.4}
-DETERMINISTIC = {"fgsm", "fab-t", "rays_100"}
+DETERMINISTIC = {"fgsm", "fab-t", "rays_100", "fab_l2"}
 """Attacks in which chance plays no part."""
 L2 = {
     "pgd_l2": PGD(0.4, step_size=0.1, start="uniform_clipped", norm="l2", restarts=2),
     "apgd-ce_l2": APGD(0.4, norm="l2"),
     "apgd-t_l2": APGD(0.4, loss="dlr", targets=9, norm="l2"),
-    "fab_l2": FAB(0.4, norm="l2", restarts=2, early_stop=False),
+    "fab_l2": FAB(0.4, norm="l2"),
     "autoattack_l2": AutoAttack(0.4, version="rand", norm="l2"),
 }
 NAMES = [*registry.ATTACKS, *L2]
@@ -278,3 +279,18 @@ def test_only_the_first_argument_may_be_positional(name: str) -> None:
     parameters = inspect.signature(getattr(kmtard.attacks, name)).parameters.values()
     kinds = [parameter.kind for parameter in parameters]
     assert set(kinds[1:]) <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.once("torch")
+@pytest.mark.parametrize(
+    "attack", [type(each) for each in DIFFERENT] + [Transfer], ids=lambda c: c.__name__
+)
+def test_example_runs(attack: type[Attack]) -> None:
+    code = inspect.cleandoc(attack.__doc__).partition("```python")[2]
+    model, x = network(), np.random.default_rng(1).random((2, *SHAPE), "float32")
+    # Images that are wrong as they are cost an attack nothing.
+    y = ops.convert_to_numpy(model(x)).argmin(-1)
+    names = {"kmtard": kmtard, "np": np, "model": model, "x": x, "y": y}
+    code = inspect.cleandoc(code.partition("```")[0])
+    exec(code, {**names, "student": model, "teacher": model})
+    assert f"kmtard.attacks.{attack.__name__}(" in code
