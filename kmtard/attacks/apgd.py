@@ -7,7 +7,6 @@ where the loss has stopped to grow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -183,17 +182,17 @@ class APGD(Attack):
     def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
         """Return the rules as functions of tensors alone."""
 
-        def begin(offset: Any, x: Any, y: Any, target: Any) -> Ascent:
+        def begin(offset: Tensor, x: Tensor, y: Labels, target: Labels) -> Ascent:
             start = ops.clip(x + self.epsilon * offset, 0.0, 1.0)
             return ascent.begin(
                 self._evaluation(classifier, y, target), start, self.epsilon
             )
 
-        def step(state: Ascent, x: Any, y: Any, target: Any) -> Ascent:
+        def step(state: Ascent, x: Tensor, y: Labels, target: Labels) -> Ascent:
             evaluate = self._evaluation(classifier, y, target)
             return ascent.step(evaluate, state, x, self.epsilon, self.norm)
 
-        def check(state: Ascent, length: Any) -> Ascent:
+        def check(state: Ascent, length: Tensor) -> Ascent:
             return ascent.check(state, length, self.rho)
 
         return begin, step, check
@@ -205,7 +204,7 @@ class APGD(Attack):
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return list(ranked.T.astype("int32"))
 
-    def _offset(self, x: Any, noise: Noise, restart: int, rank: int) -> Any:
+    def _offset(self, x: Tensor, noise: Noise, restart: int, rank: int) -> Tensor:
         """Return a start on the unit sphere, or none."""
         if self.start == "clean":
             return ops.zeros_like(x)
@@ -217,7 +216,7 @@ class APGD(Attack):
         largest = np.abs(offset).reshape(len(offset), -1).max(axis=1)
         return ops.convert_to_tensor(offset / (largest.reshape(column(x)) + 1e-12))
 
-    def _objective(self, y: Any, logits: Any, target: Any) -> Any:
+    def _objective(self, y: Labels, logits: Tensor, target: Labels) -> Tensor:
         if self.loss == "ce":
             return losses.cross_entropy(y, logits)
         if logits.shape[-1] == 2:
@@ -226,12 +225,14 @@ class APGD(Attack):
             return losses.dlr_targeted(y, logits, target)
         return losses.dlr(y, logits)
 
-    def _evaluation(self, classifier: Classifier, y: Any, target: Any) -> Evaluate:
-        def objective(images: Any) -> tuple[Any, Any]:
+    def _evaluation(
+        self, classifier: Classifier, y: Labels, target: Labels
+    ) -> Evaluate:
+        def objective(images: Tensor) -> tuple[Tensor, Tensor]:
             logits = classifier.logits(images)
             return self._objective(y, logits, target), logits
 
-        def evaluate(u: Any) -> tuple[Any, Any, Any]:
+        def evaluate(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             gradients = ops.zeros_like(u)
             for _ in range(self.eot):
                 loss, logits, gradient = backend.value_and_gradient(objective, u)

@@ -132,7 +132,9 @@ class Attack:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `attack_batch`.")
 
-    def __call__(self, model: Any, x: Array, y: Labels, **kwargs: Any) -> Array:
+    def __call__(
+        self, model: keras.Model | Classifier, x: Array, y: Labels, **kwargs: Any
+    ) -> Array:
         """Attack `model` at (`x`, `y`); see `run` for the arguments.
 
         Returns:
@@ -142,7 +144,7 @@ class Attack:
 
     def run(
         self,
-        model: Any,
+        model: keras.Model | Classifier,
         x: Array,
         y: Labels,
         *,

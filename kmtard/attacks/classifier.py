@@ -46,7 +46,7 @@ class Classifier:
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model,
         example: Array | None = None,
         *,
         channels_last: bool | None = None,
@@ -81,7 +81,9 @@ class Classifier:
             _warn(model, f"its last activation, {name}, is left out")
 
     @classmethod
-    def of(cls, model: Any, example: Array | None = None) -> Classifier:
+    def of(
+        cls, model: keras.Model | Classifier, example: Array | None = None
+    ) -> Classifier:
         """Return the classifier of a model, the same one as long as the model lives.
 
         It keeps what was compiled and does not keep the model; see the class.
@@ -95,7 +97,7 @@ class Classifier:
         return classifier
 
     @property
-    def model(self) -> Any:
+    def model(self) -> keras.Model:
         """The Keras model.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -35,9 +35,9 @@ class Descent(NamedTuple):
         distance: (batch,) float32, its distance from x, infinity if there is none.
     """
 
-    u: Any
-    nearest: Any
-    distance: Any
+    u: Tensor
+    nearest: Tensor
+    distance: Tensor
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -176,14 +176,14 @@ class FAB(Attack):
             every=CHECK_EVERY if self.early_stop else max(1, self.steps),
         )
 
-    def _aims(self, logits: np.ndarray) -> list[Any]:
+    def _aims(self, logits: np.ndarray) -> list[Tensor]:
         if not self.targeted:
             return [ops.zeros(len(logits), "int32")]
         # The label is the first: images which are classified wrongly take no part.
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return [ops.convert_to_tensor(labels, "int32") for labels in ranked.T]
 
-    def _start(self, x: Any, noise: Noise, rank: int, restart: int) -> Any:
+    def _start(self, x: Tensor, noise: Noise, rank: int, restart: int) -> Tensor:
         if restart == 0:
             return x
         draw = noise.uniform if self.norm == "linf" else noise.normal
@@ -195,7 +195,12 @@ class FAB(Attack):
         return ops.clip(x + self.epsilon / 2 * unit, 0.0, 1.0)
 
     def _step(
-        self, classifier: Classifier, state: Descent, x: Any, y: Any, target: Any
+        self,
+        classifier: Classifier,
+        state: Descent,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
     ) -> Descent:
         plane = _hyperplane if self.targeted else self._nearest_hyperplane
         lead, normal = plane(classifier, state.u, y, target)
@@ -216,7 +221,7 @@ class FAB(Attack):
         return self._judge(classifier, state, ops.reshape(u, x.shape), x, y)
 
     def _judge(
-        self, classifier: Classifier, state: Descent, u: Any, x: Any, y: Any
+        self, classifier: Classifier, state: Descent, u: Tensor, x: Tensor, y: Labels
     ) -> Descent:
         predicted = ops.cast(ops.argmax(classifier.logits(u), axis=1), y.dtype)
         wrong = predicted != y
@@ -229,12 +234,12 @@ class FAB(Attack):
         )
 
     def _nearest_hyperplane(
-        self, classifier: Classifier, u: Any, y: Any, target: Any
-    ) -> tuple[Any, Any]:
+        self, classifier: Classifier, u: Tensor, y: Labels, target: Labels
+    ) -> tuple[Tensor, Tensor]:
         """Return `_hyperplane` of the class whose hyperplane is nearest to `u`."""
         del target
 
-        def nearer(label: Any, best: tuple) -> tuple:
+        def nearer(label: Tensor, best: tuple) -> tuple:
             lead, normal = _hyperplane(classifier, u, y, ops.zeros_like(y) + label)
             slope = dual_length(_flat(normal), self.norm)
             distance = ops.abs(lead) / (slope + 1e-12)
@@ -256,10 +261,12 @@ def fab_t(*, epsilon: float = 8 / 255) -> FAB:
     return FAB(epsilon, steps=100, targeted=True, targets=9)
 
 
-def _hyperplane(classifier: Classifier, u: Any, y: Any, target: Any) -> tuple[Any, Any]:
+def _hyperplane(
+    classifier: Classifier, u: Tensor, y: Labels, target: Labels
+) -> tuple[Tensor, Tensor]:
     """Return the lead of the target's logit over the label's, and its gradient."""
 
-    def lead(images: Any) -> tuple[Any, tuple]:
+    def lead(images: Tensor) -> tuple[Tensor, tuple]:
         logits = classifier.logits(images)
         return _entry(logits, target) - _entry(logits, y), ()
 
@@ -267,9 +274,9 @@ def _hyperplane(classifier: Classifier, u: Any, y: Any, target: Any) -> tuple[An
     return value, gradient
 
 
-def _entry(logits: Any, labels: Any) -> Any:
+def _entry(logits: Tensor, labels: Labels) -> Tensor:
     return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
 
 
-def _flat(images: Any) -> Any:
+def _flat(images: Tensor) -> Tensor:
     return ops.reshape(images, (images.shape[0], -1))

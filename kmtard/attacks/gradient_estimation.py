@@ -17,6 +17,7 @@ from kmtard.attacks.arguments import one_of, real, whole
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import column, project
+from kmtard.backend.types import Labels, Tensor
 
 ROWS = 512
 """Images in a forward pass at most, unless the batch's own two signs are more."""
@@ -174,10 +175,10 @@ class GradientEstimation(Attack):
         self,
         classifier: Classifier,
         state: dict[str, Any],
-        x: Any,
-        y: Any,
-        keys: Any,
-        stop: Any,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        stop: Tensor,
     ) -> dict[str, Any]:
         """Add some directions to the gradient, those with numbers below `stop`."""
         count = self._at_once(x.shape[0])
@@ -186,7 +187,7 @@ class GradientEstimation(Attack):
         direction = draw(keys, math.prod(x.shape[1:]), number)
         offset = self.sigma * ops.reshape(direction, (-1, count, *x.shape[1:]))
 
-        def values(offset: Any) -> Any:
+        def values(offset: Tensor) -> Tensor:
             images = ops.reshape(state["u"][:, None] + offset, (-1, *x.shape[1:]))
             labels = ops.repeat(y, count)
             value = LOSSES[self.loss](labels, classifier.logits(images))
@@ -208,10 +209,10 @@ class GradientEstimation(Attack):
         self,
         classifier: Classifier,
         state: dict[str, Any],
-        x: Any,
-        y: Any,
-        keys: Any,
-        numbers: Any,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        numbers: Tensor,
     ) -> dict[str, Any]:
         """Step along the gradient where active, and ask about the new point."""
         del keys
@@ -241,7 +242,7 @@ class GradientEstimation(Attack):
         return ("gradient-estimation", function, *settings.values())
 
 
-def _initial(x: Any, y: Any, active: np.ndarray) -> dict[str, Any]:
+def _initial(x: Tensor, y: Labels, active: np.ndarray) -> dict[str, Any]:
     nothing, none = ops.zeros_like(x), ops.zeros_like(y)
     return {
         "u": x,
@@ -254,7 +255,7 @@ def _initial(x: Any, y: Any, active: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _adam(gradient: Any, moments: tuple, step: Any) -> tuple[Any, tuple]:
+def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple]:
     """Return Adam's direction and its moments after this step, the first being 1."""
     first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
     second = BETA_2 * moments[1] + (1 - BETA_2) * gradient**2

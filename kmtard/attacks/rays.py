@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -45,17 +45,17 @@ class Search(NamedTuple):
         fooled: bool (batch,), whether it has.
     """
 
-    signs: Any
-    radius: Any
-    nearest: Any
-    distance: Any
-    tried: Any
-    bisecting: Any
-    low: Any
-    high: Any
-    queries: Any
-    needed: Any
-    fooled: Any
+    signs: Tensor
+    radius: Tensor
+    nearest: Tensor
+    distance: Tensor
+    tried: Tensor
+    bisecting: Tensor
+    low: Tensor
+    high: Tensor
+    queries: Tensor
+    needed: Tensor
+    fooled: Tensor
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -142,7 +142,7 @@ class RayS(Attack):
         )
         return state
 
-    def _begin(self, x: Any) -> Search:
+    def _begin(self, x: Tensor) -> Search:
         zero = ops.zeros(x.shape[:1], "float32")
         nothing, count = zero > 0, ops.cast(zero, "int32")
         return Search(
@@ -159,16 +159,18 @@ class RayS(Attack):
             fooled=nothing,
         )
 
-    def _running(self, state: Search) -> Any:
+    def _running(self, state: Search) -> Tensor:
         running = state.queries < self.queries
         if not self.strict_budget:
             running = running | state.bisecting
         return running & ~state.fooled if self.early_stop else running
 
-    def _found(self, state: Search) -> Any:
+    def _found(self, state: Search) -> Tensor:
         return (state.radius < np.inf) & (state.distance <= self.epsilon)
 
-    def _step(self, classifier: Classifier, state: Search, x: Any, y: Any) -> Search:
+    def _step(
+        self, classifier: Classifier, state: Search, x: Tensor, y: Labels
+    ) -> Search:
         """Ask once for each image."""
         longest = math.sqrt(math.prod(x.shape[1:]))
         signs = self._signs(classifier, state)
@@ -194,7 +196,7 @@ class RayS(Attack):
         running = self._running(state)
         return Search(*map(functools.partial(_where, running), adopted, state))
 
-    def _adopted(self, state: Search, signs: Any, x: Any) -> Search:
+    def _adopted(self, state: Search, signs: Tensor, x: Tensor) -> Search:
         """Take the ray of a try that has ended, if its radius is the smallest."""
         ended = ~state.bisecting
         better = ended & (state.high < state.radius)
@@ -211,7 +213,7 @@ class RayS(Attack):
             fooled=ops.where(ended, self._found(state), state.fooled),
         )
 
-    def _signs(self, classifier: Classifier, state: Search) -> Any:
+    def _signs(self, classifier: Classifier, state: Search) -> Tensor:
         shape = tuple(state.signs.shape[1:])
         place = ops.convert_to_tensor(_places(shape, classifier.channels_last))
         # A finished image has used up its tries.
@@ -258,10 +260,10 @@ def _places(shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
     return _places((channels, height, width), False).transpose(1, 2, 0)
 
 
-def _at(x: Any, signs: Any, radius: Any) -> Any:
+def _at(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:
     unit = signs / math.sqrt(math.prod(x.shape[1:]))
     return ops.clip(x + ops.reshape(radius, column(x)) * unit, 0.0, 1.0)
 
 
-def _where(rows: Any, one: Any, other: Any) -> Any:
+def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return ops.where(ops.reshape(rows, column(one)), one, other)

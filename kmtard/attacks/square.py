@@ -15,6 +15,7 @@ from kmtard.attacks.arguments import one_of, real, whole
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Iterations, in 10000ths, after which the share of changed pixels is halved."""
@@ -137,7 +138,12 @@ class Square(Attack):
         return Found(x_adv, queries, forwards + queries, np.zeros_like(queries))
 
     def _search(
-        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: np.ndarray
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        active: np.ndarray,
     ) -> dict[str, Any]:
         """Return the state of the batch after one run."""
         start = classifier.compiled(
@@ -156,7 +162,7 @@ class Square(Attack):
         return state
 
     def _start(
-        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: Any
+        self, classifier: Classifier, x: Tensor, y: Labels, keys: Tensor, active: Tensor
     ) -> dict[str, Any]:
         _, width, channels = _extent(classifier, x)
         first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
@@ -171,7 +177,12 @@ class Square(Attack):
         }
 
     def _step(
-        self, classifier: Classifier, state: dict[str, Any], x: Any, y: Any, keys: Any
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
     ) -> dict[str, Any]:
         # An image's queries so far are also the number of its draw and iteration.
         height, width, channels = _extent(classifier, x)
@@ -196,10 +207,12 @@ class Square(Attack):
             "queries": state["queries"] + ops.cast(active, "int32"),
         }
 
-    def _shifted(self, x: Any, sign: Any) -> Any:
+    def _shifted(self, x: Tensor, sign: Tensor) -> Tensor:
         return ops.clip(x + self.epsilon * sign, 0.0, 1.0)
 
-    def _judged(self, classifier: Classifier, u: Any, y: Any) -> tuple[Any, Any]:
+    def _judged(
+        self, classifier: Classifier, u: Tensor, y: Labels
+    ) -> tuple[Tensor, Tensor]:
         logits = classifier.logits(u)
         # A tie counts as the judge counts it: the first class wins.
         return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
@@ -208,19 +221,19 @@ class Square(Attack):
         return ("square", function, *self.get_config().values())
 
 
-def _extent(classifier: Classifier, x: Any) -> tuple[int, int, int]:
+def _extent(classifier: Classifier, x: Tensor) -> tuple[int, int, int]:
     """Return height, width and channels."""
     if classifier.channels_last:
         return tuple(x.shape[1:])
     return (*x.shape[2:], x.shape[1])
 
 
-def _placed(classifier: Classifier, mask: Any) -> Any:
+def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
     """Put the axes (batch, height, width, channels) in the classifier's order."""
     return mask if classifier.channels_last else ops.transpose(mask, (0, 3, 1, 2))
 
 
-def _covered(word: Any, length: int, side: Any) -> Any:
+def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
     """Return which places (batch, length) a window of `side` (batch,) covers.
 
     Its first place is uniform in 0 .. length - side - 1, as in AutoAttack: only a

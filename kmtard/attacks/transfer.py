@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import cw_inf, pgd_trades
@@ -31,7 +33,7 @@ class Transfer(Attack):
         ```
     """
 
-    def __init__(self, attack: Attack, *, surrogate: Any) -> None:
+    def __init__(self, attack: Attack, *, surrogate: keras.Model | Classifier) -> None:
         if not isinstance(attack, Attack):
             raise TypeError(
                 "`attack` must be a kmtard attack such as pgd_trades(). Received: "
@@ -62,7 +64,7 @@ class Transfer(Attack):
 
 
 def transfer_pgd_trades(
-    surrogate: Any,
+    surrogate: keras.Model | Classifier,
     *,
     epsilon: float = 8 / 255,
     step_size: float = 0.003,
@@ -74,7 +76,7 @@ def transfer_pgd_trades(
 
 
 def transfer_cw_inf(
-    surrogate: Any,
+    surrogate: keras.Model | Classifier,
     *,
     epsilon: float = 8 / 255,
     step_size: float = 2 / 255,

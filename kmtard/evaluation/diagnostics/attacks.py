@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -22,7 +23,9 @@ LARGE_EPSILON = 0.5
 """From here on every image can be made grey."""
 
 
-def check_strength(model: Any, x: Array, y: Labels, *, epsilon: float) -> Findings:
+def check_strength(
+    model: keras.Model | Classifier, x: Array, y: Labels, *, epsilon: float
+) -> Findings:
     """Attack one batch by PGD, stronger and stronger.
 
     Args:
@@ -46,7 +49,12 @@ def check_strength(model: Any, x: Array, y: Labels, *, epsilon: float) -> Findin
 
 
 def loss_did_not_grow(
-    model: Any, x: Array, x_adv: Array, y: Labels, *, limit: float = 0.05
+    model: keras.Model | Classifier,
+    x: Array,
+    x_adv: Array,
+    y: Labels,
+    *,
+    limit: float = 0.05,
 ) -> Findings:
     """Find an attack that leaves the cross-entropy of many images as it was.
 

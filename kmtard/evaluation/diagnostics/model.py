@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -31,7 +32,7 @@ GRADIENT_CALLS = frozenset(
 
 
 def check_model(
-    model: Any, x: Array, y: Labels, *, expect_random: bool = False
+    model: keras.Model | Classifier, x: Array, y: Labels, *, expect_random: bool = False
 ) -> Findings:
     """Look at a model on one batch of images.
 
@@ -118,7 +119,7 @@ def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Find
 
 
 @contextlib.contextmanager
-def restored(model: Any) -> Iterator[list[np.ndarray]]:
+def restored(model: keras.Model) -> Iterator[list[np.ndarray]]:
     """Give the model's weights as they are, and put them back at the end."""
     before = [np.array(ops.convert_to_numpy(weight)) for weight in model.weights]
     try:
