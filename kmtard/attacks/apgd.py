@@ -1,7 +1,7 @@
 """Auto-PGD (Croce and Hein 2020, github.com/fra31/auto-attack): no step size to choose.
 
 Momentum steps whose size is halved at fixed check points, from the best point so far,
-where the loss has stopped to grow.
+where the loss no longer increases.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ INERTIA = 0.25
 
 
 class Ascent(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     Attributes:
         u: (batch, ...) the iterate.

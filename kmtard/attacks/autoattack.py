@@ -27,7 +27,7 @@ SQUARE_QUERIES = 5001
 
 @dataclass(frozen=True)
 class Stage:
-    """What one attack of the sequence did, one entry an image.
+    """What one attack of the sequence did, one entry per image.
 
     Attributes:
         robust: bool (N,), classified correctly as it is and after this attack; in a

@@ -25,7 +25,7 @@ HALVINGS = 4
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, one entry an image.
+    """What an attack found, one entry per image.
 
     Attributes:
         x_adv: images of the shape and kind that came in, float32 in [0, 1].
@@ -61,14 +61,15 @@ class Found:
 
 @dataclass(frozen=True)
 class AttackBatch:
-    """The images that `Attack.attack_batch` works on, always as many at a time.
+    """A fixed number of images, which `Attack.attack_batch` works on.
 
     Attributes:
         x: (batch, height, width, channels) float32 tensor in [0, 1]; channels come
             first where the classifier says so.
         y: (batch,) int32 tensor.
-        noise: the only source of chance.
-        active: bool (batch,); the other rows come back as they are, at no cost.
+        noise: the only source of random numbers.
+        active: bool (batch,), the rows to work on; the others come back as they are, at
+            no cost.
     """
 
     x: Tensor

@@ -27,7 +27,7 @@ SHORTEST = 1e-8
 
 
 class Descent(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     Attributes:
         u: (batch, ...) the iterate.

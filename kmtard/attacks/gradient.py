@@ -224,7 +224,7 @@ def fgsm(*, epsilon: float = 8 / 255) -> PGD:
 def pgd_sat(
     *, epsilon: float = 8 / 255, step_size: float = 2 / 255, steps: int = 20
 ) -> PGD:
-    """PGD as SAT is judged with: uniform start, 20 steps of 2/255."""
+    """PGD as SAT is evaluated with: uniform start, 20 steps of 2/255."""
     return PGD(epsilon, step_size=step_size, steps=steps, start="uniform_clipped")
 
 

@@ -25,7 +25,7 @@ CHECK_EVERY = 25
 
 
 class Search(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     A try changes the signs of one block and asks for the corner of the ball of the best
     radius; if that is misclassified, a bisection finds the radius of the new ray.
