@@ -1,7 +1,11 @@
 """Attacks: `attack(model, x, y) -> x_adv`, images in [0, 1], integer labels.
 
 `PGD` is the loop of the gradient family; `fgsm`, `pgd_sat`, `pgd_trades` and `cw_inf`
-are the settings the papers report under those names. `AutoAttack` is RobustBench's.
+are the settings that the papers report under those names. `AutoAttack` is that of
+RobustBench.
+
+One file per family of attacks, and what they share: `base`, `classifier`, `arguments`,
+`noise` and the geometry of the balls. May import `kmtard.backend` and `kmtard.losses`.
 """
 
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t

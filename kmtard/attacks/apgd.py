@@ -1,13 +1,12 @@
 """Auto-PGD (Croce and Hein 2020, github.com/fra31/auto-attack): no step size to choose.
 
 Momentum steps whose size is halved at fixed check points, from the best point so far,
-where the loss has stopped to grow.
+where the loss no longer increases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,12 +14,14 @@ from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks import ascent
+from kmtard.attacks.arguments import one_of, real, whole
 from kmtard.attacks.ascent import Ascent, Evaluate, windows
-from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column, l2_norm
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 LOSSES = ("ce", "dlr")
 STARTS = ("random", "clean")
@@ -59,11 +60,18 @@ class APGD(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.APGD(8 / 255, loss="dlr", targets=9)
+        robust_accuracy = 1 - attack.run(model, x, y).success.mean()
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         steps: int = 100,
         restarts: int = 1,
         loss: str = "ce",
@@ -74,79 +82,58 @@ class APGD(Attack):
         start: str = "random",
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = epsilon
-        self.steps = steps
-        self.restarts = restarts
-        self.loss = loss
-        self.targets = targets
-        self.norm = norm
-        self.rho = rho
-        self.eot = eot
-        self.start = start
+        self.epsilon = real("epsilon", epsilon)
+        self.steps = whole("steps", steps, 1)
+        self.restarts = whole("restarts", restarts, 1)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.targets = whole("targets", targets, 0)
+        if targets and loss != "dlr":
+            raise ValueError(
+                f"`targets` must be 0 without the loss 'dlr'. Received: {targets!r}"
+            )
+        self.norm = one_of("norm", norm, NORMS)
+        self.rho = real("rho", rho, "[0, 1]")
+        self.eot = whole("eot", eot, 1)
+        self.start = one_of("start", start, STARTS)
         self.early_stop = early_stop
-        for name, wanted, holds in (
-            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
-            ("steps", "a whole number >= 1", _whole(steps, 1)),
-            ("restarts", "a whole number >= 1", _whole(restarts, 1)),
-            ("loss", f"one of {LOSSES}", loss in LOSSES),
-            ("targets", "a whole number >= 0", _whole(targets, 0)),
-            ("targets", "0 without the loss 'dlr'", not targets or loss == "dlr"),
-            ("norm", f"one of {NORMS}", norm in NORMS),
-            ("rho", "in [0, 1]", 0 <= rho <= 1),
-            ("eot", "a whole number >= 1", _whole(eot, 1)),
-            ("start", f"one of {STARTS}", start in STARTS),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the last wrong iterates, else `x`; see `Attack.attack_batch`."""
-        logits = ops.convert_to_numpy(
-            classifier.compiled("logits", classifier.logits)(x)
-        )
-        robust = active & (logits.argmax(axis=1) == ops.convert_to_numpy(y))
-        x_adv, evaluations = x, np.zeros(len(active), int)
+        logits = classifier.scores(batch.x)
+        robust = batch.where_correct(logits.argmax(axis=1))
+        x_adv, evaluations = batch.x, np.zeros(len(robust), int)
         for restart in range(self.restarts):
             for rank, target in enumerate(self._aims(logits)):
-                part = select(robust)
-                if not part.active.any():
+                rows = select(robust)
+                if not rows.active.any():
                     break
-                x_part, y_part, target = map(part.take, (x, y, target))
+                part = batch.take(rows)
                 state, taken = self.ascend(
                     classifier,
-                    self._offset(x_part, noise.take(part.rows), restart, rank),
-                    x_part,
-                    y_part,
-                    target,
+                    self._offset(part.x, part.noise, restart, rank),
+                    part.x,
+                    part.y,
+                    rows.take(target),
                     part.active,
                 )
-                fooled = ops.reshape(state.fooled, column(x))
-                found = ops.where(fooled, state.adversarial, x_part)
-                x_adv = part.scatter(x_adv, found)
-                evaluations = part.scatter(evaluations, evaluations[part.rows] + taken)
-                robust = robust & ~part.scatter(
+                fooled = ops.reshape(state.fooled, column(part.x))
+                found = ops.where(fooled, state.adversarial, part.x)
+                x_adv = rows.scatter(x_adv, found)
+                evaluations = rows.scatter(evaluations, evaluations[rows.rows] + taken)
+                robust = robust & ~rows.scatter(
                     np.zeros_like(robust), ops.convert_to_numpy(state.fooled)
                 )
         backwards = self.eot * evaluations
-        forwards = active + backwards
+        forwards = batch.active + backwards
         return Found(x_adv, forwards, forwards, backwards)
 
     def ascend(
         self,
         classifier: Classifier,
-        offset: Any,
-        x: Any,
-        y: Any,
-        target: Any,
+        offset: Tensor,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
         active: np.ndarray,
     ) -> tuple[Ascent, np.ndarray]:
         """Run all steps once.
@@ -195,17 +182,17 @@ class APGD(Attack):
     def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
         """Return the rules as functions of tensors alone."""
 
-        def begin(offset: Any, x: Any, y: Any, target: Any) -> Ascent:
+        def begin(offset: Tensor, x: Tensor, y: Labels, target: Labels) -> Ascent:
             start = ops.clip(x + self.epsilon * offset, 0.0, 1.0)
             return ascent.begin(
                 self._evaluation(classifier, y, target), start, self.epsilon
             )
 
-        def step(state: Ascent, x: Any, y: Any, target: Any) -> Ascent:
+        def step(state: Ascent, x: Tensor, y: Labels, target: Labels) -> Ascent:
             evaluate = self._evaluation(classifier, y, target)
             return ascent.step(evaluate, state, x, self.epsilon, self.norm)
 
-        def check(state: Ascent, length: Any) -> Ascent:
+        def check(state: Ascent, length: Tensor) -> Ascent:
             return ascent.check(state, length, self.rho)
 
         return begin, step, check
@@ -217,7 +204,7 @@ class APGD(Attack):
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return list(ranked.T.astype("int32"))
 
-    def _offset(self, x: Any, noise: Noise, restart: int, rank: int) -> Any:
+    def _offset(self, x: Tensor, noise: Noise, restart: int, rank: int) -> Tensor:
         """Return a start on the unit sphere, or none."""
         if self.start == "clean":
             return ops.zeros_like(x)
@@ -229,7 +216,7 @@ class APGD(Attack):
         largest = np.abs(offset).reshape(len(offset), -1).max(axis=1)
         return ops.convert_to_tensor(offset / (largest.reshape(column(x)) + 1e-12))
 
-    def _objective(self, y: Any, logits: Any, target: Any) -> Any:
+    def _objective(self, y: Labels, logits: Tensor, target: Labels) -> Tensor:
         if self.loss == "ce":
             return losses.cross_entropy(y, logits)
         if logits.shape[-1] == 2:
@@ -238,12 +225,14 @@ class APGD(Attack):
             return losses.dlr_targeted(y, logits, target)
         return losses.dlr(y, logits)
 
-    def _evaluation(self, classifier: Classifier, y: Any, target: Any) -> Evaluate:
-        def objective(images: Any) -> tuple[Any, Any]:
+    def _evaluation(
+        self, classifier: Classifier, y: Labels, target: Labels
+    ) -> Evaluate:
+        def objective(images: Tensor) -> tuple[Tensor, Tensor]:
             logits = classifier.logits(images)
             return self._objective(y, logits, target), logits
 
-        def evaluate(u: Any) -> tuple[Any, Any, Any]:
+        def evaluate(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             gradients = ops.zeros_like(u)
             for _ in range(self.eot):
                 loss, logits, gradient = backend.value_and_gradient(objective, u)
@@ -252,10 +241,6 @@ class APGD(Attack):
             return loss, gradients / self.eot, wrong
 
         return evaluate
-
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
 
 
 def apgd_ce(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
@@ -271,7 +256,3 @@ def apgd_dlr(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
 def apgd_t(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
     """APGD towards each of 9 classes, as in AutoAttack's standard version."""
     return APGD(epsilon, loss="dlr", targets=9, norm=norm)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least

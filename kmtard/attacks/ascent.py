@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras import ops
 
 from kmtard.attacks.norms import column, project, steepest
+from kmtard.backend.types import Tensor
 
-Evaluate = Callable[[Any], tuple[Any, Any, Any]]
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 """Images -> loss (batch,), its gradient (batch, ...), bool (batch,) misclassified."""
 
 INERTIA = 0.25
@@ -17,7 +18,7 @@ INERTIA = 0.25
 
 
 class Ascent(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     Attributes:
         u: (batch, ...) the iterate.
@@ -36,20 +37,20 @@ class Ascent(NamedTuple):
         adversarial: (batch, ...) the last such iterate.
     """
 
-    u: Any
-    previous: Any
-    gradient: Any
-    loss: Any
-    inertia: Any
-    step_size: Any
-    best: Any
-    best_gradient: Any
-    best_loss: Any
-    checked_loss: Any
-    increases: Any
-    halved: Any
-    fooled: Any
-    adversarial: Any
+    u: Tensor
+    previous: Tensor
+    gradient: Tensor
+    loss: Tensor
+    inertia: Tensor
+    step_size: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    checked_loss: Tensor
+    increases: Tensor
+    halved: Tensor
+    fooled: Tensor
+    adversarial: Tensor
 
 
 def windows(steps: int) -> list[int]:
@@ -65,7 +66,7 @@ def windows(steps: int) -> list[int]:
     return lengths
 
 
-def begin(evaluate: Evaluate, start: Any, epsilon: float) -> Ascent:
+def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
     """Return the state at `start`, itself the first iterate."""
     loss, gradient, wrong = evaluate(start)
     zeros = ops.zeros_like(loss)
@@ -89,7 +90,7 @@ def begin(evaluate: Evaluate, start: Any, epsilon: float) -> Ascent:
 
 
 def step(
-    evaluate: Evaluate, state: Ascent, x: Any, epsilon: float, norm: str
+    evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: float, norm: str
 ) -> Ascent:
     """Move each image once; see `APGD`."""
     shape, ball = column(x), (x, epsilon, norm)
@@ -116,7 +117,7 @@ def step(
     )
 
 
-def check(state: Ascent, length: Any, rho: float) -> Ascent:
+def check(state: Ascent, length: Tensor, rho: float) -> Ascent:
     """Halve the step size where the last `length` steps have brought too little."""
     stalled = ~state.halved & (state.best_loss <= state.checked_loss)
     halved = stalled | (state.increases <= rho * length)

@@ -11,12 +11,13 @@ import numpy as np
 from keras import ops
 
 from kmtard.attacks.apgd import APGD
-from kmtard.attacks.base import Attack, AttackResult, Found, select
+from kmtard.attacks.arguments import one_of
+from kmtard.attacks.base import Attack, AttackBatch, AttackResult, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.fab import FAB
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import column
 from kmtard.attacks.square import Square
+from kmtard.backend.types import Array, Labels
 
 VERSIONS = ("standard", "plus", "rand")
 
@@ -26,7 +27,7 @@ SQUARE_QUERIES = 5001
 
 @dataclass(frozen=True)
 class Stage:
-    """What one attack of the sequence did, one entry an image.
+    """What one attack of the sequence did, one entry per image.
 
     Attributes:
         robust: bool (N,), classified correctly as it is and after this attack; in a
@@ -72,8 +73,7 @@ def members(
     Raises:
         ValueError: an argument is not known, or Square is asked for in L2.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"`version` must be one of {VERSIONS}. Received: {version!r}")
+    one_of("version", version, VERSIONS)
     if version == "rand":
         return {
             "apgd-ce": APGD(epsilon, norm=norm, eot=20),
@@ -123,14 +123,20 @@ class AutoAttack(Attack):
 
     Raises:
         ValueError: an argument is not known, or Square is asked for in L2.
+
+    Example:
+        ```python
+        result = kmtard.attacks.AutoAttack(8 / 255).run(model, x, y)
+        {name: stage.robust_accuracy for name, stage in result.stages.items()}
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         version: str = "standard",
         norm: str = "linf",
-        *,
         individual: bool = False,
         attacks: Mapping[str, Attack] | None = None,
     ) -> None:
@@ -141,7 +147,9 @@ class AutoAttack(Attack):
         self._own = attacks
         self.attacks = dict(attacks or members(epsilon, version, norm))
 
-    def run(self, model: Any, x: Any, y: Any, **kwargs: Any) -> AutoAttackResult:
+    def run(
+        self, model: keras.Model | Classifier, x: Array, y: Labels, **kwargs: Any
+    ) -> AutoAttackResult:
         """Attack `model` at (`x`, `y`); see `Attack.run`.
 
         Returns:
@@ -151,39 +159,25 @@ class AutoAttack(Attack):
         result = Attack.run(recorder, model, x, y, **kwargs)
         return AutoAttackResult(**vars(result), stages=recorder.stages())
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the images of the first attack that found one; see `Attack`."""
-        return self.in_stages(classifier, x, y, noise=noise, active=active)[0]
+        return self.in_stages(classifier, batch)[0]
 
     def in_stages(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
+        self, classifier: Classifier, batch: AttackBatch
     ) -> tuple[Found, dict[str, Stage]]:
         """Attack one batch, and tell what each attack did; see `attack_batch`."""
-        robust = correct = active & (classifier.predict(x) == ops.convert_to_numpy(y))
-        x_adv, stages = x, {}
+        robust = correct = batch.where_correct(classifier.predict(batch.x))
+        x_adv, stages = batch.x, {}
         for name, attack in self.attacks.items():
             attacked = correct if self.individual else robust
-            found, fooled = _judged(attack, classifier, x, y, noise, attacked)
-            first = (fooled & robust).reshape(column(x))
+            found, fooled = _judged(attack, classifier, batch, attacked)
+            first = (fooled & robust).reshape(column(batch.x))
             x_adv = ops.where(first, found.x_adv, x_adv)
             robust = robust & ~fooled
             counts = found.queries, found.forwards, found.backwards
             stages[name] = Stage(attacked & ~fooled, *counts)
-        checked = active.astype(int)
+        checked = batch.active.astype(int)
         total = Found(
             x_adv,
             checked + sum(stage.queries for stage in stages.values()),
@@ -192,15 +186,13 @@ class AutoAttack(Attack):
         )
         return total, stages
 
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "attacks": self._own}
+
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""
-        return {
-            "epsilon": self.epsilon,
-            "version": self.version,
-            "norm": self.norm,
-            "individual": self.individual,
-            "attacks": keras.saving.serialize_keras_object(self._own),
-        }
+        attacks = keras.saving.serialize_keras_object(self._own)
+        return {**self._settings(), "attacks": attacks}
 
     @classmethod
     def from_config(cls, config: dict) -> AutoAttack:
@@ -216,11 +208,11 @@ class _Recorder(Attack):
         self._attack = attack
         self._parts: list[dict[str, Stage]] = []
 
-    def attack_batch(self, *args: Any, active: np.ndarray, **kwargs: Any) -> Found:
-        found, stages = self._attack.in_stages(*args, active=active, **kwargs)
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
+        found, stages = self._attack.in_stages(classifier, batch)
         self._parts.append(
             {
-                name: Stage(*(values[active] for values in vars(stage).values()))
+                name: Stage(*(values[batch.active] for values in vars(stage).values()))
                 for name, stage in stages.items()
             }
         )
@@ -243,27 +235,20 @@ class _Recorder(Attack):
 
 
 def _judged(
-    attack: Attack,
-    classifier: Classifier,
-    x: Any,
-    y: Any,
-    noise: Noise,
-    active: np.ndarray,
+    attack: Attack, classifier: Classifier, batch: AttackBatch, active: np.ndarray
 ) -> tuple[Found, np.ndarray]:
     """Run an attack on some rows; return what it found and whom it fooled."""
     none = np.zeros(len(active), int)
     if not active.any():
-        return Found(x, none, none, none), active
-    part = select(active)
-    images, labels = part.take(x), part.take(y)
-    found = attack.attack_batch(
-        classifier, images, labels, noise=noise.take(part.rows), active=part.active
-    )
-    wrong = classifier.predict(found.x_adv) != ops.convert_to_numpy(labels)
+        return Found(batch.x, none, none, none), active
+    rows = select(active)
+    part = batch.take(rows)
+    found = attack.attack_batch(classifier, part)
+    wrong = classifier.predict(found.x_adv) != ops.convert_to_numpy(part.y)
     queries, forwards, backwards, fooled = (
-        part.scatter(none, counts)
+        rows.scatter(none, counts)
         for counts in (found.queries, found.forwards, found.backwards, wrong)
     )
-    x_adv = part.scatter(x, found.x_adv)
+    x_adv = rows.scatter(batch.x, found.x_adv)
     judged = Found(x_adv, queries, forwards + active, backwards)
     return judged, fooled.astype(bool)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -13,6 +14,7 @@ from kmtard import backend
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
 from kmtard.attacks.noise import Noise
+from kmtard.backend.types import Array, Labels, Logits, Tensor
 
 BATCH_SIZE = 256
 """Images at a time where nothing else is said."""
@@ -23,7 +25,7 @@ HALVINGS = 4
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, one entry an image.
+    """What an attack found, one entry per image.
 
     Attributes:
         x_adv: images of the shape and kind that came in, float32 in [0, 1].
@@ -33,7 +35,7 @@ class AttackResult:
         backwards: int (N,), backward passes.
     """
 
-    x_adv: Any
+    x_adv: Array
     success: np.ndarray
     queries: np.ndarray
     forwards: np.ndarray
@@ -51,30 +53,60 @@ class Found:
         backwards: int (batch,).
     """
 
-    x_adv: Any
+    x_adv: Tensor
     queries: np.ndarray
     forwards: np.ndarray
     backwards: np.ndarray
 
 
+@dataclass(frozen=True)
+class AttackBatch:
+    """A fixed number of images, which `Attack.attack_batch` works on.
+
+    Attributes:
+        x: (batch, height, width, channels) float32 tensor in [0, 1]; channels come
+            first where the classifier says so.
+        y: (batch,) int32 tensor.
+        noise: the only source of random numbers.
+        active: bool (batch,), the rows to work on; the others come back as they are, at
+            no cost.
+    """
+
+    x: Tensor
+    y: Labels
+    noise: Noise
+    active: np.ndarray
+
+    def take(self, part: Selection) -> AttackBatch:
+        """Return the selected rows as a batch of their own."""
+        noise = self.noise.take(part.rows)
+        return AttackBatch(part.take(self.x), part.take(self.y), noise, part.active)
+
+    def where_correct(self, predicted: np.ndarray) -> np.ndarray:
+        """Return which active rows are classified correctly, bool (batch,)."""
+        return self.active & (predicted == ops.convert_to_numpy(self.y))
+
+
 class Attack:
     """Base of all attacks.
 
-    A subclass gives `attack_batch` and `get_config`; one that networks are trained
-    with also gives `perturb`, pure tensor code that may be compiled into a step.
+    A subclass gives `attack_batch`; one that networks are trained with also gives
+    `perturb`, pure tensor code that may be compiled into a step. Its constructor keeps
+    each argument in an attribute of the same name, and whatever else it keeps in names
+    that begin with an underscore: `get_config` and `repr` read them there.
     """
 
     epsilon: float
 
     def perturb(
         self,
-        predict: Callable[[Any], Any],
-        x: Any,
-        objective: Callable[[Any], Any],
+        predict: Callable[[Tensor], Logits],
+        x: Tensor,
+        objective: Callable[[Logits], Tensor],
         *,
-        seed: Any = None,
-        state: Sequence[Any] = (),
-    ) -> Any:
+        seed: int | keras.random.SeedGenerator | None = None,
+        state: Sequence[keras.Variable] = (),
+    ) -> Tensor:
         """Return images near `x` on which `objective` is larger.
 
         Args:
@@ -92,28 +124,18 @@ class Attack:
         del start
         return self
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Attack one batch of a fixed shape.
 
         Args:
             classifier: what is attacked.
-            x: (batch, height, width, channels) float32 tensor in [0, 1]; channels come
-                first where the classifier says so.
-            y: (batch,) int32 tensor.
-            noise: the only source of chance.
-            active: bool (batch,); the other rows come back as they are, at no cost.
+            batch: images, labels, noise, and which rows to work on.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `attack_batch`.")
 
-    def __call__(self, model: Any, x: Any, y: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, model: keras.Model | Classifier, x: Array, y: Labels, **kwargs: Any
+    ) -> Array:
         """Attack `model` at (`x`, `y`); see `run` for the arguments.
 
         Returns:
@@ -123,12 +145,12 @@ class Attack:
 
     def run(
         self,
-        model: Any,
-        x: Any,
-        y: Any,
+        model: keras.Model | Classifier,
+        x: Array,
+        y: Labels,
         *,
         seed: int = 0,
-        indices: Any = None,
+        indices: Array | None = None,
         batch_size: int | None = None,
     ) -> AttackResult:
         """Attack `model` at (`x`, `y`) and count what it cost.
@@ -166,28 +188,39 @@ class Attack:
         for first in range(0, len(images), size):
             rows = np.arange(first, min(first + size, len(images)))
             padded, active = _padded(rows, size)
-            x_batch = ops.convert_to_tensor(images[padded], "float32")
-            y_batch = ops.convert_to_tensor(labels[padded], "int32")
-            classifier.inspect(x_batch)
-            result = self._run_batch(
-                classifier, x_batch, y_batch, noise=noise.take(padded), active=active
+            batch = AttackBatch(
+                ops.convert_to_tensor(images[padded], "float32"),
+                ops.convert_to_tensor(labels[padded], "int32"),
+                noise.take(padded),
+                active,
             )
+            classifier.inspect(batch.x)
+            result = self._run_batch(classifier, batch)
             parts.append([values[: len(rows)] for values in result])
         x_adv, *rest = (np.concatenate(values) for values in zip(*parts, strict=True))
         return AttackResult(backend.from_numpy(x_adv, like=x), *rest)
 
     def _run_batch(
-        self, classifier: Classifier, x: Any, y: Any, **kwargs: Any
+        self, classifier: Classifier, batch: AttackBatch
     ) -> list[np.ndarray]:
-        found = self.attack_batch(classifier, x, y, **kwargs)
-        success = classifier.predict(found.x_adv) != ops.convert_to_numpy(y)
+        found = self.attack_batch(classifier, batch)
+        success = classifier.predict(found.x_adv) != ops.convert_to_numpy(batch.y)
         x_adv = ops.convert_to_numpy(found.x_adv)
         counts = [found.queries, found.forwards + 1, found.backwards]
         return [x_adv, success, *counts]
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""
-        raise NotImplementedError(f"{type(self).__name__} must define `get_config`.")
+        return self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments by their names."""
+        kept = vars(self).items()
+        return {name: value for name, value in kept if not name.startswith("_")}
+
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     @classmethod
     def from_config(cls, config: dict) -> Attack:
@@ -209,13 +242,13 @@ class Selection:
     active: np.ndarray
     home: np.ndarray
 
-    def take(self, values: Any) -> Any:
+    def take(self, values: Array) -> Array:
         """Return the selected rows of a tensor or an array."""
         if isinstance(values, np.ndarray):
             return values[self.rows]
         return ops.take(values, self.rows, axis=0)
 
-    def scatter(self, into: Any, values: Any) -> Any:
+    def scatter(self, into: Array, values: Array) -> Array:
         """Return `into` (batch, ...), its selected rows taken from `values`."""
         if isinstance(into, np.ndarray):
             into = into.copy()

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from kmtard import backend
+from kmtard.backend.types import Array, Logits, Tensor
 
 _CLASSIFIERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _ENDS = (keras.layers.Dense, keras.layers.Activation)
@@ -44,7 +45,11 @@ class Classifier:
     """
 
     def __init__(
-        self, model: Any, example: Any = None, *, channels_last: bool | None = None
+        self,
+        model: keras.Model,
+        example: Array | None = None,
+        *,
+        channels_last: bool | None = None,
     ) -> None:
         if not isinstance(model, keras.Layer):
             raise TypeError(
@@ -76,7 +81,9 @@ class Classifier:
             _warn(model, f"its last activation, {name}, is left out")
 
     @classmethod
-    def of(cls, model: Any, example: Any = None) -> Classifier:
+    def of(
+        cls, model: keras.Model | Classifier, example: Array | None = None
+    ) -> Classifier:
         """Return the classifier of a model, the same one as long as the model lives.
 
         It keeps what was compiled and does not keep the model; see the class.
@@ -90,7 +97,7 @@ class Classifier:
         return classifier
 
     @property
-    def model(self) -> Any:
+    def model(self) -> keras.Model:
         """The Keras model.
 
         Raises:
@@ -101,7 +108,7 @@ class Classifier:
             raise ReferenceError("The model of this classifier is gone; hold it.")
         return model
 
-    def logits(self, images: Any) -> Any:
+    def logits(self, images: Tensor) -> Logits:
         """Return float32 logits (batch, classes) of float32 images; pure."""
         with self._without_last_activation():
             outputs = self.model(images, training=False)
@@ -112,18 +119,22 @@ class Classifier:
             logits = ops.pad(logits, [[0, 0], [1, 0]])
         return logits
 
-    def inspect(self, images: Any) -> None:
+    def scores(self, images: Tensor) -> np.ndarray:
+        """Return the logits (batch, classes) as an array, by one compiled pass."""
+        return ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
+
+    def inspect(self, images: Tensor) -> None:
         """Find out, once, from images (batch, ...) what the layers do not tell."""
         if self._known:
             return
         self._known = True
-        outputs = ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
+        outputs = self.scores(images)
         if _look_like_probabilities(outputs, self.model.compute_dtype):
             self.probabilities = True
             self._functions.clear()
             _warn(self.model, "the logarithm of its outputs is taken")
 
-    def predict(self, images: Any) -> np.ndarray:
+    def predict(self, images: Tensor) -> np.ndarray:
         """Return the predicted class of each image; the first one wins a tie.
 
         Args:
@@ -135,14 +146,14 @@ class Classifier:
         Raises:
             ValueError: logits are NaN or infinite; robustness of such is no number.
         """
-        logits = ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
+        logits = self.scores(images)
         finite = np.isfinite(logits).all(axis=1)
         if not finite.all():
             raise ValueError(
                 f"The logits of `{self.model.name}` must be finite. Received: NaN or "
                 f"infinity for {np.sum(~finite)} of {len(logits)} images, the first at "
                 f"row {np.argmin(finite)} of the batch. Neither robust nor fooled: "
-                "mend the model."
+                "fix the model."
             )
         return logits.argmax(axis=1)
 

@@ -9,16 +9,19 @@ compiled step; starts drawn once an image come from `noise.Noise`.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
+
+from kmtard.backend.types import Tensor
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 """Both are constants of Threefry."""
 
 
-def threefry(keys: tuple[Any, Any], counters: tuple[Any, Any]) -> tuple[Any, Any]:
+def threefry(
+    keys: tuple[Tensor, Tensor], counters: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """Return two words of 32 random bits for each counter.
 
     Args:
@@ -39,7 +42,7 @@ def threefry(keys: tuple[Any, Any], counters: tuple[Any, Any]) -> tuple[Any, Any
     return first, second
 
 
-def words(keys: Any, count: int, draw: Any) -> tuple[Any, Any]:
+def words(keys: Tensor, count: int, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Return two words for each image, draw and position.
 
     Args:
@@ -56,7 +59,7 @@ def words(keys: Any, count: int, draw: Any) -> tuple[Any, Any]:
     return threefry((keys[:, 0][axes], keys[:, 1][axes]), (position, draw))
 
 
-def below(word: Any, limit: Any) -> Any:
+def below(word: Tensor, limit: Tensor) -> Tensor:
     """Return whole numbers, uniform in 0 .. limit - 1 (0 for a limit below 1).
 
     24 of the bits are used; `limit` is far below 2 ** 24.
@@ -64,17 +67,17 @@ def below(word: Any, limit: Any) -> Any:
     return _high_bits(word) % ops.maximum(limit, 1)
 
 
-def signs(word: Any) -> Any:
+def signs(word: Tensor) -> Tensor:
     """Return float32 -1 or +1, each with probability 1/2."""
     return 2.0 * ops.cast(word & 1, "float32") - 1.0
 
 
-def rademacher(keys: Any, count: int, draw: Any) -> Any:
+def rademacher(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     """Return float32 `signs` of the first words; see `words` for shapes."""
     return signs(words(keys, count, draw)[0])
 
 
-def normal(keys: Any, count: int, draw: Any) -> Any:
+def normal(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     """Return standard normal float32 numbers (Box and Muller 1958).
 
     Equal on all backends up to the rounding of their logarithm and cosine; see `words`
@@ -89,11 +92,11 @@ def normal(keys: Any, count: int, draw: Any) -> Any:
     return both[..., :count]
 
 
-def _high_bits(word: Any) -> Any:
+def _high_bits(word: Tensor) -> Tensor:
     return ops.right_shift(word, 8) & 0xFFFFFF
 
 
-def _rotated(word: Any, bits: int) -> Any:
+def _rotated(word: Tensor, bits: int) -> Tensor:
     # The right shift copies the sign bit, which the mask removes.
     low = ops.right_shift(word, 32 - bits) & ((1 << bits) - 1)
     return ops.left_shift(word, bits) | low

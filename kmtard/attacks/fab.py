@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from kmtard import backend
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column
 from kmtard.attacks.projection import box_projection, dual_length, length
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 CHECK_EVERY = 20
 """Steps between two looks at which images are fooled."""
@@ -25,7 +27,7 @@ SHORTEST = 1e-8
 
 
 class Descent(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     Attributes:
         u: (batch, ...) the iterate.
@@ -33,9 +35,9 @@ class Descent(NamedTuple):
         distance: (batch,) float32, its distance from x, infinity if there is none.
     """
 
-    u: Any
-    nearest: Any
-    distance: Any
+    u: Tensor
+    nearest: Tensor
+    distance: Tensor
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -74,74 +76,61 @@ class FAB(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
+        moves = (attack(model, x, y) - x).reshape(len(x), -1)
+        distances = np.linalg.norm(moves, axis=1)
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         steps: int = 100,
         restarts: int = 1,
         targeted: bool = True,
         targets: int = 9,
-        *,
         norm: str = "linf",
         alpha_max: float = 0.1,
         eta: float = 1.05,
         beta: float = 0.9,
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = epsilon
-        self.steps = steps
-        self.restarts = restarts
+        self.epsilon = real("epsilon", epsilon, "[0, inf]")
+        self.steps = whole("steps", steps, 0)
+        self.restarts = whole("restarts", restarts, 1)
         self.targeted = targeted
-        self.targets = targets
-        self.norm = norm
-        self.alpha_max = alpha_max
-        self.eta = eta
-        self.beta = beta
+        self.targets = whole("targets", targets, 1)
+        self.norm = one_of("norm", norm, NORMS)
+        self.alpha_max = real("alpha_max", alpha_max, "[0, 1]")
+        self.eta = real("eta", eta, "[1, inf)")
+        self.beta = real("beta", beta, "(0, 1)")
         self.early_stop = early_stop
-        for name, wanted, holds in (
-            ("epsilon", ">= 0", epsilon >= 0),
-            ("steps", "a whole number >= 0", _whole(steps, 0)),
-            ("restarts", "a whole number >= 1", _whole(restarts, 1)),
-            ("targets", "a whole number >= 1", _whole(targets, 1)),
-            ("norm", f"one of {NORMS}", norm in NORMS),
-            ("alpha_max", "in [0, 1]", 0 <= alpha_max <= 1),
-            ("eta", "finite, >= 1", 1 <= eta < np.inf),
-            ("beta", "in (0, 1)", 0 < beta < 1),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
         if restarts > 1 and not np.isfinite(epsilon):
             raise ValueError(
                 "A restart begins epsilon / 2 away from the image: `epsilon` must be "
                 f"finite. Received: epsilon={epsilon}, restarts={restarts}"
             )
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the nearest points within epsilon; see `Attack.attack_batch`."""
-        logits = ops.convert_to_numpy(
-            classifier.compiled("logits", classifier.logits)(x)
-        )
-        correct = active & (logits.argmax(axis=1) == ops.convert_to_numpy(y))
+        x, y = batch.x, batch.y
+        logits = classifier.scores(x)
+        correct = batch.where_correct(logits.argmax(axis=1))
         state = Descent(x, x, ops.full(y.shape, np.inf, "float32"))
-        steps = np.zeros(len(active), int)
+        steps = np.zeros(len(correct), int)
         for rank, target in enumerate(self._aims(logits)):
             for restart in range(self.restarts):
-                state = state._replace(u=self._start(x, noise, rank, restart))
-                state, taken = self.descend(classifier, state, x, y, target, correct)
+                start = self._start(x, batch.noise, rank, restart)
+                state, taken = self.descend(
+                    classifier, state._replace(u=start), x, y, target, correct
+                )
                 steps += taken
         gradients = 1 if self.targeted else classifier.num_classes
-        forwards = active + (gradients + 1) * steps
+        forwards = batch.active + (gradients + 1) * steps
         within = ops.reshape(state.distance <= self.epsilon, column(x))
         return Found(
             ops.where(within, state.nearest, x), forwards, forwards, gradients * steps
@@ -151,9 +140,9 @@ class FAB(Attack):
         self,
         classifier: Classifier,
         state: Descent,
-        x: Any,
-        y: Any,
-        target: Any,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
         active: np.ndarray,
     ) -> tuple[Descent, np.ndarray]:
         """Run all steps towards one class for each image.
@@ -187,14 +176,14 @@ class FAB(Attack):
             every=CHECK_EVERY if self.early_stop else max(1, self.steps),
         )
 
-    def _aims(self, logits: np.ndarray) -> list[Any]:
+    def _aims(self, logits: np.ndarray) -> list[Tensor]:
         if not self.targeted:
             return [ops.zeros(len(logits), "int32")]
         # The label is the first: images which are classified wrongly take no part.
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return [ops.convert_to_tensor(labels, "int32") for labels in ranked.T]
 
-    def _start(self, x: Any, noise: Noise, rank: int, restart: int) -> Any:
+    def _start(self, x: Tensor, noise: Noise, rank: int, restart: int) -> Tensor:
         if restart == 0:
             return x
         draw = noise.uniform if self.norm == "linf" else noise.normal
@@ -206,7 +195,12 @@ class FAB(Attack):
         return ops.clip(x + self.epsilon / 2 * unit, 0.0, 1.0)
 
     def _step(
-        self, classifier: Classifier, state: Descent, x: Any, y: Any, target: Any
+        self,
+        classifier: Classifier,
+        state: Descent,
+        x: Tensor,
+        y: Labels,
+        target: Labels,
     ) -> Descent:
         plane = _hyperplane if self.targeted else self._nearest_hyperplane
         lead, normal = plane(classifier, state.u, y, target)
@@ -227,7 +221,7 @@ class FAB(Attack):
         return self._judge(classifier, state, ops.reshape(u, x.shape), x, y)
 
     def _judge(
-        self, classifier: Classifier, state: Descent, u: Any, x: Any, y: Any
+        self, classifier: Classifier, state: Descent, u: Tensor, x: Tensor, y: Labels
     ) -> Descent:
         predicted = ops.cast(ops.argmax(classifier.logits(u), axis=1), y.dtype)
         wrong = predicted != y
@@ -240,12 +234,12 @@ class FAB(Attack):
         )
 
     def _nearest_hyperplane(
-        self, classifier: Classifier, u: Any, y: Any, target: Any
-    ) -> tuple[Any, Any]:
+        self, classifier: Classifier, u: Tensor, y: Labels, target: Labels
+    ) -> tuple[Tensor, Tensor]:
         """Return `_hyperplane` of the class whose hyperplane is nearest to `u`."""
         del target
 
-        def nearer(label: Any, best: tuple) -> tuple:
+        def nearer(label: Tensor, best: tuple) -> tuple:
             lead, normal = _hyperplane(classifier, u, y, ops.zeros_like(y) + label)
             slope = dual_length(_flat(normal), self.norm)
             distance = ops.abs(lead) / (slope + 1e-12)
@@ -261,20 +255,18 @@ class FAB(Attack):
         start = (zero + np.inf, zero, ops.zeros_like(u))
         return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
 
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
-
 
 def fab_t(*, epsilon: float = 8 / 255) -> FAB:
     """FAB as in AutoAttack's standard version: 100 steps towards each of 9 classes."""
     return FAB(epsilon, steps=100, targeted=True, targets=9)
 
 
-def _hyperplane(classifier: Classifier, u: Any, y: Any, target: Any) -> tuple[Any, Any]:
+def _hyperplane(
+    classifier: Classifier, u: Tensor, y: Labels, target: Labels
+) -> tuple[Tensor, Tensor]:
     """Return the lead of the target's logit over the label's, and its gradient."""
 
-    def lead(images: Any) -> tuple[Any, tuple]:
+    def lead(images: Tensor) -> tuple[Tensor, tuple]:
         logits = classifier.logits(images)
         return _entry(logits, target) - _entry(logits, y), ()
 
@@ -282,13 +274,9 @@ def _hyperplane(classifier: Classifier, u: Any, y: Any, target: Any) -> tuple[An
     return value, gradient
 
 
-def _entry(logits: Any, labels: Any) -> Any:
+def _entry(logits: Tensor, labels: Labels) -> Tensor:
     return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
 
 
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least
-
-
-def _flat(images: Any) -> Any:
+def _flat(images: Tensor) -> Tensor:
     return ops.reshape(images, (images.shape[0], -1))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kmtard import backend, losses
-from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
-from kmtard.attacks.norms import NORMS, project, steepest
+from kmtard.attacks.norms import NORMS, column, project, steepest
+from kmtard.backend.types import Labels, Logits, Tensor
 
 GAUSSIAN_STD = 0.001
 """Size of TRADES' and MTARD's start noise, in pixel intensity."""
@@ -21,7 +21,7 @@ GAUSSIAN_STD = 0.001
 STARTS = ("clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped")
 """Where the first gradient is taken; only the names in `_clipped` stay in [0, 1]."""
 
-LOSSES: dict[str, Callable[..., Any]] = {
+LOSSES: dict[str, Callable[..., Tensor]] = {
     "ce": losses.cross_entropy,
     "cw": losses.cw,
     "dlr": losses.dlr,
@@ -59,67 +59,56 @@ class PGD(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
+        x_adv = attack(model, x, y)
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         step_size: float = 2 / 255,
         steps: int = 10,
-        start: str | Callable[[Any], Any] | None = None,
+        start: str | Callable[[Tensor], Tensor] | None = None,
         unroll: bool | None = None,
-        *,
         loss: str = "ce",
         kappa: float = 50.0,
         norm: str = "linf",
         restarts: int = 1,
     ) -> None:
-        reals = {"epsilon": epsilon, "step_size": step_size, "kappa": kappa}
-        for name, value in reals.items():
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"`{name}` must be finite, >= 0. Received: {value}")
-        for name, value, least in (("steps", steps, 0), ("restarts", restarts, 1)):
-            if value != int(value) or value < least:
-                raise ValueError(
-                    f"`{name}` must be a whole number >= {least}. Received: {value}"
-                )
+        self.epsilon = real("epsilon", epsilon)
+        self.step_size = real("step_size", step_size)
+        self.steps = whole("steps", steps, 0)
         if not (start is None or callable(start) or start in STARTS):
             raise ValueError(
                 f"`start` must be a function or one of {sorted(STARTS)}. "
                 f"Received: {start!r}"
             )
-        for name, choice, known in (("loss", loss, LOSSES), ("norm", norm, NORMS)):
-            if choice not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {sorted(known)}. Received: {choice!r}"
-                )
-        self.epsilon = epsilon
-        self.step_size = step_size
-        self.steps = int(steps)
         self.start = start
         self.unroll = unroll
-        self.loss = loss
-        self.kappa = kappa
-        self.norm = norm
-        self.restarts = int(restarts)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.kappa = real("kappa", kappa)
+        self.norm = one_of("norm", norm, NORMS)
+        self.restarts = whole("restarts", restarts, 1)
 
     def perturb(
         self,
-        predict: Callable[[Any], Any],
-        x: Any,
-        objective: Callable[[Any], Any],
+        predict: Callable[[Tensor], Logits],
+        x: Tensor,
+        objective: Callable[[Logits], Tensor],
         *,
-        seed: Any = None,
-        state: Sequence[Any] = (),
-    ) -> Any:
+        seed: int | keras.random.SeedGenerator | None = None,
+        state: Sequence[keras.Variable] = (),
+    ) -> Tensor:
         """Return the last iterate of one run; see `Attack.perturb`."""
+        radii = self.epsilon, self.step_size
 
-        def step(_: Any, u: Any) -> Any:
-            gradient = backend.input_gradient(
-                lambda images: objective(predict(images)), u, state
-            )
-            u = u + self.step_size * steepest(gradient, self.norm)
-            return project(u, x, self.epsilon, self.norm)
+        def step(_: Any, u: Tensor) -> Tensor:
+            return self._moved(lambda u: objective(predict(u)), u, x, *radii, state)
 
         shape, ball = ops.shape(x), self.epsilon
         draw = {"dtype": x.dtype, "seed": seed}
@@ -143,49 +132,36 @@ class PGD(Attack):
             return self
         return PGD.from_config({**self.get_config(), "start": start})
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Attack one batch; see `Attack.attack_batch`."""
-        mask = active.reshape(-1, *[1] * (len(x.shape) - 1))
-        x_adv = ops.where(mask, self._run_once(classifier, x, y, noise, 0), x)
+        x, active = batch.x, batch.active
+        u = self._run_once(classifier, batch, 0)
+        x_adv = ops.where(active.reshape(column(x)), u, x)
         backwards, judged = self.steps * active, 0 * active
         for restart in range(1, self.restarts):
             judged += active
-            active = active & (classifier.predict(x_adv) == ops.convert_to_numpy(y))
+            active = active & batch.where_correct(classifier.predict(x_adv))
             if not active.any():
                 break
             part = select(active)
-            images, labels = part.take(x), part.take(y)
-            u = self._run_once(
-                classifier, images, labels, noise.take(part.rows), restart
-            )
+            u = self._run_once(classifier, batch.take(part), restart)
             x_adv = part.scatter(x_adv, u)
             backwards += self.steps * active
         forwards = backwards + judged
         return Found(x_adv, queries=forwards, forwards=forwards, backwards=backwards)
 
     def _run_once(
-        self, classifier: Classifier, x: Any, y: Any, noise: Noise, restart: int
-    ) -> Any:
+        self, classifier: Classifier, batch: AttackBatch, restart: int
+    ) -> Tensor:
+        x, y, noise = batch.x, batch.y, batch.noise
         arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
 
-        def step(u: Any, x: Any, y: Any, epsilon: Any, step_size: Any) -> Any:
+        def step(u: Tensor, x: Tensor, y: Labels, *radii: Tensor) -> Tensor:
             objective = losses.amplified(
                 lambda logits: LOSSES[self.loss](y, logits, **arguments),
                 classifier.model,
             )
-            gradient = backend.input_gradient(
-                lambda images: objective(classifier.logits(images)), u
-            )
-            u = u + step_size * steepest(gradient, self.norm)
-            return project(u, x, epsilon, self.norm)
+            return self._moved(lambda u: objective(classifier.logits(u)), u, x, *radii)
 
         shape, key = tuple(x.shape[1:]), ("pgd", restart)
         start = self._start(
@@ -200,9 +176,23 @@ class PGD(Attack):
         settings = ("pgd", self.loss, self.norm, *arguments.values())
         return classifier.loop(settings, step, start, self.steps, (x, y, *radii))
 
+    def _moved(
+        self,
+        objective: Callable[[Tensor], Tensor],
+        u: Tensor,
+        x: Tensor,
+        epsilon: float,
+        step_size: float,
+        state: Sequence[keras.Variable] = (),
+    ) -> Tensor:
+        """Return `u` after one step; `objective` is a function of the images."""
+        gradient = backend.input_gradient(objective, u, state)
+        u = u + step_size * steepest(gradient, self.norm)
+        return project(u, x, epsilon, self.norm)
+
     def _start(
-        self, x: Any, uniform: Callable[[], Any], normal: Callable[[], Any]
-    ) -> Any:
+        self, x: Tensor, uniform: Callable[[], Any], normal: Callable[[], Any]
+    ) -> Tensor:
         if callable(self.start):
             return ops.cast(self.start(x), x.dtype)
         kind, _, clipped = (self.start or "gaussian").partition("_")
@@ -216,17 +206,8 @@ class PGD(Attack):
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""
-        return {
-            "epsilon": self.epsilon,
-            "step_size": self.step_size,
-            "steps": self.steps,
-            "start": keras.saving.serialize_keras_object(self.start),
-            "unroll": self.unroll,
-            "loss": self.loss,
-            "kappa": self.kappa,
-            "norm": self.norm,
-            "restarts": self.restarts,
-        }
+        start = keras.saving.serialize_keras_object(self.start)
+        return {**self._settings(), "start": start}
 
     @classmethod
     def from_config(cls, config: dict) -> PGD:
@@ -243,15 +224,15 @@ def fgsm(*, epsilon: float = 8 / 255) -> PGD:
 def pgd_sat(
     *, epsilon: float = 8 / 255, step_size: float = 2 / 255, steps: int = 20
 ) -> PGD:
-    """PGD as SAT is judged with: uniform start, 20 steps of 2/255."""
-    return PGD(epsilon, step_size, steps, start="uniform_clipped")
+    """PGD as SAT is evaluated with: uniform start, 20 steps of 2/255."""
+    return PGD(epsilon, step_size=step_size, steps=steps, start="uniform_clipped")
 
 
 def pgd_trades(
     *, epsilon: float = 8 / 255, step_size: float = 0.003, steps: int = 20
 ) -> PGD:
     """PGD as TRADES and the MTARD papers choose checkpoints with: 20 steps of 0.003."""
-    return PGD(epsilon, step_size, steps, start="uniform_clipped")
+    return PGD(epsilon, step_size=step_size, steps=steps, start="uniform_clipped")
 
 
 def cw_inf(
@@ -263,4 +244,11 @@ def cw_inf(
     start: str = "uniform_clipped",
 ) -> PGD:
     """PGD on the margin loss of Carlini and Wagner (2017), 30 steps of 2/255."""
-    return PGD(epsilon, step_size, steps, start, loss="cw", kappa=kappa)
+    return PGD(
+        epsilon,
+        step_size=step_size,
+        steps=steps,
+        start=start,
+        loss="cw",
+        kappa=kappa,
+    )

@@ -13,10 +13,11 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import counter
-from kmtard.attacks.base import Attack, Found, select
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import column, project
+from kmtard.backend.types import Labels, Tensor
 
 ROWS = 512
 """Images in a forward pass at most, unless the batch's own two signs are more."""
@@ -66,11 +67,18 @@ class GradientEstimation(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
+        x_adv = attack(model, x, y)
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         loss: str = "margin",
         sigma: float = 8 / 255,
         samples: int | Sequence[int] = 100,
@@ -80,29 +88,15 @@ class GradientEstimation(Attack):
         distribution: str = "gaussian",
         optimizer: str = "sign",
     ) -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.loss = loss
-        self.sigma = sigma
+        self.epsilon = real("epsilon", epsilon)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.sigma = real("sigma", sigma, "(0, inf)")
         self.samples = samples if isinstance(samples, int) else list(samples)
-        self.steps = steps
-        self.step_size = step_size
+        self.steps = whole("steps", steps, 0)
+        self.step_size = real("step_size", step_size)
         self.antithetic = antithetic
-        self.distribution = distribution
-        self.optimizer = optimizer
-        known = sorted(DISTRIBUTIONS)
-        for name, wanted, holds in (
-            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
-            ("loss", f"one of {sorted(LOSSES)}", loss in LOSSES),
-            ("sigma", "finite, > 0", 0 < sigma < float("inf")),
-            ("steps", "a whole number >= 0", steps >= 0 and steps % 1 == 0),
-            ("step_size", "finite, >= 0", 0 <= step_size < float("inf")),
-            ("distribution", f"one of {known}", distribution in DISTRIBUTIONS),
-            ("optimizer", f"one of {OPTIMIZERS}", optimizer in OPTIMIZERS),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+        self.distribution = one_of("distribution", distribution, DISTRIBUTIONS)
+        self.optimizer = one_of("optimizer", optimizer, OPTIMIZERS)
         self._directions = self._checked_directions()
 
     def _checked_directions(self) -> list[int]:
@@ -118,23 +112,15 @@ class GradientEstimation(Attack):
             )
         return [n // signs for n in each]
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the last iterate of each image; see `Attack.attack_batch`.
 
         `queries` counts the images of the estimates and each iterate, x included, but
         not the check that x is classified correctly; if it is not, it is left alone.
         """
-        judged = active.astype(int)
-        active = active & (classifier.predict(x) == ops.convert_to_numpy(y))
-        keys = noise.integers(2**31 - 1, (2,), "gradient-estimation")
+        x, y, judged = batch.x, batch.y, batch.active.astype(int)
+        active = batch.where_correct(classifier.predict(x))
+        keys = batch.noise.integers(2**31 - 1, (2,), "gradient-estimation")
         constants = (x, y, ops.convert_to_tensor(keys))
         # There is no gradient yet: this gives the value at x.
         state = self._moved(classifier, _initial(x, y, active), constants, 0, 1)
@@ -189,10 +175,10 @@ class GradientEstimation(Attack):
         self,
         classifier: Classifier,
         state: dict[str, Any],
-        x: Any,
-        y: Any,
-        keys: Any,
-        stop: Any,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        stop: Tensor,
     ) -> dict[str, Any]:
         """Add some directions to the gradient, those with numbers below `stop`."""
         count = self._at_once(x.shape[0])
@@ -201,7 +187,7 @@ class GradientEstimation(Attack):
         direction = draw(keys, math.prod(x.shape[1:]), number)
         offset = self.sigma * ops.reshape(direction, (-1, count, *x.shape[1:]))
 
-        def values(offset: Any) -> Any:
+        def values(offset: Tensor) -> Tensor:
             images = ops.reshape(state["u"][:, None] + offset, (-1, *x.shape[1:]))
             labels = ops.repeat(y, count)
             value = LOSSES[self.loss](labels, classifier.logits(images))
@@ -223,10 +209,10 @@ class GradientEstimation(Attack):
         self,
         classifier: Classifier,
         state: dict[str, Any],
-        x: Any,
-        y: Any,
-        keys: Any,
-        numbers: Any,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        numbers: Tensor,
     ) -> dict[str, Any]:
         """Step along the gradient where active, and ask about the new point."""
         del keys
@@ -255,22 +241,8 @@ class GradientEstimation(Attack):
         settings = {**self.get_config(), "samples": max(self._directions, default=0)}
         return ("gradient-estimation", function, *settings.values())
 
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return {
-            "epsilon": self.epsilon,
-            "loss": self.loss,
-            "sigma": self.sigma,
-            "samples": self.samples,
-            "steps": self.steps,
-            "step_size": self.step_size,
-            "antithetic": self.antithetic,
-            "distribution": self.distribution,
-            "optimizer": self.optimizer,
-        }
 
-
-def _initial(x: Any, y: Any, active: np.ndarray) -> dict[str, Any]:
+def _initial(x: Tensor, y: Labels, active: np.ndarray) -> dict[str, Any]:
     nothing, none = ops.zeros_like(x), ops.zeros_like(y)
     return {
         "u": x,
@@ -283,7 +255,7 @@ def _initial(x: Any, y: Any, active: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _adam(gradient: Any, moments: tuple, step: Any) -> tuple[Any, tuple]:
+def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple]:
     """Return Adam's direction and its moments after this step, the first being 1."""
     first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
     second = BETA_2 * moments[1] + (1 - BETA_2) * gradient**2

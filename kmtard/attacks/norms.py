@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
+
+from kmtard.backend.types import Tensor
 
 NORMS = ("linf", "l2")
 
 
-def column(images: Any) -> tuple[int, ...]:
+def column(images: Tensor) -> tuple[int, ...]:
     """Return the shape in which (batch,) values broadcast over images."""
     return (-1, *[1] * (len(images.shape) - 1))
 
 
-def l2_norm(images: Any) -> Any:
+def l2_norm(images: Tensor) -> Tensor:
     """Return the L2 norm of each image, in the shape `column`."""
     axes = tuple(range(1, len(images.shape)))
     return ops.sqrt(ops.sum(ops.square(images), axis=axes, keepdims=True))
 
 
-def steepest(gradient: Any, norm: str) -> Any:
+def steepest(gradient: Tensor, norm: str) -> Tensor:
     """Return the direction of length 1 along which the loss grows fastest.
 
     Args:
@@ -35,7 +35,7 @@ def steepest(gradient: Any, norm: str) -> Any:
     return gradient / (l2_norm(gradient) + 1e-12)
 
 
-def project(u: Any, x: Any, epsilon: float, norm: str) -> Any:
+def project(u: Tensor, x: Tensor, epsilon: float, norm: str) -> Tensor:
     """Bring `u` into the ball of radius `epsilon` around `x`, then into [0, 1]."""
     if norm == "linf":
         return ops.clip(ops.clip(u, x - epsilon, x + epsilon), 0.0, 1.0)

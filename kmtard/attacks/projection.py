@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from kmtard.backend.types import Tensor
 
-def box_projection(points: Any, normal: Any, gap: Any, *, norm: str = "linf") -> Any:
+
+def box_projection(
+    points: Tensor, normal: Tensor, gap: Tensor, *, norm: str = "linf"
+) -> Tensor:
     """Return the shortest move of each point onto its hyperplane within [0, 1]^d.
 
     The optimum moves every coordinate towards the plane by `min(time * speed, room)`:
@@ -34,7 +36,7 @@ def box_projection(points: Any, normal: Any, gap: Any, *, norm: str = "linf") ->
     room = ops.where(towards > 0, 1.0 - points, points)
     speed = ops.ones_like(weight) if norm == "linf" else weight
 
-    def newton(time: Any, grew: Any) -> tuple[Any, Any]:
+    def newton(time: Tensor, grew: Tensor) -> tuple[Tensor, Tensor]:
         del grew
         free = time * speed < room
         gained = ops.sum(ops.where(free, 0.0, weight * room), axis=1, keepdims=True)
@@ -51,14 +53,14 @@ def box_projection(points: Any, normal: Any, gap: Any, *, norm: str = "linf") ->
     return towards * ops.minimum(time * speed, room)
 
 
-def length(moves: Any, norm: str) -> Any:
+def length(moves: Tensor, norm: str) -> Tensor:
     """Return the length of each move: (batch, d) to (batch,)."""
     if norm == "linf":
         return ops.max(ops.abs(moves), axis=1)
     return ops.sqrt(ops.sum(ops.square(moves), axis=1))
 
 
-def dual_length(normals: Any, norm: str) -> Any:
+def dual_length(normals: Tensor, norm: str) -> Tensor:
     """Return the gap that a move of length 1 closes: (batch, d) to (batch,)."""
     if norm == "linf":
         return ops.sum(ops.abs(normals), axis=1)

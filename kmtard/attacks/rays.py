@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import column
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 TOLERANCE = 1e-3
 """A bisection ends when the radius is known this well, as a Euclidean length."""
@@ -24,7 +25,7 @@ CHECK_EVERY = 25
 
 
 class Search(NamedTuple):
-    """State of the search, one entry an image.
+    """State of the search, one entry per image.
 
     A try changes the signs of one block and asks for the corner of the ball of the best
     radius; if that is misclassified, a bisection finds the radius of the new ray.
@@ -44,17 +45,17 @@ class Search(NamedTuple):
         fooled: bool (batch,), whether it has.
     """
 
-    signs: Any
-    radius: Any
-    nearest: Any
-    distance: Any
-    tried: Any
-    bisecting: Any
-    low: Any
-    high: Any
-    queries: Any
-    needed: Any
-    fooled: Any
+    signs: Tensor
+    radius: Tensor
+    nearest: Tensor
+    distance: Tensor
+    tried: Tensor
+    bisecting: Tensor
+    low: Tensor
+    high: Tensor
+    queries: Tensor
+    needed: Tensor
+    fooled: Tensor
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -81,47 +82,39 @@ class RayS(Attack):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        ```python
+        result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
+        result.queries[result.success].mean()
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
-        queries: int = 100,
         *,
+        queries: int = 100,
         strict_budget: bool = False,
         early_stop: bool = True,
     ) -> None:
-        if not epsilon >= 0:
-            raise ValueError(f"`epsilon` must be >= 0. Received: {epsilon}")
-        if not (isinstance(queries, int) and queries >= 1):
-            raise ValueError(
-                f"`queries` must be a whole number >= 1. Received: {queries}"
-            )
-        self.epsilon = epsilon
-        self.queries = queries
+        self.epsilon = real("epsilon", epsilon, "[0, inf]")
+        self.queries = whole("queries", queries, 1)
         self.strict_budget = strict_budget
         self.early_stop = early_stop
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the nearest points within epsilon; see `Attack.attack_batch`."""
-        del noise
-        correct = active & (classifier.predict(x) == ops.convert_to_numpy(y))
-        state = self.search(classifier, x, y, correct)
+        x = batch.x
+        correct = batch.where_correct(classifier.predict(x))
+        state = self.search(classifier, x, batch.y, correct)
         asked = ops.convert_to_numpy(state.queries)
         within = ops.reshape(self._found(state), column(x))
         x_adv = ops.where(within, state.nearest, x)
-        return Found(x_adv, asked, asked + active, np.zeros_like(asked))
+        return Found(x_adv, asked, asked + batch.active, np.zeros_like(asked))
 
     def search(
-        self, classifier: Classifier, x: Any, y: Any, active: np.ndarray
+        self, classifier: Classifier, x: Tensor, y: Labels, active: np.ndarray
     ) -> Search:
         """Search from each image and return all that is known at the end.
 
@@ -149,7 +142,7 @@ class RayS(Attack):
         )
         return state
 
-    def _begin(self, x: Any) -> Search:
+    def _begin(self, x: Tensor) -> Search:
         zero = ops.zeros(x.shape[:1], "float32")
         nothing, count = zero > 0, ops.cast(zero, "int32")
         return Search(
@@ -166,16 +159,18 @@ class RayS(Attack):
             fooled=nothing,
         )
 
-    def _running(self, state: Search) -> Any:
+    def _running(self, state: Search) -> Tensor:
         running = state.queries < self.queries
         if not self.strict_budget:
             running = running | state.bisecting
         return running & ~state.fooled if self.early_stop else running
 
-    def _found(self, state: Search) -> Any:
+    def _found(self, state: Search) -> Tensor:
         return (state.radius < np.inf) & (state.distance <= self.epsilon)
 
-    def _step(self, classifier: Classifier, state: Search, x: Any, y: Any) -> Search:
+    def _step(
+        self, classifier: Classifier, state: Search, x: Tensor, y: Labels
+    ) -> Search:
         """Ask once for each image."""
         longest = math.sqrt(math.prod(x.shape[1:]))
         signs = self._signs(classifier, state)
@@ -201,7 +196,7 @@ class RayS(Attack):
         running = self._running(state)
         return Search(*map(functools.partial(_where, running), adopted, state))
 
-    def _adopted(self, state: Search, signs: Any, x: Any) -> Search:
+    def _adopted(self, state: Search, signs: Tensor, x: Tensor) -> Search:
         """Take the ray of a try that has ended, if its radius is the smallest."""
         ended = ~state.bisecting
         better = ended & (state.high < state.radius)
@@ -218,7 +213,7 @@ class RayS(Attack):
             fooled=ops.where(ended, self._found(state), state.fooled),
         )
 
-    def _signs(self, classifier: Classifier, state: Search) -> Any:
+    def _signs(self, classifier: Classifier, state: Search) -> Tensor:
         shape = tuple(state.signs.shape[1:])
         place = ops.convert_to_tensor(_places(shape, classifier.channels_last))
         # A finished image has used up its tries.
@@ -229,10 +224,6 @@ class RayS(Attack):
         )
         turned = (place >= first) & (place < end)
         return ops.where(turned, -state.signs, state.signs)
-
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return dict(vars(self))
 
 
 def rays_100(*, epsilon: float = 8 / 255) -> RayS:
@@ -269,10 +260,10 @@ def _places(shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
     return _places((channels, height, width), False).transpose(1, 2, 0)
 
 
-def _at(x: Any, signs: Any, radius: Any) -> Any:
+def _at(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:
     unit = signs / math.sqrt(math.prod(x.shape[1:]))
     return ops.clip(x + ops.reshape(radius, column(x)) * unit, 0.0, 1.0)
 
 
-def _where(rows: Any, one: Any, other: Any) -> Any:
+def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return ops.where(ops.reshape(rows, column(one)), one, other)

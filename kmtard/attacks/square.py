@@ -11,10 +11,11 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import counter
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.noise import Noise
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.backend.types import Labels, Tensor
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Iterations, in 10000ths, after which the share of changed pixels is halved."""
@@ -83,45 +84,32 @@ class Square(Attack):
 
     Raises:
         ValueError: an argument is out of its range or not known.
+
+    Example:
+        ```python
+        result = kmtard.attacks.Square(8 / 255, queries=1000).run(model, x, y)
+        result.queries[result.success].mean()
+        ```
     """
 
     def __init__(
         self,
         epsilon: float = 8 / 255,
+        *,
         queries: int = 5001,
         p_init: float = 0.8,
         schedule: str = "raw",
         loss: str = "margin",
         restarts: int = 1,
     ) -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.queries = queries
-        self.p_init = p_init
-        self.schedule = schedule
-        self.loss = loss
-        self.restarts = restarts
-        for name, wanted, holds in (
-            ("epsilon", "finite, >= 0", 0 <= epsilon < float("inf")),
-            ("queries", "a whole number >= 1", queries >= 1 and queries % 1 == 0),
-            ("p_init", "in (0, 1]", 0 < p_init <= 1),
-            ("schedule", f"one of {SCHEDULES}", schedule in SCHEDULES),
-            ("loss", f"one of {sorted(LOSSES)}", loss in LOSSES),
-            ("restarts", "a whole number >= 1", restarts >= 1 and restarts % 1 == 0),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")
+        self.epsilon = real("epsilon", epsilon)
+        self.queries = whole("queries", queries, 1)
+        self.p_init = real("p_init", p_init, "(0, 1]")
+        self.schedule = one_of("schedule", schedule, SCHEDULES)
+        self.loss = one_of("loss", loss, LOSSES)
+        self.restarts = whole("restarts", restarts, 1)
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the images found, else `x`; see `Attack.attack_batch`.
 
         `queries` leaves out the check that an image is classified correctly as it is;
@@ -130,17 +118,19 @@ class Square(Attack):
         Raises:
             ValueError: `x` has no height, width and channels.
         """
+        x = batch.x
         if len(x.shape) != 4:
             raise ValueError(
                 "Square needs images (batch, height, width, channels), or channels "
                 f"first for such a model. Received: shape {tuple(x.shape)}."
             )
-        x_adv, forwards = x, active.astype(int)
-        robust = active & (classifier.predict(x) == ops.convert_to_numpy(y))
+        x_adv, forwards = x, batch.active.astype(int)
+        robust = batch.where_correct(classifier.predict(x))
         queries = np.zeros_like(forwards)
         for restart in range(self.restarts):
-            keys = noise.integers(2**31 - 1, (2,), "square", restart)
-            state = self._search(classifier, x, y, ops.convert_to_tensor(keys), robust)
+            keys = batch.noise.integers(2**31 - 1, (2,), "square", restart)
+            keys = ops.convert_to_tensor(keys)
+            state = self._search(classifier, x, batch.y, keys, robust)
             queries = queries + ops.convert_to_numpy(state["queries"])
             fooled = robust & ~ops.convert_to_numpy(state["active"])
             x_adv = ops.where(fooled[:, None, None, None], state["best"], x_adv)
@@ -148,7 +138,12 @@ class Square(Attack):
         return Found(x_adv, queries, forwards + queries, np.zeros_like(queries))
 
     def _search(
-        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: np.ndarray
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        active: np.ndarray,
     ) -> dict[str, Any]:
         """Return the state of the batch after one run."""
         start = classifier.compiled(
@@ -167,7 +162,7 @@ class Square(Attack):
         return state
 
     def _start(
-        self, classifier: Classifier, x: Any, y: Any, keys: Any, active: Any
+        self, classifier: Classifier, x: Tensor, y: Labels, keys: Tensor, active: Tensor
     ) -> dict[str, Any]:
         _, width, channels = _extent(classifier, x)
         first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
@@ -182,7 +177,12 @@ class Square(Attack):
         }
 
     def _step(
-        self, classifier: Classifier, state: dict[str, Any], x: Any, y: Any, keys: Any
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
     ) -> dict[str, Any]:
         # An image's queries so far are also the number of its draw and iteration.
         height, width, channels = _extent(classifier, x)
@@ -207,10 +207,12 @@ class Square(Attack):
             "queries": state["queries"] + ops.cast(active, "int32"),
         }
 
-    def _shifted(self, x: Any, sign: Any) -> Any:
+    def _shifted(self, x: Tensor, sign: Tensor) -> Tensor:
         return ops.clip(x + self.epsilon * sign, 0.0, 1.0)
 
-    def _judged(self, classifier: Classifier, u: Any, y: Any) -> tuple[Any, Any]:
+    def _judged(
+        self, classifier: Classifier, u: Tensor, y: Labels
+    ) -> tuple[Tensor, Tensor]:
         logits = classifier.logits(u)
         # A tie counts as the judge counts it: the first class wins.
         return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
@@ -218,31 +220,20 @@ class Square(Attack):
     def _key(self, function: str) -> tuple:
         return ("square", function, *self.get_config().values())
 
-    def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
-        return {
-            "epsilon": self.epsilon,
-            "queries": self.queries,
-            "p_init": self.p_init,
-            "schedule": self.schedule,
-            "loss": self.loss,
-            "restarts": self.restarts,
-        }
 
-
-def _extent(classifier: Classifier, x: Any) -> tuple[int, int, int]:
+def _extent(classifier: Classifier, x: Tensor) -> tuple[int, int, int]:
     """Return height, width and channels."""
     if classifier.channels_last:
         return tuple(x.shape[1:])
     return (*x.shape[2:], x.shape[1])
 
 
-def _placed(classifier: Classifier, mask: Any) -> Any:
+def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
     """Put the axes (batch, height, width, channels) in the classifier's order."""
     return mask if classifier.channels_last else ops.transpose(mask, (0, 3, 1, 2))
 
 
-def _covered(word: Any, length: int, side: Any) -> Any:
+def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
     """Return which places (batch, length) a window of `side` (batch,) covers.
 
     Its first place is uniform in 0 .. length - side - 1, as in AutoAttack: only a

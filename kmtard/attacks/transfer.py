@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import keras
 
-from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import cw_inf, pgd_trades
-from kmtard.attacks.noise import Noise
 
 
 class Transfer(Attack):
@@ -26,9 +25,15 @@ class Transfer(Attack):
 
     Raises:
         TypeError: `attack` is no attack.
+
+    Example:
+        ```python
+        attack = kmtard.attacks.Transfer(kmtard.attacks.PGD(), surrogate=teacher)
+        x_adv = attack(student, x, y)
+        ```
     """
 
-    def __init__(self, attack: Attack, surrogate: Any) -> None:
+    def __init__(self, attack: Attack, *, surrogate: keras.Model | Classifier) -> None:
         if not isinstance(attack, Attack):
             raise TypeError(
                 "`attack` must be a kmtard attack such as pgd_trades(). Received: "
@@ -38,37 +43,28 @@ class Transfer(Attack):
         self.surrogate = surrogate
         self.epsilon = attack.epsilon
 
-    def attack_batch(
-        self,
-        classifier: Classifier,
-        x: Any,
-        y: Any,
-        *,
-        noise: Noise,
-        active: np.ndarray,
-    ) -> Found:
+    def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Attack the surrogate; see `Attack.attack_batch`.
 
         Raises:
             ValueError: the two networks do not have the same classes.
         """
-        surrogate = Classifier.of(self.surrogate, x[:1])
+        surrogate = Classifier.of(self.surrogate, batch.x[:1])
         if surrogate.num_classes != classifier.num_classes:
             raise ValueError(
                 "Surrogate and target must have the same classes. Received: "
                 f"{surrogate.num_classes} and {classifier.num_classes} outputs."
             )
-        surrogate.inspect(x)
-        found = self.attack.attack_batch(surrogate, x, y, noise=noise, active=active)
+        surrogate.inspect(batch.x)
+        found = self.attack.attack_batch(surrogate, batch)
         return Found(found.x_adv, 0 * found.queries, found.forwards, found.backwards)
 
-    def get_config(self) -> dict:
-        """Return the attack; the surrogate's weights are no part of a config."""
+    def _settings(self) -> dict[str, Any]:
         return {"attack": self.attack, "surrogate": self.surrogate}
 
 
 def transfer_pgd_trades(
-    surrogate: Any,
+    surrogate: keras.Model | Classifier,
     *,
     epsilon: float = 8 / 255,
     step_size: float = 0.003,
@@ -76,11 +72,11 @@ def transfer_pgd_trades(
 ) -> Transfer:
     """`pgd_trades` crafted on `surrogate`."""
     attack = pgd_trades(epsilon=epsilon, step_size=step_size, steps=steps)
-    return Transfer(attack, surrogate)
+    return Transfer(attack, surrogate=surrogate)
 
 
 def transfer_cw_inf(
-    surrogate: Any,
+    surrogate: keras.Model | Classifier,
     *,
     epsilon: float = 8 / 255,
     step_size: float = 2 / 255,
@@ -88,4 +84,4 @@ def transfer_cw_inf(
 ) -> Transfer:
     """`cw_inf` crafted on `surrogate`."""
     attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)
-    return Transfer(attack, surrogate)
+    return Transfer(attack, surrogate=surrogate)

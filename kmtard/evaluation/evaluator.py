@@ -13,10 +13,11 @@ import keras
 
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
-from kmtard.evaluation.doubts import of_results
+from kmtard.evaluation.diagnostics.diagnose import of_results
+from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.judging import Judging, Step
-from kmtard.evaluation.result import CLEAN, WORST_CASE, Evaluation, Finding
+from kmtard.evaluation.result import CLEAN, WORST_CASE, Evaluation
 from kmtard.evaluation.suites import (
     DEFAULT_ATTACKS,
     PAPER_EPSILON,

@@ -15,10 +15,11 @@ from keras import ops
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
-from kmtard.evaluation.doubts import norm_of, of_batch, of_model
+from kmtard.evaluation.diagnostics.diagnose import norm_of, of_batch, of_model
+from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.fingerprints import model_fingerprint, settings_of
 from kmtard.evaluation.images import ImageSet
-from kmtard.evaluation.result import CLEAN, Column, Finding
+from kmtard.evaluation.result import CLEAN, Column
 from kmtard.evaluation.store import Batch, BatchStore
 from kmtard.evaluation.tally import STAGE, Tally, distances
 from kmtard.runs import safe_name

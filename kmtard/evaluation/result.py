@@ -8,28 +8,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.statistics import w_robust, wilson_interval
 from kmtard.runs.files import RunError
 
 CLEAN = "clean"
 WORST_CASE = "worst case"
 FORMAT = 1
-
-
-class Finding(NamedTuple):
-    """Something a reader of the figures must know.
-
-    Attributes:
-        name: of the check, such as `zero_gradients`.
-        message: what was seen, and what it means for the figures.
-    """
-
-    name: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.evaluation.result import Column, Cost, Distance, Finding
+from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.result import Column, Cost, Distance
 from kmtard.evaluation.store import Batch
 
 STAGE = "stage/"

@@ -22,8 +22,8 @@ class MART(AdversarialModel):
     so that misclassified images count more. All of it carries gradient, also the
     weight `1 - p(x)[y]`. The attack maximises the cross-entropy in inference mode. The
     constants 1.0001 and 1e-12 inside the logarithms are those of the authors' code
-    (github.com/YisenWang/MART), which attacks with `PGD(0.031, 0.007, 10)` and trains
-    with a learning rate of 0.01 and an L2 of 3.5e-3.
+    (github.com/YisenWang/MART), which attacks with `PGD(0.031, step_size=0.007,
+    steps=10)` and trains with a learning rate of 0.01 and an L2 of 3.5e-3.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.

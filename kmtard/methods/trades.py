@@ -27,8 +27,9 @@ class TRADES(AdversarialModel):
     Args:
         student: any Keras model from images in [0, 1] to logits.
         beta: weight of the KL, >= 0; 6 in the paper.
-        trades_original: attack with `PGD(0.031, 0.007, 10)`, as the authors' code does,
-            whatever `attack` is. The default is 8/255 and 2/255, as for all methods.
+        trades_original: attack with `PGD(0.031, step_size=0.007, steps=10)`, as the
+            authors' code does, whatever `attack` is. The default is 8/255 and 2/255,
+            as for all methods.
         **kwargs: those of `AdversarialModel`.
     """
 
@@ -45,7 +46,7 @@ class TRADES(AdversarialModel):
         if not beta >= 0:
             raise ValueError(f"`beta` must be >= 0. Received: {beta}")
         if trades_original:
-            kwargs["attack"] = PGD(0.031, 0.007, 10)
+            kwargs["attack"] = PGD(0.031, step_size=0.007, steps=10)
         super().__init__(student, **kwargs)
         self.beta = beta
         self.trades_original = trades_original

@@ -97,7 +97,7 @@ def test_transfer(golden_net):
         ).groups()
         if surrogate != golden_net.name:
             continue
-        attack = Transfer(made(golden_net, name, "clean"), golden_net.model)
+        attack = Transfer(made(golden_net, name, "clean"), surrogate=golden_net.model)
         target = golden_net.other(target)
         accuracy = np.mean(~run(target, attack).success)
         # Torch may differ in one image of a hundred.

@@ -56,7 +56,7 @@ def test_search(golden_net):
     x, y = ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
     classifier = Classifier.of(golden_net.model, images[:1])
     for queries in budgets:
-        attack = RayS(golden_net.epsilon, queries, early_stop=False)
+        attack = RayS(golden_net.epsilon, queries=queries, early_stop=False)
         state = attack.search(classifier, x, y, np.full(len(index), True))
         state = Search(*map(ops.convert_to_numpy, state))
         golden = {
@@ -79,7 +79,7 @@ def test_flags(golden_net):
         pytest.skip(f"no rays in {golden_net.id}_robust_masks.npz")
     queries = min(budgets)
     wanted = golden_net.wanted("robust_masks", f"rays{queries}")
-    attack = RayS(golden_net.epsilon, queries)
+    attack = RayS(golden_net.epsilon, queries=queries)
     result = attack.run(golden_net.model, golden_net.x, golden_net.y)
     assert np.mean(result.success == ~wanted) >= 0.99
     moved = np.abs(result.x_adv - golden_net.x).max(axis=(1, 2, 3))
@@ -93,7 +93,7 @@ def test_final_images(golden_net):
     x = ops.convert_to_tensor(golden_net.x[index])
     y = ops.convert_to_tensor(golden_net.y[index], "int32")
     classifier = Classifier.of(golden_net.model, golden_net.x[:1])
-    attack = RayS(golden_net.epsilon, 100, early_stop=False)
+    attack = RayS(golden_net.epsilon, queries=100, early_stop=False)
     state = attack.search(classifier, x, y, np.full(len(index), True))
     nearest = ops.convert_to_numpy(state.nearest)
     same = (np.abs(nearest - wanted) <= 1e-6).all(axis=(1, 2, 3))

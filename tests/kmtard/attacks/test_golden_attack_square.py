@@ -47,7 +47,7 @@ def goldens(net, name):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_100_queries(schedule, golden_net):
     wanted = goldens(golden_net, f"square100_{schedule}").mean(axis=1)
-    attack = Square(golden_net.epsilon, 100, schedule=schedule)
+    attack = Square(golden_net.epsilon, queries=100, schedule=schedule)
     found = robust(golden_net, attack, 5).mean(axis=1)
     # A few seeds may lie close together by chance; ours have at most the same spread.
     spread = max(wanted.std(), found.std())
@@ -57,7 +57,7 @@ def test_100_queries(schedule, golden_net):
 @pytest.mark.slow
 def test_5000_iterations(golden_net):
     wanted = goldens(golden_net, "square5000_raw")
-    found = robust(golden_net, Square(golden_net.epsilon, 5001), len(wanted))
+    found = robust(golden_net, Square(golden_net.epsilon, queries=5001), len(wanted))
     assert found.mean() <= wanted.mean() + 0.01
     # Seeds of the original differ on up to a twenty-fifth of the images.
     agreed = (wanted == wanted[0]).all(axis=0) & (found == found[0]).all(axis=0)

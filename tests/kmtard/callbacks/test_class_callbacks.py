@@ -33,8 +33,8 @@ def built(name: str, start: str | None = None, **options: Any) -> tuple[Any, lis
         name,
         student=network(1),
         adv_teacher=network(2),
-        attack=PGD(0.1, 0.05, 2, start),
-        evaluation_attack=PGD(0.1, 0.1, 1),
+        attack=PGD(0.1, step_size=0.05, steps=2, start=start),
+        evaluation_attack=PGD(0.1, step_size=0.1, steps=1),
         **options,
     )
     model.compile(L2SGD(0.1), run_eagerly=True)

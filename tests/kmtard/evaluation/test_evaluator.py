@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from kmtard.attacks import PGD, Attack, fgsm, pgd_sat
 from kmtard.attacks.autoattack import AutoAttack
-from kmtard.attacks.base import Found
+from kmtard.attacks.base import AttackBatch, Found
 from kmtard.data.digits import digits
 from kmtard.evaluate import evaluate
 from kmtard.evaluation.judging import Step
@@ -62,15 +62,14 @@ class Counting(Attack):
         self.calls: list[int] = []
         self.breaks_after, self.shift = breaks_after, shift
 
-    def attack_batch(
-        self, classifier: Any, x: Any, y: Any, *, noise: Any, active: np.ndarray
-    ) -> Found:
+    def attack_batch(self, classifier: Any, batch: AttackBatch) -> Found:
+        active = batch.active
         if len(self.calls) == self.breaks_after:
             raise KeyboardInterrupt
         self.calls.append(len(active))
-        self.seen += noise.indices[active].tolist()
-        sign = ops.reshape(ops.cast(1 - 2 * y, "float32"), (-1, 1, 1, 1))
-        x_adv = x + self.shift * sign
+        self.seen += batch.noise.indices[active].tolist()
+        sign = ops.reshape(ops.cast(1 - 2 * batch.y, "float32"), (-1, 1, 1, 1))
+        x_adv = batch.x + self.shift * sign
         counts = active.astype(int)
         return Found(x_adv, counts, counts, counts)
 
@@ -81,8 +80,8 @@ class Counting(Attack):
 class Clipped(Counting):
     """The same, kept in [0, 1]."""
 
-    def attack_batch(self, *args: Any, **kwargs: Any) -> Found:
-        found = super().attack_batch(*args, **kwargs)
+    def attack_batch(self, classifier: Any, batch: AttackBatch) -> Found:
+        found = super().attack_batch(classifier, batch)
         return replace(found, x_adv=ops.clip(found.x_adv, 0, 1))
 
 
@@ -248,7 +247,10 @@ def test_steps_tell_the_running_accuracy(model: keras.Model, data: Any) -> None:
 def test_stages_of_an_attack_survive_the_store(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
-    parts = {"one": PGD(0.1, 0.1, 1, start="clean"), "two": fgsm(epsilon=0.3)}
+    parts = {
+        "one": PGD(0.1, step_size=0.1, steps=1, start="clean"),
+        "two": fgsm(epsilon=0.3),
+    }
     attack = AutoAttack(0.3, attacks=parts)
     options: dict[str, Any] = {"folder": tmp_path, "batch_size": BATCH}
     found = [evaluate(model, data, attacks=[attack], **options) for _ in range(2)]

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from kmtard.evaluation import comparison, tables
 from kmtard.evaluation.comparison import compare
-from kmtard.evaluation.result import Column, Cost, Distance, Evaluation, Finding
+from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.result import Column, Cost, Distance, Evaluation
 from kmtard.evaluation.statistics import mcnemar, wilson_interval
 from kmtard.runs.files import RunError
 

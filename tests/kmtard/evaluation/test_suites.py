@@ -9,7 +9,7 @@ import pytest
 
 from kmtard import registry
 from kmtard.attacks import Attack, pgd_trades
-from kmtard.attacks.base import Found
+from kmtard.attacks.base import AttackBatch, Found
 from kmtard.evaluation.suites import (
     PAPER_EPSILON,
     SUITES,
@@ -29,9 +29,9 @@ class Idle(Attack):
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
 
-    def attack_batch(self, classifier: Any, x: Any, y: Any, **_: Any) -> Found:
-        none = np.zeros(len(x), int)
-        return Found(x, none, none, none)
+    def attack_batch(self, classifier: Any, batch: AttackBatch) -> Found:
+        none = np.zeros(len(batch.active), int)
+        return Found(batch.x, none, none, none)
 
 
 def idle(*, epsilon: float, step_size: float = 0.01, steps: int = 30) -> Idle:

@@ -207,7 +207,7 @@ class Friendly(AdversarialModel):
 
 
 def test_own_method(tiny: SimpleNamespace) -> None:
-    model = Friendly(tiny.network(), attack=PGD(0.3, 0.1, 3))
+    model = Friendly(tiny.network(), attack=PGD(0.3, step_size=0.1, steps=3))
     model.compile("sgd", run_eagerly=True)
 
     (x, x_adv), y, _ = model.attacked(

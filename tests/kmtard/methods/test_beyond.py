@@ -94,7 +94,10 @@ def test_adaad_attack_follows_the_gradient_through_both(attack_bn: str) -> None:
         shift[:, pixel] = 1e-6
         signs[:, pixel, 0, 0] = np.sign(divergence(x + shift) - divergence(x - shift))
     model = AdaAD(
-        student, teacher, attack=PGD(0.1, 0.1, 1, "clean"), attack_bn=attack_bn
+        student,
+        teacher,
+        attack=PGD(0.1, step_size=0.1, steps=1, start="clean"),
+        attack_bn=attack_bn,
     )
     y = ops.convert_to_tensor(LABELS, "int32")
     (_, x_adv), _, _ = model.attacked((tensor(x), y), training=True)

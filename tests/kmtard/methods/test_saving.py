@@ -116,7 +116,7 @@ def test_whole_model_goes_on_where_it_was(
     ],
 )
 def test_config(tiny: SimpleNamespace, method: str, own: dict) -> None:
-    attack = kmtard.attacks.PGD(0.1, 0.05, 3, "uniform")
+    attack = kmtard.attacks.PGD(0.1, step_size=0.05, steps=3, start="uniform")
     model = tiny.model(
         method, attack=attack, attack_bn="train", seed=7, name="mine", **own
     )

@@ -1,81 +1,31 @@
-"""Signs that a robust accuracy cannot be trusted: each check returns what it found.
-
-Those of AutoAttack (Croce and Hein 2020), of Carlini et al. (2019, "On evaluating
-adversarial robustness") and of Pintor et al. (2022, "Indicators of attack failure").
-None changes a result. `check_model` looks at a model before it is attacked,
-`check_strength` attacks a few images, `check_results` compares accuracies.
-"""
+"""Diagnostics that run short attacks, or look at what attacks are and return."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from kmtard import backend, losses
-from kmtard.attacks import model_checks
 from kmtard.attacks.apgd import APGD
 from kmtard.attacks.base import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import PGD
-from kmtard.attacks.model_checks import Finding, Findings, eager_logits, when
-
-__all__ = ["Finding", "check_model", "check_results", "check_strength"]
-
-RUNS = 5
-"""Forward passes that must agree."""
-
-TOLERANCE = 0.002
-"""Share of images by which a weaker attack may be ahead."""
+from kmtard.backend.types import Array, Labels
+from kmtard.evaluation.diagnostics.finding import Finding, Findings, when
+from kmtard.evaluation.diagnostics.model import eager_logits
+from kmtard.evaluation.diagnostics.results import TOLERANCE
 
 LARGE_EPSILON = 0.5
 """From here on every image can be made grey."""
 
 
-def check_model(model: Any, x: Any, y: Any, *, expect_random: bool = False) -> Findings:
-    """Look at a model on one batch of images.
-
-    Args:
-        model: a Keras model or its `Classifier`.
-        x: (batch, ...) float32 in [0, 1].
-        y: (batch,) integer labels.
-        expect_random: the model is known to be random and attacked accordingly.
-    """
-    images, labels = backend.to_numpy(x), backend.to_numpy(y)
-    classifier = Classifier.of(model, images[:1])
-    with model_checks.restored(classifier.model):
-        logits = eager_logits(classifier, images)
-        found = [
-            *model_checks.input_range(images),
-            *model_checks.softmax_output(model_checks.raw_outputs(classifier, images)),
-            *model_checks.non_finite(classifier, images, labels),
-            *model_checks.zero_gradients(classifier, images, labels),
-            *model_checks.state_changes(classifier, images),
-            *model_checks.dynamic_defence(classifier, images),
-            *model_checks.identical_logits(images, logits),
-        ]
-        if not expect_random:
-            runs = [eager_logits(classifier, images) for _ in range(RUNS)]
-            found += model_checks.randomised_defence(runs, labels)
-            found += model_checks.batch_dependence(classifier, images)
-    return found
-
-
-def check_results(
-    accuracies: Mapping[str, float], kinds: Mapping[str, str]
+def check_strength(
+    model: keras.Model | Classifier, x: Array, y: Labels, *, epsilon: float
 ) -> Findings:
-    """Compare the robust accuracies of the attacks with each other.
-
-    Args:
-        accuracies: attack -> share in [0, 1].
-        kinds: attack -> "white-box", "black-box" or "transfer"; others are left out.
-    """
-    return [*square_better(accuracies), *white_box_weaker(accuracies, kinds)]
-
-
-def check_strength(model: Any, x: Any, y: Any, *, epsilon: float) -> Findings:
     """Attack one batch by PGD, stronger and stronger.
 
     Args:
@@ -87,7 +37,7 @@ def check_strength(model: Any, x: Any, y: Any, *, epsilon: float) -> Findings:
 
     def accuracy(radius: float, steps: int) -> float:
         size = 2.5 * radius / steps if steps > 1 else radius
-        attack = PGD(radius, size, steps, start="clean")
+        attack = PGD(radius, step_size=size, steps=steps, start="clean")
         return float(np.mean(~attack.run(model, x, y).success))
 
     one, few, many = (accuracy(epsilon, steps) for steps in (1, 10, 40))
@@ -99,7 +49,12 @@ def check_strength(model: Any, x: Any, y: Any, *, epsilon: float) -> Findings:
 
 
 def loss_did_not_grow(
-    model: Any, x: Any, x_adv: Any, y: Any, *, limit: float = 0.05
+    model: keras.Model | Classifier,
+    x: Array,
+    x_adv: Array,
+    y: Labels,
+    *,
+    limit: float = 0.05,
 ) -> Findings:
     """Find an attack that leaves the cross-entropy of many images as it was.
 
@@ -144,36 +99,6 @@ def few_classes(num_classes: int, attacks: Mapping[str, Attack]) -> Findings:
         if changes:
             message = f"{name}: {'; '.join(changes)}, for {num_classes} classes."
             found.append(Finding("few-classes", message))
-    return found
-
-
-def square_better(accuracies: Mapping[str, float]) -> Findings:
-    """Find Square ahead of all others: a sign that gradients are masked."""
-    others = [value for name, value in accuracies.items() if name != "square"]
-    if "square" not in accuracies or len(others) < 2:
-        return []
-    return when(
-        accuracies["square"] < min(others) - TOLERANCE,
-        "square-better",
-        f"Square leaves {accuracies['square']:.2%}, all others at least "
-        f"{min(others):.2%}: gradients are probably masked. Adapt the attack.",
-    )
-
-
-def white_box_weaker(
-    accuracies: Mapping[str, float], kinds: Mapping[str, str]
-) -> Findings:
-    """Find black-box or transfer attacks ahead of every white-box attack."""
-    white = [a for name, a in accuracies.items() if kinds.get(name) == "white-box"]
-    found = []
-    for name, accuracy in accuracies.items() if white else ():
-        found += when(
-            kinds.get(name) in ("black-box", "transfer")
-            and accuracy < min(white) - TOLERANCE,
-            "white-box-weaker",
-            f"{name} leaves {accuracy:.2%}, the best white-box attack "
-            f"{min(white):.2%}: gradients are probably masked. Adapt the attack.",
-        )
     return found
 
 

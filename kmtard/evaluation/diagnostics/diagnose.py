@@ -1,20 +1,31 @@
-"""Which checks of `kmtard.attacks.checks` an evaluation makes, and on what."""
+"""Which diagnostics an evaluation runs, and on what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kmtard.attacks import PGD, Attack, checks
+from kmtard.attacks import PGD, Attack
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient_estimation import GradientEstimation
 from kmtard.attacks.rays import RayS
 from kmtard.attacks.square import Square
 from kmtard.attacks.transfer import Transfer
-from kmtard.evaluation.result import Column, Finding
+from kmtard.backend.types import Labels
+from kmtard.evaluation.diagnostics.attacks import (
+    check_strength,
+    few_classes,
+    loss_did_not_grow,
+)
+from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.diagnostics.model import check_model
+from kmtard.evaluation.diagnostics.results import check_results
+
+if TYPE_CHECKING:
+    from kmtard.evaluation.result import Column
 
 BLACK_BOX = (Square, RayS, GradientEstimation)
 
@@ -22,7 +33,7 @@ BLACK_BOX = (Square, RayS, GradientEstimation)
 def of_model(
     classifier: Classifier, x: np.ndarray, y: np.ndarray, attacks: Mapping[str, Attack]
 ) -> list[Finding]:
-    """Return doubts about a model, from one batch, before the attacks proper.
+    """Return findings about a model, from one batch, before the attacks proper.
 
     Args:
         classifier: of the model.
@@ -32,36 +43,36 @@ def of_model(
     """
     members = dict(_members(attacks))
     is_random = any(getattr(attack, "eot", 1) > 1 for attack in members.values())
-    found = checks.check_model(classifier, x, y, expect_random=is_random)
-    found += checks.few_classes(classifier.num_classes, members)
+    found = check_model(classifier, x, y, expect_random=is_random)
+    found += few_classes(classifier.num_classes, members)
     radii = [a.epsilon for a in attacks.values() if norm_of(a) == "linf"]
     if radii:
-        found += checks.check_strength(classifier, x, y, epsilon=max(radii))
-    return _findings(found)
+        found += check_strength(classifier, x, y, epsilon=max(radii))
+    return found
 
 
 def of_batch(
-    attack: Attack, classifier: Classifier, x: np.ndarray, x_adv: np.ndarray, y: Any
+    attack: Attack, classifier: Classifier, x: np.ndarray, x_adv: np.ndarray, y: Labels
 ) -> list[Finding]:
-    """Return doubts about the adversarial images of one batch."""
+    """Return findings about the adversarial images of one batch."""
     if not (isinstance(attack, PGD) and attack.loss == "ce"):
         return []
-    return _findings(checks.loss_did_not_grow(classifier, x, x_adv, y))
+    return loss_did_not_grow(classifier, x, x_adv, y)
 
 
 def of_results(
     columns: Mapping[str, Column], attacks: Mapping[str, Attack]
 ) -> list[Finding]:
-    """Return doubts that come from comparing attacks with each other."""
+    """Return findings that come from comparing attacks with each other."""
     accuracies = {name: column.accuracy for name, column in columns.items()}
     kinds = {name: _kind(attack) for name, attack in attacks.items()}
-    found = checks.check_results(accuracies, kinds)
+    found = check_results(accuracies, kinds)
     for column in columns.values():
         if column.stages:
             images = len(column.robust)
             stages = {name: n / images for name, n in column.stages.items()}
-            found += checks.check_results(stages, {})
-    return _findings(found)
+            found += check_results(stages, {})
+    return found
 
 
 def norm_of(attack: Attack) -> str:
@@ -81,7 +92,3 @@ def _kind(attack: Attack) -> str:
     if isinstance(attack, Transfer):
         return "transfer"
     return "black-box" if isinstance(attack, BLACK_BOX) else "white-box"
-
-
-def _findings(found: Iterable[Any]) -> list[Finding]:
-    return [Finding(each.name, each.message) for each in found]

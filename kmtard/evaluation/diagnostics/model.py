@@ -1,18 +1,23 @@
-"""Checks of a model before it is attacked: each returns what it found."""
+"""Diagnostics of a model before it is attacked: each returns what it found."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks.classifier import Classifier
+from kmtard.backend.types import Array, Labels
+from kmtard.evaluation.diagnostics.finding import Findings, when
+
+RUNS = 5
+"""Forward passes that must agree."""
 
 SCORE_TOLERANCE = 1e-4
 """L2 distance between normalised logits of equal images."""
@@ -26,25 +31,35 @@ GRADIENT_CALLS = frozenset(
 """Functions by which torch, TensorFlow and JAX take gradients."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A reason for doubt.
+def check_model(
+    model: keras.Model | Classifier, x: Array, y: Labels, *, expect_random: bool = False
+) -> Findings:
+    """Look at a model on one batch of images.
 
-    Attributes:
-        name: of the check, such as "zero-gradients".
-        message: what was found, and what to do.
+    Args:
+        model: a Keras model or its `Classifier`.
+        x: (batch, ...) float32 in [0, 1].
+        y: (batch,) integer labels.
+        expect_random: the model is known to be random and attacked accordingly.
     """
-
-    name: str
-    message: str
-
-
-Findings = list[Finding]
-
-
-def when(condition: Any, name: str, message: str) -> Findings:
-    """Return the finding if the condition holds."""
-    return [Finding(name, message)] if condition else []
+    images, labels = backend.to_numpy(x), backend.to_numpy(y)
+    classifier = Classifier.of(model, images[:1])
+    with restored(classifier.model):
+        logits = eager_logits(classifier, images)
+        found = [
+            *input_range(images),
+            *softmax_output(raw_outputs(classifier, images)),
+            *non_finite(classifier, images, labels),
+            *zero_gradients(classifier, images, labels),
+            *state_changes(classifier, images),
+            *dynamic_defence(classifier, images),
+            *identical_logits(images, logits),
+        ]
+        if not expect_random:
+            runs = [eager_logits(classifier, images) for _ in range(RUNS)]
+            found += randomised_defence(runs, labels)
+            found += batch_dependence(classifier, images)
+    return found
 
 
 def input_range(x: np.ndarray) -> Findings:
@@ -104,7 +119,7 @@ def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Find
 
 
 @contextlib.contextmanager
-def restored(model: Any) -> Iterator[list[np.ndarray]]:
+def restored(model: keras.Model) -> Iterator[list[np.ndarray]]:
     """Give the model's weights as they are, and put them back at the end."""
     before = [np.array(ops.convert_to_numpy(weight)) for weight in model.weights]
     try:

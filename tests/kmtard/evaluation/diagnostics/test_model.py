@@ -1,0 +1,107 @@
+"""Each diagnostic speaks where it should and is silent for a sound model."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kmtard import backend
+from kmtard.evaluation.diagnostics.model import check_model
+from tests.kmtard.evaluation.diagnostics.nets import (
+    Apply,
+    labels,
+    names,
+    net,
+    rounded,
+)
+
+
+def noisy(layer, x):
+    return x + 0.1 * keras.random.normal(ops.shape(x), seed=layer.seeds)
+
+
+def constant(layer, x):
+    return 0.0 * x + 1.0
+
+
+def nothing_but_nan(layer, x):
+    return x * float("nan")
+
+
+def mean_of_the_batch(layer, x):
+    return x - ops.mean(x, axis=0, keepdims=True)
+
+
+def purified(layer, x):
+    return x + 0.1 * backend.input_gradient(lambda u: ops.sum(u**2, (1, 2, 3)), x)
+
+
+def test_sound_model(x):
+    model = net(first=[layers.BatchNormalization(), layers.Dropout(0.5)])
+    y = labels(model, x)
+    assert check_model(model, x, y) == []
+
+
+@pytest.mark.parametrize(
+    "function, name",
+    [
+        (noisy, "randomised-defence"),
+        (constant, "identical-logits"),
+        (constant, "zero-gradients"),
+        (rounded, "zero-gradients"),
+        (nothing_but_nan, "non-finite"),
+        (mean_of_the_batch, "batch-dependence"),
+        (purified, "dynamic-defence"),
+    ],
+)
+def test_unsound_model(function, name, x):
+    model = net(first=[Apply(function)])
+    found = check_model(model, x, np.zeros(8, int))
+    assert name in names(found)
+
+
+def test_random_model_that_is_known_to_be(x):
+    found = check_model(
+        net(first=[Apply(noisy)]), x, np.zeros(8, int), expect_random=True
+    )
+    assert "randomised-defence" not in names(found)
+
+
+class AlwaysTraining(layers.BatchNormalization):
+    def call(self, x, training=None):
+        return super().call(x, training=True)
+
+
+def test_training_mode_is_seen_and_undone(x):
+    model = net(first=[AlwaysTraining()])
+    before = [np.array(w) for w in model.get_weights()]
+    found = check_model(model, x, np.zeros(8, int))
+    assert {"training-mode", "batch-dependence"} <= names(found)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_saturated_model_has_no_cross_entropy_gradient(x):
+    model = net()
+    y = labels(model, x)
+    model.set_weights([1e4 * w for w in model.get_weights()])
+    found = check_model(model, x, y)
+    assert any("'ce'" in f.message for f in found if f.name == "zero-gradients")
+    assert not any("'dlr'" in f.message for f in found)
+
+
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
+def test_softmax_output(x):
+    model = net(layers.Softmax())
+    assert "softmax-output" in names(check_model(model, x, np.zeros(8, int)))
+
+
+def test_one_image_and_two_classes(x):
+    model = net(classes=2)
+    assert check_model(model, x[:1], labels(model, x[:1])) == []
+
+
+def test_input_range(x):
+    model = net()
+    found = check_model(model, x / 255, labels(model, x / 255))
+    assert "input-range" in names(found)
