@@ -194,7 +194,7 @@ class Experiment:
         ]
         self._fit(model, stream, done, training, callbacks)
         progress.close()
-        self._load_best(role, keeper)
+        self._load_best(role, keeper, model)
         self.seconds[role] = time.monotonic() - began
 
     def _method(
@@ -251,13 +251,13 @@ class Experiment:
         if int(model.steps_taken.value) < epochs * steps:
             raise Stopped
 
-    def _load_best(self, role: str, keeper: BestStudent) -> None:
+    def _load_best(self, role: str, keeper: BestStudent, model: Any) -> None:
         if keeper.state["score"] is None:
             raise RunError(
                 f"No epoch of the {LABELS[role]} had a finite W-Robust accuracy to "
                 "choose it by. Expected at least one; look at the losses above."
             )
-        keeper.restore()
+        keeper.restore(model)
         self.line(
             f"{LABELS[role]}: best of epoch {keeper.state['epoch']}, W-Robust "
             f"{100 * keeper.state['score']:.2f} % on "

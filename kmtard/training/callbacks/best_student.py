@@ -48,9 +48,13 @@ class BestStudent(keras.callbacks.Callback):
             self._save(network, self._path_of(role))
         self.state = {"score": float(score), "epoch": epoch + 1}
 
-    def restore(self) -> None:
-        """Load the best weights into the networks that the model trains."""
-        for role, network in self.model.trained_networks.items():
+    def restore(self, model: Any) -> None:
+        """Load the best weights into the networks that a model trains.
+
+        Args:
+            model: the method, also where no `fit` has run, as after a finished run.
+        """
+        for role, network in model.trained_networks.items():
             network.load_weights(self._path_of(role))
 
     def _save(self, network: Any, path: Path) -> None:
