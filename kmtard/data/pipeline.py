@@ -162,8 +162,8 @@ class TrainingStream:
         flip: Whether to mirror each image left to right with probability 1/2.
 
     Attributes:
-        epoch: The epoch that batches belong to; set it with `epoch.assign(number)`.
-        steps_per_epoch: Batches in an epoch.
+        epoch: The epoch to stream, counted from 0; set it with `epoch.assign(number)`.
+        steps_per_epoch: Batches in an epoch, a partial last one included.
 
     Raises:
         ValueError: `batch_size` is less than 1 or `pad` is negative.
