@@ -38,8 +38,9 @@ def words(seeds: np.ndarray, count: int) -> np.ndarray:
         array([[1602389902, 2230586437]], dtype=uint32)
     """
     bits = np.asarray(seeds, np.int64).view(np.uint64)[:, :, np.newaxis]
-    halves = [half for seed in (bits[:, 0], bits[:, 1]) for half in _halves(seed)]
-    first, second, third, fourth = _philox(*halves, *_SCRAMBLING_KEY)
+    first, second, third, fourth = _philox(
+        *_halves(bits[:, 0]), *_halves(bits[:, 1]), *_SCRAMBLING_KEY
+    )
     # Four words come of each counter, whose lower half numbers them.
     counter = np.arange(-(-count // 4), dtype=np.uint64)[np.newaxis]
     drawn = _philox(*_halves(counter), third, fourth, first, second)

@@ -71,15 +71,15 @@ def load(
             f"Expected data.directory to be a folder for {name!r}. "
             f"Received: {directory!r}. Make it, or leave the key out."
         )
-    splits = "train", test
+    splits = ("train", test)
     root = Path(directory or _default_directory())
     folder = _decoded(root / name, splits)
     builder = None
     if folder is None:
         builder = _prepared(_builder_class(name, module, root), directory)
         folder = Path(builder.data_dir)
-    read = (_read(folder, split, name, shape, builder) for split in splits)
-    return DataSet(name, *read, num_classes=num_classes)
+    train, tested = (_read(folder, split, name, shape, builder) for split in splits)
+    return DataSet(name, train, tested, num_classes)
 
 
 def _default_directory() -> str:

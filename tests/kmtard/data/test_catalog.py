@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-import tensorflow_datasets as tfds
 
 from kmtard.data.catalog import cifar10, cifar100, svhn_cropped
 from kmtard.data.fashion_mnist import fashion_mnist
 from kmtard.data.pipeline import DataSet, Split
 from kmtard.data.tiny_imagenet import tiny_imagenet
 from tests.kmtard.data.archives import pixels, trust, write_cifar10, write_cifar100
+
+tfds = pytest.importorskip("tensorflow_datasets")
+pytestmark = pytest.mark.once("tensorflow")
 
 
 def rows(images: np.ndarray, labels: np.ndarray) -> list[bytes]:
