@@ -76,9 +76,14 @@ def test_svhn_cropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_shapes_of_the_published_data(
-    load: Any, shape: tuple[int, ...], classes: int, tmp_path: Path
+    load: Any,
+    shape: tuple[int, ...],
+    classes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With random images in place of the real ones."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with tfds.testing.mock_data(num_examples=12, data_dir=str(tmp_path)):
         data: DataSet = load()
     assert (data.name, data.num_classes) == (load.__name__, classes)
