@@ -43,7 +43,7 @@ def test_images(tiny: SimpleNamespace, change: Any, message: str) -> None:
         tiny.fit(model, tiny.x, tiny.y, validation_data=(x, tiny.y))
     assert int(model.steps_taken.value) == 0
     with pytest.raises(ValueError, match=message):
-        tiny.fit(model, tf_dataset(x, tiny.y), batch_size=None)
+        tiny.fit(model, tf_dataset(x, tiny.y, 8), batch_size=None)
     assert int(model.steps_taken.value) == 0
 
 
@@ -67,7 +67,7 @@ def test_labels(tiny: SimpleNamespace, change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny.fit(model, tiny.x, tiny.y, validation_data=(tiny.x, y))
     with pytest.raises(ValueError, match=message):
-        tiny.fit(model, tf_dataset(tiny.x, y), batch_size=None)
+        tiny.fit(model, tf_dataset(tiny.x, y, 8), batch_size=None)
 
 
 def test_whole_floats_are_labels(tiny: SimpleNamespace) -> None:
@@ -91,9 +91,9 @@ class Batches(keras.utils.PyDataset):
         return self.x[rows], self.y[rows]
 
 
-def tf_dataset(x: np.ndarray, y: np.ndarray) -> Any:
+def tf_dataset(x: np.ndarray, y: np.ndarray, size: int = 4) -> Any:
     tf = pytest.importorskip("tensorflow")
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
 
 
 def generator(x: np.ndarray, y: np.ndarray) -> Iterator[tuple]:
