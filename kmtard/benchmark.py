@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from kmtard.training.startup import silent_native_code
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def measure_data(arguments: argparse.Namespace) -> dict[str, Any]:
     batches, steps = stream.dataset(), stream.steps_per_epoch
 
     def run(count: int) -> None:
-        for _ in batches.take(count):
+        for _ in itertools.islice(batches, count):
             pass
 
     first = _seconds(run, 1)
@@ -176,7 +179,8 @@ def _keras(arguments: argparse.Namespace) -> Any:
     if arguments.backend:
         os.environ["KERAS_BACKEND"] = arguments.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+    with silent_native_code():
+        import keras
 
     return keras
 

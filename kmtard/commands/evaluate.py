@@ -18,11 +18,11 @@ from rich.console import Console
 from kmtard import registry
 from kmtard.commands.evaluation_display import Display
 from kmtard.commands.evaluation_plan import Plan, find_subject
-from kmtard.commands.terminal import choose_backend, silent_native_code
 from kmtard.evaluation import comparison, tables
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.runs import RunError
+from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.subject import Subject, load_model
 

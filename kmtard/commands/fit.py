@@ -24,10 +24,10 @@ from rich.progress import (
 from rich.table import Table
 
 from kmtard.commands.method_list import method_lines
-from kmtard.commands.terminal import choose_backend, silent_native_code
 from kmtard.evaluation import tables
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
+from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
 

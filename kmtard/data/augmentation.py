@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 
-def augment(images: tf.Tensor, key: tf.Tensor, pad: int, flip: bool) -> tf.Tensor:
-    """Crop from zero-padded images, then mirror, in one pass over the uint8 pixels.
+def augment(images: np.ndarray, shifts: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Crop from zero-padded images, then mirror some of them.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
-        key: int64 `(2,)`; it alone decides what is drawn.
-        pad: Zero pixels put around an image before a crop of its own size.
-        flip: Whether to mirror each image left to right with probability 1/2.
+        shifts: int `(2, batch)`, how many pixels each crop lies below and to the right
+            of its image; negative: above and to the left.
+        mirrored: bool `(batch,)`, which crops to mirror left to right.
 
     Returns:
-        Images of the same shape.
+        New images of the same shape. What a crop takes from outside is 0.
+
+    Example:
+        >>> image = np.array([[1, 2, 3]], np.uint8).reshape(1, 1, 3, 1)
+        >>> augment(image, np.array([[0], [1]]), np.array([True])).ravel()
+        array([0, 3, 2], dtype=uint8)
     """
-    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    shift_key, flip_key = tf.unstack(tf.random.split(key))
-    shifts = tf.random.stateless_uniform(
-        [2, count], shift_key, minval=-pad, maxval=pad + 1, dtype=tf.int32
-    )
-    down, right = tf.unstack(tf.cast(shifts, tf.float32))
-    mirrored = (tf.random.stateless_uniform([count], flip_key) < 0.5) & flip
-    zero, one = tf.zeros_like(down), tf.ones_like(down)
-    # Pixel (x, y) of the result is pixel (a x + b, y + down) of the image.
-    a = tf.where(mirrored, -one, one)
-    b = tf.where(mirrored, width - 1 + right, right)
-    transforms = tf.stack([a, zero, b, zero, one, down, zero, zero], axis=1)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="NEAREST",
-        fill_mode="CONSTANT",
-    )
+    cropped = _crop(images, shifts) if shifts.any() else images.copy()
+    rows = np.flatnonzero(mirrored)
+    if len(rows):
+        turned = cropped[rows]
+        # Whole rows of one channel: NumPy would reverse pixel by pixel.
+        for channel in range(turned.shape[-1]):
+            turned[..., channel] = turned[:, :, ::-1, channel].copy()
+        cropped[rows] = turned
+    return cropped
+
+
+def _crop(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    count, height, width, channels = images.shape
+    pad = int(np.abs(shifts).max())
+    padded = np.zeros((count, height + 2 * pad, width + 2 * pad, channels), np.uint8)
+    padded[:, pad : pad + height, pad : pad + width] = images
+    windows = sliding_window_view(padded, (height, width), axis=(1, 2))
+    down, right = shifts + pad
+    return np.moveaxis(windows, 3, -1)[np.arange(count), down, right]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow_datasets as tfds
-
 from kmtard.data.pipeline import DataSet
 from kmtard.data.prepared import load
 
@@ -19,7 +17,7 @@ def cifar10(directory: str | None = None) -> DataSet:
     Raises:
         DataError: See `prepared.load`.
     """
-    return load(tfds.builder_cls("cifar10"), directory)
+    return load("cifar10", (32, 32, 3), 10, directory)
 
 
 def cifar100(directory: str | None = None) -> DataSet:
@@ -33,7 +31,7 @@ def cifar100(directory: str | None = None) -> DataSet:
     Raises:
         DataError: See `prepared.load`.
     """
-    return load(tfds.builder_cls("cifar100"), directory)
+    return load("cifar100", (32, 32, 3), 100, directory)
 
 
 def svhn_cropped(directory: str | None = None) -> DataSet:
@@ -49,4 +47,4 @@ def svhn_cropped(directory: str | None = None) -> DataSet:
     Raises:
         DataError: See `prepared.load`.
     """
-    return load(tfds.builder_cls("svhn_cropped"), directory)
+    return load("svhn_cropped", (32, 32, 3), 10, directory)

@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
@@ -40,7 +39,7 @@ def fashion_mnist(directory: str | None = None) -> DataSet:
     folder = Path(directory or "")
     names = [name for pair in FILES.values() for name in pair]
     if directory is None or not any(_found(folder, name) for name in names):
-        return load(tfds.builder_cls("fashion_mnist"), directory)
+        return load("fashion_mnist", (28, 28, 1), 10, directory)
     missing = [name for name in names if not _found(folder, name)]
     if missing:
         raise DataError(

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from PIL import Image
 
+from kmtard.data.batches import THREADS
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
+from kmtard.data.sources import Images, LazyImages
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
 """The files that count as images, in lower or upper case."""
+
+IN_MEMORY = 2**30
+"""Bytes up to which a split is decoded at once; a larger one is read while it is used.
+
+This decides how fast a training is, not what it computes.
+"""
+
+# What Pillow raises for files that are damaged in one way or another.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 
 
 def image_folder(directory: str | None = None) -> DataSet:
@@ -20,7 +35,10 @@ def image_folder(directory: str | None = None) -> DataSet:
 
     Classes are numbered in the alphabetical order of their folders. All images are of
     one size. They are grey if the first one is; else grey ones get three equal
-    channels. Opacity is dropped.
+    channels. Opacity is dropped, and so are the lower 8 of 16 bits.
+
+    Splits of more than `IN_MEMORY` bytes stay on the disk: their files are looked at
+    once, then decoded batch by batch, and one that is damaged breaks the training.
 
     Args:
         directory: The folder with `train` and `test`.
@@ -61,12 +79,12 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _split(folder: Path, classes: list[str]) -> Split:
-    files = [_images(folder / name) for name in classes]
+    files = [_files(folder / name) for name in classes]
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
-    return Split(_decode([path for paths in files for path in paths]), labels)
+    return Split(_images([path for paths in files for path in paths]), labels)
 
 
-def _images(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise DataError(
@@ -76,37 +94,91 @@ def _images(folder: Path) -> list[Path]:
     return paths
 
 
-def _decode(paths: list[Path]) -> np.ndarray:
-    decoded = (
-        tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
-        .map(_pixels, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-        .as_numpy_iterator()
-    )
-    first = _next(decoded, paths[0])
-    images = np.empty((len(paths), *first.shape), np.uint8)
-    images[0] = first
-    for index, path in enumerate(paths[1:], start=1):
-        image = _next(decoded, path)
-        if image.shape not in (first.shape, (*first.shape[:2], 1)):
-            raise DataError(
-                f"Expected {path} to be of shape {first.shape}, as {paths[0]} is. "
-                f"Received: {image.shape}. Convert it."
-            )
-        images[index] = image
+def _images(paths: list[Path]) -> Images:
+    folder = ImageFiles(paths)
+    if math.prod(folder.shape) > IN_MEMORY:
+        folder.check()
+        return LazyImages(folder)
+    images = np.empty(folder.shape, np.uint8)
+    for row, image in enumerate(_side_by_side(folder.image, range(len(paths)))):
+        images[row] = image
     return images
 
 
-def _next(decoded: Iterator[np.ndarray], path: Path) -> np.ndarray:
+class ImageFiles:
+    """A `Reader` of image files, all of the first one's shape.
+
+    Args:
+        paths: At least one file.
+
+    Raises:
+        DataError: The first file is no image.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self.shape = (len(paths), *_opened(paths[0], _shape))
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the images of some files; see `Reader`.
+
+        Raises:
+            DataError: See `image`.
+        """
+        return np.stack([self.image(row) for row in rows.tolist()])
+
+    def image(self, row: int) -> np.ndarray:
+        """Return one image, uint8 `(height, width, channels)`.
+
+        Raises:
+            DataError: It is damaged, of another size, or in color among grey ones.
+        """
+        image = _opened(self._paths[row], _pixels)
+        self._check_shape(row, image.shape)
+        return np.broadcast_to(image, self.shape[1:])
+
+    def check(self) -> None:
+        """Look at each file's head.
+
+        Raises:
+            DataError: See `image`; what is damaged behind a file's head is not found.
+        """
+        shapes = _side_by_side(lambda path: _opened(path, _shape), self._paths)
+        for row, shape in enumerate(shapes):
+            self._check_shape(row, shape)
+
+    def _check_shape(self, row: int, shape: tuple[int, ...]) -> None:
+        expected = self.shape[1:]
+        if shape not in (expected, (*expected[:2], 1)):
+            raise DataError(
+                f"Expected {self._paths[row]} to be of shape {expected}, as "
+                f"{self._paths[0]} is. Received: {shape}. Convert it."
+            )
+
+
+def _side_by_side(function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
+    with ThreadPoolExecutor(THREADS, "kmtard-files") as threads:
+        yield from threads.map(function, items)
+
+
+def _opened(path: Path, read: Callable[[Image.Image], Any]) -> Any:
     try:
-        image = next(decoded)
-    except tf.errors.OpError as error:
+        with Image.open(path) as image:
+            return read(image)
+    except _DAMAGE as error:
         raise DataError(
-            f"Cannot decode {path}: {error.message}. Replace or remove it."
+            f"Cannot decode {path}: {error}. Replace or remove it."
         ) from error
-    # One or three channels, and perhaps opacity behind them.
-    return image[..., : 1 if image.shape[-1] < 3 else 3]
 
 
-def _pixels(path: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
+def _shape(image: Image.Image) -> tuple[int, int, int]:
+    return image.height, image.width, 1 if image.mode in _GREY_MODES else 3
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        # Pillow would clip 16 bits, not shift them.
+        return (np.asarray(image)[..., np.newaxis] >> 8).astype(np.uint8)
+    grey = image.mode in _GREY_MODES
+    # Opacity goes without a trace, as it does in TensorFlow.
+    return np.asarray(image.convert("L" if grey else "RGB")).reshape(_shape(image))

@@ -1,29 +1,17 @@
-"""Labelled images in memory, and streams of batches that any step can resume."""
+"""Labelled images, and streams of batches that any step can resume."""
 
 from __future__ import annotations
 
-import contextlib
 import math
+import threading
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from kmtard.data import philox
 from kmtard.data.augmentation import augment
-from kmtard.data.memory import as_tensor, take
-
-
-def _leave_gpus_to_the_training_backend() -> None:
-    """Hide GPUs from TensorFlow where it only feeds another backend."""
-    if keras.config.backend() != "tensorflow":
-        # TensorFlow refuses once it has started: its devices were chosen already.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-
-
-# On import, since reading a data set from disk may be what starts TensorFlow.
-_leave_gpus_to_the_training_backend()
+from kmtard.data.batches import Batch, Batches, Epoch
+from kmtard.data.sources import Images, LazyImages, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +19,14 @@ class Split:
     """Images with their labels, in a fixed order.
 
     Args:
-        images: uint8 `(count, height, width, channels)`.
+        images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
 
     Raises:
         ValueError: A dtype or shape differs from these, or there is no image.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
     def __post_init__(self) -> None:
@@ -163,7 +151,7 @@ class TrainingStream:
 
     Any batch can be made again without those before it, so a run resumes in
     mid-epoch with exactly the images it would have seen: `stream.epoch.assign(7)`,
-    then `stream.dataset(skip=100)`.
+    then `stream.dataset(skip=100)`. They are the same on every backend.
 
     Args:
         split: The images; they stay where they are, as uint8, and must not change.
@@ -174,11 +162,17 @@ class TrainingStream:
         flip: Whether to mirror each image left to right with probability 1/2.
 
     Attributes:
-        epoch: int64 variable with the epoch to stream, counted from 0.
+        epoch: The epoch to stream, counted from 0; set it with `epoch.assign(number)`.
         steps_per_epoch: Batches in an epoch, a partial last one included.
 
     Raises:
         ValueError: `batch_size` is less than 1 or `pad` is negative.
+
+    Example:
+        >>> split = Split(np.zeros((5, 8, 8, 1), "uint8"), np.arange(5))
+        >>> stream = TrainingStream(split, batch_size=2, seed=0, pad=1, flip=True)
+        >>> [x.shape for x, y in stream.dataset()]
+        [(2, 8, 8, 1), (2, 8, 8, 1), (1, 8, 8, 1)]
     """
 
     def __init__(
@@ -194,21 +188,20 @@ class TrainingStream:
         _check_batch_size(batch_size)
         if pad < 0:
             raise ValueError(f"TrainingStream expects pad >= 0. Received: pad={pad}.")
+        self._images, self._labels = _in_place(split)
         self._batch_size, self._seed = batch_size, seed
         self._pad, self._flip = pad, flip
         self.steps_per_epoch = math.ceil(len(split) / batch_size)
-        # tf.data runs on the CPU: a capture on the GPU would be copied back.
-        with tf.device("CPU:0"):
-            self._images = as_tensor(split.images)
-            self._labels = tf.constant(split.labels, tf.int32)
-            self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.epoch = Epoch()
+        self._lock = threading.Lock()
+        self._draws: _Draws | None = None
 
-    def dataset(self, skip: int = 0) -> tf.data.Dataset:
+    def dataset(self, skip: int = 0) -> Batches:
         """Return the batches of one epoch, without its first `skip` ones.
 
-        Each iteration streams the epoch that `epoch` holds when it starts. The
-        elements are `(x, y)`: x float32 `(batch, height, width, channels)` in [0, 1],
-        y int32 `(batch,)`.
+        They belong to the epoch that `epoch` holds when they are read. Each is
+        `(x, y)`: x float32 `(batch, height, width, channels)` in [0, 1], y int32
+        `(batch,)`.
 
         Raises:
             ValueError: `skip` is outside `[0, steps_per_epoch)`.
@@ -218,34 +211,55 @@ class TrainingStream:
                 f"TrainingStream.dataset expects skip from 0 to {self.steps_per_epoch} "
                 f"- 1, the last batch of the epoch. Received: skip={skip}."
             )
-        indices = tf.data.Dataset.range(1).flat_map(lambda _: self._indices(skip))
-        batches = indices.map(self._batch, num_parallel_calls=tf.data.AUTOTUNE)
-        count = tf.data.experimental.assert_cardinality(self.steps_per_epoch - skip)
-        return _prefetched(batches.apply(count))
+        return Batches(self._batch, range(skip, self.steps_per_epoch), self.epoch)
 
-    def _indices(self, skip: int) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(self._seed, tf.int64), self.epoch.read_value()])
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(self._images)), seed=key
+    def _batch(self, epoch: int, step: int) -> Batch:
+        with self._lock:
+            if self._draws is None or self._draws.epoch != epoch:
+                self._draws = self._drawn(epoch)
+            draws = self._draws
+        rows = draws.order[step * self._batch_size :][: self._batch_size]
+        images = self._images[rows]
+        if self._pad or self._flip:
+            shifts = draws.shifts[step, : 2 * len(rows)].reshape(2, -1)
+            images = augment(images, shifts, draws.mirrored[step, : len(rows)])
+        return _unit_range(images), self._labels[rows]
+
+    def _drawn(self, epoch: int) -> _Draws:
+        key, steps = np.array([self._seed, epoch]), self.steps_per_epoch
+        order = philox.permutation(key, len(self._images))
+        folded = philox.integers(key[np.newaxis], 1)[0, 0]
+        seeds = np.stack([np.full(steps, folded), np.arange(steps)], axis=1)
+        shift_seeds, flip_seeds = np.split(philox.integers(seeds, 4), 2, axis=1)
+        shifts = philox.words(shift_seeds, 2 * self._batch_size) % (2 * self._pad + 1)
+        # Bit 22 decides whether a float of the 23 bits below 2^23 is less than 1/2.
+        heads = philox.words(flip_seeds, self._batch_size) >> 22 & 1 == 0
+        return _Draws(
+            epoch, order, shifts.astype(np.int32) - self._pad, heads & self._flip
         )
 
-        def step_indices(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            start = step * self._batch_size
-            batch_key = tf.random.fold_in(key, step)
-            return batch_key, order[start : start + self._batch_size]
 
-        return tf.data.Dataset.range(skip, self.steps_per_epoch).map(step_indices)
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What is random in an epoch.
 
-    def _batch(self, key: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = tf.gather(self._images, indices)
-        if self._pad or self._flip:
-            images = augment(images, key, self._pad, self._flip)
-        return _unit_range(images), tf.gather(self._labels, indices)
+    Args:
+        epoch: Its number.
+        order: int64 `(count,)`, the images' numbers.
+        shifts: int32 `(steps, 2 * batch_size)`, down and then right, of each batch's
+            images; as many of each as the batch has images.
+        mirrored: bool `(steps, batch_size)`.
+    """
+
+    epoch: int
+    order: np.ndarray
+    shifts: np.ndarray
+    mirrored: np.ndarray
 
 
 def evaluation_dataset(
     split: Split, batch_size: int, limit: int | None = None
-) -> tf.data.Dataset:
+) -> Batches:
     """Return batches of a split in its order, the partial last one included.
 
     Args:
@@ -254,32 +268,34 @@ def evaluation_dataset(
         limit: Passed to `Split.limit`.
 
     Returns:
-        Elements `(x, y)` as those of `TrainingStream.dataset`.
+        Batches `(x, y)` as those of `TrainingStream.dataset`.
 
     Raises:
         ValueError: `batch_size` or `limit` is less than 1.
     """
     _check_batch_size(batch_size)
-    part = split.limit(limit)
-    with tf.device("CPU:0"):
-        arrays = as_tensor(part.images), tf.constant(part.labels, tf.int32)
-    batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
-    scaled = batches.map(
-        lambda images, labels: (_unit_range(images), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return _prefetched(scaled)
+    images, labels = _in_place(split.limit(limit))
+
+    def batch(epoch: int, step: int) -> Batch:
+        del epoch
+        rows = slice(step * batch_size, (step + 1) * batch_size)
+        return _unit_range(images[rows]), labels[rows]
+
+    return Batches(batch, range(math.ceil(len(images) / batch_size)))
 
 
-def _prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
-    options = tf.data.Options()
-    # To rewrite the graph, TensorFlow would first copy all the images into it.
-    options.experimental_optimization.apply_default_optimizations = False
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+def _in_place(split: Split) -> tuple[Images, np.ndarray]:
+    images = split.images
+    if not isinstance(images, LazyImages):
+        # A memory-mapped array's subclass costs time at each use.
+        images = np.asarray(images)
+    return images, split.labels.astype(np.int32)
 
 
-def _unit_range(images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(images, tf.float32) / 255
+def _unit_range(images: np.ndarray) -> np.ndarray:
+    # C order, which a crop has not; the backends would copy it.
+    scaled = np.empty(images.shape, np.float32)
+    return np.divide(images, np.float32(255), out=scaled, dtype=np.float32)
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -1,12 +1,16 @@
 """Data sets that TensorFlow Datasets downloads, checks and prepares once.
 
 What it prepares is decoded once more, into one file for each split's images, which
-later runs map into memory instead of reading.
+later runs map into memory instead of reading, and for which they need no TensorFlow.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import math
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -14,9 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import keras
 import numpy as np
-import requests
-import tensorflow_datasets as tfds
 
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
@@ -24,20 +27,33 @@ from kmtard.runs.files import move_into_place
 
 _ATTEMPTS = 3
 _DECODE_BATCH = 1024
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def load(
-    builder_class: Any, directory: str | None = None, *, test: str = "test"
+    name: str,
+    shape: tuple[int, int, int],
+    num_classes: int,
+    directory: str | None = None,
+    *,
+    test: str = "test",
+    module: str | None = None,
 ) -> DataSet:
     """Return a data set of TensorFlow Datasets, prepared first if it is not yet.
 
+    TensorFlow is loaded only to prepare and to decode: not where the decoded files of
+    an earlier call lie.
+
     Args:
-        builder_class: A `tfds.core.GeneratorBasedBuilder` of images of one shape.
+        name: What TensorFlow Datasets calls it.
+        shape: `(height, width, channels)` of its images.
+        num_classes: The number of its classes.
         directory: Folder that holds or gets the prepared data. Archives that lie in it
             under their own names are used, once their checksums are verified, instead
             of a download. None: TFDS's own folder, `~/tensorflow_datasets`, where
             archives may lie in `downloads/manual`.
         test: The split to test on; `train` is trained on.
+        module: The module that registers the builder, if TFDS does not have it.
 
     Returns:
         The data set. Its images are mapped from files: the system may drop them from
@@ -46,26 +62,69 @@ def load(
 
     Raises:
         DataError: The directory or an archive is missing, an archive is damaged, there
-            is no connection or no space, or what was prepared is damaged. Nothing of a
-            failed preparation is used by a later one.
+            is no connection or no space, what was prepared is damaged, or it is to be
+            prepared without TensorFlow. Nothing of a failed preparation is used by a
+            later one.
     """
     if directory is not None and not Path(directory).is_dir():
         raise DataError(
-            f"Expected data.directory to be a folder for {builder_class.name!r}. "
+            f"Expected data.directory to be a folder for {name!r}. "
             f"Received: {directory!r}. Make it, or leave the key out."
         )
-    builder = _prepared(builder_class, directory)
-    return DataSet(
-        builder.name,
-        _read(builder, "train"),
-        _read(builder, test),
-        num_classes=builder.info.features["label"].num_classes,
+    splits = ("train", test)
+    root = Path(directory or _default_directory())
+    folder = _decoded(root / name, splits)
+    builder = None
+    if folder is None:
+        builder = _prepared(_builder_class(name, module, root), directory)
+        folder = Path(builder.data_dir)
+    train, tested = (_read(folder, split, name, shape, builder) for split in splits)
+    return DataSet(name, train, tested, num_classes)
+
+
+def _default_directory() -> str:
+    # As tensorflow_datasets.core.constants has it.
+    return os.environ.get("TFDS_DATA_DIR") or os.path.expanduser(
+        "~/tensorflow_datasets"
     )
+
+
+def _decoded(folder: Path, splits: tuple[str, ...]) -> Path | None:
+    """Return the folder of the newest version whose splits are all decoded."""
+    versions = {
+        tuple(map(int, path.name.split("."))): path
+        for path in folder.glob("*.*.*")
+        if _VERSION.fullmatch(path.name)
+        and all(_paths(path, split)[0].exists() for split in splits)
+    }
+    return versions[max(versions)] if versions else None
+
+
+def _builder_class(name: str, module: str | None, root: Path) -> Any:
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            f"{name!r} is not prepared in {root}, and preparing it needs TensorFlow "
+            f"and TensorFlow Datasets: {error}. Install both (pip install tensorflow "
+            f"tensorflow-datasets), or copy the folder {root / name} from a machine "
+            "where kmtard has read it."
+        ) from error
+    if keras.config.backend() != "tensorflow":
+        # It only reads here. It refuses once it has started: its devices are chosen.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    if module:
+        importlib.import_module(module)
+    return tfds.builder_cls(name)
 
 
 def _prepared(
     builder_class: Any, directory: str | None, attempts: int = _ATTEMPTS
 ) -> Any:
+    from requests.exceptions import ChunkedEncodingError
+
     builder = builder_class(data_dir=directory)
     if Path(builder.data_dir).exists():
         return builder
@@ -73,7 +132,7 @@ def _prepared(
         _prepare(builder, directory)
     except Exception as error:
         # TFDS tries again to connect, but not after a connection that broke.
-        broken = isinstance(error, requests.exceptions.ChunkedEncodingError)
+        broken = isinstance(error, ChunkedEncodingError)
         # If it is there now, another process was quicker.
         there = Path(builder.data_dir).exists()
         if there or (broken and attempts > 1):
@@ -83,6 +142,8 @@ def _prepared(
 
 
 def _prepare(builder: Any, directory: str | None) -> None:
+    import tensorflow_datasets as tfds
+
     root = Path(builder.data_dir_root)
     root.mkdir(parents=True, exist_ok=True)
     # TFDS would use an extracted folder of any age again, unchecked.
@@ -111,42 +172,56 @@ def _advice(builder: Any, directory: str | None, error: Exception) -> str:
     )
 
 
-def _read(builder: Any, split: str) -> Split:
+def _read(
+    folder: Path, split: str, name: str, shape: tuple[int, ...], builder: Any
+) -> Split:
     try:
-        if os.access(builder.data_dir, os.W_OK) or _paths(builder, split)[0].exists():
-            return _mapped(builder, split)
-        images, labels = zip(*_batches(builder, split), strict=True)
-        return Split(np.concatenate(images), np.concatenate(labels))
+        decoded = _paths(folder, split)[0].exists()
+        if not decoded and not os.access(folder, os.W_OK):
+            images, labels = zip(*_batches(builder, split), strict=True)
+            return Split(np.concatenate(images), np.concatenate(labels))
+        if not decoded:
+            _decode(builder, split)
+        return _mapped(folder, split, shape)
     except Exception as error:
         raise DataError(
-            f"Cannot read the split {split!r} of {builder.name!r}, prepared in "
-            f"{builder.data_dir}.\n{type(error).__name__}: {error}\n"
+            f"Cannot read the split {split!r} of {name!r}, prepared in "
+            f"{folder}.\n{type(error).__name__}: {error}\n"
             "Expected files that are whole, and space for the decoded images. If files "
             "are damaged, delete that folder and start again."
         ) from error
 
 
-def _paths(builder: Any, split: str) -> tuple[Path, Path]:
-    stem = Path(builder.data_dir) / f"kmtard-{split}"
-    return Path(f"{stem}-images.bin"), Path(f"{stem}-labels.npy")
+def _paths(folder: Path, split: str) -> tuple[Path, Path]:
+    return folder / f"kmtard-{split}-images.bin", folder / f"kmtard-{split}-labels.npy"
 
 
-def _mapped(builder: Any, split: str) -> Split:
-    images, labels = _paths(builder, split)
+def _decode(builder: Any, split: str) -> None:
+    images, labels = _paths(Path(builder.data_dir), split)
     # Images come last: where they are, the labels are.
-    if not images.exists():
-        with _new_file(images) as image_file, _new_file(labels) as label_file:
-            numbers = []
-            for pixels, classes in _batches(builder, split):
-                image_file.write(pixels.tobytes())
-                numbers.append(classes)
-            np.save(label_file, np.concatenate(numbers))
+    with _new_file(images) as image_file, _new_file(labels) as label_file:
+        numbers = []
+        for pixels, classes in _batches(builder, split):
+            image_file.write(pixels.tobytes())
+            numbers.append(classes)
+        np.save(label_file, np.concatenate(numbers))
+
+
+def _mapped(folder: Path, split: str, shape: tuple[int, ...]) -> Split:
+    images, labels = _paths(folder, split)
     classes = np.load(labels)
-    shape = (len(classes), *builder.info.features["image"].shape)
-    return Split(np.memmap(images, np.uint8, mode="c", shape=shape), classes)
+    whole = (len(classes), *shape)
+    if images.stat().st_size != math.prod(whole):
+        raise ValueError(
+            f"{images} has {images.stat().st_size:,} bytes; {whole} need "
+            f"{math.prod(whole):,}"
+        )
+    return Split(np.memmap(images, np.uint8, mode="c", shape=whole), classes)
 
 
 def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    import tensorflow_datasets as tfds
+
     dataset = builder.as_dataset(
         split=split,
         batch_size=_DECODE_BATCH,

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from kmtard.attacks import PGD, Attack
+from kmtard.data.sources import Images
 
 CLEAN = "clean"
 
 
 def accuracies(
     model: Any,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     attacks: Mapping[str, Attack],
     *,

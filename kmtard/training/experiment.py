@@ -238,16 +238,17 @@ class Experiment:
         for begin, end, skip in spans if done % steps else [(first, epochs, 0)]:
             if begin < end:
                 self.stop.check()
-                model.fit(
-                    stream.dataset(skip),
-                    initial_epoch=begin,
-                    epochs=end,
-                    validation_data=validation,
-                    validation_freq=EvaluationEpochs(training, cut_short),
-                    callbacks=[watch, *callbacks],
-                    shuffle=False,
-                    verbose=0,
-                )
+                with stream.dataset(skip) as batches, validation:
+                    model.fit(
+                        batches,
+                        initial_epoch=begin,
+                        epochs=end,
+                        validation_data=validation,
+                        validation_freq=EvaluationEpochs(training, cut_short),
+                        callbacks=[watch, *callbacks],
+                        shuffle=False,
+                        verbose=0,
+                    )
         if int(model.steps_taken.value) < epochs * steps:
             raise Stopped
 

@@ -85,7 +85,7 @@ class Trial:
     def __init__(self, recipe: Recipe, role: Role, data: DataSet) -> None:
         self.recipe = recipe
         self.training = recipe.training(role)
-        self.images = data.train.images.astype("float32") / 255
+        self.images = np.asarray(data.train.images, "float32") / 255
         self.labels = data.train.labels
         taken = registry.positional("methods", self.training.method)
         self.teachers = {

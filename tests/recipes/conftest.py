@@ -11,10 +11,10 @@ from kmtard.data.pipeline import DataSet, Split
 from kmtard.training.estimate import KNOWN
 
 
-def generated(builder_class: Any, directory: str | None = None, **kwargs: Any) -> Any:
+def generated(name: str, *arguments: Any, **kwargs: Any) -> Any:
     """What `kmtard.data.prepared.load` returns, but random and small."""
-    del directory, kwargs
-    facts = KNOWN[builder_class.name]
+    del arguments, kwargs
+    facts = KNOWN[name]
     rng = np.random.default_rng(0)
     train, test = (
         Split(
@@ -23,7 +23,7 @@ def generated(builder_class: Any, directory: str | None = None, **kwargs: Any) -
         )
         for count in (400, 200)
     )
-    return DataSet(builder_class.name, train, test, facts.classes)
+    return DataSet(name, train, test, facts.classes)
 
 
 @pytest.fixture

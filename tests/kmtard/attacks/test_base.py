@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from dataclasses import replace
 
@@ -18,9 +17,9 @@ from kmtard.attacks.gradient import PGD, fgsm
 SHAPE = (6, 5, 3)
 KINDS = {
     "numpy": np.asarray,
-    "jax": lambda a: importlib.import_module("jax.numpy").asarray(a),
-    "tensorflow": lambda a: importlib.import_module("tensorflow").constant(a),
-    "torch": lambda a: importlib.import_module("torch").tensor(a),
+    "jax": lambda a: pytest.importorskip("jax.numpy").asarray(a),
+    "tensorflow": lambda a: pytest.importorskip("tensorflow").constant(a),
+    "torch": lambda a: pytest.importorskip("torch").tensor(a),
 }
 ATTACK = PGD(0.1, step_size=0.05, steps=2, start="uniform_clipped", restarts=2)
 

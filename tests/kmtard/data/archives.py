@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow_datasets.core.download.checksums import compute_url_info
+from PIL import Image
 
 
 def pixels(count: int, *shape: int) -> np.ndarray:
@@ -21,6 +20,8 @@ def pixels(count: int, *shape: int) -> np.ndarray:
 
 def trust(monkeypatch: pytest.MonkeyPatch, builder_class: Any, *paths: Path) -> None:
     """Register the sizes and checksums of files in place of the published ones."""
+    from tensorflow_datasets.core.download.checksums import compute_url_info
+
     urls = {url.rpartition("/")[2]: url for url in builder_class.url_infos}
     infos = {urls[path.name]: compute_url_info(path) for path in paths}
     monkeypatch.setattr(builder_class, "url_infos", infos)
@@ -67,8 +68,16 @@ def write_cifar100(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     return path, images, fine
 
 
+def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
+        file, kind, **options
+    )
+    return file.getvalue()
+
+
 def jpeg(image: np.ndarray) -> bytes:
-    return tf.io.encode_jpeg(image, quality=100).numpy()
+    return encoded(image, "JPEG", quality=100)
 
 
 def tiny_imagenet_files(classes: int = 200) -> dict[str, bytes]:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-import tensorflow_datasets as tfds
 
 from kmtard.data.catalog import cifar10, cifar100, svhn_cropped
 from kmtard.data.fashion_mnist import fashion_mnist
 from kmtard.data.pipeline import DataSet, Split
 from kmtard.data.tiny_imagenet import tiny_imagenet
 from tests.kmtard.data.archives import pixels, trust, write_cifar10, write_cifar100
+
+tfds = pytest.importorskip("tensorflow_datasets")
+pytestmark = pytest.mark.once("tensorflow")
 
 
 def rows(images: np.ndarray, labels: np.ndarray) -> list[bytes]:
@@ -74,9 +76,14 @@ def test_svhn_cropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_shapes_of_the_published_data(
-    load: Any, shape: tuple[int, ...], classes: int, tmp_path: Path
+    load: Any,
+    shape: tuple[int, ...],
+    classes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With random images in place of the real ones."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with tfds.testing.mock_data(num_examples=12, data_dir=str(tmp_path)):
         data: DataSet = load()
     assert (data.name, data.num_classes) == (load.__name__, classes)

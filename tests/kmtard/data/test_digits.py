@@ -8,6 +8,8 @@ from sklearn.datasets import load_digits
 
 from kmtard.data.digits import digits
 
+pytestmark = pytest.mark.once("jax")
+
 
 def test_sizes_and_shape() -> None:
     data = digits()

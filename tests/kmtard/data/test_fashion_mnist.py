@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
-from tensorflow_datasets.image_classification import mnist
 
 from kmtard.data.errors import DataError
 from kmtard.data.fashion_mnist import fashion_mnist, read_idx
 from tests.kmtard.data.archives import idx, pixels, trust, write_fashion_mnist
 
-FASHION: Any = tfds.builder_cls("fashion_mnist")
+pytestmark = pytest.mark.once("jax")
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -37,8 +35,10 @@ def test_the_four_files_are_read_where_they_are(packed: bool, tmp_path: Path) ->
 def test_tfds_prepares_the_same_four_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tfds = pytest.importorskip("tensorflow_datasets")
+    mnist = importlib.import_module("tensorflow_datasets.image_classification.mnist")
     paths = write_fashion_mnist(tmp_path)
-    trust(monkeypatch, FASHION, *paths)
+    trust(monkeypatch, tfds.builder_cls("fashion_mnist"), *paths)
     monkeypatch.setattr(mnist, "_TRAIN_EXAMPLES", 8)
     monkeypatch.setattr(mnist, "_TEST_EXAMPLES", 5)
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from PIL import Image
 
+from kmtard.data import image_folder as folders
 from kmtard.data.errors import DataError
 from kmtard.data.image_folder import image_folder
 from kmtard.data.npz import npz
-from tests.kmtard.data.archives import jpeg, pixels
+from kmtard.data.pipeline import TrainingStream
+from kmtard.data.sources import LazyImages
+from tests.kmtard.data.archives import encoded, jpeg, pixels
+
+pytestmark = pytest.mark.once("jax")
 
 RGB, GREY = pixels(6, 5, 4, 3), pixels(6, 5, 4, 1)
 
 
+def converted(image: np.ndarray, mode: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
 def png(image: np.ndarray) -> bytes:
-    return tf.io.encode_png(image).numpy()
+    return encoded(image, "PNG")
 
 
 def write_folder(root: Path, images: np.ndarray, classes: str = "ba") -> Path:
@@ -83,6 +95,75 @@ def test_an_image_that_does_not_fit_is_named(
     (root / path).write_bytes(content)
     with pytest.raises(DataError, match=message):
         image_folder(str(root))
+
+
+def test_a_large_folder_is_read_while_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/a/1.PNG").write_bytes(png(GREY[1]))
+    (root / "train/a/1.PNG").rename(root / "train/a/8.PNG")
+    whole = image_folder(str(root))
+    monkeypatch.setattr(folders, "IN_MEMORY", 5 * 4 * 3 * 3)
+    streamed = image_folder(str(root))
+    assert isinstance(streamed.train.images, LazyImages)
+    assert isinstance(streamed.test.images, np.ndarray)
+    for ours, theirs in ((streamed.train, whole.train), (streamed.test, whole.test)):
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no image", "Cannot decode .*train/b/2.PNG"),
+        (png(pixels(1, 5, 5, 3)[0]), r"train/b/2.PNG.*\(5, 5, 3\)"),
+    ],
+)
+def test_a_large_folder_is_looked_at_first(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/b/2.PNG").write_bytes(content)
+    monkeypatch.setattr(folders, "IN_MEMORY", 1)
+    with pytest.raises(DataError, match=message):
+        image_folder(str(root))
+
+
+def test_damage_that_only_decoding_finds_breaks_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/b/2.PNG").write_bytes(png(RGB[2])[:-30])
+    monkeypatch.setattr(folders, "IN_MEMORY", 1)
+    stream = TrainingStream(image_folder(str(root)).train, batch_size=2, seed=0)
+    with pytest.raises(DataError, match="Cannot decode .*train/b/2.PNG"):
+        list(stream.dataset())
+
+
+@pytest.mark.parametrize("name", ["PNG", "BMP", "palette", "16 bits", "1 bit", "JPEG"])
+def test_images_are_those_that_tensorflow_decodes(name: str, tmp_path: Path) -> None:
+    """JPEG: nearly, since TensorFlow decodes it with less accurate arithmetic."""
+    tf = pytest.importorskip("tensorflow")
+    smooth = np.add.outer(3 * np.arange(40), 2 * np.arange(30))[..., np.newaxis]
+    image = np.concatenate([smooth, smooth + 30, 220 - smooth], -1).astype(np.uint8)
+    encode = {
+        "PNG": lambda: png(image),
+        "BMP": lambda: encoded(image, "BMP"),
+        "palette": lambda: converted(image, "P"),
+        "16 bits": lambda: tf.io.encode_png(257 * smooth.astype(np.uint16)).numpy(),
+        "1 bit": lambda: converted(image, "1"),
+        "JPEG": lambda: encoded(image, "JPEG", quality=90),
+    }
+    content = encode[name]()
+    for part in ("train", "test"):
+        (tmp_path / part / "a").mkdir(parents=True)
+        (tmp_path / part / "a" / "0.png").write_bytes(content)
+    ours = image_folder(str(tmp_path)).train.images[0]
+    theirs = tf.io.decode_image(content, expand_animations=False).numpy()
+    assert ours.shape == theirs.shape
+    difference = np.abs(ours.astype(int) - theirs).max()
+    assert difference <= (6 if name == "JPEG" else 0)
 
 
 def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from kmtard.data import prepared
 from kmtard.data.catalog import cifar10
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import TrainingStream
-from kmtard.data.tiny_imagenet import TinyImagenet, tiny_imagenet
+from kmtard.data.tiny_imagenet import tiny_imagenet
 from kmtard.runs.files import RunError
 from tests.kmtard.data.archives import (
     tiny_imagenet_files,
@@ -28,6 +27,10 @@ from tests.kmtard.data.archives import (
     write_cifar10,
     write_zip,
 )
+
+tfds = pytest.importorskip("tensorflow_datasets")
+TinyImagenet = pytest.importorskip("kmtard.data.tiny_imagenet_builder").TinyImagenet
+pytestmark = pytest.mark.once("tensorflow")
 
 CIFAR10: Any = tfds.builder_cls("cifar10")
 # A process that is killed when it has prepared the training images and some others.
@@ -87,8 +90,7 @@ def test_a_stream_reads_mapped_images_in_place(archive: Path) -> None:
     split = cifar10(str(archive.parent)).train
     stream = TrainingStream(split, batch_size=8, seed=0)
     split.images[3] = 0  # in memory only, not in the file
-    assert not stream._images[3].numpy().any()
-    seen = np.concatenate([x.numpy() for x, _ in stream.dataset()])
+    seen = np.concatenate([x for x, _ in stream.dataset()])
     sums = np.sort(split.images.sum((1, 2, 3), dtype=np.int64))
     np.testing.assert_array_equal(np.sort(np.rint(seen * 255).sum((1, 2, 3))), sums)
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from kmtard.data.errors import DataError
-from kmtard.data.tiny_imagenet import TinyImagenet, tiny_imagenet
+from kmtard.data.tiny_imagenet import tiny_imagenet
 from tests.kmtard.data.archives import tiny_imagenet_files, trust, write_zip
+
+tfds = pytest.importorskip("tensorflow_datasets")
+TinyImagenet = pytest.importorskip("kmtard.data.tiny_imagenet_builder").TinyImagenet
+pytestmark = pytest.mark.once("tensorflow")
 
 ARCHIVE = "tiny-imagenet-200.zip"
 

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from kmtard import losses
@@ -60,6 +59,7 @@ def test_robust_accuracy_is_that_under_the_evaluation_attack(
 
 
 def test_a_short_last_batch_counts_by_its_size(tiny: SimpleNamespace) -> None:
+    tf = pytest.importorskip("tensorflow")
     x, y = tiny.x[:6], tiny.y[:6]
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
 
@@ -105,6 +105,7 @@ def test_weights_of_samples_scale_their_losses(
 
 
 def test_fit_takes_weights_in_tuples_and_datasets(tiny: SimpleNamespace) -> None:
+    tf = pytest.importorskip("tensorflow")
     weight = np.linspace(0, 1, len(tiny.x), dtype="float32")
     data = tf.data.Dataset.from_tensor_slices((tiny.x, tiny.y, weight)).batch(4)
 

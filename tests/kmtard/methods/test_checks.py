@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 from kmtard.methods.multi_teacher import MultiTeacherDistiller
@@ -37,14 +36,14 @@ def damaged(x: np.ndarray, value: float, row: int = 0) -> np.ndarray:
 )
 def test_images(tiny: SimpleNamespace, change: Any, message: str) -> None:
     x, model = change(tiny.x), tiny.compiled("natural")
-    dataset = tf.data.Dataset.from_tensor_slices((x, tiny.y)).batch(8)
 
     with pytest.raises(ValueError, match=message):
         tiny.fit(model, x, tiny.y)
     with pytest.raises(ValueError, match=message):
-        tiny.fit(model, dataset, batch_size=None)
-    with pytest.raises(ValueError, match=message):
         tiny.fit(model, tiny.x, tiny.y, validation_data=(x, tiny.y))
+    assert int(model.steps_taken.value) == 0
+    with pytest.raises(ValueError, match=message):
+        tiny.fit(model, tf_dataset(x, tiny.y, 8), batch_size=None)
     assert int(model.steps_taken.value) == 0
 
 
@@ -62,14 +61,13 @@ def test_images(tiny: SimpleNamespace, change: Any, message: str) -> None:
 )
 def test_labels(tiny: SimpleNamespace, change: Any, message: str) -> None:
     y, model = change(tiny.y), tiny.compiled("natural")
-    dataset = tf.data.Dataset.from_tensor_slices((tiny.x, y)).batch(8)
 
     with pytest.raises(ValueError, match=message):
         tiny.fit(model, tiny.x, y)
     with pytest.raises(ValueError, match=message):
-        tiny.fit(model, dataset, batch_size=None)
-    with pytest.raises(ValueError, match=message):
         tiny.fit(model, tiny.x, tiny.y, validation_data=(tiny.x, y))
+    with pytest.raises(ValueError, match=message):
+        tiny.fit(model, tf_dataset(tiny.x, y, 8), batch_size=None)
 
 
 def test_whole_floats_are_labels(tiny: SimpleNamespace) -> None:
@@ -93,6 +91,11 @@ class Batches(keras.utils.PyDataset):
         return self.x[rows], self.y[rows]
 
 
+def tf_dataset(x: np.ndarray, y: np.ndarray, size: int = 4) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+
+
 def generator(x: np.ndarray, y: np.ndarray) -> Iterator[tuple]:
     while True:
         yield from ((x[i : i + 4], y[i : i + 4]) for i in range(0, len(x), 4))
@@ -105,7 +108,7 @@ def test_pixels_of_later_batches(
 ) -> None:
     x = damaged(tiny.x, value, row=6)
     data = {
-        "dataset": lambda: tf.data.Dataset.from_tensor_slices((x, tiny.y)).batch(4),
+        "dataset": lambda: tf_dataset(x, tiny.y),
         "generator": lambda: generator(x, tiny.y),
         "PyDataset": lambda: Batches(x, tiny.y),
     }[kind]()
@@ -123,9 +126,9 @@ def test_pixels_of_later_batches(
 
 def test_another_fit_with_good_data_is_not_blamed(tiny: SimpleNamespace) -> None:
     model = tiny.compiled("natural")
-    data = tf.data.Dataset.from_tensor_slices((damaged(tiny.x, 2.0, 6), tiny.y))
+    data = tf_dataset(damaged(tiny.x, 2.0, 6), tiny.y)
     with pytest.raises(ValueError, match="1 pixels"):
-        tiny.fit(model, data.batch(4), batch_size=None)
+        tiny.fit(model, data, batch_size=None)
 
     assert np.isfinite(tiny.fit(model, tiny.x, tiny.y)["loss"]).all()
 
@@ -136,7 +139,7 @@ def test_first_batch_of_a_pydataset(tiny: SimpleNamespace) -> None:
 
 
 def test_empty_dataset(tiny: SimpleNamespace) -> None:
-    data = tf.data.Dataset.from_tensor_slices((tiny.x[:0], tiny.y[:0])).batch(4)
+    data = tf_dataset(tiny.x[:0], tiny.y[:0])
 
     with pytest.raises(ValueError, match="empty: expected at least one batch"):
         tiny.fit(tiny.compiled("natural"), data, batch_size=None)

@@ -167,6 +167,6 @@ def test_the_best_of_what_learns_is_kept_and_put_back(
     for role, values in best.items():
         saved = keras.models.load_model(tmp_path / f"{role}.keras")
         assert_equal(tiny.values(saved.variables), values)
-    keeper.restore()
+    keeper.restore(model)
     for role, values in best.items():
         assert_equal(tiny.values(model.networks[role].variables), values)
