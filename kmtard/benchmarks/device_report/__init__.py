@@ -22,9 +22,9 @@ from kmtard.benchmarks.device_report.table import table
 from kmtard.registry import nearest
 
 PARTS = {
-    "device": 5.0,
-    "golden": 50.0,
-    "step": 80.0,
+    "device": 15.0,
+    "golden": 45.0,
+    "step": 75.0,
     "rival": 60.0,
     "program": 15.0,
     "autoattack": 30.0,

@@ -127,10 +127,11 @@ def _follow(
         began = time.monotonic()
         share = shares[name] / sum(shares[later] for later in left[place:])
         deadline = began + share * (ends - began)
-        state = "running"
+        state, over = "running", False
         report.add({"part": name, "state": state})
         while state == "running":
             message = worker.message(deadline - time.monotonic())
+            over = message is None
             if message is None:
                 cut = worker.running()
                 message = {"part": name, "state": "cut" if cut else "failed"}
@@ -140,7 +141,7 @@ def _follow(
             if message.get("part") == name:
                 state = message.get("state", state)
         report.add({"part": name, "seconds": round(time.monotonic() - began, 1)})
-        if state == "cut" or not worker.running():
+        if over:
             return list(left[place + 1 :])
     return []
 
