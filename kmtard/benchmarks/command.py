@@ -22,6 +22,7 @@ from kmtard.benchmarks import device_report, pipeline, step
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 """Options that the process of each net is given."""
 
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = _parser().parse_args(argv)
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Time one B-MTARD step against the passes it cannot do without, "
         "and its images; or report on a device.",
     )
-    parser.add_argument("--net", choices=[*step.NETS, pipeline.NAME, "all"], default="all")
+    parser.add_argument(
+        "--net", choices=[*step.NETS, pipeline.NAME, "all"], default="all"
+    )
     parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
     parser.add_argument("--batch-size", type=int, help="images a step")
     parser.add_argument("--repeats", type=int, default=5, help="measurements")

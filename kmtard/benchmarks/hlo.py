@@ -115,7 +115,7 @@ def _flops(
 ) -> float:
     target = found[1] if (found := _TARGET.search(attributes)) else ""
     if opcode == "convolution":
-        return _convolution(output, *inputs[:2], attributes)
+        return _convolution(output, inputs[0], inputs[1], attributes)
     if target.startswith("__cudnn$conv"):
         return _cudnn_convolution(target, output, inputs, attributes)
     if opcode == "dot" or "gemm" in target or "matmul" in target:

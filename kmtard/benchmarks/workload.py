@@ -71,6 +71,7 @@ def stepper(
     model: MultiTeacherDistiller, callbacks: list, batch: tuple[np.ndarray, np.ndarray]
 ) -> Callable[[int], None]:
     """Return a function that trains for so many steps and waits for the device."""
+
     def run(count: int) -> None:
         data = SameBatch(batch, count)
         model.fit(data, shuffle=False, verbose=0, callbacks=callbacks)

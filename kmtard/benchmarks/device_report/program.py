@@ -28,7 +28,11 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
         model, _ = distiller(parties, pgd_steps=scale.pgd_steps, unroll=case.unroll)
         text, host = backend.step_program(model, batch)
     expected = case.batch_size * step_flops(*parties, pgd_steps=scale.pgd_steps)
-    row: dict[str, Any] = {"case": "program", **vars(case), "compiled": text is not None}
+    row: dict[str, Any] = {
+        "case": "program",
+        **vars(case),
+        "compiled": text is not None,
+    }
     if text is None:
         yield {**row, "host_operations": host, "stays_on_device": not host}
         return

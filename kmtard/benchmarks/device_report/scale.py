@@ -108,7 +108,7 @@ MINIATURE = Scale(
     lasting=0.01,
     matmul=64,
     attacked=2,
-    golden=("methods/test_golden_losses.py",),
+    golden=("attacks/test_golden_attack_units.py",),
 )
 """The same on a CPU, in seconds."""
 
@@ -136,6 +136,4 @@ def networks(scale: Scale, case: Case) -> list[Any]:
     from kmtard.benchmarks.workload import CLASSES
 
     names = (case.student, case.teacher, case.teacher)
-    return [
-        registry.resolve("networks", name)(CLASSES, scale.shape) for name in names
-    ]
+    return [registry.resolve("networks", name)(CLASSES, scale.shape) for name in names]

@@ -65,9 +65,7 @@ def measure(scale: Scale, case: Case, peak: float) -> dict[str, Any]:
         run(1)
         first = time.perf_counter() - began
         seconds(run, 2)
-        step, steps = median_seconds(
-            run, repeats=scale.repeats, lasting=scale.lasting
-        )
+        step, steps = median_seconds(run, repeats=scale.repeats, lasting=scale.lasting)
         after = backend.peak_memory()
     # The next case has the memory to itself.
     del model, callbacks, run, parties

@@ -91,9 +91,7 @@ class Step:
         self.optimizer.step()
         return loss.detach()
 
-    def attack(
-        self, x: torch.Tensor, y: torch.Tensor, u: torch.Tensor
-    ) -> torch.Tensor:
+    def attack(self, x: torch.Tensor, y: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         """Return the images of PGD that starts at `u`."""
         self.network.eval()
         # A compiled backward pass would compute the gradients of all weights.

@@ -98,7 +98,8 @@ def test_the_compiled_step_is_the_eager_one():
         for networks, compiler in ((eager, None), (compiled, "aot_eager"))
     ]
     np.testing.assert_allclose(*losses, rtol=1e-5)
-    for ours, theirs in zip(eager[0].parameters(), compiled[0].parameters()):
+    pairs = zip(eager[0].parameters(), compiled[0].parameters(), strict=True)
+    for ours, theirs in pairs:
         np.testing.assert_allclose(ours.detach(), theirs.detach(), atol=1e-6)
 
 

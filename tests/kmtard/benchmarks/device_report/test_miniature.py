@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -12,13 +15,31 @@ from kmtard.benchmarks.device_report.scale import FULL, MINIATURE
 pytestmark = pytest.mark.once("torch")
 
 
+# What GPU machines often do without; Python imports this file at its start.
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+BLOCKED = ("tensorflow", "tensorflow_datasets", "textual", "matplotlib")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
 @pytest.fixture(scope="module", params=["jax", "torch"])
 def document(request, tmp_path_factory):
     """A report of all parts; the golden tests on PyTorch, where they start sooner."""
-    path = tmp_path_factory.mktemp("report") / "report.json"
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "sitecustomize.py").write_text(BLOCKER)
+    path = folder / "report.json"
     parts = [name for name in PARTS if name != "golden" or request.param == "torch"]
     options = [f"--parts={','.join(parts)}", f"--backend={request.param}"]
-    code = command.main([f"--device-report={path}", "--minutes=8", *options])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        code = command.main([f"--device-report={path}", "--minutes=8", *options])
     document = json.loads(path.read_text())
     assert code == 0, document["parts"]
     assert {part["state"] for part in document["parts"].values()} == {"done"}
@@ -42,6 +63,17 @@ def test_device(document):
     assert devices["devices"]
     (versions,) = rows(document, "device", "versions")
     assert {"keras", "numpy", document["backend"]} <= versions["versions"].keys()
+
+
+def test_it_ran_without_tensorflow(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    process = subprocess.run(
+        [sys.executable, "-c", "import tensorflow"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "ModuleNotFoundError: No module named 'tensorflow'" in process.stderr
 
 
 def test_golden(document):
