@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 from kmtard.benchmarks.device_report.scale import Case, Scale
+
+TAIL = 2000
+"""Characters of the process's last words that an error shows."""
 
 
 class Rival:
@@ -35,11 +39,13 @@ class Rival:
             # The default compiler takes a minute on a CPU.
             "compiler": "aot_eager" if scale.miniature else "inductor",
         }
+        self._log = tempfile.TemporaryFile("w+")
         command = [sys.executable, "-m", "kmtard.benchmarks.rivals"]
         self._process = subprocess.Popen(
             [*command, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             text=True,
         )
         self.compiler = str(settings["compiler"])
@@ -60,9 +66,11 @@ class Rival:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
+            code = self._process.wait()
+            self._log.seek(0)
             raise RuntimeError(
-                "The process of the plain PyTorch step ended with exit code "
-                f"{self._process.wait()}. Is PyTorch installed?"
+                f"The process of the plain PyTorch step ended with exit code {code}. "
+                f"{self._log.read()[-TAIL:]}"
             )
         return dict(json.loads(line))
 
@@ -77,3 +85,4 @@ class Rival:
         self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
+        self._log.close()

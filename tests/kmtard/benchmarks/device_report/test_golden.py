@@ -1,5 +1,7 @@
 """Pytest's output as counts."""
 
+import dataclasses
+
 import pytest
 
 from kmtard.benchmarks.device_report import golden
@@ -52,3 +54,9 @@ def test_files_exist_and_need_no_tensorflow(name):
     source = (golden.ROOT / golden.TESTS / name).read_text()
     assert "golden" in source
     assert "tensorflow" not in source
+
+
+def test_pytest_that_cannot_run_is_an_error(monkeypatch):
+    scale = dataclasses.replace(MINIATURE, golden=("no_such_test.py",))
+    with pytest.raises(RuntimeError, match="pytest ended with exit code 4"):
+        list(golden.rows(scale))
