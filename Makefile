@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 RECIPE ?= recipes/digits.toml
 PYTEST_ARGS ?=
+REPORT ?= runs/gpu-check.json
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .PHONY: help env demo digits-table fashion-table \
         check lint types contracts tests $(BACKENDS:%=test-%) \
-        test-launcher check-slow format clean
+        test-launcher check-slow gpu-check format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +96,9 @@ test-launcher: env
 
 check-slow:  ## The long proofs, on every backend
 	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'
+
+gpu-check:  ## Measure this GPU with $(PYTHON) as it is; nothing is installed
+	$(PYTHON) -m kmtard.benchmark --device-report $(REPORT)
 
 format: env  ## Format and repair what ruff can
 	$(BIN)/ruff format .

@@ -20,6 +20,10 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# A GPU would round the inputs of float32 products to TF32; the tests' tolerances do not
+# allow for that.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 # Threads that outnumber free cores make PyTorch's tiny operations crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

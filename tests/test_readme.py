@@ -56,7 +56,7 @@ def test_method_of_your_own(tmp_path, monkeypatch):
     assert (run.best / "student.keras").exists()
 
 
-@pytest.mark.parametrize("target", ["demo", "check"])
+@pytest.mark.parametrize("target", ["demo", "check", "gpu-check"])
 def test_commands_exist(target):
     makefile = (README.parent / "Makefile").read_text()
     assert f"make {target}" in README.read_text()

@@ -14,6 +14,15 @@ Each module gives the same names:
   device of `like`.
 * `on_cpu()`: whether there is no accelerator.
 * `replicas()`: how many copies of a step run on shares of a batch.
+* `wait_for(values)`: return once the device has computed these tensors.
+* `allow_tf32(allowed)`: whether float32 matrix products may round their inputs to
+  TF32, where the hardware has it; otherwise they use all digits.
+* `devices()`: a description of each device that the backend sees.
+* `peak_memory()`: the most bytes that the process has had on its first accelerator
+  since `reset_peak_memory()`, which JAX cannot do; None on a CPU.
+* `step_program(model, data)`: what one training step of a compiled model runs on a
+  batch, as `(text, host)`: the optimized HLO text, None where there is no such
+  program, and the names of operations seen to move values to or from the host.
 * `JIT_COMPILE`: what `compile(jit_compile="auto")` stands for.
 """
 
@@ -27,11 +36,17 @@ _backend = importlib.import_module(f"kmtard.backend.{keras.backend.backend()}")
 
 AttackingModel = _backend.AttackingModel
 JIT_COMPILE = _backend.JIT_COMPILE
+allow_tf32 = _backend.allow_tf32
 compile_function = _backend.compile_function
+devices = _backend.devices
 input_gradient = _backend.input_gradient
 on_cpu = _backend.on_cpu
+peak_memory = _backend.peak_memory
 replicas = _backend.replicas
+reset_peak_memory = _backend.reset_peak_memory
+step_program = _backend.step_program
 value_and_gradient = _backend.value_and_gradient
+wait_for = _backend.wait_for
 
 _HOMES = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 

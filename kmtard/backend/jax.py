@@ -100,3 +100,37 @@ def on_cpu() -> bool:
 
 def replicas() -> int:
     return 1
+
+
+def wait_for(values: Any) -> None:
+    jax.block_until_ready(values)
+
+
+def allow_tf32(allowed: bool) -> None:
+    # By default XLA uses TF32 where the GPU has it.
+    jax.config.update("jax_default_matmul_precision", None if allowed else "highest")
+
+
+def devices() -> list[str]:
+    return [f"{device.device_kind} ({device})" for device in jax.devices()]
+
+
+def peak_memory() -> int | None:
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return statistics.get("peak_bytes_in_use")
+
+
+def reset_peak_memory() -> None:
+    return
+
+
+def step_program(model: Any, data: tuple) -> tuple[str | None, list[str]]:
+    model._symbolic_build(data_batch=data)
+    state = model._get_jax_state(
+        trainable_variables=True,
+        non_trainable_variables=True,
+        optimizer_variables=True,
+        metrics_variables=True,
+    )
+    step = jax.jit(model.train_step, donate_argnums=0)
+    return step.lower(state, data).compile().as_text(), []

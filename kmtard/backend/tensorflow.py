@@ -61,3 +61,42 @@ def on_cpu() -> bool:
 
 def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def wait_for(values: Any) -> None:
+    del values
+    tf.test.experimental.sync_devices()
+
+
+def allow_tf32(allowed: bool) -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
+def devices() -> list[str]:
+    kinds = map(tf.config.experimental.get_device_details, _gpus())
+    names = [kind.get("device_name", "unknown GPU") for kind in kinds]
+    return names or [device.name for device in tf.config.list_physical_devices()]
+
+
+def peak_memory() -> int | None:
+    if not _gpus():
+        return None
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
+def reset_peak_memory() -> None:
+    if _gpus():
+        tf.config.experimental.reset_memory_stats("GPU:0")
+
+
+def _gpus() -> list:
+    return tf.config.list_physical_devices("GPU")
+
+
+def step_program(model: Any, data: tuple) -> tuple[str | None, list[str]]:
+    model._symbolic_build(data_batch=data)
+    # What XLA compiles must not create variables.
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step, autograph=False, jit_compile=True)
+    tensors = keras.tree.map_structure(tf.convert_to_tensor, data)
+    return step.experimental_get_compiler_ir(tensors)(stage="optimized_hlo"), []

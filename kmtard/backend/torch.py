@@ -69,3 +69,45 @@ def on_cpu() -> bool:
 
 def replicas() -> int:
     return 1
+
+
+def wait_for(values: Any) -> None:
+    del values
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def devices() -> list[str]:
+    count = torch.cuda.device_count()
+    return [torch.cuda.get_device_name(index) for index in range(count)] or ["cpu"]
+
+
+def peak_memory() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def reset_peak_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def step_program(model: Any, data: tuple) -> tuple[str | None, list[str]]:
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
+    model._symbolic_build(data_batch=tensors)
+    # The first step creates what later steps keep.
+    model.train_step(tensors)
+    with torch.profiler.profile() as profile:
+        model.train_step(tensors)
+        wait_for(None)
+    names = [event.key for event in profile.key_averages()]
+    # `_local_scalar_dense` is what `Tensor.item()` calls.
+    return None, [
+        name
+        for name in names
+        if name == "aten::_local_scalar_dense" or "DtoH" in name or "HtoD" in name
+    ]

@@ -2,12 +2,111 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kmtard.benchmarks import device_report, pipeline, step
+
+PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
+"""Options that the process of each net is given."""
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -> int:
     """Run the command; return its exit code."""
-    del prog
-    from kmtard import benchmark
+    arguments = _parser(prog).parse_args(argv)
+    if arguments.device_report:
+        return device_report.main(arguments)
+    if arguments.net == "all":
+        nets = (*step.NETS, pipeline.NAME)
+        results = [_in_own_process(arguments, net) for net in nets]
+        *steps, data = results
+        for result in steps:
+            rates = result["images_per_second"], data["images_per_second"]
+            result["data_share"] = rates[0] / rates[1]
+    else:
+        measured = pipeline if arguments.net == pipeline.NAME else step
+        results = [measured.measure(arguments)]
+    if arguments.json == "-":
+        sys.stdout.write(json.dumps(results) + "\n")
+        return 0
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
+    Console().print(_table(results))
+    return 0
 
-    return benchmark.main(argv)
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Time one B-MTARD step against the passes it cannot do without, "
+        "and its images; or report on a device.",
+    )
+    parser.add_argument(
+        "--net", choices=[*step.NETS, pipeline.NAME, "all"], default="all"
+    )
+    parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
+    parser.add_argument("--batch-size", type=int, help="images a step")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements")
+    parser.add_argument("--steps", type=int, help="steps a measurement")
+    parser.add_argument("--unroll", choices=["auto", "yes", "no"], default="auto")
+    parser.add_argument("--jit", choices=["auto", "yes", "no"], default="auto")
+    parser.add_argument("--json", metavar="FILE", help='also as JSON; "-": only that')
+    device_report.add_options(parser)
+    return parser
+
+
+def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:
+    # The peak of memory belongs to a process.
+    given = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in vars(arguments).items()
+        if value is not None and name in PASSED_ON
+    ]
+    command = [sys.executable, "-m", "kmtard.benchmark", *given, f"--net={net}"]
+    output = subprocess.run(
+        [*command, "--json=-"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    (result,) = json.loads(output.splitlines()[-1])
+    return dict(result)
+
+
+def _table(results: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title="One B-MTARD step against the passes it contains",
+        box=None,
+        # As wide as a terminal's 80 columns.
+        padding=(0, 1, 0, 0),
+        caption="floor: 10 input gradients, 2 training passes, 2 teacher passes, each "
+        "compiled alone; medians. data: batches of 32x32x3 images, and the share of a "
+        "step that as many take. first: the first step, compilation included; MiB: "
+        "peak memory of the process.",
+    )
+    columns = {
+        "net": lambda r: r["net"],
+        "backend": lambda r: r["backend"],
+        "batch": lambda r: str(r["batch_size"]),
+        "step ms": lambda r: f"{1e3 * r['step_seconds']:.1f}",
+        "floor ms": lambda r: _shown(r, "floor_seconds", "{:.1f}", 1e3),
+        "ratio": lambda r: _shown(r, "ratio", "{:.3f}"),
+        "images/s": lambda r: f"{r['images_per_second']:.1f}",
+        "data %": lambda r: _shown(r, "data_share", "{:.2f}", 100),
+        "first s": lambda r: f"{r['first_step_seconds']:.1f}",
+        "MiB": lambda r: f"{r['peak_memory_mib']:.0f}",
+    }
+    for column in columns:
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(*(show(result) for show in columns.values()))
+    return table
+
+
+def _shown(result: dict[str, Any], name: str, form: str, factor: float = 1) -> str:
+    return form.format(factor * result[name]) if name in result else "-"

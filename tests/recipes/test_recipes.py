@@ -73,8 +73,22 @@ def rows_of(run: Run) -> list[str]:
     return [row["role"] for row in json.loads(run.evaluation_path.read_text())["rows"]]
 
 
-def test_the_eight_recipes_are_there():
-    assert {*PAPER, "digits", "fashion_mnist"} <= RECIPES.keys()
+def test_the_recipes_are_there():
+    assert {*PAPER, "digits", "fashion_mnist", "fashion_mnist_gpu"} <= RECIPES.keys()
+
+
+def test_the_gpu_recipe_needs_no_tensorflow_and_computes_in_half_precision():
+    recipe = load(RECIPES["fashion_mnist_gpu"])
+    assert recipe.runtime.backend == "jax"
+    assert recipe.runtime.precision == "mixed_bfloat16"
+    assert recipe.runtime.jit == "auto"
+    assert recipe.data.directory is not None, "where the four idx files are"
+    networks = [getattr(recipe, role).network for role in ROLES]
+    assert dict(zip(ROLES, networks, strict=True)) == {
+        "student": "resnet18",
+        "nat_teacher": "resnet56",
+        "adv_teacher": "resnet18",
+    }
 
 
 @every_recipe

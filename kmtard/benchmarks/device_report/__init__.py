@@ -1,0 +1,96 @@
+"""One command that finds out all it can about a device in a few minutes.
+
+`python -m kmtard.benchmark --device-report FILE` runs the parts of `PARTS` in a process
+of their own (`worker`), writes what they find to a JSON file after each row (`report`)
+and shows one table (`table`). A part is a module with `rows(scale)`, which yields what
+it finds as soon as it knows it: a part that is cut or fails keeps its earlier rows.
+Parts use our step through Keras alone; `rival` has the process of the plain PyTorch
+step beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from kmtard.benchmarks.device_report.report import Report, RunError, run
+from kmtard.benchmarks.device_report.table import table
+from kmtard.registry import nearest
+
+PARTS = {
+    "device": 15.0,
+    "golden": 45.0,
+    "step": 75.0,
+    "rival": 60.0,
+    "program": 15.0,
+    "autoattack": 30.0,
+}
+"""The parts in order, and their shares of the time."""
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the report to the command's."""
+    group = parser.add_argument_group("device report")
+    group.add_argument(
+        "--device-report",
+        metavar="FILE",
+        help="measure everything on this device instead, and write FILE as JSON",
+    )
+    group.add_argument(
+        "--parts",
+        help=f"of the report, separated by commas; all by default: {', '.join(PARTS)}",
+    )
+    group.add_argument(
+        "--minutes", type=float, default=4.0, help="of the report at most (4)"
+    )
+    group.add_argument(
+        "--miniature",
+        action="store_true",
+        help="only show that the report runs, as it does without a GPU",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write and show a report; return the command's exit code.
+
+    Returns:
+        0 if every part ended, also if one was cut for lack of time; 1 if a part failed;
+        2 if the arguments are wrong.
+    """
+    names = arguments.parts.split(",") if arguments.parts else list(PARTS)
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        return _refuse(
+            f"--parts: expected names of {', '.join(PARTS)}. Received: {unknown[0]!r}.",
+            nearest(unknown[0], PARTS),
+        )
+    if not arguments.minutes > 0:
+        return _refuse(f"--minutes must be > 0. Received: {arguments.minutes}.")
+    backend = arguments.backend or os.environ.get("KERAS_BACKEND") or "jax"
+    if backend not in BACKENDS:
+        return _refuse(
+            f"KERAS_BACKEND: expected one of {', '.join(BACKENDS)}. "
+            f"Received: {backend!r}.",
+            nearest(backend, BACKENDS),
+        )
+    shares = {name: PARTS[name] for name in dict.fromkeys(names)}
+    try:
+        report = Report(Path(arguments.device_report), backend, list(shares))
+        command = [sys.executable, "-m", f"{__name__}.worker", backend]
+        command += ["miniature"] if arguments.miniature else ["auto"]
+        run(report, command, shares, seconds=60 * arguments.minutes)
+    except RunError as error:
+        return _refuse(str(error))
+    Console().print(table(report.document))
+    return int(any(p["state"] == "failed" for p in report.document["parts"].values()))
+
+
+def _refuse(message: str, hint: str | None = None) -> int:
+    sys.stderr.write(message + (f" Did you mean {hint}?" if hint else "") + "\n")
+    return 2

@@ -1,0 +1,50 @@
+"""The program that a step is compiled to: does it stay on the device, and how long?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kmtard import backend
+from kmtard.benchmarks import hlo
+from kmtard.benchmarks.device_report.scale import Scale, computing_in, networks
+from kmtard.benchmarks.flops import step_flops
+from kmtard.benchmarks.workload import distiller, random_batch
+
+TOLERANCE = 0.02
+"""How far the program's operations may be from those counted by hand."""
+
+
+def rows(scale: Scale) -> Iterator[dict[str, Any]]:
+    """Yield what the first case's program does.
+
+    Where there is no compiled program (PyTorch), the operations of a step that move
+    values to or from the host are listed, and nothing can be counted.
+    """
+    case = scale.cases[0]
+    batch = random_batch(scale.shape, case.batch_size)
+    with computing_in(case.precision):
+        parties = networks(scale, case)
+        model, _ = distiller(parties, pgd_steps=scale.pgd_steps, unroll=case.unroll)
+        text, host = backend.step_program(model, batch)
+    expected = case.batch_size * step_flops(*parties, pgd_steps=scale.pgd_steps)
+    row: dict[str, Any] = {
+        "case": "program",
+        **vars(case),
+        "compiled": text is not None,
+    }
+    if text is None:
+        yield {**row, "host_operations": host, "stays_on_device": not host}
+        return
+    program = hlo.read(text)
+    ratio = program.flops / expected
+    yield {
+        **row,
+        "host_operations": list(program.host),
+        "stays_on_device": not program.host,
+        "flops": program.flops,
+        "expected_flops": expected,
+        "ratio": ratio,
+        "loops_of_unknown_length": program.endless,
+        "within_tolerance": abs(ratio - 1) <= TOLERANCE,
+    }

@@ -1,0 +1,88 @@
+"""The rival's process: it is told how many steps to run, and answers with seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from kmtard.benchmarks.device_report.scale import Case, Scale
+
+TAIL = 2000
+"""Characters of the process's last words that an error shows."""
+
+
+class Rival:
+    """A process that holds the rival's step, eager and compiled.
+
+    Args:
+        scale: of the report.
+        case: the step; both teachers must be the student's network.
+
+    Attributes:
+        compiler: what compiles the compiled step.
+        device: where it runs.
+
+    Raises:
+        RuntimeError: the process ended, as it does without PyTorch.
+    """
+
+    def __init__(self, scale: Scale, case: Case) -> None:
+        settings = {
+            "network": case.student,
+            "shape": scale.shape,
+            "batch_size": case.batch_size,
+            "precision": case.precision,
+            "pgd_steps": scale.pgd_steps,
+            # The default compiler takes a minute on a CPU.
+            "compiler": "aot_eager" if scale.miniature else "inductor",
+        }
+        self._log = tempfile.TemporaryFile("w+")
+        command = [sys.executable, "-m", "kmtard.benchmarks.rivals"]
+        self._process = subprocess.Popen(
+            [*command, json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.compiler = str(settings["compiler"])
+        self.device = str(self._answer()["device"])
+
+    def seconds(self, kind: str, steps: int) -> float:
+        """Return the seconds of a step.
+
+        Args:
+            kind: "eager" or "compiled".
+            steps: how many to run.
+        """
+        if self._process.stdin:
+            self._process.stdin.write(json.dumps([kind, steps]) + "\n")
+            self._process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            code = self._process.wait()
+            self._log.seek(0)
+            raise RuntimeError(
+                f"The process of the plain PyTorch step ended with exit code {code}. "
+                f"{self._log.read()[-TAIL:]}"
+            )
+        return dict(json.loads(line))
+
+    def __enter__(self) -> Rival:
+        """Return the rival."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the process."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._log.close()

@@ -1,0 +1,80 @@
+"""The B-MTARD step that is timed, built and run as a user would, through `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kmtard import attacks, backend, optimizers
+from kmtard.methods.b_mtard import BMTARD
+
+PGD_STEPS = 10
+CLASSES = 10
+
+
+def random_batch(
+    shape: tuple[int, int, int], batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return images `(batch_size, *shape)` in [0, 1] and labels, always the same."""
+    rng = np.random.default_rng(0)
+    images = rng.random((batch_size, *shape), dtype="float32")
+    return images, rng.integers(0, CLASSES, batch_size)
+
+
+def distiller(
+    networks: Sequence[Any],
+    *,
+    pgd_steps: int = PGD_STEPS,
+    unroll: bool | None = None,
+    jit: bool | str = "auto",
+) -> tuple[BMTARD, list]:
+    """Return a compiled B-MTARD model and its callbacks.
+
+    Args:
+        networks: student, clean teacher, robust teacher.
+        pgd_steps: of the attack.
+        unroll: see `attacks.PGD`.
+        jit: `jit_compile` of `compile`.
+    """
+    attack = attacks.PGD(steps=pgd_steps, unroll=unroll)
+    model = BMTARD(*networks, attack=attack)
+    model.compile(optimizers.L2SGD(0.01, weight_decay=2e-4), jit_compile=jit)
+    return model, model.default_callbacks()
+
+
+class SameBatch(keras.utils.PyDataset):
+    """One batch, again and again: nothing but the step takes time.
+
+    Args:
+        batch: images and labels.
+        count: batches of an epoch.
+    """
+
+    def __init__(self, batch: tuple[np.ndarray, np.ndarray], count: int) -> None:
+        super().__init__()
+        self.batch = batch
+        self.count = count
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the batch."""
+        return self.batch
+
+
+def stepper(
+    model: BMTARD, callbacks: list, batch: tuple[np.ndarray, np.ndarray]
+) -> Callable[[int], None]:
+    """Return a function that trains for so many steps and waits for the device."""
+
+    def run(count: int) -> None:
+        data = SameBatch(batch, count)
+        model.fit(data, shuffle=False, verbose=0, callbacks=callbacks)
+        backend.wait_for([variable.value for variable in model.variables])
+
+    return run
