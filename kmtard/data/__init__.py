@@ -1,1 +1,41 @@
-"""Data sets in memory and the tf.data pipelines that feed them to any backend."""
+"""Data sets, and the one stream of training batches that feeds every backend.
+
+A data set is a function of a directory that returns a `DataSet` of uint8 images. This
+room may import `kmtard.runs` for its files and nothing else of kmtard. TensorFlow is
+loaded only where TensorFlow Datasets really prepares a set.
+
+Example:
+    >>> import kmtard
+    >>> data = kmtard.data.digits()
+    >>> data.train.images.shape, data.num_classes
+    ((1437, 8, 8, 1), 10)
+"""
+
+from kmtard.data.batches import Batches
+from kmtard.data.catalog import cifar10, cifar100, svhn_cropped
+from kmtard.data.digits import digits
+from kmtard.data.errors import DataError
+from kmtard.data.fashion_mnist import fashion_mnist
+from kmtard.data.image_folder import image_folder
+from kmtard.data.npz import npz
+from kmtard.data.pipeline import DataSet, Split, TrainingStream, evaluation_dataset
+from kmtard.data.sources import LazyImages
+from kmtard.data.tiny_imagenet import tiny_imagenet
+
+__all__ = [
+    "Batches",
+    "DataError",
+    "DataSet",
+    "LazyImages",
+    "Split",
+    "TrainingStream",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "evaluation_dataset",
+    "fashion_mnist",
+    "image_folder",
+    "npz",
+    "svhn_cropped",
+    "tiny_imagenet",
+]

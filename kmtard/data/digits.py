@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from kmtard.data.pipeline import DataSet, Split
 
@@ -32,6 +31,9 @@ def digits(directory: str | None = None) -> DataSet:
             "The data set 'digits' ships with scikit-learn and expects no directory. "
             f"Received: directory={directory!r}. Leave it out."
         )
+    # Loading scikit-learn takes a second that other data sets need not wait.
+    from sklearn.datasets import load_digits
+
     source = load_digits()
     images = np.round(source.images * (255 / _LARGEST_INTENSITY)).astype(np.uint8)
     every = Split(images[..., np.newaxis], source.target.astype(np.int32))

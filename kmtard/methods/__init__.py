@@ -12,7 +12,53 @@ import keras
 
 from kmtard import registry
 from kmtard.backend.types import Network
+from kmtard.methods.absld import ABSLD
+from kmtard.methods.adaad import AdaAD
+from kmtard.methods.addition import Addition
+from kmtard.methods.ard import ARD
+from kmtard.methods.b_mtard import BMTARD
 from kmtard.methods.base import AdversarialModel
+from kmtard.methods.baseline import Baseline
+from kmtard.methods.baseline_ebb import BaselineEBB
+from kmtard.methods.batch import Batch, Logits
+from kmtard.methods.distiller import Distiller
+from kmtard.methods.fair_ard import FairARD
+from kmtard.methods.iad import IAD
+from kmtard.methods.lmtn import LMTN
+from kmtard.methods.mart import MART
+from kmtard.methods.mtard import MTARD
+from kmtard.methods.multi_teacher import MultiTeacherDistiller
+from kmtard.methods.natural import Natural
+from kmtard.methods.rslad import RSLAD
+from kmtard.methods.sat import SAT
+from kmtard.methods.score import SCORE
+from kmtard.methods.trades import TRADES
+
+__all__ = [
+    "ABSLD",
+    "ARD",
+    "AdaAD",
+    "Addition",
+    "AdversarialModel",
+    "BMTARD",
+    "Baseline",
+    "BaselineEBB",
+    "Batch",
+    "Distiller",
+    "FairARD",
+    "IAD",
+    "LMTN",
+    "Logits",
+    "MART",
+    "MTARD",
+    "MultiTeacherDistiller",
+    "Natural",
+    "RSLAD",
+    "SAT",
+    "SCORE",
+    "TRADES",
+    "build",
+]
 
 
 def build(

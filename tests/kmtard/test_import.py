@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import kmtard
+from kmtard import registry
 
 pytestmark = pytest.mark.once("torch")
 
@@ -19,7 +20,7 @@ HEAVY = {"jax", "keras", "numpy", "sklearn", "tensorflow", "torch"}
 def loaded_after(statement: str) -> set[str]:
     """Top-level modules loaded in a new interpreter after `statement`."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+        [sys.executable, "-c", f"{statement}\nimport sys; print(*sys.modules)"],
         capture_output=True,
         check=True,
         text=True,
@@ -47,6 +48,44 @@ def test_public_names_resolve_to_what_they_name(name: str) -> None:
     else:
         assert isinstance(value, ModuleType)
         assert value.__name__ == f"kmtard.{name}"
+
+
+def test_rooms_give_their_names_after_import_kmtard_alone() -> None:
+    names = {
+        "attacks": ["AutoAttack", "PGD"],
+        "callbacks": ["EntropyBalance"],
+        "data": ["digits"],
+        "evaluation": ["Evaluation", "evaluate"],
+        "methods": ["TRADES", "build"],
+        "networks": ["resnet18", "small_cnn"],
+        "optimizers": ["L2SGD"],
+        "recipe": ["load"],
+        "runs": ["Run"],
+    }
+    lines = ["import kmtard"]
+    for room, values in names.items():
+        for value in values:
+            lines.append(f"assert {value!r} in dir(kmtard.{room}), {value!r}")
+            lines.append(f"assert callable(kmtard.{room}.{value}), {value!r}")
+    loaded_after("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("table", "room"),
+    [
+        (registry.ATTACKS, "attacks"),
+        (registry.DATASETS, "data"),
+        (registry.METHODS, "methods"),
+        (registry.NETWORKS, "networks"),
+    ],
+)
+def test_a_room_gives_whatever_the_registry_names(
+    table: dict[str, str], room: str
+) -> None:
+    for place in table.values():
+        name = place.partition(":")[2]
+        value = getattr(getattr(kmtard, room), name)
+        assert callable(value), name
 
 
 def test_dir_lists_public_names_before_they_are_loaded() -> None:
