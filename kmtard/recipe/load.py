@@ -37,6 +37,8 @@ __all__ = [
 
 # Raise it when the code makes another teacher of the same settings.
 TEACHER_FORMAT = 1
+# Keys of [evaluation] that say what is reported of a network, not how it is made.
+REPORTED_ONLY = {"attacks", "headline", "suite"}
 
 SMOKE_TRAIN_IMAGES = 256
 SMOKE_TEST_IMAGES = 128
@@ -114,7 +116,7 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
         "format": TEACHER_FORMAT,
         "training": recipe.training(role).model_dump(),
         "data": recipe.data.model_dump(),
-        "selection": recipe.evaluation.model_dump(exclude={"attacks", "suite"}),
+        "selection": recipe.evaluation.model_dump(exclude=REPORTED_ONLY),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),
     }
     text = json.dumps(made_of, sort_keys=True, default=str)

@@ -146,6 +146,11 @@ class Evaluation(Section):
         None, description="Length of PGD's steps; the papers', scaled with epsilon."
     )
     steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    headline: AttackName = Field(
+        "pgd_trades",
+        description="Attack that W-Robust accuracy is computed against; the strongest "
+        "attack of the evaluation where this one is not run.",
+    )
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images that choose the best epoch."
     )

@@ -145,6 +145,14 @@ def test_the_sections_of_the_result_are_those_of_the_student(base: Path) -> None
     assert resolved.evaluation.step_size is None
 
 
+def test_the_headline_is_any_attack_that_exists(base: Path) -> None:
+    assert load(base).evaluation.headline == "pgd_trades"
+    own = "recipe_parts:attack"
+    for name in ("cw_inf", own):  # whether it is run is not asked here
+        override = f"evaluation.headline={name}"
+        assert load(base, overrides=[override]).evaluation.headline == name
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -274,6 +282,8 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected tuple[float, float]"),
         ("method.mode='frozen'", "unknown value; allowed: eval, train"),
+        ("evaluation.headline=pgd_trade", "did you mean pgd_trades?"),
+        ("evaluation.headline=20", "headline = 20: expected a text in quotes"),
         ("attack.start='random'", "unknown value; allowed: clean, gaussian, "),
         ("method.attack.steps=1", "method.attack = {steps = 1}: unknown key"),
         ("methods.mtrad.beta=1", "methods.mtrad: expected a name"),
@@ -376,6 +386,7 @@ def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
         "methods.b-mtard.attack.steps=3",
         "method.name=mtard",
         "runtime.runs_dir=elsewhere",
+        "evaluation.headline=fgsm",
         "methods.b-mtard.schedule.epochs=3",
     ],
 )
