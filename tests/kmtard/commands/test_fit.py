@@ -260,7 +260,7 @@ def test_mistakes_are_shown_all_at_once_and_nothing_starts(
     arguments = settings(tmp_path, "optimizer.learning_rat=1", "attack.steps=-1")
     assert main([str(bad), *arguments, "--method", "b-mtrad"]) == 2
     captured = capsys.readouterr()
-    for word in ("data.pda", "pad", "learning_rate", "attack.steps", "b-mtard"):
+    for word in ("data.pda", "pad", "learning_rate", "attack.steps", "b_mtard"):
         assert word in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
@@ -338,7 +338,7 @@ def test_transfer_needs_a_robust_teacher(
     text = recipe.read_text()
     begin, end = text.index("[adv_teacher]"), text.index("[method]\n")
     alone = tmp_path / "alone.toml"
-    alone.write_text(text[:begin] + text[end:].replace("b-mtard", "natural"))
+    alone.write_text(text[:begin] + text[end:].replace("b_mtard", "natural"))
     attacks = 'evaluation.attacks=["pgd_trades", "transfer_cw_inf"]'
     assert main([str(alone), "--set", attacks]) == 2
     assert "transfer_cw_inf needs the table [adv_teacher]" in capsys.readouterr().err

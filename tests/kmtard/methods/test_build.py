@@ -16,9 +16,9 @@ from kmtard.methods.natural import Natural
     ("name", "temperature_rate", "weight_rate"),
     [
         ("baseline", 0, 0),
-        ("baseline-ebb", 1e-3, 0),
+        ("baseline_ebb", 1e-3, 0),
         ("mtard", 0, 0.025),
-        ("b-mtard", 1e-3, 0.025),
+        ("b_mtard", 1e-3, 0.025),
     ],
 )
 def test_build_two_teachers(
@@ -74,14 +74,14 @@ def test_build_without_teachers(tiny: SimpleNamespace) -> None:
 def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
     networks = {"student": tiny.network(), "nat_teacher": tiny.network()}
 
-    with pytest.raises(KeyError, match="Did you mean b-mtard"):
+    with pytest.raises(KeyError, match="Did you mean b_mtard"):
         methods.build("b-mtrad", **networks)
     with pytest.raises(
         ValueError,
-        match="'b-mtard' needs student, nat_teacher, adv_teacher. "
+        match="'b_mtard' needs student, nat_teacher, adv_teacher. "
         "Received: student, nat_teacher$",
     ):
-        methods.build("b-mtard", **networks)
+        methods.build("b_mtard", **networks)
     with pytest.raises(ValueError, match="'trades' needs student. Received: student, "):
         methods.build("trades", **networks)
     with pytest.raises(

@@ -56,9 +56,9 @@ train = true
 name = "trades"
 schedule.epochs = 7
 [method]
-name = "b-mtard"
+name = "b_mtard"
 temperature = 2
-[methods.b-mtard]
+[methods.b_mtard]
 temperature = 3.0
 levels = 4
 attack.steps = 5
@@ -108,7 +108,7 @@ def lines(path: Path, *overrides: str, **options: Any) -> list[str]:
 
 def test_the_student_has_base_then_methods_table_then_own_table(base: Path) -> None:
     student = load(base).training("student")
-    assert student.method == "b-mtard"
+    assert student.method == "b_mtard"
     assert student.method_options == {
         "temperature": 2.0,
         "temperature_bounds": (1.0, 10.0),
@@ -191,10 +191,10 @@ def test_method_drops_the_options_of_the_old_one(base: Path) -> None:
 def test_set_wins_over_every_table(base: Path) -> None:
     overrides = [
         "optimizer.learning_rate=0.05",
-        "methods.b-mtard.temperature=4",
+        "methods.b_mtard.temperature=4",
         "attack.epsilon=4/255",
         "data.directory=some place",
-        "methods.b-mtard.schedule.milestones=[3]",
+        "methods.b_mtard.schedule.milestones=[3]",
     ]
     resolved = load(base, overrides=overrides)
     assert resolved.optimizer.learning_rate == 0.05
@@ -237,7 +237,7 @@ def test_a_mistake_is_told_with_file_key_value_and_nearest_key(base: Path) -> No
 
 
 def test_all_mistakes_are_told_at_once(base: Path) -> None:
-    text = BASE.replace('"b-mtard"\ntemperature = 2', '"b-mtard"\ntemprature = 2')
+    text = BASE.replace('"b_mtard"\ntemperature = 2', '"b_mtard"\ntemprature = 2')
     text = text.replace("levels = 4", "levels = 4.5").replace(
         "steps = 10", "steps = -1"
     )
@@ -248,7 +248,7 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         'FILE: evaluation.attacks[0] = "fgms": expected a name from the table of '
         "attacks, or package.module:Object; did you mean fgsm?",
         "FILE: extra = {}: unknown key; allowed: " + ", ".join(Recipe.model_fields),
-        "FILE: methods.b-mtard.levels = 4.5: expected a whole number",
+        "FILE: methods.b_mtard.levels = 4.5: expected a whole number",
         "FILE: method.temprature = 2: unknown key; did you mean temperature?",
         "FILE: nat_teacher: expected either weights or train = true; received both",
     ]
@@ -329,7 +329,7 @@ def test_an_unknown_method_of_the_command_line(base: Path) -> None:
 def test_a_method_gets_the_teachers_and_options_it_needs(base: Path) -> None:
     without = BASE[: BASE.index("[adv_teacher]")] + BASE[BASE.index("[method]") :]
     base.write_text(without)
-    message = "section is missing, but the method b-mtard needs it"
+    message = "section is missing, but the method b_mtard needs it"
     assert lines(base) == [f"FILE: adv_teacher: {message}"]
     load(base, method="trades")
     own = "recipe_parts:needy"
@@ -383,11 +383,11 @@ def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
     [
         "student.options.width=32",
         "method.temperature=9",
-        "methods.b-mtard.attack.steps=3",
+        "methods.b_mtard.attack.steps=3",
         "method.name=mtard",
         "runtime.runs_dir=elsewhere",
         "evaluation.headline=fgsm",
-        "methods.b-mtard.schedule.epochs=3",
+        "methods.b_mtard.schedule.epochs=3",
     ],
 )
 def test_the_key_of_a_teacher_ignores_the_student(base: Path, override: str) -> None:
@@ -426,7 +426,7 @@ def test_the_key_of_a_teacher_changes_with_the_format(
     before = teacher_key(load(base), "nat_teacher")
     assert len(before) == 16
     int(before, 16)
-    module = importlib.import_module("kmtard.recipe.load")
+    module = importlib.import_module("kmtard.recipe.identity")
     monkeypatch.setattr(module, "TEACHER_FORMAT", 2)
     assert teacher_key(load(base), "nat_teacher") != before
 

@@ -136,7 +136,7 @@ def test_comments_order_and_format_stay(recipe: Path) -> None:
     changed = changed_text(recipe.read_bytes(), None, overrides)
     expected = text.replace("milestones = [14, 17]", "milestones = [3, 5]")
     expected = expected.replace("jit = false", "jit = true")
-    table = "[methods.b-mtard]"
+    table = "[methods.b_mtard]"
     before, after = expected.split(table)
     assert changed == before + table + after.replace("beta = 1.0", "beta = 2", 1)
 
@@ -171,7 +171,7 @@ def test_an_option_that_a_teacher_shares_is_not_changed_for_it(
 
 
 def test_another_method_leaves_the_options_of_the_former(recipe: Path) -> None:
-    text = recipe.read_text().replace('"b-mtard"\n', '"b-mtard"\nbeta = 3\n', 1)
+    text = recipe.read_text().replace('"b_mtard"\n', '"b_mtard"\nbeta = 3\n', 1)
     changed = tomllib.loads(changed_text(text.encode(), "trades", []))
     assert changed["method"] == {"name": "trades"}
 
