@@ -140,14 +140,21 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         run = Run.open(arguments.resume)
         run.claim(details)
         return run
-    name = _run_name(recipe, arguments.recipe)
+    name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
 
 
-def _run_name(recipe: Recipe, path: str) -> str:
+def run_name(recipe: Recipe, path: str) -> str:
     """Return a name that begins with what differs most often: method, seed, settings.
 
-    Four digits of the settings' hash tell apart what `--set` and `--smoke` changed.
+    The hash of the settings tells apart what `--set` and `--smoke` changed.
+
+    Args:
+        recipe: resolved.
+        path: its file.
+
+    Returns:
+        `METHOD-sSEED-HASH-FILE`, such as `b_mtard-s0-7f3a-fashion_mnist`.
     """
     method = recipe.method.name.rpartition(":")[2]
     seed, settings = recipe.runtime.seed, settings_key(recipe)[:4]

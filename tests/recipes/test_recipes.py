@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import keras
@@ -13,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from kmtard import fit, registry
 from kmtard.data.tiny_imagenet import TinyImagenet
-from kmtard.recipe import Recipe, load
+from kmtard.recipe import load
 from kmtard.registry.roles import ROLES
 from kmtard.runs import Run, list_runs
 from kmtard.training.estimate import KNOWN, facts_of
@@ -41,7 +40,6 @@ every_recipe = pytest.mark.parametrize("name", sorted(RECIPES))
 every_paper = pytest.mark.parametrize("name", PAPER)
 
 
-@cache
 def settings(folder: Path, *others: str) -> list[str]:
     """The backend of the tests, a folder for runs and teachers, further overrides."""
     jax = keras.backend.backend() == "jax"

@@ -71,6 +71,14 @@ def test_build_without_teachers(tiny: SimpleNamespace) -> None:
     assert callbacks == []
 
 
+def test_hyphens_stand_for_underscores(tiny: SimpleNamespace) -> None:
+    model, callbacks = methods.build(
+        "fair-ard", student=tiny.network(), adv_teacher=tiny.network()
+    )
+    assert type(model).__name__ == "FairARD"
+    assert callbacks
+
+
 def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
     networks = {"student": tiny.network(), "nat_teacher": tiny.network()}
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import tomllib
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from kmtard import recipe, registry
-from kmtard.recipe import Recipe, RecipeError, load, teacher_key
+from kmtard.recipe import (
+    Recipe,
+    RecipeError,
+    load,
+    options,
+    settings_key,
+    teacher_key,
+)
 
 pytestmark = pytest.mark.once("torch")
 
@@ -436,6 +445,106 @@ def test_a_teacher_from_a_file_has_no_training(base: Path) -> None:
     resolved = load(base, overrides=overrides)
     with pytest.raises(ValueError, match=r"See \[nat_teacher\]"):
         teacher_key(resolved, "nat_teacher")
+
+
+HYPHENS = BASE.replace("b_mtard", "b-mtard")
+
+
+@pytest.mark.parametrize("text", [BASE, HYPHENS])
+@pytest.mark.parametrize("method", [None, "b-mtard", "b_mtard"])
+@pytest.mark.parametrize("name", ["b-mtard", "b_mtard"])
+def test_hyphens_stand_for_underscores_in_the_names_of_methods(
+    base: Path, text: str, method: str | None, name: str
+) -> None:
+    overrides = [
+        f"method.name={name}",
+        f"methods.{name}.levels=6",
+        "optimizer.learning_rate=0.3",
+    ]
+    expected = load(base, method=method and "b_mtard", overrides=overrides)
+    base.write_text(text)
+    resolved = load(base, method=method, overrides=overrides)
+    assert resolved == expected
+    assert resolved.to_toml() == expected.to_toml()
+    assert resolved.method.name == "b_mtard"
+    assert resolved.method.options["levels"] == 6
+    assert resolved.optimizer.learning_rate == 0.3
+
+
+def test_hyphens_stand_for_underscores_in_the_names_of_attacks(base: Path) -> None:
+    overrides = [
+        "evaluation.attacks=['apgd-ce', 'fab_t']",
+        "evaluation.headline=apgd-t",
+    ]
+    evaluation = load(base, overrides=overrides).evaluation
+    assert evaluation.attacks == ("apgd_ce", "fab_t")
+    assert evaluation.headline == "apgd_t"
+
+
+def test_two_spellings_of_one_method_are_a_mistake(base: Path) -> None:
+    base.write_text(BASE + "[methods.b-mtard]\nlevels = 3\n")
+    assert lines(base) == [
+        "FILE: methods.b-mtard: expected one table for the method b_mtard, which has "
+        "[methods.b_mtard] too"
+    ]
+
+
+def test_a_mistake_is_told_in_the_spelling_of_the_file(base: Path) -> None:
+    base.write_text(HYPHENS.replace("levels = 4", "levels = 4.5"))
+    assert lines(base) == [
+        "FILE: methods.b-mtard.levels = 4.5: expected a whole number"
+    ]
+    override = "methods.b_mtard.levels=x"
+    assert lines(base, override) == [
+        '--set: methods.b-mtard.levels = "x": expected a whole number'
+    ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "attack.step_size",
+        "methods.b_mtard.attack.step_size",
+        "adv_teacher.method.attack.step_size",
+        "methods.trades.beta",
+        "adv_teacher.method.beta",
+    ],
+)
+def test_a_value_is_converted_once(base: Path, key: str) -> None:
+    conversions = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is options._number.__code__:
+            conversions.append(frame.f_locals["value"])
+
+    sys.setprofile(note)
+    try:
+        load(base, overrides=[f"{key}=13/255"])
+    finally:
+        sys.setprofile(None)
+    found = [value for value in conversions if value in ("13/255", 13 / 255)]
+    assert found == ["13/255"]
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("runtime.seed=7", True),
+        ("runtime.runs_dir=elsewhere", True),
+        ("runtime.cache_dir=elsewhere", True),
+        ("method.mode=eval", True),
+        ("runtime.backend=jax", False),
+        ("data.directory=elsewhere", False),
+        ("method.levels=5", False),
+        ("evaluation.limit=5", False),
+    ],
+)
+def test_the_key_of_the_settings_leaves_out_seed_and_folders(
+    base: Path, override: str, same: bool
+) -> None:
+    key, changed = settings_key(load(base)), load(base, overrides=[override])
+    assert (settings_key(changed) == key) is same
+    assert len(key) == 16
 
 
 def test_every_key_of_every_section_is_described() -> None:

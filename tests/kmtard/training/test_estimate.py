@@ -53,7 +53,7 @@ def test_tables_tell_networks_memory_and_time(
 ) -> None:
     assert main([str(recipe), *words(tmp_path), "--dry-run"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["student", "small_cnn", "904", "b_mtard", "3", "0.2", "MiB"] in lines
+    assert ["student", "small_cnn", "904", "b-mtard", "3", "0.2", "MiB"] in lines
     nat_teacher = ["nat", "teacher", "small_cnn", "1,513", "natural", "1", "0.1", "MiB"]
     assert nat_teacher in lines
     # 10 + 11 steps, 20 + 3 evaluations of a batch.

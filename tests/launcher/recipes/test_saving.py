@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmtard.recipe import load
-from kmtard.recipe.checks import ADJUSTABLE
+from kmtard.recipe import ADJUSTABLE, load
 from launcher.recipes.draft import Draft, check
 from launcher.recipes.fields import Field
 from launcher.recipes.recipe_files import RecipeFile
@@ -139,6 +138,19 @@ def test_comments_order_and_format_stay(recipe: Path) -> None:
     table = "[methods.b_mtard]"
     before, after = expected.split(table)
     assert changed == before + table + after.replace("beta = 1.0", "beta = 2", 1)
+
+
+def test_the_spelling_of_a_method_stays(recipe: Path, tmp_path: Path) -> None:
+    text = recipe.read_text().replace("b_mtard", "b-mtard")
+    recipe.write_text(text)
+    target = tmp_path / "saved.toml"
+    overrides = ["method.beta=2", "methods.b_mtard.weight_rate=0.5"]
+    save(recipe, target, method=None, overrides=overrides)
+    expected = text.replace(
+        "weight_rate = 0.025\nbeta = 1.0\n\n#", "weight_rate = 0.5\nbeta = 2\n\n#"
+    )
+    assert target.read_text() == expected != text
+    assert load(target) == load(recipe, overrides=overrides)
 
 
 def test_comments_at_the_end_of_a_line_stay(recipe: Path) -> None:

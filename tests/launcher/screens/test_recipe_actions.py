@@ -50,7 +50,7 @@ async def test_a_launch_goes_into_the_queue(folder: Path) -> None:
             *[sys.executable, "-m", "kmtard.fit", "digits.toml"],
             *["--set", "method.beta=2", "--smoke"],
         ]
-        assert entry.title == "digits b_mtard smoke"
+        assert entry.title == "digits b-mtard smoke"
         assert entry.backend == "tensorflow"
         assert Path(entry.cwd) == folder
         await until(pilot, lambda: not screen._is_launching)
