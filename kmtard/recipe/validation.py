@@ -112,14 +112,18 @@ def _method_table(
 
 def _party(role: Role, document: Table, mistakes: list[Mistake]) -> _Party:
     """Read the options of a role's network, and the table of its method."""
-    party = table_at(document, role)
-    path, network, given = (role, "options"), party.get("network"), party.get("options")
-    given = given if isinstance(given, dict) else {}
+    path, network = (role, "options"), table_at(document, role).get("network")
+    given = table_at(document, *path)
     options = read_options(path, "networks", network, given, mistakes)
     mistakes += missing_options(path, "networks", network, given)
-    path = ("method",) if role == "student" else (role, "method")
-    own = table_at(document, *path)
-    name, given = own.get("name"), without(own, "name")
+    return _Party(options, _own_table(role, document, mistakes))
+
+
+def _own_table(role: Role, document: Table, mistakes: list[Mistake]) -> _MethodTable:
+    """Read `[method]`, or the method table of a teacher, which may adjust sections."""
+    path: tuple[str, ...] = ("method",) if role == "student" else (role, "method")
+    table = table_at(document, *path)
+    name, given = table.get("name"), without(table, "name")
     if role == "student":
         read = read_options(path, "methods", name, given, mistakes)
         method = NOTHING._replace(options=read)
@@ -127,7 +131,7 @@ def _party(role: Role, document: Table, mistakes: list[Mistake]) -> _Party:
         method = _method_table(path, name, given, mistakes)
     common = table_at(document, "methods", method_key(document, name))
     mistakes += missing_options(path, "methods", name, given | common)
-    return _Party(options, method)
+    return method
 
 
 def _resolved(
@@ -161,14 +165,10 @@ def _teacher(
         return teacher
     name = teacher.method.name
     shared, own = common.get(name, NOTHING), party.method
-    method = TeacherMethod.model_construct(
-        name=name,
-        **{
-            key: each.model_dump()
-            for key, each in _sections(recipe, shared, own).items()
-        },
-        **_filled("methods", name, shared.options, own.options),
-    )
+    table = _filled("methods", name, shared.options, own.options)
+    for key, section in _sections(recipe, shared, own).items():
+        table[key] = section.model_dump()
+    method = TeacherMethod.model_construct(name=name, **table)
     return teacher.model_copy(update={"method": method})
 
 
