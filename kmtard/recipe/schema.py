@@ -128,7 +128,7 @@ class Schedule(Section):
 
 
 class Evaluation(Section):
-    """How models are judged, and the best of them chosen."""
+    """How networks are evaluated, and the best epoch is chosen."""
 
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
@@ -229,7 +229,7 @@ class Training(Section):
     method: str = Field(description="Method.")
     method_options: Options = Field(description="Options of the method.")
     attack: Attack = Field(description="Attack that crafts the training examples.")
-    optimizer: Optimizer = Field(description="Optimiser.")
+    optimizer: Optimizer = Field(description="How the network is optimized.")
     schedule: Schedule = Field(description="Epochs and milestones.")
 
 
@@ -265,10 +265,13 @@ class Recipe(Section):
         {}, description="What differs for each method; empty once resolved."
     )
     attack: Attack = Field(description="Attack that crafts the training examples.")
-    optimizer: Optimizer = Field(description="Optimiser.")
+    optimizer: Optimizer = Field(description="How the network is optimized.")
     schedule: Schedule = Field(description="Epochs and milestones.")
-    evaluation: Evaluation = Field(Evaluation(), description="Judgement.")
-    runtime: Runtime = Field(Runtime(), description="Execution.")
+    evaluation: Evaluation = Field(
+        Evaluation(),
+        description="How networks are evaluated.",
+    )
+    runtime: Runtime = Field(Runtime(), description="How the run is executed.")
 
     def training(self, role: Role) -> Training:
         """Return all that the training of one network is made of.

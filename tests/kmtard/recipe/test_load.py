@@ -1,4 +1,8 @@
-"""Recipes are read, overridden, resolved; whatever is wrong is told at once."""
+"""Recipes are read, overridden and resolved; all mistakes are told at once.
+
+The modules of the package are tested together, through `load`: what each finds in a
+recipe shows only there.
+"""
 
 from __future__ import annotations
 
