@@ -60,7 +60,7 @@ digits-table: env  ## Train every method on the digits with 5 seeds; README's ta
 
 fashion-table: env  ## Train six methods on 15,000 Fashion-MNIST images, 3 seeds
 	for seed in 0 1 2; do \
-	  for method in b-mtard baseline mtard baseline-ebb rslad trades; do \
+	  for method in b_mtard baseline mtard baseline_ebb rslad trades; do \
 	    $(BIN)/python -m kmtard.fit recipes/fashion_mnist.toml --method $$method \
 	      --set data.limit=15000 --set runtime.seed=$$seed \
 	      --set runtime.runs_dir=runs/fashion || exit 1; \

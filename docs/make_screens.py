@@ -30,7 +30,7 @@ async def make(runs_dir: Path) -> None:
     with tempfile.TemporaryDirectory() as state:
         settings = Settings(Path(state) / "launch.json")
         runs = list_runs(runs_dir)
-        balanced = next(run for run in runs if "b-mtard" in run.name)
+        balanced = next(run for run in runs if "b_mtard" in run.name)
         app = LauncherApp(runs_dir, settings=settings)
         async with app.run_test(size=SIZE) as pilot:
             await _settle(pilot)

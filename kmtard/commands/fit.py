@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +24,7 @@ from rich.table import Table
 
 from kmtard.commands.method_list import method_lines
 from kmtard.evaluation import tables
-from kmtard.recipe import Recipe, RecipeError, load
+from kmtard.recipe import Recipe, RecipeError, load, settings_key
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -141,9 +140,25 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         run = Run.open(arguments.resume)
         run.claim(details)
         return run
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = f"{Path(arguments.recipe).stem}-{recipe.method.name}-{stamp}"
+    name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def run_name(recipe: Recipe, path: str) -> str:
+    """Return a name that begins with what differs most often: method, seed, settings.
+
+    The hash of the settings tells apart what `--set` and `--smoke` changed.
+
+    Args:
+        recipe: resolved.
+        path: its file.
+
+    Returns:
+        `METHOD-sSEED-HASH-FILE`, such as `b_mtard-s0-7f3a-fashion_mnist`.
+    """
+    method = recipe.method.name.rpartition(":")[2]
+    seed, settings = recipe.runtime.seed, settings_key(recipe)[:4]
+    return f"{method}-s{seed}-{settings}-{Path(path).stem}"
 
 
 def _execute(recipe: Recipe, run: Run, log: Console) -> int:

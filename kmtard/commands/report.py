@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kmtard.recipe import RecipeError, load
+from kmtard.registry import label
 from kmtard.runs import Run
 from kmtard.runs.files import RunError
 
@@ -128,7 +129,8 @@ def _rows(groups: list[dict[str, Any]]) -> list[Row]:
     rows: list[Row] = []
     for group in groups:
         recipe = group["recipe"]
-        names = (recipe.data.name, recipe.student.network, recipe.method.name)
+        method = label(recipe.method.name)
+        names = (recipe.data.name, recipe.student.network, method)
         alike = sum((row.data, row.student, row.method) == names for row in rows)
         rows.append(Row(*names, alike, group["scores"]))
     return sorted(rows, key=lambda row: -statistics.mean(row.scores["W-Robust"]))

@@ -98,7 +98,7 @@ def named_attacks(
     Raises:
         ValueError: names are unknown, all of them listed, or a surrogate is missing.
     """
-    names = list(names)
+    names = [registry.canonical("attacks", name) for name in names]
     if mistakes := find_mistakes(names, has_surrogate=surrogate is not None):
         raise ValueError("\n".join(mistakes))
     return {name: _made(name, strength, surrogate) for name in names}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -26,6 +27,7 @@ from kmtard.recipe.errors import (
     mistakes_of,
     unknown_key,
 )
+from kmtard.registry.signatures import Option
 
 DECIMAL = r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*"
 FRACTION = re.compile(f"{DECIMAL}/{DECIMAL}")
@@ -50,54 +52,30 @@ Number = Annotated[
 LEAVES = {"float": Number, "int": StrictInt, "bool": StrictBool, "str": StrictStr}
 
 
-def convert(annotation: str, value: Any) -> Any:
-    """Turn a TOML value into what a parameter of that annotation takes.
-
-    Args:
-        annotation: Python source such as `float` or `tuple[float, float]`; whatever
-            it names beside float, int, bool, str, None and tuples of them may have
-            any value.
-        value: what the recipe has.
-
-    Raises:
-        ValidationError: the value is of another type.
-    """
-    expression = ast.parse(annotation or "Any", mode="eval").body
-    return TypeAdapter(_type(expression)).validate_python(value)
-
-
-def complete(table: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `given` as Python values, with the defaults of the options left out.
-
-    Args:
-        table: `methods` or `networks`.
-        name: a name of that table, or `package.module:Object`.
-        given: options without a mistake.
-    """
-    known = registry.options(table, name)
-    defaults = {
-        option.name: option.default
-        for option in known.values()
-        if option.literal and option.default is not None
-    }
-    return defaults | {
-        key: convert(known[key].annotation, value) for key, value in given.items()
-    }
-
-
-def option_mistakes(
-    path: tuple[str, ...], table: str, name: str, given: Mapping[str, Any]
-) -> list[Mistake]:
-    """Find the unknown options and those of a wrong type.
+def read_options(
+    path: tuple[str, ...],
+    table: str,
+    name: object,
+    given: Mapping[str, Any],
+    mistakes: list[Mistake],
+) -> dict[str, Any]:
+    """Turn the options of a method or a network into Python values.
 
     Args:
         path: keys that lead to the table with the options.
         table: `methods` or `networks`.
-        name: a name of that table, or `package.module:Object`.
+        name: a name of that table, or `package.module:Object`; where it is unknown,
+            which is told elsewhere, there is nothing to read.
         given: the options as read from TOML.
+        mistakes: gets the unknown options and those of a wrong type.
+
+    Returns:
+        The options without a mistake.
     """
-    known = registry.options(table, name)
-    mistakes = []
+    known = _known_options(table, name)
+    if known is None:
+        return {}
+    values = {}
     for key, value in given.items():
         where = (*path, key)
         if key not in known:
@@ -105,14 +83,53 @@ def option_mistakes(
             continue
         annotation = known[key].annotation
         try:
-            convert(annotation, value)
+            values[key] = _adapter(annotation).validate_python(value)
         except ValidationError as error:
             found = mistakes_of(error, where)
             # A union or a tuple has one for each member: the whole says it better.
             if len(found) > 1 or found[0].message == MISSING:
                 found = [Mistake(key_text(where), f"expected {annotation}", value)]
             mistakes += found
-    return mistakes
+    return values
+
+
+def missing_options(
+    path: tuple[str, ...], table: str, name: object, given: Container[str]
+) -> list[Mistake]:
+    """Return a mistake for each option that has no default and is not given."""
+    known = _known_options(table, name) or {}
+    return [
+        Mistake(key_text((*path, key)), MISSING)
+        for key, option in known.items()
+        if option.required and key not in given
+    ]
+
+
+def defaults(table: str, name: str) -> dict[str, Any]:
+    """Return the defaults that are values, None left out."""
+    return {
+        option.name: option.default
+        for option in registry.options(table, name).values()
+        if option.literal and option.default is not None
+    }
+
+
+def _known_options(table: str, name: object) -> dict[str, Option] | None:
+    try:
+        return registry.options(table, str(name))
+    except registry.RegistryError:
+        return None
+
+
+@functools.cache
+def _adapter(annotation: str) -> TypeAdapter[Any]:
+    """Return what converts TOML values to an annotation such as `tuple[float, float]`.
+
+    What it names beside float, int, bool, str, None and tuples of them may have any
+    value.
+    """
+    expression = ast.parse(annotation or "Any", mode="eval").body
+    return TypeAdapter(_type(expression))
 
 
 def _type(node: ast.expr) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from kmtard import registry
-from kmtard.recipe.options import Number, complete
+from kmtard.recipe.options import Number
 from kmtard.registry.roles import Role
 
 Options = dict[str, Any]
@@ -31,7 +31,7 @@ def _known(table: str) -> Callable[[str], str]:
                     "nearest": error.nearest,
                 },
             ) from error
-        return name
+        return registry.canonical(table, name)
 
     return check
 
@@ -61,9 +61,6 @@ class Section(BaseModel):
     """A table of a recipe: fixed keys, strict types, read only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Data(Section):
@@ -131,7 +128,7 @@ class Schedule(Section):
 
 
 class Evaluation(Section):
-    """How models are judged, and the best of them chosen."""
+    """How networks are evaluated, and the best epoch is chosen."""
 
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
@@ -146,6 +143,11 @@ class Evaluation(Section):
         None, description="Length of PGD's steps; the papers', scaled with epsilon."
     )
     steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    headline: AttackName = Field(
+        "pgd_trades",
+        description="Attack that W-Robust accuracy is computed against; the strongest "
+        "attack of the evaluation where this one is not run.",
+    )
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images that choose the best epoch."
     )
@@ -227,12 +229,32 @@ class Training(Section):
     method: str = Field(description="Method.")
     method_options: Options = Field(description="Options of the method.")
     attack: Attack = Field(description="Attack that crafts the training examples.")
-    optimizer: Optimizer = Field(description="Optimiser.")
+    optimizer: Optimizer = Field(description="How the network is optimized.")
     schedule: Schedule = Field(description="Epochs and milestones.")
 
 
+ADJUSTABLE: dict[str, type[Section]] = {
+    "attack": Attack,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
+"""The sections of which each method may have keys of its own."""
+
+
+def _changes(section: type[Section]) -> type[Section]:
+    """Return a section in which every key may be left out."""
+    keys: dict[str, Any] = {}
+    for key, info in section.model_fields.items():
+        about = Field(description=info.description)
+        keys[key] = (Annotated[info.annotation, about, *info.metadata], None)
+    return create_model(f"{section.__name__}Changes", __base__=Section, **keys)
+
+
+CHANGES = {key: _changes(section) for key, section in ADJUSTABLE.items()}
+
+
 class Recipe(Section):
-    """A whole recipe."""
+    """A whole recipe, resolved by `kmtard.recipe.load`."""
 
     data: Data = Field(description="Data set.")
     student: Student = Field(description="Network to train.")
@@ -243,15 +265,16 @@ class Recipe(Section):
         {}, description="What differs for each method; empty once resolved."
     )
     attack: Attack = Field(description="Attack that crafts the training examples.")
-    optimizer: Optimizer = Field(description="Optimiser.")
+    optimizer: Optimizer = Field(description="How the network is optimized.")
     schedule: Schedule = Field(description="Epochs and milestones.")
-    evaluation: Evaluation = Field(Evaluation(), description="Judgement.")
-    runtime: Runtime = Field(Runtime(), description="Execution.")
+    evaluation: Evaluation = Field(
+        Evaluation(),
+        description="How networks are evaluated.",
+    )
+    runtime: Runtime = Field(Runtime(), description="How the run is executed.")
 
     def training(self, role: Role) -> Training:
         """Return all that the training of one network is made of.
-
-        Base sections come first, then `[methods.NAME]`, then the own method table.
 
         Args:
             role: `student`, `nat_teacher` or `adv_teacher`.
@@ -266,30 +289,20 @@ class Recipe(Section):
                 f"Expected a teacher with a method table. Received: {role!r}, "
                 f"which this recipe does not train. See [{role}]."
             )
-        common = self.methods.get(method.name, Adjustments())
-        own = method if isinstance(method, Adjustments) else Adjustments()
+        own = method if isinstance(method, TeacherMethod) else Adjustments()
         return Training(
             network=network.network,
-            network_options=complete("networks", network.network, network.options),
+            network_options=network.options,
             method=method.name,
-            method_options=complete(
-                "methods", method.name, common.options | method.options
-            ),
-            attack=_merged(self.attack, common.attack, own.attack),
-            optimizer=_merged(self.optimizer, common.optimizer, own.optimizer),
-            schedule=_merged(self.schedule, common.schedule, own.schedule),
+            method_options=method.options,
+            attack=self.attack.model_copy(update=own.attack),
+            optimizer=self.optimizer.model_copy(update=own.optimizer),
+            schedule=self.schedule.model_copy(update=own.schedule),
         )
 
     def to_toml(self) -> str:
         """Write the recipe as TOML, what is empty left out."""
         return tomlkit.dumps(_filled(self.model_dump()))
-
-
-def _merged(base: AnySection, *changes: Options) -> AnySection:
-    table = base.model_dump()
-    for change in changes:
-        table |= change
-    return type(base).model_validate(table)
 
 
 def _filled(table: Options) -> Options:

@@ -1,4 +1,9 @@
-"""The tables of names that a recipe may use, read without importing what they name."""
+"""The tables of names that a recipe may use, read without importing what they name.
+
+Lives here: the tables, the roles of networks, and the reader of signatures. It imports
+nothing of kmtard. Names are snake_case; `canonical` accepts hyphens for underscores,
+and `label` is how a name is shown.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +29,15 @@ METHODS = {
     "trades": "kmtard.methods.trades:TRADES",
     "score": "kmtard.methods.score:SCORE",
     "ard": "kmtard.methods.ard:ARD",
-    "fair-ard": "kmtard.methods.fair_ard:FairARD",
+    "fair_ard": "kmtard.methods.fair_ard:FairARD",
     "iad": "kmtard.methods.iad:IAD",
     "rslad": "kmtard.methods.rslad:RSLAD",
     "absld": "kmtard.methods.absld:ABSLD",
     "lmtn": "kmtard.methods.lmtn:LMTN",
     "baseline": "kmtard.methods.baseline:Baseline",
-    "baseline-ebb": "kmtard.methods.baseline_ebb:BaselineEBB",
+    "baseline_ebb": "kmtard.methods.baseline_ebb:BaselineEBB",
     "mtard": "kmtard.methods.mtard:MTARD",
-    "b-mtard": "kmtard.methods.b_mtard:BMTARD",
+    "b_mtard": "kmtard.methods.b_mtard:BMTARD",
     "mart": "kmtard.methods.mart:MART",
     "adaad": "kmtard.methods.adaad:AdaAD",
 }
@@ -44,10 +49,10 @@ ATTACKS = {
     "pgd_sat": "kmtard.attacks.gradient:pgd_sat",
     "pgd_trades": "kmtard.attacks.gradient:pgd_trades",
     "cw_inf": "kmtard.attacks.gradient:cw_inf",
-    "apgd-ce": "kmtard.attacks.apgd:apgd_ce",
-    "apgd-dlr": "kmtard.attacks.apgd:apgd_dlr",
-    "apgd-t": "kmtard.attacks.apgd:apgd_t",
-    "fab-t": "kmtard.attacks.fab:fab_t",
+    "apgd_ce": "kmtard.attacks.apgd:apgd_ce",
+    "apgd_dlr": "kmtard.attacks.apgd:apgd_dlr",
+    "apgd_t": "kmtard.attacks.apgd:apgd_t",
+    "fab_t": "kmtard.attacks.fab:fab_t",
     "square": "kmtard.attacks.square:Square",
     "autoattack": "kmtard.attacks.autoattack:AutoAttack",
     "square_100": "kmtard.attacks.square:square_100",
@@ -87,6 +92,11 @@ TABLES = {
     "datasets": DATASETS,
 }
 
+# The literature writes these with hyphens: so do tables, and files of version 0.1.
+HYPHENATED = frozenset(
+    {"fair_ard", "baseline_ebb", "b_mtard", "apgd_ce", "apgd_dlr", "apgd_t", "fab_t"}
+)
+
 # Keyword-only parameters that come from other sections of a recipe, or from Keras.
 RESERVED = frozenset(
     {"additions", "attack", "evaluation_attack", "seed", "name", "dtype"}
@@ -121,6 +131,36 @@ class RegistryError(KeyError):
         hint = f" Did you mean {self.nearest}?" if self.nearest else ""
         allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
         return f"Expected {self.expected}. Received: {self.received}.{hint}{allowed}"
+
+
+def canonical(table: str, name: str) -> str:
+    """Return the name that a table has for another spelling of it.
+
+    Args:
+        table: `methods`, `attacks`, `networks` or `datasets`.
+        name: a name of that table, in which hyphens may stand for underscores. Any
+            other text is returned as it is.
+
+    Example:
+    ```python
+    canonical("methods", "b-mtard")  # "b_mtard"
+    canonical("methods", "my-package.module:Method")  # the same text
+    ```
+    """
+    spelled = name.replace("-", "_")
+    return spelled if spelled in TABLES[table] else name
+
+
+def label(name: str) -> str:
+    """Return how tables and screens write the name of a method or an attack.
+
+    Example:
+    ```python
+    label("b_mtard")  # "b-mtard"
+    label("pgd_trades")  # "pgd_trades"
+    ```
+    """
+    return name.replace("_", "-") if name in HYPHENATED else name
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
@@ -217,7 +257,8 @@ def summary(table: str, name: str) -> str:
 
 def _target(table: str, name: str) -> tuple[str, str]:
     names = TABLES[table]
-    module, _, attribute = names.get(name, name).partition(":")
+    known = canonical(table, name)
+    module, _, attribute = names.get(known, name).partition(":")
     if all(part.isidentifier() for part in (*module.split("."), attribute)):
         return module, attribute
     raise RegistryError(

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
+from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS, Role
 from kmtard.training.build import build_network, load_data
 from kmtard.training.schedules import EvaluationEpochs
@@ -152,7 +153,7 @@ def _networks(
         cells = [_named(role), party.network, f"{count:,}"]
         if role in trials:
             training, memory = trials[role].training, trials[role].memory()
-            cells += [training.method, f"{training.schedule.epochs}"]
+            cells += [label(training.method), f"{training.schedule.epochs}"]
             cells += ["unknown" if memory is None else _size(memory)]
         else:
             learns = any(

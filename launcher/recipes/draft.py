@@ -8,9 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from kmtard.recipe import SMOKE_SCHEDULE, Mistake, Recipe, RecipeError, load
-from kmtard.recipe.checks import ADJUSTABLE, Table, table_at
-from kmtard.recipe.errors import key_text
+from kmtard.recipe import (
+    ADJUSTABLE,
+    SMOKE_SCHEDULE,
+    Mistake,
+    Recipe,
+    RecipeError,
+    Table,
+    key_text,
+    load,
+    method_key,
+    table_at,
+)
 from kmtard.registry.roles import ROLES, TEACHERS
 from launcher.recipes.fields import Field, written
 from launcher.recipes.form import Section, sections
@@ -80,8 +89,9 @@ class Checked:
         """The mistakes by the key of their field; those of none under ""."""
         known = {each.key for each in _fields(self.sections)}
         found: dict[str, list[Mistake]] = {}
+        table = key_text(("methods", method_key(self.file.document, self.method)))
         for mistake in self.mistakes:
-            key = _field_key(mistake.key, self.method)
+            key = _field_key(mistake.key, table)
             found.setdefault(key if key in known else "", []).append(mistake)
         return found
 
@@ -191,11 +201,15 @@ def _runs_override(
     return ()
 
 
-def _field_key(key: str, method: str) -> str:
-    """Return the key of the field in which a mistake's value stands."""
+def _field_key(key: str, table: str) -> str:
+    """Return the key of the field in which a mistake's value stands.
+
+    Args:
+        key: the mistake's.
+        table: key of the table that the file has for the student's method.
+    """
     key = re.sub(r"\[\d+\].*", "", key)
-    adjusted = key_text(("methods", method)) + "."
-    if not key.startswith(adjusted):
+    if not key.startswith(f"{table}."):
         return key
-    inner = key.removeprefix(adjusted)
+    inner = key.removeprefix(f"{table}.")
     return inner if inner.split(".")[0] in ADJUSTABLE else f"method.{inner}"

@@ -13,9 +13,8 @@ import tomlkit
 from pydantic import BaseModel
 
 from kmtard import registry
-from kmtard.recipe import schema
-from kmtard.recipe.checks import Table
-from kmtard.recipe.errors import RANGES, key_text
+from kmtard.recipe import Table, key_text, schema
+from kmtard.recipe.errors import RANGES
 from kmtard.registry.signatures import Option
 
 Kind = Literal["flag", "choice", "integer", "number", "text", "list", "value"]

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kmtard import registry
-from kmtard.recipe import schema
-from kmtard.recipe.checks import ADJUSTABLE, Table, table_at
+from kmtard.recipe import ADJUSTABLE, Table, method_key, schema, table_at
+from kmtard.registry import canonical
 from kmtard.registry.roles import TEACHERS
 from launcher.recipes.fields import Field, fields_of_model, fields_of_options, written
 
@@ -64,16 +64,16 @@ class _Form(NamedTuple):
     def plain(self, name: str, info: FieldInfo) -> tuple[Field, ...]:
         values = dict(table_at(self.document, name))
         if name in ADJUSTABLE:
-            values |= table_at(self.document, "methods", self.method, name)
+            values |= table_at(self.common(self.method), name)
         model = info.annotation
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return ()
         return tuple(fields_of_model((name,), model, values))
 
     def method_options(self) -> tuple[Field, ...]:
-        values = dict(table_at(self.document, "methods", self.method))
+        values = dict(self.common(self.method))
         own = table_at(self.document, "method")
-        if own.get("name") == self.method:
+        if canonical("methods", str(own.get("name"))) == self.method:
             values |= own
         return tuple(fields_of_options(("method",), "methods", self.method, values))
 
@@ -103,7 +103,7 @@ class _Form(NamedTuple):
         [name] = fields_of_model(path, schema.Method, values)
         yield name
         method = self.written_in(name)
-        common = table_at(self.document, "methods", method)
+        common = self.common(method)
         own = values if method == name.value else {}
         for option in fields_of_options(path, "methods", method, own):
             if option.path[-1] in common:
@@ -121,6 +121,10 @@ class _Form(NamedTuple):
                     choices=("true", "false") if flag else each.choices,
                     blank=f"as in [{section}]",
                 )
+
+    def common(self, method: str) -> Table:
+        """Return what the file says about a method, whoever is trained by it."""
+        return table_at(self.document, "methods", method_key(self.document, method))
 
     def written_in(self, field: Field) -> str:
         return self.edits.get(field.identity, field.value)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kmtard.recipe import Mistake, RecipeError, load
-from kmtard.recipe.checks import table_at
+from kmtard.recipe import Mistake, RecipeError, load, table_at
+from kmtard.registry import canonical
 
 LARGEST = 2**20  # bytes; what is larger is some other file
 TABLES = ("data", "student", "method")
@@ -55,12 +55,14 @@ class RecipeFile:
     @property
     def method(self) -> str:
         """Name of the method that trains the student."""
-        return str(table_at(self.document, "method").get("name", "-"))
+        name = str(table_at(self.document, "method").get("name", "-"))
+        return canonical("methods", name)
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods with a table of their own."""
-        return tuple(table_at(self.document, "methods"))
+        names = table_at(self.document, "methods")
+        return tuple(canonical("methods", name) for name in names)
 
 
 class Shelf:

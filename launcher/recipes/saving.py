@@ -11,8 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from kmtard.recipe import RecipeError, load
-from kmtard.recipe.checks import ADJUSTABLE, table_at
+from kmtard.recipe import ADJUSTABLE, RecipeError, load, method_key, table_at
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError, write_atomic
 
@@ -65,7 +64,9 @@ def changed_text(content: bytes, method: str | None, overrides: Sequence[str]) -
 
 def _places(document: Any, path: list[str]) -> list[list[str]]:
     """Return where a key is to be written so that the student gets its value."""
-    method = str(table_at(document, "method").get("name"))
+    method = method_key(document, table_at(document, "method").get("name"))
+    if path[0] == "methods" and len(path) > 1:
+        path = ["methods", method_key(document, path[1]), *path[2:]]
     *tables, key = path
     if path[0] in ADJUSTABLE:
         adjusted = ["methods", method, *tables]
@@ -73,7 +74,10 @@ def _places(document: Any, path: list[str]) -> list[list[str]]:
             return [path, [*adjusted, key]]
     if tables == ["method"] and key not in table_at(document, "method"):
         common = ["methods", method]
-        taught = (table_at(document, role, "method").get("name") for role in TEACHERS)
+        taught = [
+            method_key(document, table_at(document, role, "method").get("name"))
+            for role in TEACHERS
+        ]
         if key in table_at(document, *common) and method not in taught:
             return [[*common, key]]
     return [path]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmtard.registry import label
 from kmtard.runs import Run
 from launcher.runs.differences import differing, flatten, points, seed_groups
 from launcher.runs.documents import percent, read_toml
@@ -70,6 +71,8 @@ class ComparedReader:
         """Return the run as of now; from one thread at a time."""
         if self._settings is None:
             self._settings = flatten(read_toml(self._row.run.recipe_path))
+            if method := self._settings.get("method.name"):
+                self._settings["method.name"] = label(method)
         if self._history.poll():
             student = self._history.phases.get("student")
             metrics = student.metrics if student else {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kmtard.registry import label
 from kmtard.runs import EventReader, Run
 from launcher.runs.course import SELECTION, Course, Score
 from launcher.runs.documents import number, read_json, read_toml, table
@@ -117,7 +118,7 @@ class RowReader:
         return Row(
             self.run,
             state,
-            method=_text(recipe, "method", "name"),
+            method=label(_text(recipe, "method", "name")),
             data=_text(recipe, "data", "name"),
             network=_text(recipe, "student", "network"),
             seed=_text(recipe, "runtime", "seed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kmtard.registry import label
 from kmtard.runs import Run
 from launcher.runs.documents import last_lines, read_toml, table
 
@@ -59,4 +60,4 @@ def _about(run: Run) -> tuple[str, ...]:
         return ()
     recipe = read_toml(run.recipe_path)
     names = (("data", "name"), ("method", "name"), ("student", "network"))
-    return tuple(str(table(recipe, part).get(key, "")) for part, key in names)
+    return tuple(label(str(table(recipe, part).get(key, ""))) for part, key in names)

@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
-from kmtard.registry import ATTACKS, RegistryError, summary
+from kmtard.registry import ATTACKS, RegistryError, label, summary
 from kmtard.runs.visible import visible
 from launcher.commands import command_text, evaluate_command
 from launcher.widgets.key_bar import KeyBar
@@ -77,7 +77,7 @@ recipe says epsilon, steps and the number of images.
                 about = summary("attacks", name)
             except RegistryError as error:
                 about = str(error)
-        prompt = Text.assemble(f"{name:20} ", (about.replace("`", ""), "dim"))
+        prompt = Text.assemble(f"{label(name):20} ", (about.replace("`", ""), "dim"))
         return Selection(prompt, name, name in self.chosen)
 
     @on(SelectionList.SelectedChanged)

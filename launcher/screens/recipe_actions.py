@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from kmtard.registry import label
 from kmtard.runs.files import RunError
 from kmtard.runs.visible import visible
 from launcher.commands import command_text, dry_run_command, fit_command
@@ -252,7 +253,7 @@ def command_lines(argv: Sequence[str]) -> str:
 def heading(checked: Checked) -> str:
     """Return a draft's name in the queue."""
     smoke = " smoke" if checked.draft.smoke else ""
-    return f"{checked.file.path.stem} {checked.method}{smoke}"
+    return f"{checked.file.path.stem} {label(checked.method)}{smoke}"
 
 
 def as_typed(path: Path) -> Path:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Select, Static, Switch
 
-from kmtard.registry import METHODS
+from kmtard.registry import METHODS, label
 from kmtard.runs.visible import visible
 from launcher.recipes.draft import Draft
 from launcher.recipes.recipe_files import RecipeFile
@@ -45,7 +45,9 @@ class RecipeChoices(Horizontal):
         names = dict.fromkeys([*file.methods, file.method, *METHODS])
         select = self.query_one(Select)
         with self.prevent(Select.Changed, Switch.Changed):
-            select.set_options([(Content(visible(name)), name) for name in names])
+            select.set_options(
+                [(Content(visible(label(name))), name) for name in names]
+            )
             select.value = draft.method or file.method
             self.query_one(Switch).value = draft.smoke
 

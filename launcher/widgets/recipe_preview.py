@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.highlight import highlight
 from textual.widgets import Static
 
+from kmtard.registry import label
 from kmtard.runs.visible import visible
 from launcher.recipes.recipe_files import RecipeFile
 
@@ -38,7 +39,7 @@ def _facts(file: RecipeFile) -> Group:
         "File": str(file.path),
         "Data": file.data,
         "Student": file.student,
-        "Methods": ", ".join(file.methods) or file.method,
+        "Methods": ", ".join(map(label, file.methods or [file.method])),
         **file.facts,
     }
     table = Table.grid(padding=(0, 1))

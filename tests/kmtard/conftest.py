@@ -45,7 +45,7 @@ name = "trades"
 schedule = { epochs = 2, milestones = [1] }
 
 [method]
-name = "b-mtard"
+name = "b_mtard"
 
 [attack]
 epsilon = 0.1

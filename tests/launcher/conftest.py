@@ -65,7 +65,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         text = recipe if recipe is not None else RECIPE.read_text()
         run = Run.create(tmp_path / "runs", name, text, {"backend": "jax", **info})
         events = EventWriter(run.events_path)
-        events.write("run_started", resumed=False, method="b-mtard")
+        events.write("run_started", resumed=False, method="b_mtard")
         for phase in phases:
             events.write("phase_started", phase=phase, step=0, epochs=epochs)
             for epoch in range(1, done + 1):

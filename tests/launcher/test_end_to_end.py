@@ -154,7 +154,7 @@ def test_the_same_in_a_terminal_of_80_by_24(folder: Path) -> None:
         terminal.shows("ready")
         terminal.press("F9")
         terminal.press("1")
-        terminal.shows("digits-b-mtard")
+        terminal.shows("b_mtard-s0-")
         run = the_run(folder)
         assert run is not None
         while epochs(run) < 1:

@@ -71,7 +71,7 @@ def fit(model: Any, callbacks: list, **kwargs: Any) -> tuple[list, dict]:
 
 
 def test_class_weights_follow_the_epoch_before() -> None:
-    model, callbacks = built("fair-ard")
+    model, callbacks = built("fair_ard")
     seen, history = fit(model, callbacks, epochs=2)
     np.testing.assert_array_equal(seen[0]["class_weights"], np.ones(CLASSES))
     np.testing.assert_array_equal(seen[0]["class_images"], [1, 3, 8])
@@ -116,7 +116,7 @@ def test_rate_of_temperatures_falls_with_the_epoch_that_ends() -> None:
     assert moved == pytest.approx(0.01, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["fair-ard", "absld"])
+@pytest.mark.parametrize("name", ["fair_ard", "absld"])
 def test_a_part_of_an_epoch_moves_nothing(name: str) -> None:
     model, callbacks = built(name)
     callbacks[0].steps_per_epoch = 4
@@ -128,7 +128,7 @@ def test_a_part_of_an_epoch_moves_nothing(name: str) -> None:
     assert value(model.class_images).sum() == 0, "four steps are an epoch"
 
 
-@pytest.mark.parametrize("name", ["fair-ard", "absld"])
+@pytest.mark.parametrize("name", ["fair_ard", "absld"])
 def test_evaluation_and_no_callback_move_nothing(name: str) -> None:
     model, _ = built(name)
     model.evaluate(*data(), verbose=0)

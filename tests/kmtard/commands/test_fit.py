@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from kmtard.attacks import pgd_trades
-from kmtard.commands.fit import Screen, main
+from kmtard.commands.fit import Screen, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
 from kmtard.evaluation.accuracy import accuracies
@@ -63,6 +64,21 @@ def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
     assert {path.name for path in run.best.iterdir()} == {
         *("nat_teacher.weights.h5", "adv_teacher.weights.h5", "student.keras"),
     }
+
+
+def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> None:
+    def name(*overrides: str, **options: Any) -> str:
+        return run_name(load(recipe, overrides=overrides, **options), str(recipe))
+
+    usual = name()
+    settings, seed = usual.split("-")[2], "runtime.seed=1"
+    assert usual == f"b_mtard-s0-{settings}-{recipe.stem}"
+    assert re.fullmatch("[0-9a-f]{4}", settings)
+    assert name(seed) == f"b_mtard-s1-{settings}-{recipe.stem}"
+    assert name(f"runtime.runs_dir={tmp_path}", method="b-mtard") == usual
+    assert name("attack.steps=2") != usual != name(smoke=True)
+    own = "kmtard.methods.trades:TRADES"
+    assert name(method=own).startswith("TRADES-s0-")
 
 
 def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
@@ -281,7 +297,7 @@ def test_mistakes_are_shown_all_at_once_and_nothing_starts(
     arguments = settings(tmp_path, "optimizer.learning_rat=1", "attack.steps=-1")
     assert main([str(bad), *arguments, "--method", "b-mtrad"]) == 2
     captured = capsys.readouterr()
-    for word in ("data.pda", "pad", "learning_rate", "attack.steps", "b-mtard"):
+    for word in ("data.pda", "pad", "learning_rate", "attack.steps", "b_mtard"):
         assert word in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
@@ -359,7 +375,7 @@ def test_transfer_needs_a_robust_teacher(
     text = recipe.read_text()
     begin, end = text.index("[adv_teacher]"), text.index("[method]\n")
     alone = tmp_path / "alone.toml"
-    alone.write_text(text[:begin] + text[end:].replace("b-mtard", "natural"))
+    alone.write_text(text[:begin] + text[end:].replace("b_mtard", "natural"))
     attacks = 'evaluation.attacks=["pgd_trades", "transfer_cw_inf"]'
     assert main([str(alone), "--set", attacks]) == 2
     assert "transfer_cw_inf needs the table [adv_teacher]" in capsys.readouterr().err

@@ -26,14 +26,14 @@ def test_every_method_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "beta=6.0" in found["trades"]
     assert "needs" not in found["trades"]
     assert "needs robust teacher" in found["rslad"]
-    assert "needs clean teacher and robust teacher" in found["b-mtard"]
+    assert "needs clean teacher and robust teacher" in found["b_mtard"]
 
 
 def test_recipe_settings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     found = lines(capsys, str(DIGITS))
     assert "begin=6 " in found["iad"]
     assert "learning_rate=0.05 weight_decay=0.0005" in found["score"]
-    assert "nesterov epochs=20 milestones=14,17" in found["fair-ard"]
+    assert "nesterov epochs=20 milestones=14,17" in found["fair_ard"]
     assert "nesterov" not in found["ard"]
 
 

@@ -69,6 +69,10 @@ def test_step_sizes_are_scaled_with_epsilon() -> None:
     assert attacks["fgsm"].get_config()["step_size"] == 0.1
 
 
+def test_hyphenated_names_give_the_keys_of_the_registry() -> None:
+    assert list(named_attacks(["apgd-ce", "fab_t"], Strength())) == ["apgd_ce", "fab_t"]
+
+
 def test_strength_that_is_given_counts_for_pgd() -> None:
     [attack] = named_attacks(["pgd_trades"], Strength(0.1, 0.05, 3)).values()
     assert (attack.epsilon, attack.step_size, attack.steps) == (0.1, 0.05, 3)

@@ -23,9 +23,9 @@ from kmtard.methods.natural import Natural
     ("name", "method", "temperature_rate", "weight_rate"),
     [
         ("baseline", Baseline, 0, 0),
-        ("baseline-ebb", BaselineEBB, 1e-3, 0),
+        ("baseline_ebb", BaselineEBB, 1e-3, 0),
         ("mtard", MTARD, 0, 0.025),
-        ("b-mtard", BMTARD, 1e-3, 0.025),
+        ("b_mtard", BMTARD, 1e-3, 0.025),
     ],
 )
 def test_build_two_teachers(
@@ -113,17 +113,25 @@ def test_build_without_teachers(tiny: SimpleNamespace) -> None:
     assert callbacks == []
 
 
+def test_hyphens_stand_for_underscores(tiny: SimpleNamespace) -> None:
+    model, callbacks = methods.build(
+        "fair-ard", student=tiny.network(), adv_teacher=tiny.network()
+    )
+    assert type(model).__name__ == "FairARD"
+    assert callbacks
+
+
 def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
     networks = {"student": tiny.network(), "nat_teacher": tiny.network()}
 
-    with pytest.raises(KeyError, match="Did you mean b-mtard"):
+    with pytest.raises(KeyError, match="Did you mean b_mtard"):
         methods.build("b-mtrad", **networks)
     with pytest.raises(
         ValueError,
-        match="'b-mtard' needs student, nat_teacher, adv_teacher. "
+        match="'b_mtard' needs student, nat_teacher, adv_teacher. "
         "Received: student, nat_teacher$",
     ):
-        methods.build("b-mtard", **networks)
+        methods.build("b_mtard", **networks)
     with pytest.raises(ValueError, match="'trades' needs student. Received: student, "):
         methods.build("trades", **networks)
     with pytest.raises(

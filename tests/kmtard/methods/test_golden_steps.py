@@ -23,7 +23,7 @@ OPTIONS = {
     "trades": ("trades", {}),
     "score": ("score", {}),
     "ard": ("ard", {}),
-    "fair_ard": ("fair-ard", {}),
+    "fair_ard": ("fair_ard", {}),
     "iad1": ("iad", {}),
     "rslad": ("rslad", {"class_scale": 1.0}),
     "absld_code": ("absld", {"class_scale": 1.0, "absld_code_product": True}),
@@ -31,8 +31,8 @@ OPTIONS = {
     "lmtn": ("lmtn", {"class_scale": 1.0}),
     "baseline": ("baseline", {"class_scale": 1.0}),
     "mtard": ("mtard", {"class_scale": 1.0}),
-    "ebb": ("baseline-ebb", {"class_scale": 1.0}),
-    "bmtard": ("b-mtard", {"class_scale": 1.0}),
+    "ebb": ("baseline_ebb", {"class_scale": 1.0}),
+    "bmtard": ("b_mtard", {"class_scale": 1.0}),
 }
 """Name in the file -> method and what it has other than our defaults."""
 OPTIMIZERS = {

@@ -1,16 +1,29 @@
-"""Recipes are read, overridden, resolved; whatever is wrong is told at once."""
+"""Recipes are read, overridden and resolved; all mistakes are told at once.
+
+The modules of the package are tested together, through `load`: what each finds in a
+recipe shows only there.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 import tomllib
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from kmtard import recipe, registry
-from kmtard.recipe import Recipe, RecipeError, load, teacher_key
+from kmtard.recipe import (
+    Recipe,
+    RecipeError,
+    load,
+    options,
+    settings_key,
+    teacher_key,
+)
 
 pytestmark = pytest.mark.once("torch")
 
@@ -56,9 +69,9 @@ train = true
 name = "trades"
 schedule.epochs = 7
 [method]
-name = "b-mtard"
+name = "b_mtard"
 temperature = 2
-[methods.b-mtard]
+[methods.b_mtard]
 temperature = 3.0
 levels = 4
 attack.steps = 5
@@ -108,7 +121,7 @@ def lines(path: Path, *overrides: str, **options: Any) -> list[str]:
 
 def test_the_student_has_base_then_methods_table_then_own_table(base: Path) -> None:
     student = load(base).training("student")
-    assert student.method == "b-mtard"
+    assert student.method == "b_mtard"
     assert student.method_options == {
         "temperature": 2.0,
         "temperature_bounds": (1.0, 10.0),
@@ -143,6 +156,14 @@ def test_the_sections_of_the_result_are_those_of_the_student(base: Path) -> None
     assert resolved.method.options == student.method_options
     assert resolved.evaluation.epsilon == 8 / 255
     assert resolved.evaluation.step_size is None
+
+
+def test_the_headline_is_any_attack_that_exists(base: Path) -> None:
+    assert load(base).evaluation.headline == "pgd_trades"
+    own = "recipe_parts:attack"
+    for name in ("cw_inf", own):  # whether it is run is not asked here
+        override = f"evaluation.headline={name}"
+        assert load(base, overrides=[override]).evaluation.headline == name
 
 
 @pytest.mark.parametrize(
@@ -183,10 +204,10 @@ def test_method_drops_the_options_of_the_old_one(base: Path) -> None:
 def test_set_wins_over_every_table(base: Path) -> None:
     overrides = [
         "optimizer.learning_rate=0.05",
-        "methods.b-mtard.temperature=4",
+        "methods.b_mtard.temperature=4",
         "attack.epsilon=4/255",
         "data.directory=some place",
-        "methods.b-mtard.schedule.milestones=[3]",
+        "methods.b_mtard.schedule.milestones=[3]",
     ]
     resolved = load(base, overrides=overrides)
     assert resolved.optimizer.learning_rate == 0.05
@@ -229,7 +250,7 @@ def test_a_mistake_is_told_with_file_key_value_and_nearest_key(base: Path) -> No
 
 
 def test_all_mistakes_are_told_at_once(base: Path) -> None:
-    text = BASE.replace('"b-mtard"\ntemperature = 2', '"b-mtard"\ntemprature = 2')
+    text = BASE.replace('"b_mtard"\ntemperature = 2', '"b_mtard"\ntemprature = 2')
     text = text.replace("levels = 4", "levels = 4.5").replace(
         "steps = 10", "steps = -1"
     )
@@ -240,7 +261,7 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         'FILE: evaluation.attacks[0] = "fgms": expected a name from the table of '
         "attacks, or package.module:Object; did you mean fgsm?",
         "FILE: extra = {}: unknown key; allowed: " + ", ".join(Recipe.model_fields),
-        "FILE: methods.b-mtard.levels = 4.5: expected a whole number",
+        "FILE: methods.b_mtard.levels = 4.5: expected a whole number",
         "FILE: method.temprature = 2: unknown key; did you mean temperature?",
         "FILE: nat_teacher: expected either weights or train = true; received both",
     ]
@@ -274,6 +295,8 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected tuple[float, float]"),
         ("method.mode='frozen'", "unknown value; allowed: eval, train"),
+        ("evaluation.headline=pgd_trade", "did you mean pgd_trades?"),
+        ("evaluation.headline=20", "headline = 20: expected a text in quotes"),
         ("attack.start='random'", "unknown value; allowed: clean, gaussian, "),
         ("method.attack.steps=1", "method.attack = {steps = 1}: unknown key"),
         ("methods.mtrad.beta=1", "methods.mtrad: expected a name"),
@@ -319,7 +342,7 @@ def test_an_unknown_method_of_the_command_line(base: Path) -> None:
 def test_a_method_gets_the_teachers_and_options_it_needs(base: Path) -> None:
     without = BASE[: BASE.index("[adv_teacher]")] + BASE[BASE.index("[method]") :]
     base.write_text(without)
-    message = "section is missing, but the method b-mtard needs it"
+    message = "section is missing, but the method b_mtard needs it"
     assert lines(base) == [f"FILE: adv_teacher: {message}"]
     load(base, method="trades")
     own = "recipe_parts:needy"
@@ -373,10 +396,11 @@ def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
     [
         "student.options.width=32",
         "method.temperature=9",
-        "methods.b-mtard.attack.steps=3",
+        "methods.b_mtard.attack.steps=3",
         "method.name=mtard",
         "runtime.runs_dir=elsewhere",
-        "methods.b-mtard.schedule.epochs=3",
+        "evaluation.headline=fgsm",
+        "methods.b_mtard.schedule.epochs=3",
     ],
 )
 def test_the_key_of_a_teacher_ignores_the_student(base: Path, override: str) -> None:
@@ -415,7 +439,7 @@ def test_the_key_of_a_teacher_changes_with_the_format(
     before = teacher_key(load(base), "nat_teacher")
     assert len(before) == 16
     int(before, 16)
-    module = importlib.import_module("kmtard.recipe.load")
+    module = importlib.import_module("kmtard.recipe.identity")
     monkeypatch.setattr(module, "TEACHER_FORMAT", 2)
     assert teacher_key(load(base), "nat_teacher") != before
 
@@ -425,6 +449,106 @@ def test_a_teacher_from_a_file_has_no_training(base: Path) -> None:
     resolved = load(base, overrides=overrides)
     with pytest.raises(ValueError, match=r"See \[nat_teacher\]"):
         teacher_key(resolved, "nat_teacher")
+
+
+HYPHENS = BASE.replace("b_mtard", "b-mtard")
+
+
+@pytest.mark.parametrize("text", [BASE, HYPHENS])
+@pytest.mark.parametrize("method", [None, "b-mtard", "b_mtard"])
+@pytest.mark.parametrize("name", ["b-mtard", "b_mtard"])
+def test_hyphens_stand_for_underscores_in_the_names_of_methods(
+    base: Path, text: str, method: str | None, name: str
+) -> None:
+    overrides = [
+        f"method.name={name}",
+        f"methods.{name}.levels=6",
+        "optimizer.learning_rate=0.3",
+    ]
+    expected = load(base, method=method and "b_mtard", overrides=overrides)
+    base.write_text(text)
+    resolved = load(base, method=method, overrides=overrides)
+    assert resolved == expected
+    assert resolved.to_toml() == expected.to_toml()
+    assert resolved.method.name == "b_mtard"
+    assert resolved.method.options["levels"] == 6
+    assert resolved.optimizer.learning_rate == 0.3
+
+
+def test_hyphens_stand_for_underscores_in_the_names_of_attacks(base: Path) -> None:
+    overrides = [
+        "evaluation.attacks=['apgd-ce', 'fab_t']",
+        "evaluation.headline=apgd-t",
+    ]
+    evaluation = load(base, overrides=overrides).evaluation
+    assert evaluation.attacks == ("apgd_ce", "fab_t")
+    assert evaluation.headline == "apgd_t"
+
+
+def test_two_spellings_of_one_method_are_a_mistake(base: Path) -> None:
+    base.write_text(BASE + "[methods.b-mtard]\nlevels = 3\n")
+    assert lines(base) == [
+        "FILE: methods.b-mtard: expected one table for the method b_mtard, which has "
+        "[methods.b_mtard] too"
+    ]
+
+
+def test_a_mistake_is_told_in_the_spelling_of_the_file(base: Path) -> None:
+    base.write_text(HYPHENS.replace("levels = 4", "levels = 4.5"))
+    assert lines(base) == [
+        "FILE: methods.b-mtard.levels = 4.5: expected a whole number"
+    ]
+    override = "methods.b_mtard.levels=x"
+    assert lines(base, override) == [
+        '--set: methods.b-mtard.levels = "x": expected a whole number'
+    ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "attack.step_size",
+        "methods.b_mtard.attack.step_size",
+        "adv_teacher.method.attack.step_size",
+        "methods.trades.beta",
+        "adv_teacher.method.beta",
+    ],
+)
+def test_a_value_is_converted_once(base: Path, key: str) -> None:
+    conversions = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is options._number.__code__:
+            conversions.append(frame.f_locals["value"])
+
+    sys.setprofile(note)
+    try:
+        load(base, overrides=[f"{key}=13/255"])
+    finally:
+        sys.setprofile(None)
+    found = [value for value in conversions if value in ("13/255", 13 / 255)]
+    assert found == ["13/255"]
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("runtime.seed=7", True),
+        ("runtime.runs_dir=elsewhere", True),
+        ("runtime.cache_dir=elsewhere", True),
+        ("method.mode=eval", True),
+        ("runtime.backend=jax", False),
+        ("data.directory=elsewhere", False),
+        ("method.levels=5", False),
+        ("evaluation.limit=5", False),
+    ],
+)
+def test_the_key_of_the_settings_leaves_out_seed_and_folders(
+    base: Path, override: str, same: bool
+) -> None:
+    key, changed = settings_key(load(base)), load(base, overrides=[override])
+    assert (settings_key(changed) == key) is same
+    assert len(key) == 16
 
 
 def test_every_key_of_every_section_is_described() -> None:

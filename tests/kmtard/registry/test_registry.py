@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -166,12 +167,54 @@ def test_resolve_does_not_hide_what_a_module_itself_lacks() -> None:
         registry.resolve("methods", "user_module:Object")
 
 
-@pytest.mark.parametrize(
-    ("table", "name"),
-    [(table, name) for table, names in registry.TABLES.items() for name in names],
-)
+ENTRIES = [(table, name) for table, names in registry.TABLES.items() for name in names]
+
+
+@pytest.mark.parametrize(("table", "name"), ENTRIES)
 def test_every_entry_has_source_that_can_be_read(table: str, name: str) -> None:
     assert not registry.RESERVED & set(registry.options(table, name))
+    assert registry.summary(table, name)
+
+
+@pytest.mark.parametrize(("table", "name"), ENTRIES)
+def test_every_entry_is_callable_and_has_a_name_in_snake_case(
+    table: str, name: str
+) -> None:
+    assert re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+    assert callable(registry.resolve(table, name))
+
+
+@pytest.mark.parametrize(("table", "name"), ENTRIES)
+def test_hyphens_stand_for_underscores(table: str, name: str) -> None:
+    hyphens = name.replace("_", "-")
+    assert registry.canonical(table, name) == name
+    assert registry.canonical(table, hyphens) == name
+    assert registry.canonical(table, registry.label(name)) == name
+    assert registry.options(table, hyphens) == registry.options(table, name)
+    assert registry.resolve(table, hyphens) is registry.resolve(table, name)
+
+
+@pytest.mark.parametrize("name", ["b-mtrad", "my-package.parts:B_MTARD", "", "-"])
+def test_another_text_is_canonical_as_it_is(name: str) -> None:
+    assert registry.canonical("methods", name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("b_mtard", "b-mtard"),
+        ("b-mtard", "b-mtard"),
+        ("apgd_ce", "apgd-ce"),
+        ("pgd_trades", "pgd_trades"),
+        ("own_parts:B_MTARD", "own_parts:B_MTARD"),
+    ],
+)
+def test_labels_have_the_hyphens_of_the_literature(name: str, label: str) -> None:
+    assert registry.label(name) == label
+
+
+def test_every_label_stands_for_an_entry() -> None:
+    assert {name for _, name in ENTRIES} >= registry.HYPHENATED
 
 
 def test_reading_every_entry_imports_no_backend() -> None:

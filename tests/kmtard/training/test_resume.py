@@ -205,7 +205,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int | None) -> None:
 @pytest.mark.parametrize(
     ("method", "option"),
     [
-        ("fair-ard", "class_weights"),
+        ("fair_ard", "class_weights"),
         ("absld", "nat_class_temperature"),
         ("iad", None),
     ],

@@ -24,7 +24,7 @@ WEIGHTS = (
 @pytest.mark.parametrize(
     ("method", "attacks", "needed"),
     [
-        ("b-mtard", "['fgsm']", ["nat_teacher", "adv_teacher"]),
+        ("b_mtard", "['fgsm']", ["nat_teacher", "adv_teacher"]),
         ("rslad", "['fgsm']", ["adv_teacher"]),
         ("natural", "['fgsm']", []),
         ("natural", "['transfer_cw_inf']", ["adv_teacher"]),

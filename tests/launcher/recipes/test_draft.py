@@ -19,6 +19,22 @@ def test_an_untouched_form_changes_nothing(recipe: Path) -> None:
     assert result.recipe == load(recipe)
 
 
+def test_a_file_may_spell_a_method_with_hyphens(recipe: Path) -> None:
+    usual = checked(recipe)
+    recipe.write_text(recipe.read_text().replace("b_mtard", "b-mtard"))
+    result = checked(recipe)
+    assert result.file.method == "b_mtard"
+    assert result.file.methods == usual.file.methods
+    assert result.sections == usual.sections
+    assert result.recipe == usual.recipe
+    assert checked(recipe, {"method.beta": "2"}).recipe.method.options["beta"] == 2
+    table, wrong = "[methods.b-mtard]\n", "weight_rate = 'x'\n"
+    replaced(recipe, table, table + wrong)
+    replaced(recipe, "weight_rate = 0.025\nbeta = 1.0\n\n#", "beta = 1.0\n\n#")
+    [mistake] = checked(recipe).by_field["method.weight_rate"]
+    assert mistake.key == "methods.b-mtard.weight_rate"
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [

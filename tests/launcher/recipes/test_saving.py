@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmtard.recipe import load
-from kmtard.recipe.checks import ADJUSTABLE
+from kmtard.recipe import ADJUSTABLE, load
 from launcher.recipes.draft import Draft, check
 from launcher.recipes.fields import Field
 from launcher.recipes.recipe_files import RecipeFile
@@ -136,9 +135,22 @@ def test_comments_order_and_format_stay(recipe: Path) -> None:
     changed = changed_text(recipe.read_bytes(), None, overrides)
     expected = text.replace("milestones = [14, 17]", "milestones = [3, 5]")
     expected = expected.replace("jit = false", "jit = true")
-    table = "[methods.b-mtard]"
+    table = "[methods.b_mtard]"
     before, after = expected.split(table)
     assert changed == before + table + after.replace("beta = 1.0", "beta = 2", 1)
+
+
+def test_the_spelling_of_a_method_stays(recipe: Path, tmp_path: Path) -> None:
+    text = recipe.read_text().replace("b_mtard", "b-mtard")
+    recipe.write_text(text)
+    target = tmp_path / "saved.toml"
+    overrides = ["method.beta=2", "methods.b_mtard.weight_rate=0.5"]
+    save(recipe, target, method=None, overrides=overrides)
+    expected = text.replace(
+        "weight_rate = 0.025\nbeta = 1.0\n\n#", "weight_rate = 0.5\nbeta = 2\n\n#"
+    )
+    assert target.read_text() == expected != text
+    assert load(target) == load(recipe, overrides=overrides)
 
 
 def test_comments_at_the_end_of_a_line_stay(recipe: Path) -> None:
@@ -171,7 +183,7 @@ def test_an_option_that_a_teacher_shares_is_not_changed_for_it(
 
 
 def test_another_method_leaves_the_options_of_the_former(recipe: Path) -> None:
-    text = recipe.read_text().replace('"b-mtard"\n', '"b-mtard"\nbeta = 3\n', 1)
+    text = recipe.read_text().replace('"b_mtard"\n', '"b_mtard"\nbeta = 3\n', 1)
     changed = tomllib.loads(changed_text(text.encode(), "trades", []))
     assert changed["method"] == {"name": "trades"}
 

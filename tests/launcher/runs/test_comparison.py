@@ -95,3 +95,10 @@ def test_only_settings_that_differ_are_shown(compared):
     assert table.header == ["setting", "a", "b"]
     assert table.rows == [["method.name", "mtard", "rslad"]]
     assert settings_table(runs[:1]).rows == []
+
+
+def test_both_spellings_of_a_method_are_one_setting(compared):
+    runs = [compared("old", "b-mtard", 0), compared("new", "b_mtard", 0)]
+
+    assert settings_table(runs).rows == []
+    assert [run.row.method for run in runs] == ["b-mtard", "b-mtard"]

@@ -73,7 +73,7 @@ def test_a_finished_run(make_run: MakeRun) -> None:
     student = history.phases["student"]
     assert student.metrics["w_robust_accuracy"].x == [1, 2, 3, 4]
     assert student.best == (4, pytest.approx(0.775))
-    assert history.outcome == "finished" and history.method == "b-mtard"
+    assert history.outcome == "finished" and history.method == "b_mtard"
     progress = history.progress()
     assert (progress.fraction, progress.eta_seconds) == (1.0, None)
     assert not history.poll()

@@ -144,7 +144,7 @@ async def test_saving_keeps_typed_text_and_selects_the_new_file(folder: Path) ->
         await settled(pilot)
         assert command(screen) == "python -m kmtard.fit my-taken.toml"
         saved = tomllib.loads((folder / "my-taken.toml").read_text())
-        assert saved["methods"]["b-mtard"]["beta"] == 2
+        assert saved["methods"]["b_mtard"]["beta"] == 2
         await choose(pilot, "digits.toml")
         assert command(screen).endswith("--set method.beta=2")
 

@@ -97,7 +97,7 @@ async def test_a_method_is_chosen_and_its_options_appear(folder: Path) -> None:
         assert command(screen).endswith("digits.toml \\\n  --method score")
         assert "method.clip" in rows(screen)
         assert "method.temperature" not in rows(screen)
-        screen.query_one("#methods", Select).value = "b-mtard"
+        screen.query_one("#methods", Select).value = "b_mtard"
         await pilot.pause()
         await settled(pilot)
         assert command(screen) == "python -m kmtard.fit digits.toml"
@@ -198,9 +198,9 @@ async def test_a_file_changed_by_another_program_is_noticed(folder: Path) -> Non
         await pilot.press("v")
         await write(pilot, "method.weight_rate", "1")
         text = (folder / "digits.toml").read_text()
-        table, rest = text.split("[methods.b-mtard]")
+        table, rest = text.split("[methods.b_mtard]")
         rest = rest.replace("beta = 1.0", "beta = 4.5", 1)
-        (folder / "digits.toml").write_text(f"{table}[methods.b-mtard]{rest}")
+        (folder / "digits.toml").write_text(f"{table}[methods.b_mtard]{rest}")
         screen._look()
         await until(pilot, lambda: rows(screen)["method.beta"].text == "4.5")
         await settled(pilot)

@@ -1,0 +1,59 @@
+"""What makes two trainings the same: hashes of the settings that decide about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from kmtard.recipe.schema import Recipe
+from kmtard.registry.roles import Role
+
+# Raise it when the code makes another teacher of the same settings.
+TEACHER_FORMAT = 1
+# Keys of [evaluation] that say what is reported of a network, not how it is made.
+REPORTED_ONLY = {"attacks", "headline", "suite"}
+# Keys of [runtime] without influence on the settings: folders, and what a name shows.
+NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
+
+
+def teacher_key(recipe: Recipe, role: Role) -> str:
+    """Return the hash of everything that makes a trained teacher.
+
+    Args:
+        recipe: a resolved recipe.
+        role: `nat_teacher` or `adv_teacher`.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        ValueError: the recipe does not train this teacher.
+    """
+    made_of = {
+        "format": TEACHER_FORMAT,
+        "training": recipe.training(role).model_dump(),
+        "data": recipe.data.model_dump(),
+        "selection": recipe.evaluation.model_dump(exclude=REPORTED_ONLY),
+        "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),
+    }
+    return _digest(made_of)[:16]
+
+
+def settings_key(recipe: Recipe) -> str:
+    """Return the hash of a recipe's settings, which its seeds have in common.
+
+    Left out are the seed and the folders of runs and teachers.
+
+    Args:
+        recipe: a resolved recipe.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return _digest(recipe.model_dump(exclude={"runtime": NOT_SETTINGS}))[:16]
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

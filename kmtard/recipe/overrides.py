@@ -1,0 +1,132 @@
+"""What the command line changes in a recipe: `--method`, `--smoke` and `--set`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from kmtard.recipe.document import Table, method_key, table_at
+from kmtard.recipe.errors import Mistake, key_text
+from kmtard.recipe.schema import ADJUSTABLE
+from kmtard.registry.roles import TEACHERS
+
+SMOKE_TRAIN_IMAGES = 256
+SMOKE_TEST_IMAGES = 128
+SMOKE_BATCH_SIZE = 32
+SMOKE_SCHEDULE = {"epochs": 2, "milestones": [1]}
+
+
+class Override(NamedTuple):
+    """A key and the value that the command line gives it."""
+
+    path: tuple[str, ...]
+    value: Any
+
+    @property
+    def key(self) -> str:
+        """The dotted key."""
+        return key_text(self.path)
+
+
+def parse(
+    texts: Iterable[str], document: Table
+) -> tuple[list[Override], list[Mistake]]:
+    """Read what `--set` was given.
+
+    Args:
+        texts: `table.key=value` each, the value in TOML or a bare text.
+        document: the recipe, whose spelling of a method's table is taken.
+    """
+    overrides, mistakes = [], []
+    for text in texts:
+        try:
+            path, value = _parsed(text)
+        except ValueError:
+            shown = " ".join(text.split())
+            mistakes.append(Mistake(shown, "expected table.key=value", place="--set"))
+            continue
+        if path[0] == "methods" and len(path) > 1:
+            path = ("methods", method_key(document, path[1]), *path[2:])
+        overrides.append(Override(path, value))
+    return overrides, mistakes
+
+
+def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
+    """Write the overrides, and drop from the document what would win over them."""
+    method = method_key(document, _student_method(document, overrides))
+    mistakes = []
+    for override in overrides:
+        if mistake := _write(document, override):
+            mistakes.append(mistake)
+        *tables, key = override.path
+        if override.path[0] in ADJUSTABLE:
+            table_at(document, "methods", method, *tables).pop(key, None)
+        elif tables == ["methods", method] and key != "name":
+            table_at(document, "method").pop(key, None)
+    return mistakes
+
+
+def shrink(document: Table) -> None:
+    """Make a minute's work of a recipe, as `--smoke` asks."""
+    document.setdefault("evaluation", {})
+    table_at(document, "evaluation").pop("suite", None)  # takes hours
+    _cap(table_at(document, "data"), "limit", SMOKE_TRAIN_IMAGES)
+    _cap(table_at(document, "data"), "batch_size", SMOKE_BATCH_SIZE)
+    _cap(table_at(document, "evaluation"), "limit", SMOKE_TEST_IMAGES)
+    table_at(document, "schedule").update(SMOKE_SCHEDULE)
+    adjusting = [("methods", name) for name in table_at(document, "methods")]
+    for path in [*adjusting, *((teacher, "method") for teacher in TEACHERS)]:
+        schedule = table_at(document, *path, "schedule")
+        for key in SMOKE_SCHEDULE:
+            schedule.pop(key, None)
+
+
+def _parsed(text: str) -> tuple[tuple[str, ...], Any]:
+    """Read `table.key=value`.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    key, equals, value = text.partition("=")
+    # Within an inline table the key can be nothing but a key.
+    keys: Any = tomllib.loads(f"table = {{ {key} = {{}} }}")["table"]
+    path = []
+    while keys:
+        [(part, keys)] = keys.items()
+        path.append(part)
+    if not equals or not path:
+        raise ValueError(text)
+    try:
+        return tuple(path), tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return tuple(path), value.strip()
+
+
+def _student_method(document: Table, overrides: Sequence[Override]) -> object:
+    name = table_at(document, "method").get("name")
+    for path, value in overrides:
+        if path == ("method", "name"):
+            name = value
+        elif path == ("method",) and isinstance(value, dict):
+            name = value.get("name")
+    return name
+
+
+def _write(document: Table, override: Override) -> Mistake | None:
+    *parents, key = override.path
+    table: Any = document
+    for depth, parent in enumerate(parents, start=1):
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            where = key_text(override.path[:depth])
+            message = f"expected a table, to set {override.key} in"
+            return Mistake(where, message, table, place="--set")
+    table[key] = override.value
+    return None
+
+
+def _cap(table: Table, key: str, most: int) -> None:
+    value = table.setdefault(key, most)
+    if isinstance(value, int):
+        table[key] = min(value, most)

@@ -1,0 +1,193 @@
+"""The one pass over a recipe, which checks and converts each value once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar, cast
+
+from pydantic import ValidationError
+
+from kmtard.recipe.document import Table, method_key, table_at, without
+from kmtard.recipe.errors import Mistake, key_text, mistakes_of
+from kmtard.recipe.options import defaults, missing_options, read_options
+from kmtard.recipe.relations import mismatches
+from kmtard.recipe.schema import (
+    ADJUSTABLE,
+    CHANGES,
+    Method,
+    Options,
+    Recipe,
+    Section,
+    Student,
+    Teacher,
+    TeacherMethod,
+)
+from kmtard.registry import canonical
+from kmtard.registry.roles import ROLES, TEACHERS, Role
+
+AnyStudent = TypeVar("AnyStudent", bound=Student)
+
+
+class _MethodTable(NamedTuple):
+    """A table that names a method or belongs to one, its values converted.
+
+    Attributes:
+        options: those of the method.
+        changes: section -> the keys that differ from it.
+    """
+
+    options: Options
+    changes: dict[str, Options]
+
+
+class _Party(NamedTuple):
+    """A network and the method that trains it, their options converted."""
+
+    network_options: Options
+    method: _MethodTable
+
+
+NOTHING = _MethodTable({}, {key: {} for key in ADJUSTABLE})
+
+
+def validate(document: Table) -> tuple[Recipe | None, list[Mistake]]:
+    """Check a recipe and resolve it.
+
+    Each check skips what another one reports, so that a wrong table or name gives
+    one mistake and the rest of the recipe is checked all the same.
+
+    Args:
+        document: the recipe as read from TOML and overridden.
+
+    Returns:
+        The resolved recipe, None where there are mistakes; and all mistakes, without
+        their places.
+    """
+    mistakes: list[Mistake] = []
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        mistakes += mistakes_of(error, model=Recipe)
+    common = _common_tables(document, mistakes)
+    parties = {role: _party(role, document, mistakes) for role in ROLES}
+    mistakes += mismatches(document)
+    if recipe is None or mistakes:
+        return None, mistakes
+    return _resolved(recipe, common, parties), []
+
+
+def _common_tables(document: Table, mistakes: list[Mistake]) -> dict[str, _MethodTable]:
+    """Read the tables of `[methods]`, by the canonical names of the methods."""
+    tables: dict[str, _MethodTable] = {}
+    spelled: dict[str, str] = {}
+    for key, table in table_at(document, "methods").items():
+        name = canonical("methods", key)
+        if name in spelled:
+            message = (
+                f"expected one table for the method {name}, which has "
+                f"[{key_text(('methods', spelled[name]))}] too"
+            )
+            mistakes.append(Mistake(key_text(("methods", key)), message))
+        spelled[name] = key
+        tables[name] = _method_table(("methods", key), name, table, mistakes)
+    return tables
+
+
+def _method_table(
+    path: tuple[str, ...], name: object, table: Any, mistakes: list[Mistake]
+) -> _MethodTable:
+    """Read a table that may adjust sections: `[methods.NAME]` or a teacher's own."""
+    table = table if isinstance(table, dict) else {}
+    given = without(table, *ADJUSTABLE)
+    options = read_options(path, "methods", name, given, mistakes)
+    changes = {}
+    for key, model in CHANGES.items():
+        try:
+            changed = model.model_validate(table_at(table, key))
+            changes[key] = changed.model_dump(exclude_unset=True)
+        except ValidationError as error:
+            mistakes += mistakes_of(error, (*path, key), model)
+    return _MethodTable(options, changes)
+
+
+def _party(role: Role, document: Table, mistakes: list[Mistake]) -> _Party:
+    """Read the options of a role's network, and the table of its method."""
+    path, network = (role, "options"), table_at(document, role).get("network")
+    given = table_at(document, *path)
+    options = read_options(path, "networks", network, given, mistakes)
+    mistakes += missing_options(path, "networks", network, given)
+    return _Party(options, _own_table(role, document, mistakes))
+
+
+def _own_table(role: Role, document: Table, mistakes: list[Mistake]) -> _MethodTable:
+    """Read `[method]`, or the method table of a teacher, which may adjust sections."""
+    path: tuple[str, ...] = ("method",) if role == "student" else (role, "method")
+    table = table_at(document, *path)
+    name, given = table.get("name"), without(table, "name")
+    if role == "student":
+        read = read_options(path, "methods", name, given, mistakes)
+        method = NOTHING._replace(options=read)
+    else:
+        method = _method_table(path, name, given, mistakes)
+    common = table_at(document, "methods", method_key(document, name))
+    mistakes += missing_options(path, "methods", name, given | common)
+    return method
+
+
+def _resolved(
+    recipe: Recipe, common: dict[str, _MethodTable], parties: dict[Role, _Party]
+) -> Recipe:
+    student, name = parties["student"], recipe.method.name
+    shared = common.get(name, NOTHING)
+    options = _filled("methods", name, shared.options, student.method.options)
+    update: dict[str, Any] = {
+        "student": _with_options(recipe.student, student),
+        "method": Method.model_construct(name=name, **options),
+        "methods": {},
+        **_sections(recipe, shared),
+    }
+    for role in TEACHERS:
+        if getattr(recipe, role) is not None:
+            update[role] = _teacher(recipe, role, common, parties[role])
+    if recipe.evaluation.selection == "test":
+        update["data"] = recipe.data.model_copy(update={"held_out": 0.0})
+    if recipe.evaluation.epsilon is None:
+        epsilon = {"epsilon": update["attack"].epsilon}
+        update["evaluation"] = recipe.evaluation.model_copy(update=epsilon)
+    return recipe.model_copy(update=update)
+
+
+def _teacher(
+    recipe: Recipe, role: Role, common: dict[str, _MethodTable], party: _Party
+) -> Teacher:
+    teacher = _with_options(cast(Teacher, getattr(recipe, role)), party)
+    if teacher.method is None:
+        return teacher
+    name = teacher.method.name
+    shared, own = common.get(name, NOTHING), party.method
+    table = _filled("methods", name, shared.options, own.options)
+    for key, section in _sections(recipe, shared, own).items():
+        table[key] = section.model_dump()
+    method = TeacherMethod.model_construct(name=name, **table)
+    return teacher.model_copy(update={"method": method})
+
+
+def _with_options(party: AnyStudent, read: _Party) -> AnyStudent:
+    options = _filled("networks", party.network, read.network_options)
+    return party.model_copy(update={"options": options})
+
+
+def _filled(table: str, name: str, *given: Options) -> Options:
+    options = defaults(table, name)
+    for each in given:
+        options |= each
+    return options
+
+
+def _sections(recipe: Recipe, *tables: _MethodTable) -> dict[str, Section]:
+    """Return the adjustable sections with the changes of some tables."""
+    sections = {key: getattr(recipe, key) for key in ADJUSTABLE}
+    for table in tables:
+        for key, changes in table.changes.items():
+            sections[key] = sections[key].model_copy(update=changes)
+    return sections
