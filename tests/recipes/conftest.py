@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -30,4 +31,5 @@ def generated(name: str, *arguments: Any, **kwargs: Any) -> Any:
 def generated_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every downloaded data set be `generated`, in its true shape and classes."""
     for module in ("catalog", "tiny_imagenet", "fashion_mnist"):
-        monkeypatch.setattr(f"kmtard.data.{module}.load", generated)
+        home = importlib.import_module(f"kmtard.data.{module}")
+        monkeypatch.setattr(home, "load", generated)
