@@ -9,7 +9,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ EVENTS = (
 RESERVED = ("event", "time", "non_finite")
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 24  # bytes
+STEP = b'{"event": "step"'  # the beginning of a line as `EventWriter` writes it
 
 
 class EventWriter:
@@ -202,3 +204,41 @@ class EventReader:
             else:
                 self.skipped += 1
         return events
+
+
+class EventStream(EventReader):
+    """Hands events on while it reads a long file, and keeps none.
+
+    Steps that another step follows are left out: a running epoch is known by its last
+    step, and nearly all lines of a long file are steps.
+
+    Args:
+        path: the file.
+        take: called with the events of each piece of the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        take: Callable[[Sequence[Mapping[str, Any]]], None],
+    ) -> None:
+        super().__init__(path)
+        self.take = take
+
+    @property
+    def done(self) -> int:
+        """Bytes that have been read."""
+        return self._offset
+
+    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """Hand on the new events, and return nothing."""
+        self.take(super().parse(_without_stale_steps(lines)))
+        return []
+
+
+def _without_stale_steps(lines: list[bytes]) -> list[bytes]:
+    return [
+        line
+        for line, after in pairwise([*lines, b""])
+        if not (line.startswith(STEP) and after.startswith(STEP))
+    ]

@@ -1,4 +1,4 @@
-"""One phase of a run: its metrics over epochs, however its events look."""
+"""One phase of a run: its metrics over the epochs, whatever its events look like."""
 
 from __future__ import annotations
 
@@ -8,14 +8,48 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from launcher.runs.documents import number, table
+from kmtard.runs.documents import number, positive, table, whole
+from kmtard.runs.results import HEADLINE
 
 MOST_POINTS = 20_000
-"""Points of a series that are kept; of more, every second one goes."""
+"""Points of a series that are kept; of more, every second one is dropped."""
 
 MOST_METRICS = 64
-RECENT = 20  # epochs whose durations tell that of the next
-MANY = 10**9  # epochs or steps: more are no such number
+RECENT = 20  # epochs, whose durations predict the next one
+
+ACCURACIES = ("clean_accuracy", "robust_accuracy", "w_robust_accuracy")
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Accuracies in [0, 1] that were found together.
+
+    Attributes:
+        clean: None where it is not known, as `robust`.
+        robust: accuracy under `attack`.
+        w_robust: half clean, half robust.
+        epoch: the epoch that had them, on the images that select the best epoch; None
+            for the chosen network on the test images.
+        attack: name of the attack; that of epochs if left out.
+    """
+
+    clean: float | None
+    robust: float | None
+    w_robust: float
+    epoch: int | None = None
+    attack: str = HEADLINE
+
+    @property
+    def origin(self) -> str:
+        """Where the figures come from, in a word or two."""
+        return "test" if self.epoch is None else f"epoch {self.epoch}"
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The accuracies by the names of their metrics."""
+        return dict(
+            zip(ACCURACIES, (self.clean, self.robust, self.w_robust), strict=True)
+        )
 
 
 @dataclass
@@ -45,7 +79,7 @@ class Series:
 
     @property
     def last(self) -> float | None:
-        """The newest number, None before the first."""
+        """The newest value, None before the first."""
         return self.y[-1] if self.y else None
 
 
@@ -57,8 +91,9 @@ class Phase:
         epochs: planned; None if not known, as `steps` of an epoch.
         epoch: epochs done.
         step: batches done of the epoch that goes on.
-        metrics: name -> one point an epoch.
+        metrics: name -> one point per epoch; empty without curves.
         rate: batches a second, of the epoch that goes on.
+        has_curves: whether `metrics` is kept; the list of runs does without.
     """
 
     name: str
@@ -68,15 +103,15 @@ class Phase:
     step: int = 0
     metrics: dict[str, Series] = field(default_factory=dict)
     rate: float | None = None
+    has_curves: bool = True
     _durations: list[float] = field(default_factory=list)
-    _records: Series = field(default_factory=Series)
+    _records: list[Accuracies] = field(default_factory=list)
     _is_partial: bool = False
 
     @property
-    def best(self) -> tuple[int, float] | None:
-        """The epoch of the highest W-Robust accuracy, the first of equals, and this."""
-        score = self._records.last
-        return None if score is None else (int(self._records.x[-1]), score)
+    def best(self) -> Accuracies | None:
+        """The accuracies of the highest W-Robust accuracy, the first of equal ones."""
+        return self._records[-1] if self._records else None
 
     @property
     def epoch_seconds(self) -> float | None:
@@ -96,7 +131,7 @@ class Phase:
         """Take in a `step` event."""
         self.step = whole(event.get("step")) or 0
         self.steps = whole(event.get("steps")) or self.steps
-        self.rate = _positive(event.get("steps_per_second"))
+        self.rate = positive(event.get("steps_per_second"))
         self.epoch = max(0, (whole(event.get("epoch")) or self.epoch + 1) - 1)
 
     def finish_epoch(self, event: Mapping[str, Any]) -> None:
@@ -107,18 +142,29 @@ class Phase:
         self.epoch, self.step = epoch, 0
         if total := whole(event.get("step")):
             self.steps = max(1, total // epoch)
-        self._time(_positive(event.get("seconds")))
-        # Resumed from an earlier epoch, a run has not done those after it.
-        for series in (*self.metrics.values(), self._records):
-            series.cut(epoch)
+        self._time(positive(event.get("seconds")))
         metrics = table(event, "metrics")
+        if self.has_curves:
+            self._extend(epoch, metrics)
+        self._record(epoch, metrics)
+
+    def _extend(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        # Resumed from an earlier epoch, a run has not done those after it.
+        for series in self.metrics.values():
+            series.cut(epoch)
         for name, value in islice(metrics.items(), MOST_METRICS):
             if value is None or isinstance(value, int | float):
                 self._put(str(name), epoch, number(value))
-        score = number(metrics.get("w_robust_accuracy"))
-        best = self._records.last
-        if score is not None and (best is None or score > best):
-            self._records.add(epoch, score)
+
+    def _record(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        records = self._records
+        while records and (records[-1].epoch or 0) >= epoch:
+            records.pop()
+        clean, robust, best = (number(metrics.get(name)) for name in ACCURACIES)
+        if best is not None and (not records or best > records[-1].w_robust):
+            records.append(Accuracies(clean, robust, best, epoch))
+            if len(records) > MOST_POINTS:
+                del records[1::2]
 
     def _put(self, name: str, epoch: int, value: float | None) -> None:
         if name in self.metrics or len(self.metrics) < MOST_METRICS:
@@ -149,14 +195,3 @@ class Phase:
         if seconds is None and self.rate and self.steps:
             seconds = self.steps / self.rate
         return None if seconds is None else (self.epochs - self.done) * seconds
-
-
-def whole(value: Any) -> int | None:
-    """Return a number of epochs or steps, None for anything else."""
-    valid = isinstance(value, int) and not isinstance(value, bool)
-    return value if valid and 0 <= value < MANY else None
-
-
-def _positive(value: Any) -> float | None:
-    found = number(value)
-    return found if found is not None and 0 < found < MANY else None

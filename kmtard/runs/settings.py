@@ -1,4 +1,4 @@
-"""What sets runs apart: their settings, their figures, their looks."""
+"""The settings of runs, from their resolved recipes: what differs, what belongs together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-ABSENT = "-"
+from kmtard.runs.formats import ABSENT
+
 PLACES = ("runtime.seed", "runtime.runs_dir", "runtime.cache_dir")
 """Settings in which runs that are otherwise equal may differ."""
 
@@ -42,39 +43,24 @@ def differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {key: found for key, found in values.items() if len(set(found)) > 1}
 
 
-def seed_groups(settings: Sequence[Mapping[str, str]]) -> list[list[int]]:
+def seed_groups(
+    settings: Iterable[Mapping[str, str]], apart: Iterable[Hashable] = ()
+) -> list[list[int]]:
     """Return the positions of runs that differ in their seed and places alone.
 
-    Groups of one, and runs without settings, are left out.
+    Args:
+        settings: of each run, flat; runs without settings belong to no group.
+        apart: for each run, what else must be equal within a group; nothing if left
+            out.
+
+    Returns:
+        The groups, those of one run included, in the order of their first runs.
     """
     groups: dict[Hashable, list[int]] = {}
+    more = iter(apart)
     for position, each in enumerate(settings):
+        other = next(more, None)
         if each:
-            key = frozenset(item for item in each.items() if item[0] not in PLACES)
-            groups.setdefault(key, []).append(position)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def points(share: float | None, baseline: float | None) -> str:
-    """Return a difference of shares in points, with its sign."""
-    if share is None or baseline is None:
-        return ABSENT
-    return f"{100 * (share - baseline):+.2f}"
-
-
-def assign_looks(keys: Iterable[str], looks: dict[str, int], count: int) -> None:
-    """Give each key a look that it keeps, and that no other of these has.
-
-    Args:
-        keys: of what is shown together.
-        looks: key -> number of its look; those that are new are added, and of two
-            with the same look the later gets another.
-        count: of different looks; beyond, they are used again.
-    """
-    taken: set[int] = set()
-    for key in sorted(keys, key=lambda key: key not in looks):
-        free = [look for look in range(count) if look not in taken]
-        if free and looks.get(key) not in free:
-            unused = [look for look in free if look not in looks.values()]
-            looks[key] = (unused or free)[0]
-        taken.add(looks.setdefault(key, len(looks) % count))
+            kept = frozenset(item for item in each.items() if item[0] not in PLACES)
+            groups.setdefault((kept, other), []).append(position)
+    return list(groups.values())

@@ -1,18 +1,15 @@
-"""Files of a run that may be missing, damaged or another's: read as far as can be."""
+"""Files of a run that may be missing, damaged or foreign: read as far as possible."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from launcher.runs.log_file import plain
-
-LOG_END = 8192  # bytes
+MANY = 10**9
+"""A larger number is not a number of epochs or steps."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -24,24 +21,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; empty if there is none."""
+    """Return a JSON object; empty if the file is missing or holds no object."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def last_lines(path: Path, count: int) -> list[str]:
-    """Return the end of a log, safe to show; empty if there is none."""
-    lines: list[str] = []
-    with contextlib.suppress(OSError):
-        # A pipe would block whoever opens it.
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
-                lines = [plain(line) for line in file.read(LOG_END).split(b"\n")]
-    return [line for line in lines if line.strip()][-count:]
 
 
 def table(document: Any, *keys: str) -> dict[str, Any]:
@@ -61,6 +46,13 @@ def number(value: Any) -> float | None:
         return None
 
 
-def percent(share: float | None) -> str:
-    """Return a share in [0, 1] as points, two decimals; a dash without one."""
-    return "-" if share is None else f"{100 * share:.2f}"
+def positive(value: Any) -> float | None:
+    """Return a number above 0, None for anything else."""
+    found = number(value)
+    return found if found is not None and 0 < found < MANY else None
+
+
+def whole(value: Any) -> int | None:
+    """Return a number of epochs or steps, None for anything else."""
+    valid = isinstance(value, int) and not isinstance(value, bool)
+    return value if valid and 0 <= value < MANY else None

@@ -1,4 +1,4 @@
-"""What a run's events tell so far, whatever they look like."""
+"""What a run's events add up to: the one reducer, whatever the events look like."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kmtard.runs import FINAL, Run
-from launcher.runs.course import SELECTION
-from launcher.runs.documents import number, read_toml, table
-from launcher.runs.event_stream import EventStream
-from launcher.runs.phase import Phase, Series, whole
+from kmtard.registry.roles import LABELS, TEACHERS
+from kmtard.runs.documents import number, read_toml, table, whole
+from kmtard.runs.events import EventStream
+from kmtard.runs.folder import FINAL, Run
+from kmtard.runs.phase import ACCURACIES, Accuracies, Phase, Series
+from kmtard.runs.results import headline_of
 
-__all__ = ["History", "Phase", "Progress", "Series"]
+__all__ = ["ACCURACIES", "Accuracies", "History", "Phase", "Progress", "Series"]
 
-LABELS = {
-    "nat_teacher": "clean teacher",
-    "adv_teacher": "robust teacher",
-    "student": "student",
-    "evaluation": "evaluation",
+SHORT_LABELS = {
+    "student": "",
+    "nat_teacher": "nat",
+    "adv_teacher": "adv",
+    "evaluation": "judging",
 }
-"""Phases and roles in words."""
+"""Phase -> its name where there is room for a word."""
 
 HEAD = 256  # bytes, by which a file that was replaced is known
 LONGEST_GAP = 86_400.0  # seconds between two events: more is a clock that was set
@@ -57,11 +58,13 @@ class History:
 
     Args:
         run: its folder, whose files may be missing or damaged in any way.
+        has_curves: whether to keep each metric over the epochs; without, a history
+            takes a few hundred bytes.
 
     Attributes:
         phases: name -> phase, in the order they began.
-        phase: the one that goes on, or was the last.
-        evaluations: role -> accuracies of the final judgement.
+        phase: name of the one that goes on, or was the last.
+        evaluations: role -> accuracies of the evaluation at the end.
         warnings: the last ones.
         reason: of a failure.
         method: its name.
@@ -74,8 +77,9 @@ class History:
             `poll` holds it too.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, has_curves: bool = True) -> None:
         self.run = run
+        self._has_curves = has_curves
         self.lock = threading.RLock()
         self._stamp: tuple[int, int, int] | None = None
         self._restart()
@@ -153,7 +157,7 @@ class History:
         self._batch_size = whole(table(recipe, "data").get("batch_size"))
         planned = {
             role: table(recipe, role, "method", "schedule")
-            for role in ("nat_teacher", "adv_teacher")
+            for role in TEACHERS
             if table(recipe, role).get("train") is True
         }
         planned["student"] = table(recipe, "schedule")
@@ -195,7 +199,9 @@ class History:
         self.phase = name
         if name == "evaluation":
             return
-        phase = self.phases.setdefault(name, Phase(name))
+        phase = self.phases.setdefault(
+            name, Phase(name, has_curves=self._has_curves)
+        )
         if kind == "phase_started":
             phase.begin(event)
         elif kind == "step":
@@ -212,34 +218,63 @@ class History:
         self.started = now if self.started is None else self.started
         self.updated = now
 
-    def judged(self, role: str) -> dict[str, float | None]:
-        """Return the accuracies of the final judgement; empty before it.
+    def worked(self, now: float | None = None) -> float:
+        """Return the seconds worked over all restarts, up to the last event or `now`.
 
-        The robust ones are those under the attack that epochs are chosen by, or under
-        the last one.
+        Args:
+            now: UNIX seconds, for a run that goes on.
         """
+        if now is None or self.updated is None or self.outcome:
+            return self.seconds
+        return self.seconds + max(0.0, now - self.updated)
+
+    def best(self, role: str) -> Accuracies | None:
+        """Return the accuracies of a role's best epoch; None before the first."""
+        phase = self.phases.get(role)
+        return phase.best if phase else None
+
+    def evaluated(self, role: str) -> Accuracies | None:
+        """Return a role's accuracies on the test images; None before its evaluation."""
         row = self.evaluations.get(role)
         if row is None:
-            return {}
-        accuracies = {"clean_accuracy": number(row.get("clean_accuracy"))}
-        for name in ("robust_accuracy", "w_robust_accuracy"):
-            attacks = table(row, name)
-            value = attacks.get(SELECTION, next(reversed(attacks.values()), None))
-            accuracies[name] = number(value)
-        return accuracies
+            return None
+        shares = {
+            name: share
+            for name, value in table(row, "robust_accuracy").items()
+            if (share := number(value)) is not None
+        }
+        attack = headline_of(shares) or ""
+        best = number(table(row, "w_robust_accuracy").get(attack))
+        if best is None:
+            return None
+        clean = number(row.get("clean_accuracy"))
+        return Accuracies(clean, shares.get(attack), best, attack=attack)
+
+    def short_progress(self, name: str | None = None) -> str:
+        """Return the epoch of a phase in a word or two, such as `nat 12/20`.
+
+        Args:
+            name: of the phase; the one that goes on if left out.
+        """
+        name = (self.phase or "") if name is None else name
+        phase, count = self.phases.get(name), ""
+        if phase:
+            known = f"{phase.epoch}/{phase.epochs}"
+            count = known if phase.epochs else f"{phase.epoch or ''}"
+        return f"{SHORT_LABELS.get(name, name)} {count}".strip()
 
     def progress(self) -> Progress:
         """Return how far the run is; a phase that has not begun has no time yet."""
         phase = self.phases.get(self.phase or "")
         left = self._to_come()
         if phase is None or self.outcome == "finished":
-            label = LABELS.get(self.phase or "", self.phase or "")
+            label = _label(self.phase or "")
             text = self.outcome if self.outcome == "finished" else label
             return Progress(self._fraction(left), None, None, None, text or "")
-        text = f"{LABELS.get(phase.name, phase.name)} {phase.epoch}"
+        text = f"{_label(phase.name)} {phase.epoch}"
         text += f"/{phase.epochs}" if phase.epochs else ""
         if left:
-            text += f", then {' and '.join(LABELS[role] for role in left)}"
+            text += f", then {' and '.join(_label(role) for role in left)}"
         rate = phase.rate
         if rate is None and phase.steps and phase.epoch_seconds:
             rate = phase.steps / phase.epoch_seconds
@@ -262,6 +297,10 @@ class History:
         if not total or any(phase.epochs is None for phase in phases):
             return None
         return min(1.0, sum(phase.done for phase in phases) / total)
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name)
 
 
 def _head(path: Path) -> bytes:
