@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmtard.runs import Run
-from launcher.runs.differences import differing, flatten, points, seed_groups
-from launcher.runs.documents import percent, read_toml
-from launcher.runs.exports import Table
-from launcher.runs.history import History
-from launcher.runs.listing import duration
-from launcher.runs.row import Row, RowReader
+from kmtard.runs.documents import read_toml
+from kmtard.runs.folder import Run
+from kmtard.runs.formats import ABSENT, deviation, duration, percent, points
+from kmtard.runs.settings import differing, flatten, seed_groups
+from kmtard.runs.summary import Summary, SummaryReader
+from kmtard.runs.tables import Table
 
 FIRST_METRICS = (
     *("w_robust_accuracy", "clean_accuracy", "robust_accuracy"),
@@ -32,24 +31,24 @@ class Compared:
     """One run of a comparison, as it was read.
 
     Attributes:
-        row: as in the list.
+        summary: as in the list of runs.
         curves: metric -> epochs and values of the student.
         settings: of its recipe, flat.
     """
 
-    row: Row
+    summary: Summary
     curves: Mapping[str, Points]
     settings: Mapping[str, str]
 
     @property
     def path(self) -> Path:
         """The run's folder."""
-        return self.row.run.path
+        return self.summary.run.path
 
     @property
     def shares(self) -> Shares:
         """Clean, robust and W-Robust accuracy."""
-        score = self.row.score
+        score = self.summary.score
         return (score.clean, score.robust, score.w_robust) if score else (None,) * 3
 
 
@@ -61,24 +60,26 @@ class ComparedReader:
     """
 
     def __init__(self, run: Run) -> None:
-        self._row = RowReader(run)
-        self._history = History(run)
+        self._reader = SummaryReader(run, has_curves=True)
         self._settings: dict[str, str] | None = None
+        self._changes = 0
         self._curves: dict[str, Points] = {}
 
     def read(self) -> Compared:
         """Return the run as of now; from one thread at a time."""
         if self._settings is None:
-            self._settings = flatten(read_toml(self._row.run.recipe_path))
-        if self._history.poll():
-            student = self._history.phases.get("student")
+            self._settings = flatten(read_toml(self._reader.run.recipe_path))
+        summary, history = self._reader.read(), self._reader.history
+        if history.changes != self._changes:
+            self._changes = history.changes
+            student = history.phases.get("student")
             metrics = student.metrics if student else {}
-            # Copies, which the next poll leaves as they are.
+            # Copies, which the next reading leaves as they are.
             self._curves = {
                 name: (tuple(series.x), tuple(series.y))
                 for name, series in metrics.items()
             }
-        return Compared(self._row.read(), self._curves, self._settings)
+        return Compared(summary, self._curves, self._settings)
 
 
 def metrics_of(runs: Iterable[Compared]) -> list[str]:
@@ -100,18 +101,18 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """
     base = next((run.shares for run in runs if run.path == baseline), None)
     lines = [_line(run, base) for run in runs]
-    for group in seed_groups([run.settings for run in runs]):
+    for group in seed_groups(run.settings for run in runs):
         lines += _group_lines([runs[position] for position in group], base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
-    header = ["run", *FIGURES, *changes, "of", "epoch", "time", "state"]
+    header = ["run", *FIGURES, *changes, "of", "attack", "epoch", "time", "state"]
     return Table(header, lines, {*FIGURES, *changes, "time"})
 
 
 def _line(run: Compared, base: Shares | None) -> list[str]:
-    row, score = run.row, run.row.score
-    about = [score.origin if score else "-", row.progress or "-"]
-    about += [duration(row.seconds), row.state]
-    return [row.name, *_cells(run.shares, base), *about]
+    summary, score = run.summary, run.summary.score
+    about = [score.origin, score.attack] if score else [ABSENT] * 2
+    about += [summary.progress or ABSENT, duration(summary.seconds), summary.state]
+    return [summary.name, *_cells(run.shares, base), *about]
 
 
 def _group_lines(runs: Sequence[Compared], base: Shares | None) -> list[list[str]]:
@@ -121,14 +122,15 @@ def _group_lines(runs: Sequence[Compared], base: Shares | None) -> list[list[str
     ]
     if min(map(len, columns)) < 2:
         return []
-    means = [statistics.mean(column) for column in columns]
-    deviations = [f"{100 * statistics.stdev(column):.2f}" for column in columns]
-    method, count = runs[0].row.method, len(runs)
-    unsaid = ["-"] * 4
-    empty = ["-"] * len(FIGURES) if base else []
+    method, count = runs[0].summary.method, len(runs)
+    # Of different attacks there is no common robust accuracy.
+    attacks = {run.summary.score.attack for run in runs if run.summary.score}
+    about = [ABSENT, attacks.pop() if len(attacks) == 1 else ABSENT, *[ABSENT] * 3]
+    means = list(map(statistics.mean, columns))
+    empty = [ABSENT] * len(FIGURES) if base else []
     return [
-        [f"{method}, mean of {count}", *_cells(means, base), *unsaid],
-        [f"{method}, ± of {count}", *deviations, *empty, *unsaid],
+        [f"{method}, mean of {count}", *_cells(means, base), *about],
+        [f"{method}, ± of {count}", *map(deviation, columns), *empty, *about],
     ]
 
 
@@ -140,7 +142,7 @@ def _cells(shares: Shares, base: Shares | None) -> list[str]:
 
 
 def settings_table(runs: Sequence[Compared]) -> Table:
-    """Return the settings that are not the same in all runs, a column a run."""
+    """Return the settings that are not the same in all runs, one column per run."""
     found = differing([run.settings for run in runs])
     rows = [[key, *values] for key, values in found.items()]
-    return Table(["setting", *(run.row.name for run in runs)], rows)
+    return Table(["setting", *(run.summary.name for run in runs)], rows)

@@ -10,7 +10,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -182,17 +181,26 @@ class EventReader:
         file.seek(self._offset)
         while piece := file.read(PIECE):
             self._offset += len(piece)
-            *lines, self._partial = (self._partial + piece).split(b"\n")
+            lines, newline, rest = (self._partial + piece).rpartition(b"\n")
+            self._partial = rest
             if len(self._partial) > LONGEST_LINE:
                 self._partial = b""
                 self.skipped += 1
-            events += self.parse(lines)
+            if newline:
+                events += self.parse(lines)
         return events
 
-    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Return the events in complete lines; subclasses may choose among them."""
-        events = []
-        for line in lines:
+    def parse(self, lines: bytes) -> list[dict[str, Any]]:
+        """Return the events in complete lines; subclasses may choose among them.
+
+        Args:
+            lines: without the newline of the last one.
+        """
+        events: list[dict[str, Any]] = []
+        # Most pieces of a long file hold nothing that is looked for.
+        if self.containing not in lines:
+            return events
+        for line in lines.split(b"\n"):
             if self.containing not in line:
                 continue
             try:
@@ -230,15 +238,16 @@ class EventStream(EventReader):
         """Bytes that have been read."""
         return self._offset
 
-    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
+    def parse(self, lines: bytes) -> list[dict[str, Any]]:
         """Hand on the new events, and return nothing."""
         self.take(super().parse(_without_stale_steps(lines)))
         return []
 
 
-def _without_stale_steps(lines: list[bytes]) -> list[bytes]:
-    return [
-        line
-        for line, after in pairwise([*lines, b""])
-        if not (line.startswith(STEP) and after.startswith(STEP))
-    ]
+def _without_stale_steps(lines: bytes) -> bytes:
+    # Split where steps begin: a part without a newline is a step that another follows.
+    first, *steps = (b"\n" + lines).split(b"\n" + STEP)
+    if len(steps) < 2:
+        return lines
+    kept = [part for part in steps[:-1] if b"\n" in part]
+    return (b"\n" + STEP).join([first, *kept, steps[-1]])[1:]

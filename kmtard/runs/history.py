@@ -73,6 +73,7 @@ class History:
         error: why the events cannot be read.
         started: UNIX seconds, as `ended` and `updated`.
         seconds: worked, over all restarts.
+        changes: how often something new was read, or reading failed anew.
         lock: held while events come in; who reads meanwhile from another thread than
             `poll` holds it too.
     """
@@ -81,6 +82,7 @@ class History:
         self.run = run
         self._has_curves = has_curves
         self.lock = threading.RLock()
+        self.changes = 0
         self._stamp: tuple[int, int, int] | None = None
         self._restart()
 
@@ -119,6 +121,11 @@ class History:
         A file that was replaced or cut is read from its start. Nothing is raised:
         `error` tells why a file cannot be read, and what was read stays.
         """
+        changed = self._try_poll()
+        self.changes += changed
+        return changed
+
+    def _try_poll(self) -> bool:
         try:
             return self._poll()
         except FileNotFoundError:
@@ -199,9 +206,7 @@ class History:
         self.phase = name
         if name == "evaluation":
             return
-        phase = self.phases.setdefault(
-            name, Phase(name, has_curves=self._has_curves)
-        )
+        phase = self.phases.setdefault(name, Phase(name, has_curves=self._has_curves))
         if kind == "phase_started":
             phase.begin(event)
         elif kind == "step":
@@ -249,6 +254,10 @@ class History:
             return None
         clean = number(row.get("clean_accuracy"))
         return Accuracies(clean, shares.get(attack), best, attack=attack)
+
+    def accuracies(self, role: str) -> Accuracies | None:
+        """Return the accuracies of a role's best epoch, or else on the test images."""
+        return self.best(role) or self.evaluated(role)
 
     def short_progress(self, name: str | None = None) -> str:
         """Return the epoch of a phase in a word or two, such as `nat 12/20`.

@@ -1,4 +1,4 @@
-"""All runs of a folder."""
+"""All runs of a folder, read again and again at little cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmtard.runs import Run, RunError
-from launcher.runs.row import Row, RowReader
+from kmtard.runs.files import RunError
+from kmtard.runs.folder import Run
+from kmtard.runs.summary import Summary, SummaryReader
 
 if TYPE_CHECKING:
     from kmtard.runs.queue.queue import Queue
@@ -21,12 +22,12 @@ class Scan:
     """What a look at the folder found.
 
     Attributes:
-        rows: newest first.
+        rows: one summary per run, newest first.
         problem: why the folder cannot be read, empty mostly.
         queue: how many of its entries run and wait, in words.
     """
 
-    rows: list[Row]
+    rows: list[Summary]
     problem: str
     queue: str
 
@@ -40,10 +41,10 @@ class Library:
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self._readers: dict[str, RowReader] = {}
+        self._readers: dict[str, SummaryReader] = {}
 
-    def scan(self) -> list[Row]:
-        """Return a row for each run, newest first; from one thread at a time.
+    def scan(self) -> list[Summary]:
+        """Return a summary of each run, newest first; from one thread at a time.
 
         Raises:
             OSError: the folder is there and cannot be listed.
@@ -55,7 +56,7 @@ class Library:
         for name in sorted(names):
             run = Run(self.runs_dir / name)
             if os.path.isfile(run.recipe_path):
-                readers[name] = self._readers.get(name) or RowReader(run)
+                readers[name] = self._readers.get(name) or SummaryReader(run)
         self._readers = readers
         rows = [reader.read() for reader in readers.values()]
         return sorted(rows, key=lambda row: -row.created)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -17,6 +18,7 @@ MOST_BYTES = 1 << 22
 MOST_LINES = 10_000
 LONGEST = 1 << 14  # bytes: a longer line is broken
 TAB = 8
+LOG_END = 8192  # bytes that `last_lines` reads
 
 ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -189,3 +191,15 @@ def _split(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
             piece = line[begin : begin + LONGEST]
             yield start, piece
             start += len(piece)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the end of a log, safe to show; empty if there is none."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        # A pipe would block whoever opens it.
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
+                lines = [plain(line) for line in file.read(LOG_END).split(b"\n")]
+    return [line for line in lines if line.strip()][-count:]

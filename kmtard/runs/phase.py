@@ -187,6 +187,11 @@ class Phase:
         return min(done, self.epochs) if self.epochs else done
 
     @property
+    def share_done(self) -> float | None:
+        """Share of the epochs that are complete; None if their number is unknown."""
+        return min(1.0, self.epoch / self.epochs) if self.epochs else None
+
+    @property
     def seconds_left(self) -> float | None:
         """Time until its last epoch ends; None where nothing tells."""
         if not self.epochs:

@@ -1,4 +1,4 @@
-"""The settings of runs, from their resolved recipes: what differs, what belongs together."""
+"""Settings of runs, from their resolved recipes: what differs, what is alike."""
 
 from __future__ import annotations
 

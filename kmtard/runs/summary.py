@@ -8,12 +8,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.documents import number, read_toml, table
-from kmtard.runs.folder import Run
 from kmtard.runs.files import RunError
+from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
 from kmtard.runs.results import read_results
 
@@ -81,6 +80,7 @@ class SummaryReader:
         self.run = run
         self.history = History(run, has_curves=has_curves)
         self._stamps: list[_Stamp | None] = []
+        self._settings: tuple[_Stamp | None, tuple[str, ...]] | None = None
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
@@ -95,28 +95,31 @@ class SummaryReader:
         if odd := [path.name for path, stamp in found if _is_odd(stamp)]:
             known = Summary(run, DAMAGED, note=f"{', '.join(odd)}: expected a file.")
         else:
-            known = self._read()
+            known = self._read(stamps[-1])
         self._summary, self._stamps = known, stamps
         return known
 
-    def _read(self) -> Summary:
+    def _read(self, recipe: _Stamp | None) -> Summary:
+        if self._settings is None or self._settings[0] != recipe:
+            self._settings = recipe, _settings_of(self.run)
         try:
-            state = self.run.state()
+            # First, so that its progress through a long file can be watched.
             self.history.poll()
-            return self._of(state)
+            return self._of(self.run.state(), *self._settings[1])
         # A number that is too large for a process id overflows.
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return Summary(self.run, DAMAGED, note=f"It cannot be read: {reason}.")
 
-    def _of(self, state: str) -> Summary:
+    def _of(
+        self, state: str, data: str, method: str, network: str, seed: str
+    ) -> Summary:
         info, history = self.run.info(), self.history
         running = state == "running"
         final = None if running else final_accuracies(self.run)
         name = "student" if state == "finished" else history.phase or ""
         phase = history.phases.get(name)
         bests = {role: history.best(role) for role in TEACHERS}
-        data, method, network, seed = settings_of(self.run)
         return Summary(
             self.run,
             state,
@@ -167,15 +170,14 @@ def final_accuracies(run: Run) -> Accuracies | None:
     )
 
 
-def settings_of(run: Run) -> tuple[str, str, str, str]:
+def _settings_of(run: Run) -> tuple[str, ...]:
     """Return data, method, network and seed of a run; empty where they are unknown."""
     recipe = read_toml(run.recipe_path)
     keys = (("data", "name"), ("method", "name"), ("student", "network"))
-    data, method, network, seed = (
+    return tuple(
         str(table(recipe, name).get(key, ""))
         for name, key in (*keys, ("runtime", "seed"))
     )
-    return data, method, network, seed
 
 
 def _note(state: str, history: History) -> str:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import pytest
-
-from kmtard.runs import EventWriter, Run
 from launcher.runs.comparison import (
     ComparedReader,
     figures_table,
     metrics_of,
     settings_table,
 )
+
+from kmtard.runs import EventWriter, Run
 
 RECIPE = '[method]\nname = "{}"\n[runtime]\nseed = {}\n'
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from launcher.runs.documents import (
     last_lines,
     number,

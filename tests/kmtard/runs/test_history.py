@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launcher.runs.history import History
+from launcher.runs.phase import MOST_METRICS, MOST_POINTS
 
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.events import LONGEST_LINE
-from launcher.runs.history import History
-from launcher.runs.phase import MOST_METRICS, MOST_POINTS
 
 MakeRun = Callable[..., Run]
 RESOLVED = """

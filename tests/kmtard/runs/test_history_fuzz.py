@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launcher.runs.history import History
 
 from kmtard.runs import EVENTS, Run
-from launcher.runs.history import History
 from launcher.runs.panels import best_accuracies, curves, levels, marks, panels_of
 
 NAMES = ("epoch", "step", "steps", "epochs", "seconds", "time", "reason", "message")

@@ -4,9 +4,9 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from launcher.runs.library import Library
 
 from kmtard.runs import RunError
-from launcher.runs.library import Library
 
 
 @pytest.fixture

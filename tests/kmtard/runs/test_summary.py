@@ -4,9 +4,9 @@ import json
 import os
 
 import pytest
+from launcher.runs.row import RowReader
 
 from kmtard.runs import EventWriter, Run
-from launcher.runs.row import RowReader
 
 
 def read(run):

@@ -4,9 +4,9 @@ import csv
 import io
 
 import pytest
+from launcher.runs.exports import Table, table_writers, to_csv, to_latex, to_markdown
 
 from kmtard.runs import RunError
-from launcher.runs.exports import Table, table_writers, to_csv, to_latex, to_markdown
 
 TABLE = Table(
     ["run", "W-Robust", "Δ W-Robust"],

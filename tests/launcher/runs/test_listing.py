@@ -3,9 +3,10 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
+from launcher.runs.course import Score
+from launcher.runs.row import Row
 
 from kmtard.runs import Run
-from launcher.runs.course import Score
 from launcher.runs.listing import (
     BY_TITLE,
     as_table,
@@ -16,7 +17,6 @@ from launcher.runs.listing import (
     ordered,
     states,
 )
-from launcher.runs.row import Row
 
 
 def row(name, state="finished", best=None, **fields):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from launcher.runs.evaluations import about, attacks_table, networks_table, warnings
 
 NETWORK = {
