@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from kmtard.registry.roles import LABELS
 from kmtard.runs.files import RunError
@@ -33,6 +33,10 @@ MODEL = "model"
 """Role of a network that belongs to no run."""
 
 Found = TypeVar("Found")
+
+
+class NewerSchemaError(RunError):
+    """A newer version of kmtard wrote the record."""
 
 
 class Finding(NamedTuple):
@@ -131,6 +135,7 @@ class NetworkResults:
         worst_case: images that no attack fooled; None where that was not written.
         findings: warnings of the diagnostics.
         seconds: of training; None where it was not trained in this run.
+        weights: fingerprint of the weights; None if unknown.
     """
 
     role: str
@@ -141,6 +146,7 @@ class NetworkResults:
     worst_case: Score | None = None
     findings: tuple[Finding, ...] = ()
     seconds: float | None = None
+    weights: str | None = None
 
     @property
     def label(self) -> str:
@@ -219,10 +225,7 @@ class Results:
     @property
     def student(self) -> NetworkResults:
         """The student, or the only network of a model file."""
-        for network in self.networks:
-            if network.role == "student":
-                return network
-        return self.networks[-1]
+        return student_of(self.networks)
 
     @property
     def attacks(self) -> list[str]:
@@ -238,11 +241,24 @@ class Results:
         return tuple(dict.fromkeys(found))
 
 
+class _HasRole(Protocol):
+    @property
+    def role(self) -> str: ...
+
+
+Network = TypeVar("Network", bound=_HasRole)
+
+
+def student_of(networks: Sequence[Network]) -> Network:
+    """Return the student, or the last of the networks where none is a student."""
+    return next((each for each in networks if each.role == "student"), networks[-1])
+
+
 def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str | None:
     """Return the attack that W-Robust accuracy is against.
 
     Args:
-        accuracies: attack -> robust accuracy.
+        accuracies: attack -> robust accuracy of the student.
         wanted: the attack to take if it was run.
 
     Returns:
@@ -255,6 +271,14 @@ def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str 
     if wanted in accuracies or not accuracies:
         return wanted if accuracies else None
     return min(accuracies, key=lambda name: accuracies[name])
+
+
+def epsilon_of(settings: Mapping[str, Any]) -> Any:
+    """Return the epsilon in an attack's settings, or in those of the attack inside."""
+    inner = settings.get("attack")
+    if settings.get("epsilon") is None and isinstance(inner, Mapping):
+        return epsilon_of(inner.get("config", inner))
+    return settings.get("epsilon")
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
@@ -325,7 +349,7 @@ def read_content(path: Path) -> dict[str, Any]:
         )
     schema = content.get("schema", content.get("format", SCHEMA))
     if not isinstance(schema, int) or schema > SCHEMA:
-        raise RunError(
+        raise NewerSchemaError(
             f"{path} has schema {schema!r}, and this version of kmtard reads schemas "
             f"up to {SCHEMA}. Read it with a newer version of kmtard."
         )
@@ -333,7 +357,19 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> list[Results]:
-    content = read_content(path)
+    return parse(path, read_content(path))
+
+
+def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
+    """Return what the content of a record says; two of a file that holds both.
+
+    Args:
+        path: of the file, for messages and for the place of its pictures.
+        content: as `read_content` returns it.
+
+    Raises:
+        RunError: a part is missing or wrong.
+    """
     try:
         if "schema" in content:
             return [_current(path, content)]
@@ -355,14 +391,15 @@ def _read(path: Path) -> list[Results]:
 
 
 def _current(path: Path, content: Mapping[str, Any]) -> Results:
-    networks = tuple(_network(each) for each in content["networks"])
+    headline = _optional(str, content["headline"])
+    networks = tuple(_network(each, headline) for each in content["networks"])
     if not networks:
         raise ValueError("`networks` is empty")
-    pictures = content.get("pictures")
+    pictures = content["pictures"]
     return Results(
         path=path,
         networks=networks,
-        headline=_optional(str, content["headline"]),
+        headline=headline,
         images=int(content["images"]),
         data=str(content["data"]),
         conditions=dict(content["conditions"]),
@@ -372,16 +409,17 @@ def _current(path: Path, content: Mapping[str, Any]) -> Results:
     )
 
 
-def _network(content: Mapping[str, Any]) -> NetworkResults:
+def _network(content: Mapping[str, Any], headline: str | None) -> NetworkResults:
     return NetworkResults(
         role=str(content["role"]),
         name=str(content["name"]),
         clean=replace(_score(content["clean"]), w_robust=None),
         attacks={str(k): _score(v) for k, v in content["attacks"].items()},
-        headline=_optional(str, content["headline"]),
+        headline=headline,
         worst_case=_score(content["worst_case"]),
         findings=_findings(content["findings"]),
         seconds=_optional(_number, content["seconds"]),
+        weights=_optional(str, content["weights"]),
     )
 
 
@@ -433,7 +471,8 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
     headline = headline_of({name: score.accuracy for name, score in attacks.items()})
     name = str(content["model"])
     # In a run's folder it was always the student that was evaluated.
-    of_run = (path.parent / "recipe.toml").is_file()
+    folders = path.resolve().parents[:2]
+    of_run = any((folder / "recipe.toml").is_file() for folder in folders)
     network = NetworkResults(
         role="student" if of_run else MODEL,
         name=name,
@@ -457,16 +496,12 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
 def _score(content: Mapping[str, Any]) -> Score:
     low, high = content["interval"]
     worst, settings = content["worst_class"], dict(content["settings"])
-    inner = settings.get("attack")
-    epsilon = settings.get("epsilon")
-    if epsilon is None and isinstance(inner, Mapping):
-        epsilon = inner.get("epsilon")
     return Score(
         accuracy=_share(content["accuracy"]),
         interval=(_share(low), _share(high)),
         correct=int(content["correct"]),
         w_robust=_share(content["w_robust_accuracy"]),
-        epsilon=_optional(_number, content.get("epsilon", epsilon)),
+        epsilon=_optional(_number, epsilon_of(settings)),
         worst_class=(int(worst["label"]), _share(worst["accuracy"])),
         settings=settings,
         cost=_optional(lambda cost: Cost(**cost), content["cost"]),
