@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import threading
 import time
@@ -30,6 +31,7 @@ RESERVED = ("event", "time", "non_finite")
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 24  # bytes
 STEP = b'{"event": "step"'  # the beginning of a line as `EventWriter` writes it
+OTHER_LINE = re.compile(rb"\n(?!%s)" % re.escape(STEP))
 
 
 class EventWriter:
@@ -245,9 +247,14 @@ class EventStream(EventReader):
 
 
 def _without_stale_steps(lines: bytes) -> bytes:
-    # Split where steps begin: a part without a newline is a step that another follows.
-    first, *steps = (b"\n" + lines).split(b"\n" + STEP)
-    if len(steps) < 2:
-        return lines
-    kept = [part for part in steps[:-1] if b"\n" in part]
-    return (b"\n" + STEP).join([first, *kept, steps[-1]])[1:]
+    # Only a few lines are no steps: one search finds where they begin, and no step but
+    # the last one before each of them is ever cut out.
+    starts = [] if lines.startswith(STEP) else [0]
+    for found in OTHER_LINE.finditer(lines):
+        before = lines.rfind(b"\n", 0, found.start()) + 1
+        starts += [before, found.end()] if before not in starts[-1:] else [found.end()]
+    last = lines.rfind(b"\n") + 1
+    starts += [last] if last not in starts[-1:] else []
+    ends = [lines.find(b"\n", start) for start in starts[:-1]] + [len(lines)]
+    kept = (lines[start:end] for start, end in zip(starts, ends, strict=True))
+    return b"\n".join(kept)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import pytest
-from launcher.runs.comparison import (
+
+from kmtard.runs import EventWriter, Run
+from kmtard.runs.comparison import (
     ComparedReader,
     figures_table,
     metrics_of,
     settings_table,
 )
 
-from kmtard.runs import EventWriter, Run
+pytestmark = pytest.mark.once("torch")
 
 RECIPE = '[method]\nname = "{}"\n[runtime]\nseed = {}\n'
 
@@ -85,6 +87,7 @@ def test_runs_of_several_seeds_have_mean_and_deviation(compared):
     ]
     assert table.rows[3][1:6] == ["83.75", "50.00", "66.88", "-11.25", "-10.00"]
     assert table.rows[4][1:7] == ["15.91", "14.14", "15.03", "-", "-", "-"]
+    assert {row[8] for row in table.rows} == {"pgd_trades"}
     assert {len(row) for row in table.rows} == {len(table.header)}
 
 

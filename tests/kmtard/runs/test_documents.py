@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import os
-
 import pytest
-from launcher.runs.documents import (
-    last_lines,
+
+from kmtard.runs.documents import (
     number,
-    percent,
+    positive,
     read_json,
     read_toml,
     table,
+    whole,
 )
+
+pytestmark = pytest.mark.once("torch")
 
 
 @pytest.mark.parametrize(
@@ -40,19 +41,13 @@ def test_what_is_no_finite_number_is_none(value):
     assert number(2) == 2.0
 
 
-def test_shares_are_shown_in_points():
-    assert (percent(0.8667), percent(None)) == ("86.67", "-")
+@pytest.mark.parametrize("value", [None, True, "1", -1, 10**400, 1.5, float("nan")])
+def test_what_cannot_be_a_number_of_epochs_is_none(value):
+    assert whole(value) is None
+    assert (whole(0), whole(3)) == (0, 3)
 
 
-def test_the_end_of_a_log_is_plain_text(tmp_path):
-    path = tmp_path / "out.log"
-    path.write_bytes(b"x" * 20_000 + b"\n50 %\r100 %\n\n\x1b[31m\xffred\x1b[0m\nlast")
-
-    assert last_lines(path, 3) == ["100 %", "�red", "last"]
-    assert last_lines(tmp_path / "none", 3) == []
-
-
-def test_a_pipe_in_place_of_a_log_does_not_block(tmp_path):
-    os.mkfifo(tmp_path / "out.log")
-
-    assert last_lines(tmp_path / "out.log", 3) == []
+@pytest.mark.parametrize("value", [None, True, "1", 0, -1, 10**400, float("inf")])
+def test_what_is_not_positive_is_none(value):
+    assert positive(value) is None
+    assert positive(2) == 2.0

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launcher.runs.history import History
-from launcher.runs.phase import MOST_METRICS, MOST_POINTS
 
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.events import LONGEST_LINE
+from kmtard.runs.history import History
+from kmtard.runs.phase import MOST_METRICS, MOST_POINTS, Accuracies
+
+pytestmark = pytest.mark.once("torch")
 
 MakeRun = Callable[..., Run]
 RESOLVED = """
@@ -72,7 +74,8 @@ def test_a_finished_run(make_run: MakeRun) -> None:
     assert list(history.phases) == ["nat_teacher", "adv_teacher", "student"]
     student = history.phases["student"]
     assert student.metrics["w_robust_accuracy"].x == [1, 2, 3, 4]
-    assert student.best == (4, pytest.approx(0.775))
+    assert student.best is not None and student.best.epoch == 4
+    assert student.best.w_robust == pytest.approx(0.775)
     assert history.outcome == "finished" and history.method == "b-mtard"
     progress = history.progress()
     assert (progress.fraction, progress.eta_seconds) == (1.0, None)
@@ -97,7 +100,8 @@ def test_a_resumed_run_repeats_epochs_and_the_later_ones_count(bare: Run) -> Non
     write(bare, begun(step=10), epoch(2, w_robust_accuracy=0.05))
     student = read(bare).phases["student"]
     assert student.metrics["w_robust_accuracy"].x == [1, 2]
-    assert student.best == (1, 0.1) and student.epoch == 2
+    assert student.best is not None and student.epoch == 2
+    assert (student.best.epoch, student.best.w_robust) == (1, 0.1)
 
 
 def test_numbers_that_are_none(bare: Run) -> None:
@@ -215,15 +219,73 @@ def test_failure_and_warnings(make_run: MakeRun) -> None:
     assert history.warnings == ["no luck"]
 
 
-def test_the_last_judgement(bare: Run) -> None:
-    accuracies = {"role": "student", "clean_accuracy": 0.5}
-    attacks = {
-        "robust_accuracy": {"pgd_trades": 0.3, "cw": 0.2},
-        "w_robust_accuracy": {},
-    }
-    write(bare, {"event": "evaluation", "metrics": {**accuracies, **attacks}})
-    judged = read(bare).judged("student")
-    assert judged["robust_accuracy"] == 0.3 and judged["w_robust_accuracy"] is None
+def test_the_evaluation_at_the_end_has_the_headline_attack(bare: Run) -> None:
+    attacks = {"fgsm": 0.4, "pgd_trades": 0.3, "cw": 0.2}
+    weighted = {name: 0.25 + share / 2 for name, share in attacks.items()}
+    for role, left_out in (("student", ""), ("adv_teacher", "pgd_trades")):
+        metrics = {
+            "role": role,
+            "clean_accuracy": 0.5,
+            "robust_accuracy": {k: v for k, v in attacks.items() if k != left_out},
+            "w_robust_accuracy": weighted,
+        }
+        write(bare, {"event": "evaluation", "metrics": metrics})
+    history = read(bare)
+    assert history.evaluated("student") == Accuracies(0.5, 0.3, 0.4)
+    assert history.evaluated("adv_teacher") == Accuracies(0.5, 0.2, 0.35, attack="cw")
+    assert history.accuracies("student") == history.evaluated("student")
+    assert history.evaluated("nat_teacher") is None
+
+
+def test_an_evaluation_without_attacks_has_no_accuracies(bare: Run) -> None:
+    row = {"role": "student", "clean_accuracy": 0.5, "robust_accuracy": {"a": "b"}}
+    write(bare, {"event": "evaluation", "metrics": row})
+    assert read(bare).evaluated("student") is None
+
+
+def test_the_best_epoch_is_the_first_of_the_highest(bare: Run) -> None:
+    write(bare, *(epoch(n, w_robust_accuracy=s) for n, s in enumerate((0.3, 0.7), 1)))
+    write(bare, epoch(3, w_robust_accuracy=0.7), epoch(4, w_robust_accuracy=None))
+    history = read(bare)
+    assert history.best("student") == Accuracies(None, None, 0.7, epoch=2)
+    assert history.best("nat_teacher") is None
+    write(
+        bare, epoch(2, clean_accuracy=0.9, robust_accuracy=0.2, w_robust_accuracy=0.5)
+    )
+    assert history.poll()
+    assert history.best("student") == Accuracies(0.9, 0.2, 0.5, epoch=2)
+
+
+def test_without_curves_all_but_the_curves_is_known(bare: Run) -> None:
+    write(bare, begun(), *(epoch(n, w_robust_accuracy=n / 10) for n in (1, 2, 3)))
+    history = History(bare, has_curves=False)
+    history.poll()
+    assert history.phases["student"].metrics == {}
+    assert history.best("student") == read(bare).best("student")
+    assert history.short_progress() == "3/4"
+
+
+def test_short_progress_names_the_phases_but_the_students(bare: Run) -> None:
+    write(bare, begun(20, "nat_teacher"), epoch(3, "nat_teacher"))
+    history = read(bare)
+    assert history.short_progress() == "nat 3/20"
+    assert history.phases["nat_teacher"].share_done == 0.15
+    write(bare, begun(40), epoch(40), {"event": "phase_started", "phase": "evaluation"})
+    assert history.poll()
+    assert (history.short_progress("student"), history.short_progress()) == (
+        "40/40",
+        "judging",
+    )
+
+
+def test_a_run_that_goes_on_works_until_now(bare: Run) -> None:
+    at = [("run_started", 100), ("epoch", 150), ("run_stopped", 160)]
+    write(bare, *({"event": kind, "time": moment} for kind, moment in at))
+    history = read(bare)
+    assert history.worked() == history.worked(1e9) == 60
+    write(bare, {"event": "run_started", "time": 1000})
+    assert history.poll()
+    assert (history.worked(1005), history.worked(0)) == (65, 60)
 
 
 def test_hostile_numbers_of_epochs_and_metrics_stay_small(bare: Run) -> None:
@@ -236,7 +298,8 @@ def test_hostile_numbers_of_epochs_and_metrics_stay_small(bare: Run) -> None:
     student = read(bare).phases["student"]
     series = student.metrics["w_robust_accuracy"]
     assert len(series.x) <= MOST_POINTS and series.x[-1] == count
-    assert student.best == (count, 1.0)
+    assert student.best is not None
+    assert (student.best.epoch, student.best.w_robust) == (count, 1.0)
     assert len(student.metrics) <= MOST_METRICS
 
 

@@ -4,9 +4,11 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from launcher.runs.library import Library
 
 from kmtard.runs import RunError
+from kmtard.runs.library import Library
+
+pytestmark = pytest.mark.once("torch")
 
 
 @pytest.fixture

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from launcher.runs.log_file import (
+
+from kmtard.runs.log_file import (
     LONGEST,
     MOST_BYTES,
     MOST_LINES,
     PIECE,
     LogFile,
+    last_lines,
     plain,
 )
+
+pytestmark = pytest.mark.once("torch")
 
 
 @pytest.fixture
@@ -138,3 +142,17 @@ def test_any_bytes_are_read_the_same_in_pieces(
     assert log.view.lines == whole.view.lines
     assert log.view.offsets == whole.view.offsets
     assert all(line.isprintable() for line in log.view.lines)
+
+
+def test_the_end_of_a_log_is_plain_text(tmp_path: Path) -> None:
+    path = tmp_path / "out.log"
+    path.write_bytes(b"x" * 20_000 + b"\n50 %\r100 %\n\n\x1b[31m\xffred\x1b[0m\nlast")
+
+    assert last_lines(path, 3) == ["100 %", "�red", "last"]
+    assert last_lines(tmp_path / "none", 3) == []
+
+
+def test_a_pipe_in_place_of_a_log_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.log")
+
+    assert last_lines(tmp_path / "out.log", 3) == []

@@ -4,18 +4,21 @@ import json
 import os
 
 import pytest
-from launcher.runs.row import RowReader
 
 from kmtard.runs import EventWriter, Run
+from kmtard.runs.summary import SummaryReader
+from tests.kmtard.runs.test_results import of_evaluation, of_training, record
+
+pytestmark = pytest.mark.once("torch")
 
 
 def read(run):
-    return RowReader(run).read()
+    return SummaryReader(run).read()
 
 
 def test_a_finished_run_shows_its_best_epoch_until_it_is_judged(make_run):
     run = make_run(epochs=4, done=4)
-    reader = RowReader(run)
+    reader = SummaryReader(run)
     row = reader.read()
 
     assert (row.state, row.method, row.data) == ("finished", "b-mtard", "digits")
@@ -25,25 +28,28 @@ def test_a_finished_run_shows_its_best_epoch_until_it_is_judged(make_run):
     assert set(row.teachers) == {"nat_teacher", "adv_teacher"}
     assert (row.progress, row.done, row.note) == ("4/4", 1.0, "")
 
-    student = {
-        "role": "student",
-        "clean_accuracy": 0.98,
-        "robust_accuracy": {"fgsm": 0.8, "pgd_sat": 0.7},
-        "w_robust_accuracy": {"fgsm": 0.89, "pgd_sat": 0.84},
-    }
-    run.evaluation_path.write_text(json.dumps({"rows": [{"role": "x"}, student]}))
-    judged = reader.read().score
-    assert (judged.clean, judged.robust, judged.w_robust) == (0.98, 0.7, 0.84)
-    assert (judged.epoch, judged.attack, judged.origin) == (None, "pgd_sat", "test")
+    run.evaluation_path.write_text(json.dumps(record()))
+    final = reader.read().score
+    assert (final.clean, final.robust, final.w_robust) == (0.75, 0.5, 0.625)
+    assert (final.epoch, final.attack, final.origin) == (None, "pgd_trades", "test")
 
 
-def test_an_evaluation_alone_counts_as_well(make_run):
+@pytest.mark.parametrize("old", [of_training, of_evaluation])
+def test_records_of_version_0_1_count_as_well(make_run, old):
     run = make_run(state="stopped")
-    column = {"accuracy": 0.5, "w_robust_accuracy": 0.7}
-    report = {"clean_accuracy": 0.9, "attacks": {"pgd_trades": column, "ge": {}}}
-    run.evaluation_path.write_text(json.dumps(report))
+    run.evaluation_path.write_text(json.dumps(old()))
 
-    assert read(run).score.w_robust == 0.7
+    score = read(run).score
+    assert score.origin == "test"
+    assert score.w_robust == 0.5 * score.clean + 0.5 * score.robust
+
+
+def test_a_record_without_the_student_leaves_the_best_epoch(make_run):
+    run = make_run(state="stopped")
+    content = {**record(), "networks": record()["networks"][:1]}
+    run.evaluation_path.write_text(json.dumps(content))
+
+    assert read(run).score.epoch == 4
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ def test_states_are_told_with_what_went_wrong(make_run, state):
 
 
 def test_unchanged_files_are_not_read_again(make_run, monkeypatch):
-    reader = RowReader(make_run())
+    reader = SummaryReader(make_run())
     row = reader.read()
     monkeypatch.setattr("builtins.open", None)
     monkeypatch.setattr("pathlib.Path.read_bytes", None)
@@ -70,7 +76,7 @@ def test_unchanged_files_are_not_read_again(make_run, monkeypatch):
 
 def test_a_running_run_grows_and_its_rewritten_file_starts_anew(make_run):
     run = make_run(state="running", done=2)
-    reader = RowReader(run)
+    reader = SummaryReader(run)
     assert reader.read().progress == "2/4"
 
     events = EventWriter(run.events_path)
@@ -128,15 +134,25 @@ def test_a_folder_without_an_owner_is_unknown(tmp_path):
     assert "run.json" in row.note
 
 
-def test_steps_are_not_parsed(make_run, monkeypatch):
+def test_the_last_step_alone_is_parsed(make_run, monkeypatch):
     run = make_run()
     events = EventWriter(run.events_path)
     for step in range(10):
         events.write("step", phase="student", epoch=1, step=step, metrics={})
+    reader = SummaryReader(run)
     parsed = []
+    real = json.loads
     monkeypatch.setattr(
-        "kmtard.runs.events.json.loads", lambda text: parsed.append(text) or {}
+        "kmtard.runs.events.json.loads", lambda text: parsed.append(text) or real(text)
     )
-    RowReader(run)._follow()
-    assert parsed
-    assert not [text for text in parsed if '"step"' in text.partition(",")[0]]
+    reader.read()
+    steps = [text for text in parsed if str(text).startswith('{"event": "step"')]
+    assert len(steps) == 1
+
+
+def test_the_history_has_curves_where_they_are_asked_for(make_run):
+    run = make_run()
+    for has_curves in (False, True):
+        reader = SummaryReader(run, has_curves=has_curves)
+        reader.read()
+        assert bool(reader.history.phases["student"].metrics) is has_curves

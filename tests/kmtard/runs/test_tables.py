@@ -4,9 +4,19 @@ import csv
 import io
 
 import pytest
-from launcher.runs.exports import Table, table_writers, to_csv, to_latex, to_markdown
+from rich.console import Console
 
 from kmtard.runs import RunError
+from kmtard.runs.tables import (
+    Table,
+    table_writers,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_rich,
+)
+
+pytestmark = pytest.mark.once("torch")
 
 TABLE = Table(
     ["run", "W-Robust", "Δ W-Robust"],
@@ -76,3 +86,30 @@ def test_names_that_are_no_text_can_be_written(tmp_path):
 def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(RunError, match="Cannot write .*No such file"):
         table_writers(TABLE)[".csv"](tmp_path / "none" / "table.csv")
+
+
+NOTED = Table(["a"], [["1"]], title="T", notes=["n_"], warnings=[("w", "m")])
+
+
+def test_title_notes_and_warnings_stand_around_the_table():
+    markdown = to_markdown(NOTED)
+    assert markdown.split("\n\n") == [
+        *("T:", "| a |\n| --- |\n| 1 |", "- n\\_", "Warnings:", "- **w**: m\n"),
+    ]
+    assert to_latex(NOTED).splitlines()[:3] == ["% T", "% n_", "% warning: w: m"]
+    assert to_csv(NOTED) == "a\n1\n"
+
+
+def test_cells_without_a_value_can_have_a_text_in_csv():
+    assert to_csv(Table(["a", "b"], [["-", "-0.1"]]), absent="-") == "a,b\n-,-0.1\n"
+
+
+def test_the_terminal_shows_text_as_it_is():
+    screen = Console(width=60)
+    cells = [["[b]x\x1b[/b]", "-0.50"]]
+    table = Table(["run", "n"], cells, {"n"}, title="[i]t", notes=["[u]n"])
+    with screen.capture() as shown:
+        screen.print(to_rich(table))
+    for text in ("[b]x\N{REPLACEMENT CHARACTER}[/b]", "-0.50", "[i]t", "[u]n"):
+        assert text in shown.get()
+    assert to_rich(table).columns[1].justify == "right"
