@@ -120,9 +120,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
     choose_backend(plan.backend)
     with silent_native_code():
-        import keras
-
-        del keras
+        plan.prepare()
     screen = Console()
     folder = plan.output or subject.folder
     screen.out(f"results: {folder}  backend: {plan.backend}", highlight=False)

@@ -115,6 +115,13 @@ class Plan:
             found += self._data_mistakes()
         return [*found, *self._strength_mistakes()]
 
+    def prepare(self) -> None:
+        """Import Keras and what reads the data; the backend has been chosen."""
+        import keras
+
+        del keras
+        registry.resolve("datasets", str(self.data))
+
     def execute(self, subject: Subject, watch: Callable[[Step], None]) -> Evaluation:
         """Evaluate; the backend has been chosen.
 
