@@ -20,7 +20,7 @@ CHANNELS = (1, 2, 3, 4)
 
 
 def picture_indices(shape: Sequence[int], *, channels_last: bool) -> np.ndarray:
-    """Return the numbers of the images to keep, evenly spread over the data set.
+    """Return the numbers of the images to keep, evenly spread over all of them.
 
     They depend on the number of images alone, so that the pictures of several networks
     show the same images.

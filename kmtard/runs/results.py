@@ -179,7 +179,7 @@ class Pictures:
 
     Attributes:
         folder: holds one folder per column: `clean`, and each attack.
-        indices: numbers of the images in the data set, ascending.
+        indices: numbers of the images among those evaluated, ascending.
     """
 
     folder: Path
