@@ -31,6 +31,7 @@ class AttackResult:
         queries: int (N,), images the attack asked the model about.
         forwards: int (N,), forward passes, the one that judges included.
         backwards: int (N,), backward passes.
+        predictions: int (N,), the model's prediction on `x_adv`.
     """
 
     x_adv: Any
@@ -38,6 +39,7 @@ class AttackResult:
     queries: np.ndarray
     forwards: np.ndarray
     backwards: np.ndarray
+    predictions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,11 @@ class Attack:
         self, classifier: Classifier, x: Any, y: Any, **kwargs: Any
     ) -> list[np.ndarray]:
         found = self.attack_batch(classifier, x, y, **kwargs)
-        success = classifier.predict(found.x_adv) != ops.convert_to_numpy(y)
+        predictions = classifier.predict(found.x_adv)
+        success = predictions != ops.convert_to_numpy(y)
         x_adv = ops.convert_to_numpy(found.x_adv)
         counts = [found.queries, found.forwards + 1, found.backwards]
-        return [x_adv, success, *counts]
+        return [x_adv, success, *counts, predictions]
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""

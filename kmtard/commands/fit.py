@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -28,6 +28,7 @@ from kmtard.commands.terminal import choose_backend, silent_native_code
 from kmtard.evaluation import tables
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
+from kmtard.runs.results import Results
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
 
@@ -160,11 +161,12 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     try:
         with StopSignal() as stop, _bar(screen) as bar:
             with silent_native_code():
+                from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             experiment = Experiment(
                 recipe, run, stop, line, bar if screen.is_terminal else None
             )
-            report = experiment.execute()
+            evaluation = experiment.execute()
     except Stopped:
         events.write("run_stopped")
         line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
@@ -175,11 +177,13 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
         return FAILED
+    results = evaluation.results
     for console in (screen, log):
-        console.print(_table(report))
-        if experiment.suite is not None:
-            console.print(tables.terminal(experiment.suite))
-    events.write("run_finished", metrics=report["rows"][-1])
+        console.print(_table(results))
+        if recipe.evaluation.suite is not None:
+            console.print(tables.terminal(results))
+    metrics = row(evaluation.student, evaluation.headline)
+    events.write("run_finished", metrics=metrics)
     line(f"student: {run.best / 'student.keras'}")
     return 0
 
@@ -231,27 +235,28 @@ def _bar(screen: Console) -> Progress:
     )
 
 
-def _table(report: dict[str, Any]) -> Table:
-    attacks = report["attacks"]
-    chosen = list(attacks)[-1]
+def _table(results: Results) -> Table:
+    """Return the accuracies under the attacks that every network was attacked by."""
+    student, networks = results.student, results.networks
+    shared = [
+        name for name in student.attacks if all(name in n.attacks for n in networks)
+    ]
+    lines = [tables.settings_line(name, student.attacks[name]) for name in shared]
+    if results.headline is not None:
+        lines.append(f"W-Robust: half clean, half {results.headline}")
     table = Table(
-        title=f"Accuracy on {report['images']} test images, %",
-        caption="\n".join(
-            f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in a.items())
-            for name, a in attacks.items()
-        )
-        + f"\nW-Robust: half clean, half {chosen}",
+        title=f"Accuracy on {results.images} test images, %", caption="\n".join(lines)
     )
     table.add_column("network")
-    for column in ("clean", *attacks, "W-Robust", "seconds"):
+    for column in ("clean", *shared, "W-Robust", "seconds"):
         table.add_column(column, justify="right")
-    for row in report["rows"]:
-        values = (row["clean_accuracy"], *row["robust_accuracy"].values())
-        seconds = row["seconds"]
+    for network in networks:
+        scores = [network.clean, *(network.attacks[name] for name in shared)]
+        w_robust, seconds = network.w_robust, network.seconds
         table.add_row(
-            row["role"].replace("_", " "),
-            *(f"{100 * value:.2f}" for value in values),
-            f"{100 * row['w_robust_accuracy'][chosen]:.2f}",
+            network.label,
+            *(tables.percent(score.accuracy) for score in scores),
+            "-" if w_robust is None else tables.percent(w_robust),
             "cached" if seconds is None else f"{seconds:.0f}",
         )
     return table

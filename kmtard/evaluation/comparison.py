@@ -1,7 +1,8 @@
-"""Two models on the same images: is one better, or was it luck?"""
+"""Two models on the same images: is one better, or is the difference chance?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +58,23 @@ def compare(first: Evaluation, second: Evaluation) -> list[Comparison]:
 
 
 def different_settings(first: Evaluation, second: Evaluation) -> list[str]:
-    """Return the shared attacks that were not of equal settings."""
+    """Return the shared attacks that have different settings."""
     shared = first.attacks.keys() & second.attacks.keys()
     return sorted(
         name
         for name in shared
         if first.attacks[name].settings != second.attacks[name].settings
     )
+
+
+def different_conditions(first: Evaluation, second: Evaluation) -> list[str]:
+    """Return the conditions that differ beside the images, `seed 0 and 3`."""
+    known = first.conditions.keys() & second.conditions.keys()
+    return [
+        f"{key} {first.conditions[key]} and {second.conditions[key]}"
+        for key in sorted(known - {"images"})
+        if first.conditions[key] != second.conditions[key]
+    ]
 
 
 def _compared(name: str, first: Column, second: Column) -> Comparison:
@@ -79,9 +90,21 @@ def _compared(name: str, first: Column, second: Column) -> Comparison:
     )
 
 
-def terminal(first: Evaluation, second: Evaluation) -> Table:
-    """Return the comparison as a table for rich."""
-    notes = [f"A: {first.model}", f"B: {second.model}", "p: McNemar's exact test"]
+def terminal(
+    first: Evaluation, second: Evaluation, names: Sequence[str] = ("", "")
+) -> Table:
+    """Return the comparison as a table for rich.
+
+    Args:
+        first: shown as A.
+        second: shown as B.
+        names: what to call them; by default what they say of themselves.
+    """
+    pairs = zip("AB", names, (first.model, second.model), strict=True)
+    notes = [f"{letter}: {name or model}" for letter, name, model in pairs]
+    notes.append("p: McNemar's exact test")
+    if differing := different_conditions(first, second):
+        notes.append(f"conditions differ: {', '.join(differing)}")
     if differing := different_settings(first, second):
         notes.append(f"settings differ: {', '.join(differing)}")
     title = f"{first.images} images of {first.data}"

@@ -1,8 +1,9 @@
-"""The labelled images that models are judged on, read batch by batch."""
+"""The labeled images that models are evaluated on, read batch by batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,9 @@ class ImageSet:
         images = self.source[indices]
         return images if self.scale == 1 else images.astype("float32") / self.scale
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that stand for images and labels."""
+        """16 hexadecimal digits that stand for images and labels."""
         pieces = range(0, len(self), PIECE)
         shape = [*self.source.shape, self.scale]
         digests = (fingerprint(self.source[i : i + PIECE]) for i in pieces)

@@ -7,54 +7,58 @@ from typing import Any
 
 from rich.table import Table
 
-from kmtard.evaluation.result import CLEAN, Column, Evaluation
-from kmtard.evaluation.statistics import w_robust
+from kmtard.runs.results import CLEAN, Results, Score
 
 HEADINGS = (
     *("attack", "robust", "95 %", "W-Robust", "fooled", "worst"),
     *("queries", "forward", "back", "s"),
 )
 LEGEND = (
-    "Accuracies in %; 95 %: Wilson interval; worst: the class of the lowest accuracy; "
-    "queries, forward and backward passes: mean of the attacked images."
+    "Accuracies in %; 95 %: Wilson interval; W-Robust: half clean, half under the "
+    "attack of the row; worst: the class of the lowest accuracy; queries, forward and "
+    "backward passes: mean of the attacked images."
 )
 SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
 LATEX_ESCAPES = str.maketrans({c: f"\\{c}" for c in "%_&#$"})
 
 
-def terminal(evaluation: Evaluation) -> Table:
+def terminal(results: Results) -> Table:
     """Return a table for rich, the warnings left out."""
-    notes = "\n".join([LEGEND, *captions(evaluation)])
-    table = Table(title=title(evaluation), caption=notes, caption_justify="left")
+    notes = "\n".join([LEGEND, *captions(results)])
+    table = Table(title=title(results), caption=notes, caption_justify="left")
     table.add_column(HEADINGS[0], no_wrap=True)
     for heading in HEADINGS[1:]:
         # What does not fit is folded and not cut off.
         table.add_column(heading, justify="right", overflow="fold")
-    for row in rows(evaluation):
+    for row in rows(results):
         table.add_row(*row)
     return table
 
 
-def markdown(evaluation: Evaluation) -> str:
+def markdown(results: Results) -> str:
     """Return the table, its settings and the warnings in Markdown."""
     rule = ["---", *("---:" for _ in HEADINGS[1:])]
-    lines = [_line(cells) for cells in (HEADINGS, rule, *rows(evaluation))]
-    notes = [LEGEND, "", *(f"- {text}" for text in captions(evaluation))]
-    warnings = [f"- **{each.name}**: {each.message}" for each in evaluation.findings]
-    parts = [[f"{title(evaluation)}:"], lines, notes]
+    lines = [_line(cells) for cells in (HEADINGS, rule, *rows(results))]
+    notes = [LEGEND, "", *(f"- {text}" for text in captions(results))]
+    warnings = [
+        f"- **{each.name}**: {each.message}" for each in results.student.findings
+    ]
+    parts = [[f"{title(results)}:"], lines, notes]
     if warnings:
         parts += [["Warnings:"], warnings]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def latex(evaluation: Evaluation) -> str:
+def latex(results: Results) -> str:
     """Return a `tabular` for booktabs; title, settings and warnings are comments."""
     head, *body = (
         " & ".join(cell.translate(LATEX_ESCAPES) for cell in cells) + r" \\"
-        for cells in (HEADINGS, *rows(evaluation))
+        for cells in (HEADINGS, *rows(results))
     )
-    notes = [title(evaluation), LEGEND, *captions(evaluation)]
-    notes += [f"warning: {each.name}: {each.message}" for each in evaluation.findings]
+    notes = [title(results), LEGEND, *captions(results)]
+    notes += [
+        f"warning: {each.name}: {each.message}" for each in results.student.findings
+    ]
     lines = [
         *(f"% {line}" for note in notes for line in note.splitlines()),
         rf"\begin{{tabular}}{{l{'r' * (len(HEADINGS) - 1)}}}",
@@ -64,49 +68,56 @@ def latex(evaluation: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def title(evaluation: Evaluation) -> str:
-    """Return what was judged on what."""
-    return f"{evaluation.model} on {evaluation.images} images of {evaluation.data}"
+def title(results: Results) -> str:
+    """Return what was evaluated on what."""
+    return f"{results.student.name} on {results.images} images of {results.data}"
 
 
-def captions(evaluation: Evaluation) -> list[str]:
-    """Return one line an attack: its settings."""
+def captions(results: Results) -> list[str]:
+    """Return one line per attack with its settings, and the W-Robust accuracy."""
     lines = []
-    for name, column in evaluation.attacks.items():
-        found = {**_shown(column.settings.get("attack")), **_shown(column.settings)}
-        settings = ", ".join(f"{key} {_short(found[key])}" for key in found)
-        lines.append(f"{name}: {settings}" if settings else name)
-        if column.stages:
-            left = column.stages.items()
-            after = ", ".join(f"{k} {percent(n / evaluation.images)}" for k, n in left)
+    for name, score in results.student.attacks.items():
+        lines.append(settings_line(name, score))
+        if score.stages and results.images:
+            left = score.stages.items()
+            after = ", ".join(f"{k} {percent(n / results.images)}" for k, n in left)
             lines.append(f"{name} after {after}")
+    w_robust = results.student.w_robust
+    if w_robust is not None:
+        lines.append(f"W-Robust, against {results.headline}: {percent(w_robust)}")
     return lines
 
 
-def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return the cells of the table, a row an attack, clean first, worst case last."""
-    return [_row(evaluation, *item) for item in evaluation.columns.items()]
+def settings_line(name: str, score: Score) -> str:
+    """Return an attack's name and what its strength rests on."""
+    settings = score.settings or {}
+    found = {**_shown(settings.get("attack")), **_shown(settings)}
+    shown = ", ".join(f"{key} {_short(found[key])}" for key in found)
+    return f"{name}: {shown}" if shown else name
 
 
-def _row(evaluation: Evaluation, name: str, column: Column) -> tuple[str, ...]:
-    label, worst = column.worst_class(evaluation.labels)
-    low, high = column.interval
-    cost = column.cost
-    compared = ("", "")
-    if name != CLEAN:
-        weighted = w_robust(evaluation.clean_accuracy, column.accuracy)
-        fooled = evaluation.clean.correct - column.correct
-        compared = (percent(weighted), str(fooled))
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the cells of the table: clean, one row per attack, worst case."""
+    clean = results.student.clean
+    return [_row(clean, *item) for item in results.student.columns.items()]
+
+
+def _row(clean: Score, name: str, score: Score) -> tuple[str, ...]:
+    interval, worst, cost = score.interval, score.worst_class, score.cost
+    fooled = ""
+    if name != CLEAN and clean.correct is not None and score.correct is not None:
+        fooled = str(clean.correct - score.correct)
     costs: tuple[str, ...] = ("", "", "", "")
     if cost:
         figures = (cost.queries, cost.forwards, cost.backwards, cost.seconds)
         costs = tuple(map(_figure, figures))
     return (
         name,
-        percent(column.accuracy),
-        f"{100 * low:.1f}-{100 * high:.1f}",
-        *compared,
-        f"{100 * worst:.1f} ({label})",
+        percent(score.accuracy),
+        f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}" if interval else "",
+        "" if score.w_robust is None else percent(score.w_robust),
+        fooled,
+        f"{100 * worst[1]:.1f} ({worst[0]})" if worst else "",
         *costs,
     )
 

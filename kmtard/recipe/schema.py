@@ -131,13 +131,19 @@ class Schedule(Section):
 
 
 class Evaluation(Section):
-    """How models are judged, and the best of them chosen."""
+    """How models are evaluated, and the best of them chosen."""
 
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
     suite: Literal["paper"] | None = Field(
-        None, description="Attacks that belong together, instead of those above."
+        None,
+        description="Attacks that belong together, on the student, beside those above.",
+    )
+    headline: AttackName = Field(
+        "pgd_trades",
+        description="Attack that W-Robust accuracy is against in tables; the strongest "
+        "one where it is not among the attacks.",
     )
     epsilon: Epsilon | None = Field(
         None, description="Radius of the Linf ball; that of [attack] if left out."
@@ -245,7 +251,7 @@ class Recipe(Section):
     attack: Attack = Field(description="Attack that crafts the training examples.")
     optimizer: Optimizer = Field(description="Optimiser.")
     schedule: Schedule = Field(description="Epochs and milestones.")
-    evaluation: Evaluation = Field(Evaluation(), description="Judgement.")
+    evaluation: Evaluation = Field(Evaluation(), description="Evaluation.")
     runtime: Runtime = Field(Runtime(), description="Execution.")
 
     def training(self, role: Role) -> Training:

@@ -179,7 +179,7 @@ class Pictures:
 
     Attributes:
         folder: holds one folder per column: `clean`, and each attack.
-        indices: numbers of the images in the data set, ascending.
+        indices: numbers of the images among those evaluated, ascending.
     """
 
     folder: Path
@@ -482,13 +482,16 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
         worst_case=_score(content["worst_case"]),
         findings=_findings(content["warnings"]),
     )
+    environment = dict(content["environment"])
+    known = {key: environment[key] for key in ("seed", "backend") if key in environment}
     return Results(
         path=path,
         networks=(network,),
         headline=headline,
         images=int(content["images"]),
         data=str(content["data"]),
-        environment=dict(content["environment"]),
+        conditions={"images": str(content["fingerprint"]), **known},
+        environment=environment,
         labels=_integers(content["labels"]),
     )
 

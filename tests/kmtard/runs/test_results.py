@@ -183,6 +183,7 @@ def test_evaluation_of_version_0_1(tmp_path: Path) -> None:
     assert (found.student.role, found.student.w_robust) == ("model", 0.5)
     assert found.student.findings == (Finding("a", "b"),)
     assert found.student.attacks["transfer"].epsilon == 0.2
+    assert found.conditions == {"images": "f00", "seed": 0, "backend": "jax"}
     assert found.student.attacks["square"].predictions == ()
     (tmp_path / "recipe.toml").touch()
     assert read_results(tmp_path).student.role == "student"

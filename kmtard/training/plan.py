@@ -1,15 +1,16 @@
-"""What a command line asks for, its gaps filled from the run's recipe, and checked.
+"""An evaluation as a command asks for it, its gaps filled from the run's recipe.
 
-Nothing here imports Keras: a wrong command line is refused before it is loaded.
+Nothing here imports Keras before a plan is executed: the backend must be chosen first,
+and a wrong command line is refused before anything is loaded.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kmtard import registry
 from kmtard.evaluation.suites import (
@@ -17,17 +18,28 @@ from kmtard.evaluation.suites import (
     SUITES,
     Strength,
     find_mistakes,
+    needs_surrogate,
 )
 from kmtard.recipe import Recipe
 from kmtard.runs import RunError
-from kmtard.training.subject import Subject
+from kmtard.runs.results import HEADLINE
+from kmtard.training.subject import Subject, image_set_name, load_model
+
+if TYPE_CHECKING:
+    from kmtard.evaluation.network_evaluator import Step
+    from kmtard.evaluation.result import Evaluation
 
 POSITIVE = ("limit", "batch_size")
+CONDITIONS = (
+    *("data", "directory", "limit", "epsilon", "step_size", "steps", "seed"),
+    *("backend", "surrogate"),
+)
+"""What must be the recipe's, for the results to stand beside those of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to judge a model; see `evaluate` for what is not said here.
+    """How to evaluate a model; see `evaluate` for what is not said here.
 
     Attributes:
         model: path of a run's folder or of a .keras file.
@@ -38,6 +50,8 @@ class Plan:
         surrogate: .keras file of the model that images are transferred from; None for
             a run's robust teacher.
         output: folder of the results; None for that of the model.
+        own: as for `evaluate`: True under the conditions of the run's recipe, False
+            under others, None where there is no run or another folder is named.
     """
 
     model: str
@@ -55,6 +69,8 @@ class Plan:
     surrogate: str | None = None
     output: str | None = None
     save_images: bool = False
+    headline: str = HEADLINE
+    own: bool | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], recipe: Recipe | None) -> Plan:
@@ -64,12 +80,16 @@ class Plan:
             given: what was said, by the names of the attributes.
             recipe: of the run, for what was not; None for a file.
         """
-        settings = _of_recipe(recipe) if recipe else {}
+        of_run = settings = _of_recipe(recipe) if recipe else {}
         if given.get("data", settings.get("data")) != settings.get("data"):
             settings |= {"directory": None, "limit": None}
         if {"attacks", "suite"} & given.keys():
             settings |= {"attacks": (), "suite": None}
-        return cls(**{**settings, **given})
+        plan = cls(**{**settings, **given})
+        if recipe is None or plan.output is not None:
+            return plan
+        same = all(getattr(plan, key) == of_run.get(key) for key in CONDITIONS)
+        return replace(plan, own=same)
 
     def mistakes(self, subject: Subject | None) -> list[str]:
         """Return all that is wrong, one text each, with the nearest known name."""
@@ -94,6 +114,55 @@ class Plan:
         if subject is not None or self.data is not None:
             found += self._data_mistakes()
         return [*found, *self._strength_mistakes()]
+
+    def prepare(self) -> None:
+        """Import Keras and what reads the data; the backend has been chosen."""
+        import keras
+
+        del keras
+        registry.resolve("datasets", str(self.data))
+
+    def execute(self, subject: Subject, watch: Callable[[Step], None]) -> Evaluation:
+        """Evaluate; the backend has been chosen.
+
+        Args:
+            subject: what to evaluate.
+            watch: called before each attack and after each batch; may raise to end it.
+
+        Raises:
+            RunError: a model or data cannot be read, or results cannot be written.
+            ValueError: images or logits do not fit.
+        """
+        from kmtard.evaluation.evaluator import evaluate
+        from kmtard.evaluation.images import ImageSet
+
+        name = str(self.data)
+        test = registry.resolve("datasets", name)(self.directory).test.limit(self.limit)
+        return evaluate(
+            subject.load_model(),
+            ImageSet(image_set_name(name), test.images, test.labels, 255.0),
+            attacks=self.attacks,
+            suite=self.suite,
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            steps=self.steps,
+            surrogate=self._surrogate(subject),
+            headline=self.headline,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            folder=self.output or subject.folder,
+            own=self.own,
+            save_images=self.save_images,
+            name=subject.name,
+            role=subject.role,
+            watch=watch,
+        )
+
+    def _surrogate(self, subject: Subject) -> Any:
+        names = (*self.attacks, *SUITES.get(self.suite or "", ()))
+        if not any(map(needs_surrogate, names)):
+            return None
+        return load_model(Path(self.surrogate)) if self.surrogate else subject.teacher()
 
     def _data_mistakes(self) -> list[str]:
         if self.data is None:
@@ -125,7 +194,8 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
     evaluation = recipe.evaluation
     return {
         "attacks": evaluation.attacks,
-        "suite": getattr(evaluation, "suite", None),
+        "suite": evaluation.suite,
+        "headline": evaluation.headline,
         "data": recipe.data.name,
         "directory": recipe.data.directory,
         "limit": evaluation.limit,

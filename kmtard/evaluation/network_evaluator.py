@@ -1,4 +1,4 @@
-"""Every attack on every image that the model has right, a batch at a time."""
+"""One network under every attack, one batch at a time, each kept on the disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from keras import ops
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.evaluation.aggregate import (
+    FINDINGS,
+    PICTURED,
+    PICTURES,
+    STAGE,
+    Aggregate,
+    distances,
+)
 from kmtard.evaluation.doubts import norm_of, of_batch, of_model
 from kmtard.evaluation.fingerprints import model_fingerprint, settings_of
 from kmtard.evaluation.images import ImageSet
+from kmtard.evaluation.pictures import picture_indices, to_pixels, write_pictures
 from kmtard.evaluation.result import CLEAN, Column, Finding
 from kmtard.evaluation.store import Batch, BatchStore
-from kmtard.evaluation.tally import STAGE, Tally, distances
 from kmtard.runs import safe_name
 from kmtard.runs.files import move_into_place
 
@@ -30,17 +38,17 @@ SLACK = {"linf": 1e-6, "l2": 1e-5}
 
 @dataclass(frozen=True)
 class Step:
-    """How far an evaluation is: told before each attack and after each batch.
+    """The progress of an evaluation, before each attack and after each batch.
 
     Attributes:
         attack: its name, or `clean`.
         number: of the attack, from 1; clean is the first.
         attacks: how many there are.
-        done: images dealt with.
-        images: images this attack deals with.
-        accuracy: of all images, as it would be if the rest did as these did; None
-            before the first batch.
-        note: something to tell the user, empty mostly.
+        done: images that are finished.
+        images: images that this attack works on.
+        accuracy: of all images, if the rest do as these did; None before the first
+            batch.
+        note: something to tell the user; mostly empty.
     """
 
     attack: str
@@ -53,18 +61,18 @@ class Step:
 
 
 @dataclass
-class Judging:
-    """One model on one set of images.
+class NetworkEvaluator:
+    """One network on one set of images.
 
     Args:
-        classifier: of the model.
-        images: what it is judged on.
+        classifier: of the network.
+        images: what it is evaluated on.
         names: `clean` and the attacks, in their order.
         seed: of every random number.
         batch_size: images attacked at a time.
-        folder: where finished batches and images are kept; None keeps none.
-        save_images: whether they keep the adversarial images too.
-        watch: told each step; what it raises ends the judging.
+        watch: called with each step; what it raises ends the evaluation.
+        save_images: whether all adversarial images are kept with the batches.
+        diagnose: whether the diagnostics run, which cost some attacks on one batch.
     """
 
     classifier: Classifier
@@ -72,44 +80,64 @@ class Judging:
     names: tuple[str, ...]
     seed: int
     batch_size: int
-    folder: Path | None
-    save_images: bool
     watch: Callable[[Step], None]
+    save_images: bool = False
+    diagnose: bool = True
     findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Hash what all batches depend on, where any are kept."""
-        self.fingerprint = self.images.fingerprint()
-        self.common: dict[str, Any] = {}
-        if self.folder:
-            self.common = {
-                "model": model_fingerprint(self.classifier.model),
-                "images": self.fingerprint,
-                "seed": self.seed,
-                "batch_size": self.batch_size,
-                "backend": keras.config.backend(),
-            }
+        """Keep neither batches nor pictures, until told where."""
+        self._store: Path | None = None
+        self._common: dict[str, Any] = {}
+        self._pictures: Path | None = None
+        self._pictured = np.zeros(0, int)
+
+    def keep_batches(self, folder: Path) -> None:
+        """Keep finished batches in a folder, and take from there what is finished."""
+        self._store = folder
+        self._common = {
+            "model": model_fingerprint(self.classifier.model),
+            "images": self.images.fingerprint,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "backend": keras.config.backend(),
+        }
+
+    def keep_pictures(self, folder: Path) -> tuple[int, ...]:
+        """Keep up to 64 images of each column as PNG; return their numbers."""
+        self._pictures = folder
+        shape, last = self.images.source.shape, self.classifier.channels_last
+        self._pictured = picture_indices(shape, channels_last=last)
+        return tuple(self._pictured.tolist())
 
     def clean(self) -> Column:
-        """Return which images the model has right as they are.
+        """Return which images the network classifies correctly as they are.
 
         Raises:
             ValueError: images or labels do not fit, or logits are not finite.
         """
         everything = np.arange(len(self.images))
         batches = self._batches(CLEAN, {}, everything, self._classified)
-        tally = Tally(batches)
-        self.right = everything[~tally.fooled]
-        return tally.column(everything, len(self.images), {})
+        aggregate = Aggregate(batches)
+        self.right = everything[~aggregate.fooled]
+        pixels = to_pixels(self.images.batch(self._pictured))
+        self._keep(CLEAN, dict(zip(self._pictured.tolist(), pixels, strict=True)))
+        return aggregate.column(everything, None, {})
 
     def check(self, attacks: Mapping[str, Attack]) -> None:
-        """Note doubts about the model, from the first batch."""
-        first = np.arange(min(self.batch_size, len(self.images)))
-        x, y = self.images.batch(first), self.images.labels[first]
-        self.findings += of_model(self.classifier, x, y, attacks)
+        """Run the diagnostics of the network, on the first batch."""
+        if self.diagnose:
+            first = np.arange(min(self.batch_size, len(self.images)))
+            x, y = self.images.batch(first), self.images.labels[first]
+            self.findings += of_model(self.classifier, x, y, attacks)
 
-    def attacked(self, name: str, attack: Attack) -> Column:
-        """Return which images an attack leaves right; call `clean` before.
+    def attacked(self, name: str, attack: Attack, clean: Column) -> Column:
+        """Return which images an attack leaves correctly classified.
+
+        Args:
+            name: of the attack.
+            attack: it works on the images that `clean` has right.
+            clean: what `clean` returned.
 
         Raises:
             ValueError: the attack or the model refuses the images.
@@ -119,9 +147,12 @@ class Judging:
         def craft(indices: np.ndarray) -> Batch:
             return self._crafted(attack, indices)
 
-        tally = Tally(self._batches(name, settings, self.right, craft))
-        self.findings += tally.findings(name)
-        return tally.column(self.right, len(self.images), settings)
+        aggregate = Aggregate(self._batches(name, settings, self.right, craft))
+        self.findings += aggregate.findings(name)
+        self._keep(name, aggregate.pictures)
+        if self.save_images:
+            self._export_images(name, settings)
+        return aggregate.column(self.right, clean, settings)
 
     def _batches(
         self,
@@ -131,7 +162,7 @@ class Judging:
         make: Callable[[np.ndarray], Batch],
     ) -> Iterator[Batch]:
         """Yield the batches of an attack: from the store, or made and stored."""
-        store = self._store(name, settings)
+        store = self._batch_store(name, settings)
         place = (name, self.names.index(name) + 1, len(self.names))
         note = _note(store) if store else ""
         self.watch(Step(*place, 0, len(images), note=note))
@@ -149,11 +180,11 @@ class Judging:
             self.watch(Step(*place, done, len(images), share * (1 - fooled / done)))
             yield batch
 
-    def _store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
-        if self.folder is None:
+    def _batch_store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
+        if self._store is None:
             return None
-        whole = {**self.common, "attack": settings}
-        return BatchStore(self.folder / "batches", safe_name(name), whole)
+        whole = {**self._common, "attack": settings}
+        return BatchStore(self._store, safe_name(name), whole)
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN
@@ -173,8 +204,9 @@ class Judging:
             "success": predicted != labels,
             **{"queries": once, "forwards": once, "backwards": never},
             **{"outside": never, "linf": never, "l2": never},
-            "doubts": np.zeros((0, 2), str),
+            FINDINGS: np.zeros((0, 2), str),
             "seconds": np.array(time.monotonic() - began),
+            "predictions": predicted,
         }
 
     def _crafted(self, attack: Attack, indices: np.ndarray) -> Batch:
@@ -192,8 +224,8 @@ class Judging:
         x_adv = np.asarray(result.x_adv, "float32")
         linf, l2 = distances(x, x_adv)
         outside = _outside(attack, x_adv, {"linf": linf, "l2": l2})
-        # A batch is enough to doubt by, and the first one does it early.
-        first = indices[0] == self.right[0]
+        # One batch is enough, and the first one tells early.
+        first = self.diagnose and indices[0] == self.right[0]
         found = of_batch(attack, self.classifier, x, x_adv, y) if first else []
         batch = {
             "indices": indices,
@@ -202,24 +234,36 @@ class Judging:
             "backwards": result.backwards,
             **{"outside": outside, "linf": linf, "l2": l2},
             **{f"{STAGE}{k}": v.robust for k, v in _stages(result).items()},
-            "doubts": np.array(found, str).reshape(-1, 2),
+            FINDINGS: np.array(found, str).reshape(-1, 2),
             "seconds": np.array(seconds),
+            "predictions": result.predictions,
         }
+        kept = np.isin(indices, self._pictured)
+        if kept.any():
+            batch |= {PICTURED: indices[kept], PICTURES: to_pixels(x_adv[kept])}
         return {**batch, "x_adv": x_adv} if self.save_images else batch
 
-    def export_images(self, name: str, attack: Attack) -> None:
-        """Gather the stored adversarial images in `images/NAME.npy`, in their order.
+    def _keep(self, name: str, pictures: Mapping[int, np.ndarray]) -> None:
+        if self._pictures:
+            write_pictures(
+                self._pictures / safe_name(name),
+                pictures,
+                channels_last=self.classifier.channels_last,
+            )
 
-        Images that were not attacked are the clean ones. `attacked` came before.
+    def _export_images(self, name: str, settings: dict[str, Any]) -> None:
+        """Gather the stored adversarial images in `NAME.npy`, in their order.
+
+        Images that were not attacked are the clean ones.
 
         Raises:
             RunError: the file cannot be written.
         """
-        if self.folder is None:
+        if self._pictures is None:
             return
-        store = self._store(name, settings_of(attack))
-        path = self.folder / "images" / f"{safe_name(name)}.npy"
-        path.parent.mkdir(exist_ok=True)
+        store = self._batch_store(name, settings)
+        path = self._pictures / f"{safe_name(name)}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         shape = (len(self.images), *self.images.source.shape[1:])
         file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
