@@ -20,12 +20,14 @@ from rich.progress import (
 )
 
 from kmtard.commands.terminal import choose_backend, silent_native_code
-from kmtard.evaluation import comparison, tables
+from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
-from kmtard.evaluation.tables import percent
 from kmtard.runs import RunError
+from kmtard.runs.formats import percent
+from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import Results
+from kmtard.runs.tables import to_rich
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.subject import Subject
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     try:
         if compared := given.pop("compare", None):
             first, second = map(Evaluation.load, compared)
-            Console().print(comparison.terminal(first, second, compared))
+            Console().print(to_rich(comparison_table(first, second, compared)))
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")
@@ -133,7 +135,7 @@ def _show(results: Results) -> None:
     screen = Console()
     if not screen.is_terminal:
         screen.width = WIDTH
-    screen.print(tables.terminal(results))
+    screen.print(to_rich(attacks_table(results, results.student)))
     for finding in results.student.findings:
         screen.out(f"warning: {finding.name}: {finding.message}", highlight=False)
 

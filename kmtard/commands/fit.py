@@ -21,14 +21,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from kmtard.commands.method_list import method_lines
 from kmtard.commands.terminal import choose_backend, silent_native_code
-from kmtard.evaluation import tables
 from kmtard.recipe import Recipe, RecipeError, load
 from kmtard.runs import EventWriter, Run, RunError
-from kmtard.runs.results import Results
+from kmtard.runs.result_tables import attacks_table, networks_table
+from kmtard.runs.tables import to_rich
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
 
@@ -179,9 +178,9 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         return FAILED
     results = evaluation.results
     for console in (screen, log):
-        console.print(_table(results))
+        console.print(to_rich(networks_table(results)))
         if recipe.evaluation.suite is not None:
-            console.print(tables.terminal(results))
+            console.print(to_rich(attacks_table(results, results.student)))
     metrics = row(evaluation.student, evaluation.headline)
     events.write("run_finished", metrics=metrics)
     line(f"student: {run.best / 'student.keras'}")
@@ -233,33 +232,6 @@ def _bar(screen: Console) -> Progress:
         transient=True,
         disable=not screen.is_terminal,
     )
-
-
-def _table(results: Results) -> Table:
-    """Return the accuracies under the attacks that every network was attacked by."""
-    student, networks = results.student, results.networks
-    shared = [
-        name for name in student.attacks if all(name in n.attacks for n in networks)
-    ]
-    lines = [tables.settings_line(name, student.attacks[name]) for name in shared]
-    if results.headline is not None:
-        lines.append(f"W-Robust: half clean, half {results.headline}")
-    table = Table(
-        title=f"Accuracy on {results.images} test images, %", caption="\n".join(lines)
-    )
-    table.add_column("network")
-    for column in ("clean", *shared, "W-Robust", "seconds"):
-        table.add_column(column, justify="right")
-    for network in networks:
-        scores = [network.clean, *(network.attacks[name] for name in shared)]
-        w_robust, seconds = network.w_robust, network.seconds
-        table.add_row(
-            network.label,
-            *(tables.percent(score.accuracy) for score in scores),
-            "-" if w_robust is None else tables.percent(w_robust),
-            "cached" if seconds is None else f"{seconds:.0f}",
-        )
-    return table
 
 
 def _versions() -> dict[str, str]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.table import Table
 
 from kmtard.evaluation.result import WORST_CASE, Column, Evaluation
 from kmtard.evaluation.statistics import mcnemar
-from kmtard.evaluation.tables import percent
+from kmtard.runs.formats import percent, points
+from kmtard.runs.tables import Table
 
-__all__ = ["Comparison", "compare", "terminal"]
+__all__ = ["Comparison", "compare", "comparison_table"]
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def _compared(name: str, first: Column, second: Column) -> Comparison:
     )
 
 
-def terminal(
+def comparison_table(
     first: Evaluation, second: Evaluation, names: Sequence[str] = ("", "")
 ) -> Table:
-    """Return the comparison as a table for rich.
+    """Return the comparison as a table.
 
     Args:
         first: shown as A.
@@ -107,19 +107,15 @@ def terminal(
         notes.append(f"conditions differ: {', '.join(differing)}")
     if differing := different_settings(first, second):
         notes.append(f"settings differ: {', '.join(differing)}")
-    title = f"{first.images} images of {first.data}"
-    table = Table(title=title, caption="\n".join(notes))
-    table.add_column("attack")
-    for heading in ("A %", "B %", "A - B", "only A", "only B", "p"):
-        table.add_column(heading, justify="right")
-    for each in compare(first, second):
-        table.add_row(
+    numbers = ("A %", "B %", "A - B", "only A", "only B", "p")
+    rows = [
+        [
             each.attack,
-            percent(each.first),
-            percent(each.second),
-            f"{100 * (each.first - each.second):+.2f}",
-            str(each.only_first),
-            str(each.only_second),
-            f"{each.p_value:.3g}",
-        )
-    return table
+            *(percent(each.first), percent(each.second)),
+            points(each.first, each.second),
+            *(str(each.only_first), str(each.only_second), f"{each.p_value:.3g}"),
+        ]
+        for each in compare(first, second)
+    ]
+    title = f"{first.images} images of {first.data}"
+    return Table(["attack", *numbers], rows, numbers, title=title, notes=notes)

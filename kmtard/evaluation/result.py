@@ -14,6 +14,7 @@ import numpy as np
 from kmtard.evaluation.statistics import w_robust, wilson_interval
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError
+from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import (
     CLEAN,
     HEADLINE,
@@ -32,6 +33,7 @@ from kmtard.runs.results import (
     read_content,
     student_of,
 )
+from kmtard.runs.tables import to_latex, to_markdown
 
 __all__ = [
     "CLEAN",
@@ -272,15 +274,11 @@ class Evaluation:
 
     def to_markdown(self) -> str:
         """Return the table and the warnings in Markdown."""
-        from kmtard.evaluation.tables import markdown
-
-        return markdown(self.results)
+        return to_markdown(attacks_table(self.results, self.results.student))
 
     def to_latex(self) -> str:
-        """Return a `tabular` for booktabs, the warnings as comments below."""
-        from kmtard.evaluation.tables import latex
-
-        return latex(self.results)
+        """Return a `tabular` for booktabs, the warnings as comments above."""
+        return to_latex(attacks_table(self.results, self.results.student))
 
     def added_to(self, earlier: Evaluation) -> Evaluation:
         """Return this with what only an earlier evaluation found.

@@ -248,7 +248,8 @@ class History:
             for name, value in table(row, "robust_accuracy").items()
             if (share := number(value)) is not None
         }
-        attack = headline_of(shares) or ""
+        # Version 0.1 did not name the attack.
+        attack = _text(row.get("headline")) or headline_of(shares) or ""
         best = number(table(row, "w_robust_accuracy").get(attack))
         if best is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kmtard.registry.roles import TEACHERS
 from kmtard.runs.formats import ABSENT, figure, percent
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
 from kmtard.runs.tables import Table
@@ -14,8 +15,9 @@ ATTACK_HEADINGS = (
     *("queries", "forward", "back", "s"),
 )
 LEGEND = (
-    "Accuracies in %; 95 %: Wilson interval; worst: the class of the lowest accuracy; "
-    "queries, forward and backward passes: mean of the attacked images."
+    "Accuracies in %; 95 %: Wilson interval; W-Robust: half clean, half under the "
+    "attack of the row; worst: the class of the lowest accuracy; queries, forward and "
+    "backward passes: mean of the attacked images."
 )
 SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
 
@@ -26,31 +28,35 @@ def w_robust_heading(attack: str | None) -> str:
 
 
 def networks_table(results: Results) -> Table:
-    """Return the accuracies of each network: teachers first, student last."""
-    attacks, w_robust = results.attacks, w_robust_heading(results.headline)
-    names = ["clean", *attacks, w_robust, "seconds"]
+    """Return each network's accuracies under the attacks that all of them share."""
+    networks, student = results.networks, results.student
+    attacks = [
+        name
+        for name in student.attacks
+        if all(name in network.attacks for network in networks)
+    ]
+    names = ["clean", *attacks, w_robust_heading(results.headline), "seconds"]
     lines = []
-    for network in results.networks:
-        shares = [network.clean.accuracy]
-        scores = [network.attacks.get(name) for name in attacks]
-        cells = [percent(score.accuracy if score else None) for score in scores]
+    for network in networks:
+        scores = [network.clean, *(network.attacks[name] for name in attacks)]
         lines.append(
             [
-                *(network.label, *map(percent, shares), *cells),
-                *(percent(network.w_robust), figure(network.seconds)),
+                *(network.label, *(percent(score.accuracy) for score in scores)),
+                *(percent(network.w_robust), _seconds(network)),
             ]
         )
+    notes = [_caption(name, student.attacks[name]) for name in attacks]
+    if results.headline is not None:
+        notes.append(f"W-Robust: half clean, half {results.headline}")
     images = "" if results.images is None else f" on {results.images} test images"
-    return Table(
-        ["network", *names],
-        lines,
-        names,
-        title=f"Accuracy{images}, %",
-        notes=[
-            *(_caption(name, _first(results, name)) for name in attacks),
-            *([f"W-Robust: half clean, half {results.headline}"] if attacks else ()),
-        ],
-    )
+    title = f"Accuracy{images}, %"
+    return Table(["network", *names], lines, names, title=title, notes=notes)
+
+
+def _seconds(network: NetworkResults) -> str:
+    if network.seconds is None and network.role in TEACHERS:
+        return "cached"
+    return figure(network.seconds)
 
 
 def attacks_table(results: Results, network: NetworkResults) -> Table:
@@ -67,6 +73,9 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
             left = score.stages.items()
             after = ", ".join(f"{k} {percent(n / results.images)}" for k, n in left)
             notes.append(f"{name} after {after}")
+    if network.w_robust is not None:
+        headline = f"W-Robust, against {network.headline}"
+        notes.append(f"{headline}: {percent(network.w_robust)}")
     return Table(
         ATTACK_HEADINGS,
         [_attack_row(network, *item) for item in network.columns.items()],
@@ -103,12 +112,6 @@ def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
         f"{100 * worst[1]:.1f} ({worst[0]})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
-
-
-def _first(results: Results, attack: str) -> Score:
-    return next(
-        each.attacks[attack] for each in results.networks if attack in each.attacks
-    )
 
 
 def _caption(name: str, score: Score) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from kmtard.registry.roles import LABELS
+from kmtard.runs.documents import table
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import safe_name
 
@@ -291,6 +292,23 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         RunError: there is no file, it is not a record, or a newer version wrote it.
     """
     return _read(_file(path))[0]
+
+
+def read_figures(path: str | os.PathLike[str]) -> Results:
+    """Read a record without its labels and predictions.
+
+    They are most of the work, and a list of many runs does not need them.
+
+    Raises:
+        RunError: as `read_results`.
+    """
+    file = _file(path)
+    content = read_content(file)
+    networks = content.get("networks")
+    for network in networks if isinstance(networks, list) else ():
+        for column in (table(network, "clean"), *table(network, "attacks").values()):
+            table(column).pop("predictions", None)
+    return parse(file, {**content, "labels": ""})[0]
 
 
 def read_all(folder: str | os.PathLike[str]) -> tuple[list[Results], list[str]]:

@@ -14,7 +14,7 @@ from kmtard.runs.documents import number, read_toml, table
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
-from kmtard.runs.results import read_results
+from kmtard.runs.results import read_figures
 
 DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
@@ -156,7 +156,7 @@ def _is_odd(stamp: _Stamp | None) -> bool:
 def final_accuracies(run: Run) -> Accuracies | None:
     """Return the student's accuracies on the test images; None before they exist."""
     try:
-        student = read_results(run.path).student
+        student = read_figures(run.path).student
     except RunError:
         return None
     robust = student.robust

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kmtard.evaluation import comparison, tables
-from kmtard.evaluation.comparison import compare
+from kmtard.evaluation.comparison import compare, comparison_table
 from kmtard.evaluation.result import Column, Evaluation, Finding, NetworkEvaluation
 from kmtard.evaluation.statistics import mcnemar, wilson_interval
 from kmtard.runs.files import RunError
+from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import Cost, Distance, read_results
+from kmtard.runs.tables import to_rich
 
 CLEAN = np.array([1, 1, 1, 1, 0, 1], bool)
 FGSM = np.array([1, 1, 0, 1, 0, 0], bool)
@@ -209,7 +210,7 @@ def test_latex() -> None:
 def test_terminal_table() -> None:
     screen = Console(width=160)
     with screen.capture() as shown:
-        screen.print(tables.terminal(made().results))
+        screen.print(to_rich(attacks_table(made().results, made().results.student)))
     assert "worst case" in shown.get()
     assert "66.67" in shown.get()
 
@@ -225,7 +226,7 @@ def test_comparison() -> None:
     assert worst.attack == "worst case"
     screen = Console(width=120)
     with screen.capture() as shown:
-        screen.print(comparison.terminal(made(), made(network(better))))
+        screen.print(to_rich(comparison_table(made(), made(network(better)))))
     assert "-33.33" in shown.get()
 
 
@@ -245,7 +246,7 @@ def test_comparison_tells_different_settings() -> None:
     other = made(network(attacks={"fgsm": fgsm}), conditions={**CONDITIONS, "seed": 3})
     screen = Console(width=120)
     with screen.capture() as shown:
-        screen.print(comparison.terminal(made(), other, ("run-a", "")))
+        screen.print(to_rich(comparison_table(made(), other, ("run-a", ""))))
     assert "settings differ: fgsm" in shown.get()
     assert "conditions differ: seed 0 and 3" in shown.get()
     assert "A: run-a" in shown.get()

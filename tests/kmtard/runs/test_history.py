@@ -237,6 +237,15 @@ def test_the_evaluation_at_the_end_has_the_headline_attack(bare: Run) -> None:
     assert history.evaluated("nat_teacher") is None
 
 
+def test_the_evaluation_may_name_its_headline_attack(bare: Run) -> None:
+    both = {"fgsm": 0.4, "pgd_trades": 0.3}
+    row = {"role": "student", "clean_accuracy": 0.5, "headline": "fgsm"}
+    row |= {"robust_accuracy": both, "w_robust_accuracy": {"fgsm": 0.45}}
+    write(bare, {"event": "evaluation", "metrics": row})
+    expected = Accuracies(0.5, 0.4, 0.45, attack="fgsm")
+    assert read(bare).evaluated("student") == expected
+
+
 def test_an_evaluation_without_attacks_has_no_accuracies(bare: Run) -> None:
     row = {"role": "student", "clean_accuracy": 0.5, "robust_accuracy": {"a": "b"}}
     write(bare, {"event": "evaluation", "metrics": row})

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from kmtard.runs.results import (
     Finding,
     headline_of,
     read_all,
+    read_figures,
     read_results,
 )
 
@@ -281,3 +284,26 @@ def test_reading_loads_neither_numpy_nor_keras() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert not {"numpy", "keras"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("content", [record, of_training, of_evaluation])
+def test_figures_alone_are_those_of_the_record(
+    tmp_path: Path, content: Callable[[], dict[str, Any]]
+) -> None:
+    (tmp_path / "evaluation.json").write_text(json.dumps(content()))
+    figures, whole = read_figures(tmp_path), read_results(tmp_path)
+    assert figures.labels == ()
+    for mine, theirs in zip(figures.networks, whole.networks, strict=True):
+        for name, score in theirs.columns.items():
+            assert mine.columns[name] == replace(score, predictions=())
+        assert (mine.headline, mine.w_robust) == (theirs.headline, theirs.w_robust)
+
+
+@pytest.mark.parametrize("networks", [None, 1, [], [1], [{"clean": 1}]])
+def test_figures_of_a_damaged_record_are_refused(
+    tmp_path: Path, networks: object
+) -> None:
+    content = {**record(), "networks": networks}
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="a part of it is missing or wrong"):
+        read_figures(tmp_path)
