@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kmtard.runs import EventWriter, Run
+from tests.kmtard.runs.test_results import record
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "digits.toml"
 """The recipe that the tests launch and show."""
@@ -96,3 +97,36 @@ def make_run(tmp_path: Path) -> MakeRun:
 def _owned_by(run: Run, host: str, info: dict[str, Any]) -> None:
     owner = {**run.info(), "pid": 2**22 + 1, "process_start": 1.0, "host": host}
     run.info_path.write_text(json.dumps({**owner, **info}))
+
+
+EVALUATED = """
+[data]
+name = "digits"
+[student]
+network = "small_cnn"
+[method]
+name = "{}"
+[attack]
+epsilon = {}
+[runtime]
+seed = {}
+"""
+
+
+@pytest.fixture
+def evaluated(make_run: MakeRun) -> Callable[..., Path]:
+    """Return a function that makes an evaluated run."""
+
+    def make(
+        seed: int, epsilon: float = 0.1, method: str = "b_mtard", **changes: object
+    ) -> Path:
+        run = make_run(recipe=EVALUATED.format(method, epsilon, seed), epochs=1, done=1)
+        content = {**record(), **changes}
+        student = content["networks"][-1]
+        student["clean"]["accuracy"] = 0.5 + 0.1 * seed
+        student["attacks"]["pgd_trades"]["accuracy"] = 0.2
+        student["attacks"]["pgd_trades"]["w_robust_accuracy"] = 0.35 + 0.05 * seed
+        run.evaluation_path.write_text(json.dumps(content))
+        return run.path
+
+    return make

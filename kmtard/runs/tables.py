@@ -67,7 +67,8 @@ def to_rich(table: Table) -> RichTable:
         is_number = name in table.numbers
         # What does not fit is folded and not cut off.
         shown.add_column(
-            _rich_text(name),
+            # What stands in parentheses gets a line of its own: columns stay narrow.
+            _rich_text(name).replace(" (", "\n("),
             justify="right" if is_number else "left",
             no_wrap=position == 0,
             overflow="fold",

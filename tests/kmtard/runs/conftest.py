@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.run_folders import make_run
+from tests.run_folders import evaluated, make_run
 
-__all__ = ["make_run"]
+__all__ = ["evaluated", "make_run"]

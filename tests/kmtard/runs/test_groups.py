@@ -8,47 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kmtard.runs import Run
 from kmtard.runs.groups import collect, groups_table, without_shared
-from tests.kmtard.runs.test_results import of_training, record
+from tests.kmtard.runs.test_results import of_training
 
 pytestmark = pytest.mark.once("torch")
 
-MakeRun = Callable[..., Run]
-RECIPE = """
-[data]
-name = "digits"
-[student]
-network = "small_cnn"
-[method]
-name = "{}"
-[attack]
-epsilon = {}
-[runtime]
-seed = {}
-"""
+Evaluated = Callable[..., Path]
 
 
-@pytest.fixture
-def evaluated(make_run: MakeRun) -> Callable[..., Path]:
-    """Return a function that makes an evaluated run."""
-
-    def make(
-        seed: int, epsilon: float = 0.1, method: str = "b_mtard", **changes: object
-    ) -> Path:
-        run = make_run(recipe=RECIPE.format(method, epsilon, seed), epochs=1, done=1)
-        content = {**record(), **changes}
-        student = content["networks"][-1]
-        student["clean"]["accuracy"] = 0.5 + 0.1 * seed
-        student["attacks"]["pgd_trades"]["accuracy"] = 0.2
-        student["attacks"]["pgd_trades"]["w_robust_accuracy"] = 0.35 + 0.05 * seed
-        run.evaluation_path.write_text(json.dumps(content))
-        return run.path
-
-    return make
-
-
-def test_seeds_share_a_row(evaluated: Callable[..., Path]) -> None:
+def test_seeds_share_a_row(evaluated: Evaluated) -> None:
     groups, problems = collect([evaluated(0), evaluated(1), evaluated(2, epsilon=0.2)])
     assert problems == []
     assert [group.label for group in groups] == ["b_mtard (2)", "b_mtard"]
@@ -59,14 +27,14 @@ def test_seeds_share_a_row(evaluated: Callable[..., Path]) -> None:
 
 
 def test_different_numbers_of_images_have_no_mean(
-    evaluated: Callable[..., Path],
+    evaluated: Evaluated,
 ) -> None:
     groups, _ = collect([evaluated(0), evaluated(1, images=5)])
     assert [len(group.w_robust) for group in groups] == [1, 1]
 
 
 def test_w_robust_under_different_attacks_has_a_column_each(
-    evaluated: Callable[..., Path],
+    evaluated: Evaluated,
 ) -> None:
     first, second = evaluated(0), evaluated(1, method="mtard")
     content = json.loads((second / "evaluation.json").read_text())
@@ -83,7 +51,7 @@ def test_w_robust_under_different_attacks_has_a_column_each(
 
 
 def test_records_of_version_0_1_count_as_well(
-    evaluated: Callable[..., Path],
+    evaluated: Evaluated,
 ) -> None:
     path = evaluated(0)
     (path / "evaluation.json").write_text(json.dumps(of_training()))
@@ -91,7 +59,7 @@ def test_records_of_version_0_1_count_as_well(
     assert (group.w_robust, problems) == ([0.625], [])
 
 
-def test_what_all_rows_share_becomes_the_title(evaluated: Callable[..., Path]) -> None:
+def test_what_all_rows_share_becomes_the_title(evaluated: Evaluated) -> None:
     table = groups_table(collect([evaluated(0)])[0])
     assert table.header[:4] == ["data", "student", "method", "runs"]
     short = without_shared(table)
@@ -99,9 +67,7 @@ def test_what_all_rows_share_becomes_the_title(evaluated: Callable[..., Path]) -
     assert short.rows == [table.rows[0][2:]]
 
 
-def test_what_cannot_be_used_is_named(
-    evaluated: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_what_cannot_be_used_is_named(evaluated: Evaluated, tmp_path: Path) -> None:
     paths = [evaluated(seed) for seed in range(4)]
     (paths[0] / "evaluation.json").unlink()
     (paths[1] / "evaluation.json").write_text("{")
@@ -116,7 +82,7 @@ def test_what_cannot_be_used_is_named(
     assert len(problems) == 3
 
 
-def test_a_record_without_attacks_is_named(evaluated: Callable[..., Path]) -> None:
+def test_a_record_without_attacks_is_named(evaluated: Evaluated) -> None:
     path = evaluated(0)
     content = json.loads((path / "evaluation.json").read_text()) | {"headline": None}
     for network in content["networks"]:
