@@ -23,6 +23,7 @@ from rich.table import Table
 from kmtard.recipe import RecipeError, load
 from kmtard.runs import Run
 from kmtard.runs.files import RunError
+from kmtard.runs.results import read_results
 
 FORMATS = ("table", "markdown", "csv")
 PLACES = {"seed", "runs_dir", "cache_dir"}
@@ -111,17 +112,13 @@ def collect(paths: Iterable[Path]) -> tuple[list[Row], list[str]]:
 
 
 def _scores(path: Path) -> dict[str, float]:
-    try:
-        report = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError("it has no evaluation.json, so it has not finished") from error
-    [student] = [row for row in report["rows"] if row["role"] == "student"]
-    *_, chosen = student["w_robust_accuracy"]
-    return {
-        "clean": student["clean_accuracy"],
-        **student["robust_accuracy"],
-        "W-Robust": student["w_robust_accuracy"][chosen],
-    }
+    if not (path / "evaluation.json").is_file():
+        raise RunError("it has no evaluation.json, so it has not finished")
+    student = read_results(path).student
+    if student.w_robust is None:
+        raise RunError("its evaluation.json holds no attack on the student")
+    robust = {name: score.accuracy for name, score in student.attacks.items()}
+    return {"clean": student.clean.accuracy, **robust, "W-Robust": student.w_robust}
 
 
 def _rows(groups: list[dict[str, Any]]) -> list[Row]:

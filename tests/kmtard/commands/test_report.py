@@ -30,11 +30,10 @@ def runs(finished: Finished, tmp_path: Path) -> list[str]:
         assert old in recipe.read_text()
         recipe.write_text(recipe.read_text().replace(old, new))
         report = json.loads((folder / "evaluation.json").read_text())
-        student = report["rows"][-1]
-        student["clean_accuracy"] = 0.5 + 0.1 * number
-        student["robust_accuracy"] = {"pgd_trades": 0.2}
-        w_robust = 0.5 * student["clean_accuracy"] + 0.1
-        student["w_robust_accuracy"] = {"pgd_trades": w_robust}
+        student = report["networks"][-1]
+        clean = student["clean"]["accuracy"] = 0.5 + 0.1 * number
+        changed = {"accuracy": 0.2, "w_robust_accuracy": 0.5 * clean + 0.1}
+        student["attacks"]["pgd_trades"] |= changed
         (folder / "evaluation.json").write_text(json.dumps(report))
         folders.append(str(folder))
     return folders
@@ -63,6 +62,15 @@ def test_formats(
 ) -> None:
     assert main([*runs, "--format", form]) == 0
     assert line in capsys.readouterr().out
+
+
+def test_evaluated_run_that_has_not_finished_has_its_row(runs: list[str]) -> None:
+    events = Path(runs[2]) / "events.jsonl"
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text("".join(lines[:-1]))
+    rows, problems = collect([Path(runs[2])])
+    assert problems == []
+    assert [row.text("clean") for row in rows] == ["70.00"]
 
 
 def test_what_cannot_be_used_is_named(
