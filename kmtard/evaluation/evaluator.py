@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -35,7 +34,6 @@ from kmtard.evaluation.suites import (
     named_attacks,
     suite_attacks,
 )
-from kmtard.runs.files import RunError, lock_for_life
 from kmtard.runs.results import HEADLINE, MODEL
 
 PACKAGES = ("kmtard", "keras", "numpy", "tensorflow", "jax", "torch")
@@ -196,30 +194,15 @@ def evaluate_networks(
         ValueError: as `evaluate`.
         RunError: as `evaluate`.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
-    for candidate in candidates:
-        if taken := {CLEAN, WORST_CASE} & candidate.attacks.keys():
-            raise ValueError(f"No attack may be named {' or '.join(sorted(taken))}.")
-    conditions = {
-        "images": images.fingerprint,
-        "seed": seed,
-        "epsilon": strength.epsilon,
-        "step_size": strength.step_size,
-        "steps": strength.steps,
-        "backend": keras.config.backend(),
-    }
-    record = None
-    if folder is not None:
-        working = _working_folder(Path(folder))
-        record = Record.of(Path(folder), len(images), conditions, own)
+    _check(candidates, batch_size)
+    conditions = _conditions(images, strength, seed)
+    record = Record.of(folder, len(images), conditions, own) if folder else None
     found: list[NetworkEvaluation] = []
     pictures: tuple[int, ...] = ()
     for candidate in candidates:
         first = not found
-        classifier = Classifier.of(candidate.model, images.batch(slice(0, 1)))
         evaluator = NetworkEvaluator(
-            classifier=classifier,
+            classifier=Classifier.of(candidate.model, images.batch(slice(0, 1))),
             images=images,
             names=(CLEAN, *candidate.attacks),
             seed=seed,
@@ -230,13 +213,10 @@ def evaluate_networks(
         )
         weights = None
         if record:
-            weights = weights_fingerprint(classifier.model)
-            evaluator.keep_batches(
-                working / "batches" / ("" if first else candidate.role)
-            )
+            weights = weights_fingerprint(evaluator.classifier.model)
+            evaluator.keep_batches(record.batches("" if first else candidate.role))
             if first:
-                record.forget_pictures(weights)
-                pictures = evaluator.keep_pictures(record.pictures)
+                pictures = evaluator.keep_pictures(record.pictures_of(weights))
         found.append(_evaluated(evaluator, candidate, weights))
         tell(found[-1], common_headline(found[0], candidates, headline))
     evaluation = Evaluation(
@@ -268,7 +248,7 @@ def choose_attacks(
 
 
 def missing_surrogate(suite: str | None, surrogate: Any) -> tuple[Finding, ...]:
-    """Return a finding about the attacks of a suite that nothing is transferred to."""
+    """Return a finding about the attacks of a suite that lack their surrogate."""
     missing = left_out(suite) if suite and surrogate is None else []
     text = f"No surrogate was given; left out: {', '.join(missing)}."
     return (Finding("no-surrogate", text),) if missing else ()
@@ -320,14 +300,24 @@ def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, At
     return named
 
 
-def _working_folder(path: Path) -> Path:
-    folder = path / "evaluation"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"Cannot make {folder}: {error.strerror}.") from error
-    lock_for_life(folder / ".lock")
-    return folder
+def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
+    for candidate in candidates:
+        if taken := {CLEAN, WORST_CASE} & candidate.attacks.keys():
+            raise ValueError(f"No attack may be named {' or '.join(sorted(taken))}.")
+
+
+def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, Any]:
+    """Return what results must share to stand in one record."""
+    return {
+        "images": images.fingerprint,
+        "seed": seed,
+        "epsilon": strength.epsilon,
+        "step_size": strength.step_size,
+        "steps": strength.steps,
+        "backend": keras.config.backend(),
+    }
 
 
 def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:

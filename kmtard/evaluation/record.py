@@ -13,11 +13,17 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from kmtard.evaluation.result import Evaluation
-from kmtard.runs.files import RunError, move_into_place, write_atomic
+from kmtard.runs.files import (
+    RunError,
+    lock_for_life,
+    move_into_place,
+    write_atomic,
+)
 from kmtard.runs.results import RECORD, NewerSchemaError, parse, read_content
 
 OLD_RECORD = "version-0.1.json"
@@ -30,24 +36,30 @@ class Record:
 
     Args:
         path: of the file.
-        pictures: folder of its images.
+        working: folder of finished batches, pictures and further records.
+        pictures: folder of the images in this record.
         earlier: what the file holds under the same conditions; None if nothing.
-        old: a file of version 0.1 that stands in the way; None if there is none.
+        replaces_old: whether the file is one of version 0.1.
     """
 
     path: Path
+    working: Path
     pictures: Path
     earlier: Evaluation | None
-    old: Path | None
+    replaces_old: bool
 
     @classmethod
     def of(
-        cls, folder: Path, images: int, conditions: Mapping[str, Any], own: bool | None
+        cls,
+        folder: str | PathLike[str],
+        images: int,
+        conditions: Mapping[str, Any],
+        own: bool | None,
     ) -> Record:
-        """Return the record that an evaluation belongs into.
+        """Return the record that an evaluation belongs into, its folder locked.
 
         Args:
-            folder: of the run, or of a model's evaluations; exists.
+            folder: of the run, or of a model's evaluations; made if missing.
             images: how many.
             conditions: of the evaluation; see `Evaluation`.
             own: True for evaluation.json whatever it holds, as at the end of a run;
@@ -55,24 +67,35 @@ class Record:
                 holds an evaluation under other conditions.
 
         Raises:
-            RunError: a newer version of kmtard wrote the file.
+            RunError: a newer version of kmtard wrote the file, another process works
+                in the folder, or it cannot be made.
         """
-        first = folder / RECORD
+        working = _working_folder(Path(folder))
+        first = Path(folder) / RECORD
         found, old = _read(first)
         if own is None:
             own = found is None or found.conditions == conditions
         if own:
-            pictures = folder / "evaluation" / "images"
             same = found is not None and found.conditions == conditions
-            return cls(first, pictures, found if same else None, first if old else None)
+            earlier = found if same else None
+            return cls(first, working, working / "images", earlier, old)
         name = record_name(images, conditions)
-        path = folder / "evaluation" / f"{name}.json"
-        return cls(path, path.with_suffix(""), _read(path)[0], None)
+        path = working / f"{name}.json"
+        return cls(path, working, working / name, _read(path)[0], False)
 
-    def forget_pictures(self, weights: str) -> None:
-        """Remove pictures that are not of a student with these weights."""
+    def batches(self, role: str = "") -> Path:
+        """Return the folder of the finished batches of a role."""
+        return self.working / "batches" / role
+
+    def pictures_of(self, weights: str) -> Path:
+        """Return the folder of pictures, without those of a student with others.
+
+        Args:
+            weights: fingerprint of the student's weights.
+        """
         if self.earlier is None or self.earlier.student.weights != weights:
             shutil.rmtree(self.pictures, ignore_errors=True)
+        return self.pictures
 
     def write(self, evaluation: Evaluation) -> Evaluation:
         """Write an evaluation, added to the earlier one; return what was written.
@@ -82,8 +105,8 @@ class Record:
         """
         if self.earlier is not None:
             evaluation = evaluation.added_to(self.earlier)
-        if self.old is not None and self.old.exists():
-            move_into_place(self.old, self.old.with_suffix("") / OLD_RECORD)
+        if self.replaces_old and self.path.exists():
+            move_into_place(self.path, self.working / OLD_RECORD)
         pictures = self.pictures.relative_to(self.path.parent).as_posix()
         content = evaluation.to_dict(folder=pictures)
         write_atomic(self.path, json.dumps(content, indent=2) + "\n")
@@ -104,6 +127,16 @@ def record_name(images: int, conditions: Mapping[str, Any]) -> str:
         *(f"seed-{conditions['seed']}", conditions["backend"], digest[:6]),
     )
     return "-".join(told)
+
+
+def _working_folder(folder: Path) -> Path:
+    working = folder / "evaluation"
+    try:
+        working.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"Cannot make {working}: {error.strerror}.") from error
+    lock_for_life(working / ".lock")
+    return working
 
 
 def _read(path: Path) -> tuple[Evaluation | None, bool]:
