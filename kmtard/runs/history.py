@@ -23,7 +23,7 @@ SHORT_LABELS = {
     "student": "",
     "nat_teacher": "nat",
     "adv_teacher": "adv",
-    "evaluation": "judging",
+    "evaluation": "testing",
 }
 """Phase -> its name where there is room for a word."""
 

@@ -9,13 +9,15 @@ from itertools import islice
 from typing import Any
 
 from kmtard.runs.documents import number, positive, table, whole
-from kmtard.runs.results import HEADLINE
 
 MOST_POINTS = 20_000
 """Points of a series that are kept; of more, every second one is dropped."""
 
 MOST_METRICS = 64
 RECENT = 20  # epochs, whose durations predict the next one
+
+SELECTION = "pgd_trades"
+"""The attack that the robust accuracy of an epoch is under; it selects the best."""
 
 ACCURACIES = ("clean_accuracy", "robust_accuracy", "w_robust_accuracy")
 
@@ -37,7 +39,7 @@ class Accuracies:
     robust: float | None
     w_robust: float
     epoch: int | None = None
-    attack: str = HEADLINE
+    attack: str = SELECTION
 
     @property
     def origin(self) -> str:

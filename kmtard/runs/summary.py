@@ -20,8 +20,8 @@ DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
 
 NOTES = {
-    "crashed": "Its process ended without a word; the log ends with:",
-    "unknown": "Whose it is is not known: run.json is missing or damaged.",
+    "crashed": "Its process ended without a final event; the log ends with:",
+    "unknown": "The owner is unknown: run.json is missing or damaged.",
 }
 
 

@@ -18,10 +18,8 @@ from kmtard.evaluation.result import Evaluation, NetworkEvaluation
 from kmtard.evaluation.suites import SUITES, Strength, named_attacks, needs_surrogate
 from kmtard.recipe import Recipe
 from kmtard.runs import Run
+from kmtard.runs.phase import SELECTION
 from kmtard.training.subject import image_set_name, network_name
-
-SELECTION = "pgd_trades"
-"""The attack by which the best epoch is chosen."""
 
 
 def selection_attack(recipe: Recipe) -> Attack:

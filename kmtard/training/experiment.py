@@ -25,6 +25,7 @@ from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
 from kmtard.runs.events import EventWriter
 from kmtard.runs.files import RunError, move_into_place, write_atomic
+from kmtard.runs.phase import SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
     build_method,
@@ -39,7 +40,7 @@ from kmtard.training.callbacks import (
     Progress,
     RunState,
 )
-from kmtard.training.evaluation import SELECTION, evaluate_run, transfers
+from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import cached_weights

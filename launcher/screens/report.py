@@ -1,4 +1,4 @@
-"""How the networks of a run were judged."""
+"""How the networks of a run stand against attacks."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ or LaTeX file.
 def _empty(problems: Sequence[str]) -> str:
     if problems:
         return f"{problems[0]} Press e to evaluate again."
-    return "Not judged yet: press e to evaluate, or let the training end."
+    return "Not evaluated yet: press e to evaluate, or let the training end."
 
 
 def _tables(records: Sequence[Results]) -> dict[str, Table]:

@@ -283,7 +283,7 @@ def test_short_progress_names_the_phases_but_the_students(bare: Run) -> None:
     assert history.poll()
     assert (history.short_progress("student"), history.short_progress()) == (
         "40/40",
-        "judging",
+        "testing",
     )
 
 
