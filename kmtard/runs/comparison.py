@@ -60,7 +60,7 @@ class ComparedReader:
     """
 
     def __init__(self, run: Run) -> None:
-        self._reader = SummaryReader(run, has_curves=True)
+        self._reader = SummaryReader(run, in_detail=True)
         self._settings: dict[str, str] | None = None
         self._changes = 0
         self._curves: dict[str, Points] = {}

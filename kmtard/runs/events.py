@@ -198,13 +198,16 @@ class EventReader:
         Args:
             lines: without the newline of the last one.
         """
-        events: list[dict[str, Any]] = []
         # Most pieces of a long file hold nothing that is looked for.
         if self.containing not in lines:
-            return events
-        for line in lines.split(b"\n"):
-            if self.containing not in line:
-                continue
+            return []
+        found = lines.split(b"\n")
+        return self.decode([line for line in found if self.containing in line])
+
+    def decode(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Return the events in single lines, and count those that hold none."""
+        events = []
+        for line in lines:
             try:
                 event = json.loads(line.decode())
             except (ValueError, RecursionError):
@@ -219,21 +222,25 @@ class EventReader:
 class EventStream(EventReader):
     """Hands events on while it reads a long file, and keeps none.
 
-    Steps that another step follows are left out: a running epoch is known by its last
-    step, and nearly all lines of a long file are steps.
+    Nearly all lines of a long file are steps. A running epoch is known by its last
+    step, so those that another step follows are left out.
 
     Args:
         path: the file.
         take: called with the events of each piece of the file.
+        with_steps: False leaves out all steps.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         take: Callable[[Sequence[Mapping[str, Any]]], None],
+        *,
+        with_steps: bool = True,
     ) -> None:
         super().__init__(path)
         self.take = take
+        self.with_steps = with_steps
 
     @property
     def done(self) -> int:
@@ -242,19 +249,30 @@ class EventStream(EventReader):
 
     def parse(self, lines: bytes) -> list[dict[str, Any]]:
         """Hand on the new events, and return nothing."""
-        self.take(super().parse(_without_stale_steps(lines)))
+        starts = _starts(lines, self.with_steps)
+        self.take(self.decode([_line_at(lines, start) for start in starts]))
         return []
 
 
-def _without_stale_steps(lines: bytes) -> bytes:
-    # Only a few lines are no steps: one search finds where they begin, and no step but
-    # the last one before each of them is ever cut out.
+def _starts(lines: bytes, with_steps: bool) -> list[int]:
+    """Return where lines begin that are no steps, or steps that no step follows."""
     starts = [] if lines.startswith(STEP) else [0]
+
+    def add_line_before(end: int) -> None:
+        start = lines.rfind(b"\n", 0, end) + 1
+        if start not in starts[-1:]:
+            starts.append(start)
+
+    # One search for the few other lines is much quicker than a look at each line.
     for found in OTHER_LINE.finditer(lines):
-        before = lines.rfind(b"\n", 0, found.start()) + 1
-        starts += [before, found.end()] if before not in starts[-1:] else [found.end()]
-    last = lines.rfind(b"\n") + 1
-    starts += [last] if last not in starts[-1:] else []
-    ends = [lines.find(b"\n", start) for start in starts[:-1]] + [len(lines)]
-    kept = (lines[start:end] for start, end in zip(starts, ends, strict=True))
-    return b"\n".join(kept)
+        if with_steps:
+            add_line_before(found.start())
+        starts.append(found.end())
+    if with_steps:
+        add_line_before(len(lines))
+    return starts
+
+
+def _line_at(lines: bytes, start: int) -> bytes:
+    end = lines.find(b"\n", start)
+    return lines[start:] if end < 0 else lines[start:end]

@@ -58,8 +58,8 @@ class History:
 
     Args:
         run: its folder, whose files may be missing or damaged in any way.
-        has_curves: whether to keep each metric over the epochs; without, a history
-            takes a few hundred bytes.
+        in_detail: whether to follow the steps of an epoch and keep each metric over
+            the epochs; a list of runs does without.
 
     Attributes:
         phases: name -> phase, in the order they began.
@@ -78,9 +78,9 @@ class History:
             `poll` holds it too.
     """
 
-    def __init__(self, run: Run, *, has_curves: bool = True) -> None:
+    def __init__(self, run: Run, *, in_detail: bool = True) -> None:
         self.run = run
-        self._has_curves = has_curves
+        self._in_detail = in_detail
         self.lock = threading.RLock()
         self.changes = 0
         self._stamp: tuple[int, int, int] | None = None
@@ -102,7 +102,9 @@ class History:
         self._head = b""
         self._plan: dict[str, int] | None = None
         self._batch_size: int | None = None
-        self._reader = EventStream(self.run.events_path, self._take)
+        self._reader = EventStream(
+            self.run.events_path, self._take, with_steps=self._in_detail
+        )
 
     @property
     def skipped(self) -> int:
@@ -154,8 +156,6 @@ class History:
             with self.lock:
                 self._restart()
         self._head, self._stamp, self.error = head, stamp, None
-        if self._plan is None:
-            self._read_recipe()
         self._reader.poll()
         return True
 
@@ -206,7 +206,7 @@ class History:
         self.phase = name
         if name == "evaluation":
             return
-        phase = self.phases.setdefault(name, Phase(name, has_curves=self._has_curves))
+        phase = self.phases.setdefault(name, Phase(name, in_detail=self._in_detail))
         if kind == "phase_started":
             phase.begin(event)
         elif kind == "step":
@@ -243,18 +243,14 @@ class History:
         row = self.evaluations.get(role)
         if row is None:
             return None
-        shares = {
-            name: share
-            for name, value in table(row, "robust_accuracy").items()
-            if (share := number(value)) is not None
-        }
-        # Version 0.1 did not name the attack.
+        # Version 0.1 did not name the attack. It is one for all networks of a run.
+        shares = _robust_shares(self.evaluations.get("student", row))
         attack = _text(row.get("headline")) or headline_of(shares) or ""
         best = number(table(row, "w_robust_accuracy").get(attack))
         if best is None:
             return None
-        clean = number(row.get("clean_accuracy"))
-        return Accuracies(clean, shares.get(attack), best, attack=attack)
+        clean, robust = number(row.get("clean_accuracy")), _robust_shares(row)
+        return Accuracies(clean, robust.get(attack), best, attack=attack)
 
     def accuracies(self, role: str) -> Accuracies | None:
         """Return the accuracies of a role's best epoch, or else on the test images."""
@@ -275,6 +271,8 @@ class History:
 
     def progress(self) -> Progress:
         """Return how far the run is; a phase that has not begun has no time yet."""
+        if self._plan is None:
+            self._read_recipe()
         phase = self.phases.get(self.phase or "")
         left = self._to_come()
         if phase is None or self.outcome == "finished":
@@ -307,6 +305,11 @@ class History:
         if not total or any(phase.epochs is None for phase in phases):
             return None
         return min(1.0, sum(phase.done for phase in phases) / total)
+
+
+def _robust_shares(row: Mapping[str, Any]) -> dict[str, float]:
+    found = table(row, "robust_accuracy").items()
+    return {k: share for k, v in found if (share := number(v)) is not None}
 
 
 def _label(name: str) -> str:

@@ -93,9 +93,9 @@ class Phase:
         epochs: planned; None if not known, as `steps` of an epoch.
         epoch: epochs done.
         step: batches done of the epoch that goes on.
-        metrics: name -> one point per epoch; empty without curves.
+        metrics: name -> one point per epoch; empty without detail.
         rate: batches a second, of the epoch that goes on.
-        has_curves: whether `metrics` is kept; the list of runs does without.
+        in_detail: whether `metrics` is kept.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Phase:
     step: int = 0
     metrics: dict[str, Series] = field(default_factory=dict)
     rate: float | None = None
-    has_curves: bool = True
+    in_detail: bool = True
     _durations: list[float] = field(default_factory=list)
     _records: list[Accuracies] = field(default_factory=list)
     _is_partial: bool = False
@@ -146,7 +146,7 @@ class Phase:
             self.steps = max(1, total // epoch)
         self._time(positive(event.get("seconds")))
         metrics = table(event, "metrics")
-        if self.has_curves:
+        if self.in_detail:
             self._extend(epoch, metrics)
         self._record(epoch, metrics)
 

@@ -70,15 +70,15 @@ class SummaryReader:
 
     Args:
         run: its folder, which may be damaged in any way.
-        has_curves: whether `history` keeps each metric over the epochs.
+        in_detail: as for `history`, which is a `History`.
 
     Attributes:
         history: of the run.
     """
 
-    def __init__(self, run: Run, *, has_curves: bool = False) -> None:
+    def __init__(self, run: Run, *, in_detail: bool = False) -> None:
         self.run = run
-        self.history = History(run, has_curves=has_curves)
+        self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
         self._settings: tuple[_Stamp | None, tuple[str, ...]] | None = None
         self._summary: Summary | None = None

@@ -150,7 +150,7 @@ The run does not need this screen: leave it with **Escape** at any time.
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.run = Run(path)
-        self._reader = SummaryReader(self.run, has_curves=True)
+        self._reader = SummaryReader(self.run, in_detail=True)
         self.history = self._reader.history
         self.summary = Summary(self.run, state="")
         self._tail: Sequence[str] = ()

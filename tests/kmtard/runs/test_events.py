@@ -317,6 +317,10 @@ def test_a_stream_leaves_out_steps_that_another_step_follows(path: Path) -> None
         if (kind, after) != ("step", "step")
     ]
     assert stream.done == path.stat().st_size
+    taken.clear()
+    EventStream(path, stream.take, with_steps=False).poll()
+    others = [pair for pair in enumerate(kinds) if pair[1] != "step"]
+    assert taken == [(kind, number) for number, kind in others]
 
 
 def test_a_stream_counts_lines_that_are_no_events(path: Path) -> None:

@@ -219,22 +219,32 @@ def test_failure_and_warnings(make_run: MakeRun) -> None:
     assert history.warnings == ["no luck"]
 
 
-def test_the_evaluation_at_the_end_has_the_headline_attack(bare: Run) -> None:
-    attacks = {"fgsm": 0.4, "pgd_trades": 0.3, "cw": 0.2}
-    weighted = {name: 0.25 + share / 2 for name, share in attacks.items()}
-    for role, left_out in (("student", ""), ("adv_teacher", "pgd_trades")):
-        metrics = {
-            "role": role,
-            "clean_accuracy": 0.5,
-            "robust_accuracy": {k: v for k, v in attacks.items() if k != left_out},
-            "w_robust_accuracy": weighted,
-        }
-        write(bare, {"event": "evaluation", "metrics": metrics})
+def evaluation(role: str, **robust: float) -> dict[str, Any]:
+    metrics = {
+        "role": role,
+        "clean_accuracy": 0.5,
+        "robust_accuracy": robust,
+        "w_robust_accuracy": {k: 0.25 + share / 2 for k, share in robust.items()},
+    }
+    return {"event": "evaluation", "metrics": metrics}
+
+
+def test_the_evaluation_at_the_end_is_against_the_headline(bare: Run) -> None:
+    write(bare, evaluation("student", fgsm=0.4, pgd_trades=0.3, cw=0.2))
     history = read(bare)
     assert history.evaluated("student") == Accuracies(0.5, 0.3, 0.4)
-    assert history.evaluated("adv_teacher") == Accuracies(0.5, 0.2, 0.35, attack="cw")
     assert history.accuracies("student") == history.evaluated("student")
     assert history.evaluated("nat_teacher") is None
+
+
+def test_without_the_headline_the_students_strongest_attack_counts(bare: Run) -> None:
+    write(bare, evaluation("adv_teacher", fgsm=0.2, cw=0.4))
+    history = read(bare)
+    assert history.evaluated("adv_teacher") == Accuracies(0.5, 0.2, 0.35, attack="fgsm")
+    write(bare, evaluation("student", fgsm=0.4, cw=0.2))
+    assert history.poll()
+    assert history.evaluated("student") == Accuracies(0.5, 0.2, 0.35, attack="cw")
+    assert history.evaluated("adv_teacher") == Accuracies(0.5, 0.4, 0.45, attack="cw")
 
 
 def test_the_evaluation_may_name_its_headline_attack(bare: Run) -> None:
@@ -267,7 +277,7 @@ def test_the_best_epoch_is_the_first_of_the_highest(bare: Run) -> None:
 
 def test_without_curves_all_but_the_curves_is_known(bare: Run) -> None:
     write(bare, begun(), *(epoch(n, w_robust_accuracy=n / 10) for n in (1, 2, 3)))
-    history = History(bare, has_curves=False)
+    history = History(bare, in_detail=False)
     history.poll()
     assert history.phases["student"].metrics == {}
     assert history.best("student") == read(bare).best("student")

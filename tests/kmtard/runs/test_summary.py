@@ -134,12 +134,13 @@ def test_a_folder_without_an_owner_is_unknown(tmp_path):
     assert "run.json" in row.note
 
 
-def test_the_last_step_alone_is_parsed(make_run, monkeypatch):
+@pytest.mark.parametrize(("in_detail", "count"), [(False, 0), (True, 1)])
+def test_steps_are_not_parsed(make_run, monkeypatch, in_detail, count):
     run = make_run()
     events = EventWriter(run.events_path)
     for step in range(10):
         events.write("step", phase="student", epoch=1, step=step, metrics={})
-    reader = SummaryReader(run)
+    reader = SummaryReader(run, in_detail=in_detail)
     parsed = []
     real = json.loads
     monkeypatch.setattr(
@@ -147,12 +148,12 @@ def test_the_last_step_alone_is_parsed(make_run, monkeypatch):
     )
     reader.read()
     steps = [text for text in parsed if str(text).startswith('{"event": "step"')]
-    assert len(steps) == 1
+    assert len(steps) == count
 
 
-def test_the_history_has_curves_where_they_are_asked_for(make_run):
+def test_the_history_in_detail_where_they_are_asked_for(make_run):
     run = make_run()
-    for has_curves in (False, True):
-        reader = SummaryReader(run, has_curves=has_curves)
+    for in_detail in (False, True):
+        reader = SummaryReader(run, in_detail=in_detail)
         reader.read()
-        assert bool(reader.history.phases["student"].metrics) is has_curves
+        assert bool(reader.history.phases["student"].metrics) is in_detail

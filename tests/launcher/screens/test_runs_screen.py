@@ -196,7 +196,7 @@ async def test_sorting_is_remembered(show, make_run):
     make_run("b", done=2)
     async with show() as pilot:
         assert "by started ▼" in text(pilot, "#header")
-        await pilot.press("s")
+        await pilot.press("s", "s")
         assert "by state ▲" in text(pilot, "#header")
         await pilot.press("s", "S")
         assert (names(pilot), "by name ▼" in text(pilot, "#header")) == (
@@ -263,7 +263,7 @@ async def test_the_list_is_written_as_it_is_shown(show, make_run, tmp_path):
     make_run("b", state="failed", phases=())
     make_run("a")
     async with show() as pilot:
-        await pilot.press("s", "s", "x")
+        await pilot.press("s", "s", "s", "x")
         assert isinstance(pilot.app.screen, ExportScreen)
         field = pilot.app.screen.query_one(Input)
         field.value = str(tmp_path / "out.csv")
