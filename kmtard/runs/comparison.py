@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmtard.runs.documents import read_toml
 from kmtard.runs.folder import Run
 from kmtard.runs.formats import ABSENT, deviation, duration, percent, points
-from kmtard.runs.settings import differing, flatten, seed_groups
+from kmtard.runs.settings import differing, read_settings, seed_groups
 from kmtard.runs.summary import Summary, SummaryReader
 from kmtard.runs.tables import Table
 
@@ -68,7 +67,7 @@ class ComparedReader:
     def read(self) -> Compared:
         """Return the run as of now; from one thread at a time."""
         if self._settings is None:
-            self._settings = flatten(read_toml(self._reader.run.recipe_path))
+            self._settings = read_settings(self._reader.run)
         summary, history = self._reader.read(), self._reader.history
         if history.changes != self._changes:
             self._changes = history.changes

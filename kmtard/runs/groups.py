@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmtard.runs.documents import read_toml
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.formats import mean_and_deviation
 from kmtard.runs.result_tables import w_robust_heading
 from kmtard.runs.results import Results, read_results
-from kmtard.runs.settings import flatten, seed_groups
+from kmtard.runs.settings import read_settings, seed_groups
 from kmtard.runs.tables import Table
 
 WORDS = ("data", "student", "method")
@@ -84,7 +83,7 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
 
 
 def _read(run: Run) -> tuple[dict[str, str], Results]:
-    settings = flatten(read_toml(run.recipe_path))
+    settings = read_settings(run)
     if not settings:
         raise RunError("its recipe.toml is empty or not valid TOML")
     if not run.evaluation_path.is_file():

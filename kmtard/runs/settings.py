@@ -6,10 +6,20 @@ import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kmtard.runs.documents import read_toml
+from kmtard.runs.folder import Run
 from kmtard.runs.formats import ABSENT
 
 PLACES = ("runtime.seed", "runtime.runs_dir", "runtime.cache_dir")
 """Settings in which runs that are otherwise equal may differ."""
+
+ABOUT = ("data.name", "method.name", "student.network", "runtime.seed")
+"""Settings that say in brief what a run is."""
+
+
+def read_settings(run: Run) -> dict[str, str]:
+    """Return the settings of a run, flat; empty if its recipe cannot be read."""
+    return flatten(read_toml(run.recipe_path))
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmtard.registry.roles import TEACHERS
-from kmtard.runs.documents import number, read_toml, table
+from kmtard.runs.documents import number
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
 from kmtard.runs.results import read_figures
+from kmtard.runs.settings import ABOUT, read_settings
 
 DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
@@ -80,7 +81,7 @@ class SummaryReader:
         self.run = run
         self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
-        self._settings: tuple[_Stamp | None, tuple[str, ...]] | None = None
+        self._settings: tuple[_Stamp | None, list[str]] | None = None
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
@@ -101,7 +102,8 @@ class SummaryReader:
 
     def _read(self, recipe: _Stamp | None) -> Summary:
         if self._settings is None or self._settings[0] != recipe:
-            self._settings = recipe, _settings_of(self.run)
+            settings = read_settings(self.run)
+            self._settings = recipe, [settings.get(key, "") for key in ABOUT]
         try:
             # First, so that its progress through a long file can be watched.
             self.history.poll()
@@ -167,16 +169,6 @@ def final_accuracies(run: Run) -> Accuracies | None:
         robust.accuracy,
         robust.w_robust,
         attack=student.headline or "",
-    )
-
-
-def _settings_of(run: Run) -> tuple[str, ...]:
-    """Return data, method, network and seed of a run; empty where they are unknown."""
-    recipe = read_toml(run.recipe_path)
-    keys = (("data", "name"), ("method", "name"), ("student", "network"))
-    return tuple(
-        str(table(recipe, name).get(key, ""))
-        for name, key in (*keys, ("runtime", "seed"))
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmtard.runs.settings import differing, flatten, seed_groups
+from kmtard.runs.settings import ABOUT, differing, flatten, read_settings, seed_groups
 
 pytestmark = pytest.mark.once("torch")
 
@@ -47,3 +47,12 @@ def test_equal_settings_are_kept_apart_where_something_else_differs():
 
     assert seed_groups(recipes, [360, 100, 360]) == [[0, 2], [1]]
     assert seed_groups([]) == []
+
+
+def test_the_settings_of_a_run_are_those_of_its_recipe(make_run):
+    run = make_run(recipe='[data]\nname = "digits"\n[runtime]\nseed = 3\n')
+    settings = read_settings(run)
+
+    assert [settings.get(key) for key in ABOUT] == ["digits", None, None, "3"]
+    run.recipe_path.write_text("[")
+    assert read_settings(run) == {}
