@@ -37,6 +37,7 @@ __all__ = [
 
 # Raise it when the code makes another teacher of the same settings.
 TEACHER_FORMAT = 1
+NOT_SELECTION = {"attacks", "suite", "headline"}
 
 SMOKE_TRAIN_IMAGES = 256
 SMOKE_TEST_IMAGES = 128
@@ -114,7 +115,7 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
         "format": TEACHER_FORMAT,
         "training": recipe.training(role).model_dump(),
         "data": recipe.data.model_dump(),
-        "selection": recipe.evaluation.model_dump(exclude={"attacks", "suite"}),
+        "selection": recipe.evaluation.model_dump(exclude=NOT_SELECTION),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),
     }
     text = json.dumps(made_of, sort_keys=True, default=str)

@@ -213,7 +213,10 @@ def test_method_without_teachers_trains_none(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "[red] :dog: [/b]"
-    arguments = settings(folder, "schedule.epochs=1", "schedule.milestones=[]")
+    attacks = ("evaluation.attacks=['pgd_trades', 'fgsm']", "evaluation.headline=fgsm")
+    arguments = settings(
+        folder, "schedule.epochs=1", "schedule.milestones=[]", *attacks
+    )
     assert main([str(recipe), "--method", "trades", *arguments]) == 0
     run = only_run(folder)
     phases = [e["phase"] for e in run.events().poll() if e["event"] == "phase_started"]
@@ -221,6 +224,9 @@ def test_method_without_teachers_trains_none(
     assert not (folder / "teachers").exists()
     output = capsys.readouterr().out
     assert output.splitlines()[0].startswith(f"run: {run.path} "), "taken literally"
+    assert "W-Robust: half clean, half fgsm" in output
+    assert read_results(run.path).headline == "fgsm"
+    assert run.events().poll()[-1]["metrics"]["headline"] == "fgsm"
     assert run.state() == "finished"
 
 

@@ -377,6 +377,7 @@ def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
         "method.name=mtard",
         "runtime.runs_dir=elsewhere",
         "methods.b-mtard.schedule.epochs=3",
+        "evaluation.headline=fgsm",
     ],
 )
 def test_the_key_of_a_teacher_ignores_the_student(base: Path, override: str) -> None:
