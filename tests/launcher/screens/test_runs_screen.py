@@ -126,7 +126,7 @@ async def test_crashed_and_remote_runs_say_what_they_are(show, make_run):
     crashed.log_path.write_text("Killed\n")
     async with show() as pilot:
         await until(pilot, lambda: "Killed" in text(pilot, "#detail"))
-        assert "Its process ended without a word" in text(pilot, "#detail")
+        assert "Its process ended without a final event" in text(pilot, "#detail")
         await pilot.press("down")
         assert "⇄ remote on elsewhere: watch only" in text(pilot, "#detail")
 
