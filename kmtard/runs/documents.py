@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from pathlib import Path
@@ -15,18 +14,12 @@ MANY = 10**9
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file; empty if it is missing or damaged."""
     try:
+        # A pipe would block whoever opens it.
+        if not path.is_file():
+            return {}
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; empty if the file is missing or holds no object."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def table(document: Any, *keys: str) -> dict[str, Any]:
