@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -29,3 +30,21 @@ STYLES = (
     SeriesStyle((222, 70, 110), "+"),
     SeriesStyle((128, 128, 128), "×"),
 )
+
+
+def assign_looks(keys: Iterable[str], looks: dict[str, int], count: int) -> None:
+    """Give each key a look that it keeps, and that no other of these has.
+
+    Args:
+        keys: of what is shown together.
+        looks: key -> number of its look; those that are new are added, and of two
+            with the same look the later gets another.
+        count: of different looks; beyond, they are used again.
+    """
+    taken: set[int] = set()
+    for key in sorted(keys, key=lambda key: key not in looks):
+        free = [look for look in range(count) if look not in taken]
+        if free and looks.get(key) not in free:
+            unused = [look for look in free if look not in looks.values()]
+            looks[key] = (unused or free)[0]
+        taken.add(looks.setdefault(key, len(looks) % count))

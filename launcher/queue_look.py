@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.text import Text
 
 from kmtard.runs import RunError
+from kmtard.runs.log_file import last_lines
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.visible import visible
 from launcher.commands import command_text
-from launcher.runs.documents import last_lines
 
 LOG_LINES = 100
 

@@ -33,6 +33,7 @@ class AttackResult:
         queries: int (N,), images the attack asked the model about.
         forwards: int (N,), forward passes, the one that judges included.
         backwards: int (N,), backward passes.
+        predictions: int (N,), the model's prediction on `x_adv`.
     """
 
     x_adv: Array
@@ -40,6 +41,7 @@ class AttackResult:
     queries: np.ndarray
     forwards: np.ndarray
     backwards: np.ndarray
+    predictions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -204,10 +206,11 @@ class Attack:
         self, classifier: Classifier, batch: AttackBatch
     ) -> list[np.ndarray]:
         found = self.attack_batch(classifier, batch)
-        success = classifier.predict(found.x_adv) != ops.convert_to_numpy(batch.y)
+        predictions = classifier.predict(found.x_adv)
+        success = predictions != ops.convert_to_numpy(batch.y)
         x_adv = ops.convert_to_numpy(found.x_adv)
         counts = [found.queries, found.forwards + 1, found.backwards]
-        return [x_adv, success, *counts]
+        return [x_adv, success, *counts, predictions]
 
     def get_config(self) -> dict:
         """Return the arguments that make an equal attack."""

@@ -1,7 +1,4 @@
-"""Judge a model: `python -m kmtard.evaluate RUN_OR_MODEL --attacks fgsm,autoattack`.
-
-In code: `from kmtard.commands.evaluate import evaluate`.
-"""
+"""`kmtard evaluate RUN_OR_MODEL`: evaluate a model under attacks, or compare two."""
 
 from __future__ import annotations
 
@@ -10,21 +7,33 @@ import shlex
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from kmtard import registry
-from kmtard.commands.evaluation_display import Display
-from kmtard.commands.evaluation_plan import Plan, find_subject
-from kmtard.evaluation import comparison, tables
+from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.result import Evaluation
-from kmtard.evaluation.suites import SUITES, needs_surrogate
+from kmtard.evaluation.suites import SUITES
 from kmtard.runs import RunError
+from kmtard.runs.formats import percent
+from kmtard.runs.result_tables import attacks_table
+from kmtard.runs.results import Results
+from kmtard.runs.tables import to_rich
+from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.subject import Subject, load_model
+from kmtard.training.subject import Subject
+
+if TYPE_CHECKING:
+    from kmtard.evaluation.network_evaluator import Step
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
@@ -44,7 +53,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     errors = Console(stderr=True)
     try:
         if compared := given.pop("compare", None):
-            Console().print(comparison.terminal(*map(Evaluation.load, compared)))
+            first, second = map(Evaluation.load, compared)
+            Console().print(to_rich(comparison_table(first, second, compared)))
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")
@@ -55,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             errors.out("\n".join(mistakes), highlight=False)
             return BAD_COMMAND_LINE
         with StopSignal() as stop:
-            _show(_judged(plan, subject, stop))
+            _show(_evaluated(plan, subject, stop))
     except Stopped:
         command = shlex.join([*prog.split(), *words])
         Console().out(f"stopped; go on with: {command}", highlight=False)
@@ -68,8 +78,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Judge a model under attacks. Where it was stopped or killed, the "
-        "same command goes on.",
+        description="Evaluate a model under attacks. Where it was stopped or killed, "
+        "the same command goes on.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -109,48 +119,69 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _judged(plan: Plan, subject: Subject, stop: StopSignal) -> Evaluation:
+def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
     choose_backend(plan.backend)
     with silent_native_code():
-        from kmtard.evaluation.evaluator import evaluate
-        from kmtard.evaluation.images import ImageSet
-
-        load_data = registry.resolve("datasets", str(plan.data))
-    test = load_data(plan.directory).test.limit(plan.limit)
+        plan.prepare()
     screen = Console()
-    display = Display(screen, stop)
     folder = plan.output or subject.folder
     screen.out(f"results: {folder}  backend: {plan.backend}", highlight=False)
+    display = Display(screen, stop)
     with display.bars:
-        return evaluate(
-            subject.load_model(),
-            ImageSet(f"{plan.data} (test)", test.images, test.labels, 255.0),
-            attacks=plan.attacks,
-            suite=plan.suite,
-            epsilon=plan.epsilon,
-            step_size=plan.step_size,
-            steps=plan.steps,
-            surrogate=_surrogate(plan, subject),
-            seed=plan.seed,
-            batch_size=plan.batch_size,
-            folder=folder,
-            save_images=plan.save_images,
-            name=str(subject.path),
-            watch=display,
-        )
+        return plan.execute(subject, display).results
 
 
-def _surrogate(plan: Plan, subject: Subject) -> Any:
-    names = (*plan.attacks, *SUITES.get(plan.suite or "", ()))
-    if not any(map(needs_surrogate, names)):
-        return None
-    return load_model(Path(plan.surrogate)) if plan.surrogate else subject.teacher()
-
-
-def _show(evaluation: Evaluation) -> None:
+def _show(results: Results) -> None:
     screen = Console()
     if not screen.is_terminal:
         screen.width = WIDTH
-    screen.print(tables.terminal(evaluation))
-    for finding in evaluation.findings:
+    screen.print(to_rich(attacks_table(results, results.student)))
+    for finding in results.student.findings:
         screen.out(f"warning: {finding.name}: {finding.message}", highlight=False)
+
+
+class Display:
+    """Shows the steps of an evaluation, and ends it when a signal has come.
+
+    Args:
+        screen: where to; bars are drawn only on a terminal.
+        stop: the signals.
+    """
+
+    def __init__(self, screen: Console, stop: StopSignal) -> None:
+        self._screen, self._stop = screen, stop
+        self._tasks: dict[str, TaskID] = {}
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}  {task.fields[accuracy]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        )
+
+    def __call__(self, step: Step) -> None:
+        """Show a step.
+
+        Raises:
+            Stopped: a signal has come.
+        """
+        accuracy = "" if step.accuracy is None else f"{percent(step.accuracy)} %"
+        place = f"{step.attack} ({step.number}/{step.attacks})"
+        if step.attack not in self._tasks:
+            task = self.bars.add_task(place, total=step.images, accuracy=accuracy)
+            self._tasks[step.attack] = task
+        task = self._tasks[step.attack]
+        self.bars.update(task, completed=step.done, accuracy=accuracy)
+        if step.note:
+            self._line(f"{place}: {step.note}")
+        if step.done == step.images:
+            self.bars.update(task, visible=False)
+            self._line(f"{place}: {accuracy or '0.00 %'} of all images left right")
+        self._stop.check()
+
+    def _line(self, text: str) -> None:
+        self._screen.out(text, highlight=False)

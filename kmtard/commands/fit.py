@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -20,12 +20,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from kmtard.commands.method_list import method_lines
-from kmtard.evaluation import tables
 from kmtard.recipe import Recipe, RecipeError, load, settings_key
 from kmtard.runs import EventWriter, Run, RunError
+from kmtard.runs.result_tables import attacks_table, networks_table
+from kmtard.runs.tables import to_rich
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -175,11 +175,12 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     try:
         with StopSignal() as stop, _bar(screen) as bar:
             with silent_native_code():
+                from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             experiment = Experiment(
                 recipe, run, stop, line, bar if screen.is_terminal else None
             )
-            report = experiment.execute()
+            evaluation = experiment.execute()
     except Stopped:
         events.write("run_stopped")
         line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
@@ -190,11 +191,13 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
         return FAILED
+    results = evaluation.results
     for console in (screen, log):
-        console.print(_table(report))
-        if experiment.suite is not None:
-            console.print(tables.terminal(experiment.suite))
-    events.write("run_finished", metrics=report["rows"][-1])
+        console.print(to_rich(networks_table(results)))
+        if recipe.evaluation.suite is not None:
+            console.print(to_rich(attacks_table(results, results.student)))
+    metrics = row(evaluation.student, evaluation.headline)
+    events.write("run_finished", metrics=metrics)
     line(f"student: {run.best / 'student.keras'}")
     return 0
 
@@ -244,32 +247,6 @@ def _bar(screen: Console) -> Progress:
         transient=True,
         disable=not screen.is_terminal,
     )
-
-
-def _table(report: dict[str, Any]) -> Table:
-    attacks = report["attacks"]
-    chosen = list(attacks)[-1]
-    table = Table(
-        title=f"Accuracy on {report['images']} test images, %",
-        caption="\n".join(
-            f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in a.items())
-            for name, a in attacks.items()
-        )
-        + f"\nW-Robust: half clean, half {chosen}",
-    )
-    table.add_column("network")
-    for column in ("clean", *attacks, "W-Robust", "seconds"):
-        table.add_column(column, justify="right")
-    for row in report["rows"]:
-        values = (row["clean_accuracy"], *row["robust_accuracy"].values())
-        seconds = row["seconds"]
-        table.add_row(
-            row["role"].replace("_", " "),
-            *(f"{100 * value:.2f}" for value in values),
-            f"{100 * row['w_robust_accuracy'][chosen]:.2f}",
-            "cached" if seconds is None else f"{seconds:.0f}",
-        )
-    return table
 
 
 def _versions() -> dict[str, str]:

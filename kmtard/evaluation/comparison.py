@@ -1,17 +1,18 @@
-"""Two models on the same images: is one better, or was it luck?"""
+"""Two models on the same images: is one better, or is the difference chance?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.table import Table
 
 from kmtard.evaluation.result import WORST_CASE, Column, Evaluation
 from kmtard.evaluation.statistics import mcnemar
-from kmtard.evaluation.tables import percent
+from kmtard.runs.formats import percent, points
+from kmtard.runs.tables import Table
 
-__all__ = ["Comparison", "compare", "terminal"]
+__all__ = ["Comparison", "compare", "comparison_table"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,23 @@ def compare(first: Evaluation, second: Evaluation) -> list[Comparison]:
 
 
 def different_settings(first: Evaluation, second: Evaluation) -> list[str]:
-    """Return the shared attacks that were not of equal settings."""
+    """Return the shared attacks that have different settings."""
     shared = first.attacks.keys() & second.attacks.keys()
     return sorted(
         name
         for name in shared
         if first.attacks[name].settings != second.attacks[name].settings
     )
+
+
+def different_conditions(first: Evaluation, second: Evaluation) -> list[str]:
+    """Return the conditions that differ beside the images, `seed 0 and 3`."""
+    known = first.conditions.keys() & second.conditions.keys()
+    return [
+        f"{key} {first.conditions[key]} and {second.conditions[key]}"
+        for key in sorted(known - {"images"})
+        if first.conditions[key] != second.conditions[key]
+    ]
 
 
 def _compared(name: str, first: Column, second: Column) -> Comparison:
@@ -79,24 +90,32 @@ def _compared(name: str, first: Column, second: Column) -> Comparison:
     )
 
 
-def terminal(first: Evaluation, second: Evaluation) -> Table:
-    """Return the comparison as a table for rich."""
-    notes = [f"A: {first.model}", f"B: {second.model}", "p: McNemar's exact test"]
+def comparison_table(
+    first: Evaluation, second: Evaluation, names: Sequence[str] = ("", "")
+) -> Table:
+    """Return the comparison as a table.
+
+    Args:
+        first: shown as A.
+        second: shown as B.
+        names: what to call them; by default what they say of themselves.
+    """
+    pairs = zip("AB", names, (first.model, second.model), strict=True)
+    notes = [f"{letter}: {name or model}" for letter, name, model in pairs]
+    notes.append("p: McNemar's exact test")
+    if differing := different_conditions(first, second):
+        notes.append(f"conditions differ: {', '.join(differing)}")
     if differing := different_settings(first, second):
         notes.append(f"settings differ: {', '.join(differing)}")
-    title = f"{first.images} images of {first.data}"
-    table = Table(title=title, caption="\n".join(notes))
-    table.add_column("attack")
-    for heading in ("A %", "B %", "A - B", "only A", "only B", "p"):
-        table.add_column(heading, justify="right")
-    for each in compare(first, second):
-        table.add_row(
+    numbers = ("A %", "B %", "A - B", "only A", "only B", "p")
+    rows = [
+        [
             each.attack,
-            percent(each.first),
-            percent(each.second),
-            f"{100 * (each.first - each.second):+.2f}",
-            str(each.only_first),
-            str(each.only_second),
-            f"{each.p_value:.3g}",
-        )
-    return table
+            *(percent(each.first), percent(each.second)),
+            points(each.first, each.second),
+            *(str(each.only_first), str(each.only_second), f"{each.p_value:.3g}"),
+        ]
+        for each in compare(first, second)
+    ]
+    title = f"{first.images} images of {first.data}"
+    return Table(["attack", *numbers], rows, numbers, title=title, notes=notes)

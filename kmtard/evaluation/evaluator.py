@@ -1,12 +1,11 @@
-"""`evaluate`: a model, images and attacks in, an `Evaluation` out."""
+"""`evaluate`: models, images and attacks in, one `Evaluation` out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,9 +14,18 @@ from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.evaluation.diagnostics.diagnose import of_results
 from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.fingerprints import weights_fingerprint
 from kmtard.evaluation.images import ImageSet
-from kmtard.evaluation.judging import Judging, Step
-from kmtard.evaluation.result import CLEAN, WORST_CASE, Evaluation
+from kmtard.evaluation.network_evaluator import NetworkEvaluator, Step
+from kmtard.evaluation.record import Record
+from kmtard.evaluation.result import (
+    CLEAN,
+    WORST_CASE,
+    Evaluation,
+    NetworkEvaluation,
+    common_headline,
+    in_table_order,
+)
 from kmtard.evaluation.suites import (
     DEFAULT_ATTACKS,
     PAPER_EPSILON,
@@ -26,11 +34,32 @@ from kmtard.evaluation.suites import (
     named_attacks,
     suite_attacks,
 )
-from kmtard.runs.files import RunError, lock_for_life, write_atomic
+from kmtard.runs.results import HEADLINE, MODEL
 
 PACKAGES = ("kmtard", "keras", "numpy", "tensorflow", "jax", "torch")
 
 Attacks = str | Attack | Sequence[str | Attack] | Mapping[str, Attack]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to evaluate.
+
+    Attributes:
+        model: any Keras model from images in [0, 1] to logits.
+        attacks: name -> attack.
+        name: in words.
+        role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
+        seconds: of its training; None where it was not trained in this run.
+        findings: what is known beforehand.
+    """
+
+    model: Any
+    attacks: Mapping[str, Attack]
+    name: str
+    role: str = MODEL
+    seconds: float | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def evaluate(
@@ -43,19 +72,22 @@ def evaluate(
     step_size: float | None = None,
     steps: int | None = None,
     surrogate: Any = None,
+    headline: str = HEADLINE,
     seed: int = 0,
     batch_size: int = 128,
     folder: str | PathLike[str] | None = None,
+    own: bool | None = None,
     save_images: bool = False,
     name: str | None = None,
+    role: str = MODEL,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Evaluation:
-    """Judge a model under attacks.
+    """Evaluate a model under attacks.
 
-    An image is robust under an attack when the model has it right as it is and under
-    the attack; images it has wrong anyway are not attacked. The random numbers of an
-    image come from `seed` and its index, so batches, breaks and backends do not change
-    the outcome. Memory is bounded by one batch.
+    An image is robust under an attack if the model classifies it correctly both clean
+    and attacked; images that it gets wrong anyway are not attacked. The random numbers
+    of an image come from `seed` and its index, so batches, interruptions and backends
+    do not change the outcome. Memory is bounded by one batch.
 
     Args:
         model: any Keras model from images in [0, 1] to logits; a softmax at its end
@@ -63,83 +95,185 @@ def evaluate(
         data: (x, y), x in [0, 1] and y integer labels, arrays of any kind; or the name
             of a registered data set, a `DataSet` (its test split), or a `Split`.
         attacks: names of the registry and `Attack` objects, one or several, or a
-            mapping that names objects; FGSM and PGD_trades if nothing is said.
+            mapping that names objects; FGSM and PGD_trades by default.
         suite: `paper` for all columns of the B-MTARD paper's tables, before `attacks`.
         epsilon: radius of the ball for attacks given by name, in [0, 1].
         step_size: of PGD given by name; None for the paper's, scaled with epsilon.
         steps: of PGD given by name; None for the paper's.
         surrogate: model that transferred images are crafted on; a suite without one
             leaves them out and says so.
+        headline: the attack that W-Robust accuracy is against; the strongest one where
+            it is not among the attacks.
         seed: of every random number.
         batch_size: images attacked at a time.
         folder: gets `evaluation.json`, and in `evaluation/` the finished batches, from
-            which a broken evaluation goes on; None keeps nothing.
-        save_images: also write the adversarial images, float32, to
-            `folder/evaluation/images/ATTACK.npy`; clean where none was attacked.
+            which an interrupted evaluation goes on, and up to 64 images as PNG; None
+            keeps nothing. An evaluation.json under the same conditions (images, seed,
+            epsilon, step size, steps, backend) keeps its other attacks; where it is
+            under other conditions, the new one goes to `evaluation/NAME.json`.
+        own: True replaces an evaluation.json under other conditions; False never
+            writes evaluation.json.
+        save_images: also write all adversarial images, float32, to `ATTACK.npy` beside
+            those pictures; clean where none was attacked.
         name: of the model, in words; its Keras name by default.
+        role: `student` for that of a run.
         watch: called before each attack and after each batch, which is then safe; what
             it raises ends the evaluation.
 
+    Returns:
+        What was found, or what the record in `folder` now holds.
+
     Raises:
         ValueError: an argument does not fit, or the model's logits are not finite.
-        RunError: the folder cannot be written, or another process works in it.
+        RunError: the folder cannot be written, another process works in it, or a newer
+            version of kmtard wrote it.
+
+    Example:
+        >>> found = evaluate(model, (x, y), attacks=["fgsm", "autoattack"])
+        >>> found.robust_accuracy["autoattack"]
+        0.4375
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
     if save_images and folder is None:
         raise ValueError("`save_images` needs a `folder` to write them to.")
     strength = Strength(epsilon, step_size, steps)
-    chosen = suite_attacks(suite, strength, surrogate) if suite else {}
-    if attacks is not None or suite is None:
-        chosen |= _named(
-            DEFAULT_ATTACKS if attacks is None else attacks, strength, surrogate
-        )
-    if taken := {CLEAN, WORST_CASE} & chosen.keys():
-        raise ValueError(f"No attack may be named {' or '.join(sorted(taken))}.")
+    chosen = choose_attacks(attacks, suite, strength, surrogate)
     images = ImageSet.of(data)
-    judging = Judging(
-        classifier=Classifier.of(model, images.batch(slice(0, 1))),
-        images=images,
-        names=(CLEAN, *chosen),
+    classifier = Classifier.of(model, images.batch(slice(0, 1)))
+    candidate = Candidate(
+        model=model,
+        attacks=chosen,
+        name=name or classifier.model.name,
+        role=role,
+        findings=missing_surrogate(suite, surrogate),
+    )
+    return evaluate_networks(
+        [candidate],
+        images,
+        strength=strength,
+        headline=headline,
         seed=seed,
         batch_size=batch_size,
-        folder=None if folder is None else _working_folder(Path(folder)),
+        folder=folder,
+        own=own,
         save_images=save_images,
         watch=watch,
     )
-    missing = left_out(suite) if suite and surrogate is None else []
-    evaluation = _execute(
-        judging, chosen, name or judging.classifier.model.name, missing
-    )
-    if folder is not None:
-        _write(Path(folder) / "evaluation.json", evaluation)
-    return evaluation
 
 
-def _execute(
-    judging: Judging, attacks: Mapping[str, Attack], name: str, missing: Sequence[str]
+def evaluate_networks(
+    candidates: Sequence[Candidate],
+    images: ImageSet,
+    *,
+    strength: Strength,
+    headline: str = HEADLINE,
+    seed: int = 0,
+    batch_size: int = 128,
+    folder: str | PathLike[str] | None = None,
+    own: bool | None = None,
+    save_images: bool = False,
+    watch: Callable[[Step], None] = lambda step: None,
+    tell: Callable[[NetworkEvaluation, str | None], None] = lambda network, name: None,
 ) -> Evaluation:
-    clean = judging.clean()
-    judging.check(attacks)
-    columns = {each: judging.attacked(each, attack) for each, attack in attacks.items()}
-    judging.findings += of_results(columns, attacks)
-    if missing:
-        text = f"No surrogate was given; left out: {', '.join(missing)}."
-        judging.findings.append(Finding("no-surrogate", text))
+    """Evaluate networks on the same images, into one record; see `evaluate`.
+
+    Args:
+        candidates: the student first. Diagnostics and pictures are of the first one.
+        images: what they are evaluated on.
+        strength: of the attacks given by name.
+        headline: as for `evaluate`.
+        seed: as for `evaluate`.
+        batch_size: as for `evaluate`.
+        folder: as for `evaluate`.
+        own: as for `evaluate`.
+        save_images: as for `evaluate`, of the first network.
+        watch: as for `evaluate`.
+        tell: called with each finished network, and the attack that W-Robust accuracy
+            is against.
+
+    Raises:
+        ValueError: as `evaluate`.
+        RunError: as `evaluate`.
+    """
+    _check(candidates, batch_size)
+    conditions = _conditions(images, strength, seed)
+    record = Record.of(folder, len(images), conditions, own) if folder else None
+    found: list[NetworkEvaluation] = []
+    pictures: tuple[int, ...] = ()
+    for candidate in candidates:
+        first = not found
+        evaluator = NetworkEvaluator(
+            classifier=Classifier.of(candidate.model, images.batch(slice(0, 1))),
+            images=images,
+            names=(CLEAN, *candidate.attacks),
+            seed=seed,
+            batch_size=batch_size,
+            watch=watch,
+            save_images=save_images and first,
+            diagnose=first,
+        )
+        weights = None
+        if record:
+            weights = weights_fingerprint(evaluator.classifier.model)
+            evaluator.keep_batches(record.batches("" if first else candidate.role))
+            if first:
+                pictures = evaluator.keep_pictures(record.pictures_of(weights))
+        found.append(_evaluated(evaluator, candidate, weights))
+        tell(found[-1], common_headline(found[0], candidates, headline))
     evaluation = Evaluation(
-        model=name,
-        data=judging.images.name,
-        fingerprint=judging.fingerprint,
-        labels=judging.images.labels,
+        data=images.name,
+        labels=images.labels,
+        networks=in_table_order(found),
+        conditions=conditions,
+        environment=_environment(candidates[0].model, seed, batch_size),
+        wanted=headline,
+        pictures=pictures,
+    )
+    return record.write(evaluation) if record else evaluation
+
+
+def choose_attacks(
+    attacks: Attacks | None, suite: str | None, strength: Strength, surrogate: Any
+) -> dict[str, Attack]:
+    """Return the attacks of a suite and those given, which win where both have one.
+
+    Raises:
+        ValueError: a name is unknown, or a surrogate is missing.
+        TypeError: something is neither a name nor an attack.
+    """
+    chosen = suite_attacks(suite, strength, surrogate) if suite else {}
+    if attacks is not None or suite is None:
+        given = DEFAULT_ATTACKS if attacks is None else attacks
+        chosen |= _named(given, strength, surrogate)
+    return chosen
+
+
+def missing_surrogate(suite: str | None, surrogate: Any) -> tuple[Finding, ...]:
+    """Return a finding about the attacks of a suite that lack their surrogate."""
+    missing = left_out(suite) if suite and surrogate is None else []
+    text = f"No surrogate was given; left out: {', '.join(missing)}."
+    return (Finding("no-surrogate", text),) if missing else ()
+
+
+def _evaluated(
+    evaluator: NetworkEvaluator, candidate: Candidate, weights: str | None
+) -> NetworkEvaluation:
+    attacks = candidate.attacks
+    clean = evaluator.clean()
+    evaluator.check(attacks)
+    columns = {
+        name: evaluator.attacked(name, attack, clean)
+        for name, attack in attacks.items()
+    }
+    compared = of_results(columns, attacks) if evaluator.diagnose else []
+    return NetworkEvaluation(
+        role=candidate.role,
+        name=candidate.name,
         clean=clean,
         attacks=columns,
-        findings=tuple(judging.findings),
-        environment=_environment(judging),
+        findings=(*evaluator.findings, *compared, *candidate.findings),
+        seconds=candidate.seconds,
+        weights=weights,
     )
-    if judging.folder and judging.save_images:
-        for each, attack in attacks.items():
-            judging.export_images(each, attack)
-    return evaluation
 
 
 def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, Attack]:
@@ -166,37 +300,38 @@ def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, At
     return named
 
 
-def _working_folder(path: Path) -> Path:
-    folder = path / "evaluation"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"Cannot make {folder}: {error.strerror}.") from error
-    lock_for_life(folder / ".lock")
-    return folder
+def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
+    for candidate in candidates:
+        if taken := {CLEAN, WORST_CASE} & candidate.attacks.keys():
+            raise ValueError(f"No attack may be named {' or '.join(sorted(taken))}.")
 
 
-def _write(path: Path, evaluation: Evaluation) -> None:
-    """Write the result, beside what a training left in the file of its own."""
-    try:
-        previous = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        previous = {}
-    content = {**previous, **evaluation.to_dict()}
-    write_atomic(path, json.dumps(content, indent=2) + "\n")
+def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, Any]:
+    """Return what results must share to stand in one record."""
+    return {
+        "images": images.fingerprint,
+        "seed": seed,
+        "epsilon": strength.epsilon,
+        "step_size": strength.step_size,
+        "steps": strength.steps,
+        "backend": keras.config.backend(),
+    }
 
 
-def _environment(judging: Judging) -> dict[str, Any]:
+def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    model = Classifier.of(model).model
     return {
         "backend": keras.config.backend(),
-        "dtype": str(judging.classifier.model.dtype_policy.name),
-        "seed": judging.seed,
-        "batch_size": judging.batch_size,
+        "dtype": str(model.dtype_policy.name),
+        "seed": seed,
+        "batch_size": batch_size,
         "versions": versions,
     }

@@ -39,6 +39,15 @@ def model_fingerprint(model: Any) -> str:
     return fingerprint(structure, *model.get_weights())
 
 
+def weights_fingerprint(model: Any) -> str:
+    """Return 16 hexadecimal digits that stand for a model's weights alone.
+
+    A network in training and the same one read from its file have equal weights, and
+    not always equal texts of their structure.
+    """
+    return fingerprint(*model.get_weights())
+
+
 def settings_of(attack: Attack) -> dict[str, Any]:
     """Return an attack's class and arguments as JSON, models by their fingerprints."""
     config = {key: _plain(value) for key, value in attack.get_config().items()}

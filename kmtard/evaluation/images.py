@@ -1,14 +1,16 @@
-"""The labelled images that models are judged on, read batch by batch."""
+"""The labeled images that models are evaluated on, read batch by batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from kmtard import backend, registry
 from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.data.sources import Images
 from kmtard.evaluation.fingerprints import fingerprint
 
 PIECE = 1024  # images that a fingerprint reads at a time
@@ -21,7 +23,7 @@ class ImageSet:
     Args:
         name: in words.
         source: (N, height, width, channels), or channels first: floats in [0, 1], or
-            uint8 where `scale` is 255; anything that numpy can slice.
+            uint8 where `scale` is 255; images that are read when they are needed too.
         labels: int (N,).
         scale: what the values are divided by.
 
@@ -30,7 +32,7 @@ class ImageSet:
     """
 
     name: str
-    source: np.ndarray
+    source: Images
     labels: np.ndarray
     scale: float = 1.0
 
@@ -81,8 +83,9 @@ class ImageSet:
         images = self.source[indices]
         return images if self.scale == 1 else images.astype("float32") / self.scale
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that stand for images and labels."""
+        """16 hexadecimal digits that stand for images and labels."""
         pieces = range(0, len(self), PIECE)
         shape = [*self.source.shape, self.scale]
         digests = (fingerprint(self.source[i : i + PIECE]) for i in pieces)

@@ -1,70 +1,63 @@
-"""What an evaluation found: plain data, from which every figure is worked out."""
+"""What an evaluation found: answers per image, from which every figure follows."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.statistics import w_robust, wilson_interval
+from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError
+from kmtard.runs.result_tables import attacks_table
+from kmtard.runs.results import (
+    CLEAN,
+    HEADLINE,
+    RECORD,
+    SCHEMA,
+    WORST_CASE,
+    Cost,
+    Distance,
+    Finding,
+    NetworkResults,
+    Results,
+    Score,
+    epsilon_of,
+    headline_of,
+    parse,
+    read_content,
+    student_of,
+)
+from kmtard.runs.tables import to_latex, to_markdown
 
-CLEAN = "clean"
-WORST_CASE = "worst case"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an attack cost an image that it attacked, in the mean if not said.
-
-    Attributes:
-        queries: images the model was asked about.
-        median_queries: median over the images that were fooled; None without any.
-        max_queries: the most for one image.
-        forwards: forward passes, the one that judges included.
-        backwards: backward passes.
-        seconds: wall time of all images together, compilation included.
-    """
-
-    queries: float
-    median_queries: float | None
-    max_queries: int
-    forwards: float
-    backwards: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Distance:
-    """Mean distance of the fooled images from the clean ones; None without any.
-
-    Attributes:
-        linf: largest change of a pixel, in [0, 1].
-        l2: Euclidean length of the change.
-    """
-
-    linf: float | None
-    l2: float | None
+__all__ = [
+    "CLEAN",
+    "WORST_CASE",
+    "Column",
+    "Evaluation",
+    "Finding",
+    "NetworkEvaluation",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The images that one attack left right.
+    """The answers of a network on the clean images or under one attack.
 
     Attributes:
-        robust: bool (images,), classified right as they are and under attack.
-        settings: what the attack was made of.
+        robust: bool (images,), classified correctly both clean and under attack.
+        settings: what the attack was made of; empty for clean.
         cost: of the attack; None where nothing was attacked, as in the worst case.
         distance: how far the fooled images are from the clean ones.
         stages: robust images after each stage of an attack that has several.
+        predictions: int (images,), the class predicted under the attack, and the clean
+            prediction where an image was not attacked; None for the worst case, and
+            where batches of version 0.1 did not keep it.
     """
 
     robust: np.ndarray
@@ -72,21 +65,17 @@ class Column:
     cost: Cost | None = None
     distance: Distance | None = None
     stages: Mapping[str, int] | None = None
+    predictions: np.ndarray | None = None
 
     @property
     def correct(self) -> int:
-        """Number of images left right."""
+        """Number of images that count."""
         return int(np.count_nonzero(self.robust))
 
     @property
     def accuracy(self) -> float:
-        """Share of all images left right, in [0, 1]."""
+        """Share of all images that count, in [0, 1]."""
         return self.correct / len(self.robust)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson interval of the accuracy, 95 %."""
-        return wilson_interval(self.correct, len(self.robust))
 
     def by_class(self, labels: np.ndarray) -> dict[int, float]:
         """Return the accuracy on each class that has images."""
@@ -96,47 +85,40 @@ class Column:
         }
 
     def worst_class(self, labels: np.ndarray) -> tuple[int, float]:
-        """Return the class with the lowest accuracy, the first of them, and that."""
+        """Return the first class with the lowest accuracy, and this accuracy."""
         return min(self.by_class(labels).items(), key=lambda item: item[1])
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How one model stands against attacks on one set of images.
+class NetworkEvaluation:
+    """The answers of one network.
 
     Attributes:
-        model: what was judged, in words.
-        data: the images, in words.
-        fingerprint: of images and labels; equal where they are.
-        labels: int (images,).
-        clean: bool (images,), classified right as they are.
-        attacks: name -> what is left, in the order of the table.
-        findings: warnings of the checks.
-        environment: versions, backend, precision, seed, batch size.
+        role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
+        name: of the network, in words.
+        clean: on the clean images.
+        attacks: name -> answers, in the order of the table.
+        findings: warnings of the diagnostics.
+        seconds: of its training; None where it was not trained in this run.
+        weights: fingerprint of its weights; None where nothing is written.
     """
 
-    model: str
-    data: str
-    fingerprint: str
-    labels: np.ndarray
+    role: str
+    name: str
     clean: Column
     attacks: Mapping[str, Column]
-    findings: tuple[Finding, ...]
-    environment: Mapping[str, Any]
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return len(self.labels)
+    findings: tuple[Finding, ...] = ()
+    seconds: float | None = None
+    weights: str | None = None
 
     @property
     def clean_accuracy(self) -> float:
-        """Share of images classified right as they are, in [0, 1]."""
+        """Share of images classified correctly, in [0, 1]."""
         return self.clean.accuracy
 
     @property
     def robust_accuracy(self) -> dict[str, float]:
-        """Attack -> share of images right both as they are and under it."""
+        """Attack -> share of images correct both clean and under it."""
         return {name: column.accuracy for name, column in self.attacks.items()}
 
     @property
@@ -159,111 +141,293 @@ class Evaluation:
         worst = {WORST_CASE: self.worst_case} if len(self.attacks) > 1 else {}
         return {CLEAN: self.clean, **self.attacks, **worst}
 
-    def to_markdown(self) -> str:
-        """Return the table and the warnings in Markdown."""
-        from kmtard.evaluation.tables import markdown
+    def with_attacks_of(self, earlier: NetworkEvaluation) -> NetworkEvaluation:
+        """Return this with the attacks that only an earlier evaluation ran."""
+        findings = dict.fromkeys((*self.findings, *earlier.findings))
+        return replace(
+            self,
+            attacks={**earlier.attacks, **self.attacks},
+            findings=tuple(findings),
+            seconds=earlier.seconds if self.seconds is None else self.seconds,
+        )
 
-        return markdown(self)
-
-    def to_latex(self) -> str:
-        """Return a `tabular` for booktabs, the warnings as comments below."""
-        from kmtard.evaluation.tables import latex
-
-        return latex(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON: the figures, and what they are worked out from.
-
-        Digit `i` of a column's `robust` is 1 where image `i` was left right; word `i`
-        of `labels` is its label.
-        """
+    def to_dict(self, labels: np.ndarray) -> dict[str, Any]:
+        """Return plain JSON; see `Evaluation.to_dict`."""
+        clean = self.clean_accuracy
         return {
-            "format": FORMAT,
-            "model": self.model,
-            "data": self.data,
-            "fingerprint": self.fingerprint,
-            "images": self.images,
-            "clean_accuracy": self.clean_accuracy,
-            "clean": self._column(self.clean),
+            "role": self.role,
+            "name": self.name,
+            "weights": self.weights,
+            "seconds": self.seconds,
+            "clean": _to_dict(self.clean, labels, clean),
             "attacks": {
-                name: self._column(each) for name, each in self.attacks.items()
+                name: _to_dict(each, labels, clean)
+                for name, each in self.attacks.items()
             },
-            "worst_case": self._column(self.worst_case),
-            "warnings": [finding._asdict() for finding in self.findings],
-            "environment": dict(self.environment),
-            "labels": " ".join(map(str, self.labels.tolist())),
+            "worst_case": _to_dict(self.worst_case, labels, clean),
+            "findings": [
+                {"name": each.name, "message": each.message} for each in self.findings
+            ],
         }
 
-    def _column(self, column: Column) -> dict[str, Any]:
-        worst, accuracy = column.worst_class(self.labels)
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One record: networks on the same images under the same conditions.
+
+    What `model`, `clean`, `attacks`, `columns` and the accuracies say is about the
+    student, or about the only network.
+
+    Attributes:
+        data: the images, in words.
+        labels: int (images,).
+        networks: teachers first, student last.
+        conditions: what all results here share: fingerprint of the images, seed,
+            epsilon, step size and steps of attacks given by name, backend.
+        environment: versions, backend, precision, batch size.
+        wanted: the attack that W-Robust accuracy is against, if it was run.
+        pictures: numbers of the images that are kept as PNG.
+    """
+
+    data: str
+    labels: np.ndarray
+    networks: tuple[NetworkEvaluation, ...]
+    conditions: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    wanted: str = HEADLINE
+    pictures: tuple[int, ...] = ()
+
+    @property
+    def student(self) -> NetworkEvaluation:
+        """The student, or the only network."""
+        return student_of(self.networks)
+
+    @property
+    def headline(self) -> str | None:
+        """The attack that W-Robust accuracy is against; None if none was run.
+
+        It is the wanted one if the student was attacked by it, or else the strongest
+        of those that every network was attacked by.
+        """
+        return common_headline(self.student, self.networks, self.wanted)
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for images and labels; equal where they are."""
+        return str(self.conditions.get("images", ""))
+
+    @property
+    def model(self) -> str:
+        """What was evaluated, in words."""
+        return self.student.name
+
+    @property
+    def clean(self) -> Column:
+        """The student's answers on the clean images."""
+        return self.student.clean
+
+    @property
+    def attacks(self) -> Mapping[str, Column]:
+        """Attack -> the student's answers."""
+        return self.student.attacks
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of images that the student classifies correctly, in [0, 1]."""
+        return self.student.clean_accuracy
+
+    @property
+    def robust_accuracy(self) -> dict[str, float]:
+        """Attack -> the student's share of images correct both clean and under it."""
+        return self.student.robust_accuracy
+
+    @property
+    def w_robust_accuracy(self) -> dict[str, float]:
+        """Attack -> half the clean accuracy and half the robust one."""
+        return self.student.w_robust_accuracy
+
+    @property
+    def worst_case(self) -> Column:
+        """The images on which no attack fooled the student."""
+        return self.student.worst_case
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The student's answers: clean, each attack, and their worst case."""
+        return self.student.columns
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The warnings of the student's diagnostics."""
+        return self.student.findings
+
+    @cached_property
+    def results(self) -> Results:
+        """The figures, as readers of the record see them."""
+        [found] = parse(Path(RECORD), self.to_dict())
+        return found
+
+    def to_markdown(self) -> str:
+        """Return the table and the warnings in Markdown."""
+        return to_markdown(attacks_table(self.results, self.results.student))
+
+    def to_latex(self) -> str:
+        """Return a `tabular` for booktabs, the warnings as comments above."""
+        return to_latex(attacks_table(self.results, self.results.student))
+
+    def added_to(self, earlier: Evaluation) -> Evaluation:
+        """Return this with what only an earlier evaluation found.
+
+        Args:
+            earlier: under the same conditions. Its networks stay if they are not in
+                this one, its attacks if a network's weights are the same.
+        """
+        known = {each.role: each for each in earlier.networks}
+        for network in self.networks:
+            before = known.get(network.role)
+            if before and before.weights and before.weights == network.weights:
+                network = network.with_attacks_of(before)
+            known[network.role] = network
+        return replace(self, networks=in_table_order(known.values()))
+
+    def to_dict(self, folder: str = "") -> dict[str, Any]:
+        """Return plain JSON: the figures, and what they are worked out from.
+
+        Digit `i` of a column's `robust` is 1 where image `i` counts; word `i` of
+        `labels` and of `predictions` is its class.
+
+        Args:
+            folder: of the pictures, relative to the record's own.
+        """
+        pictures = {"folder": folder, "indices": list(self.pictures)}
         return {
-            "accuracy": column.accuracy,
-            "w_robust_accuracy": w_robust(self.clean_accuracy, column.accuracy),
-            "interval": list(column.interval),
-            "correct": column.correct,
-            "class_accuracy": column.by_class(self.labels),
-            "worst_class": {"label": worst, "accuracy": accuracy},
-            "settings": dict(column.settings),
-            "cost": column.cost and asdict(column.cost),
-            "distance": column.distance and asdict(column.distance),
-            "stages": column.stages and dict(column.stages),
-            "robust": "".join("01"[bit] for bit in column.robust.tolist()),
+            "schema": SCHEMA,
+            "data": self.data,
+            "images": self.images,
+            "headline": self.headline,
+            "conditions": dict(self.conditions),
+            "environment": dict(self.environment),
+            "networks": [each.to_dict(self.labels) for each in self.networks],
+            "pictures": pictures if self.pictures else None,
+            "labels": _words(self.labels),
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Evaluation:
-        """Make the evaluation that `to_dict` described.
+    def of(cls, results: Results) -> Evaluation:
+        """Return the answers per image that a record holds.
 
         Raises:
-            ValueError: it is of another format, or a key is missing.
+            RunError: it holds none, as what version 0.1 wrote at the end of a run.
         """
-        if content.get("format") != FORMAT:
-            raise ValueError(
-                f"Expected an evaluation of format {FORMAT}. Received: format "
-                f"{content.get('format')!r}. Evaluate the model with this version."
+        if not results.student.clean.robust:
+            raise RunError(
+                f"{results.path} holds accuracies and no answers per image: version "
+                "0.1 wrote it at the end of a run. Evaluate the run again with "
+                "`kmtard evaluate`."
             )
-        try:
-            return cls(
-                model=content["model"],
-                data=content["data"],
-                fingerprint=content["fingerprint"],
-                labels=np.array(content["labels"].split(), np.int64),
-                clean=_column(content["clean"]),
-                attacks={k: _column(v) for k, v in content["attacks"].items()},
-                findings=tuple(Finding(**each) for each in content["warnings"]),
-                environment=content["environment"],
-            )
-        except KeyError as error:
-            raise ValueError(
-                f"Expected an evaluation with the key {error}, which is missing. "
-                "Evaluate the model again."
-            ) from error
+        return cls(
+            data=results.data,
+            labels=np.array(results.labels, np.int64),
+            networks=tuple(map(_network, results.networks)),
+            conditions=results.conditions or {},
+            environment=results.environment or {},
+            wanted=results.headline or HEADLINE,
+            pictures=results.pictures.indices if results.pictures else (),
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
-        """Read an `evaluation.json`, given itself or the folder that holds it.
+        """Read a record, given as a file or as the folder that holds evaluation.json.
 
         Raises:
-            RunError: there is none, or it is none.
+            RunError: there is no file, it is not a record, a newer version wrote it,
+                or it holds no answers per image.
         """
         file = Path(path)
         if file.is_dir():
-            file = file / "evaluation.json"
-        try:
-            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise RunError(
-                f"Expected an evaluation in {file}: {error}. "
-                "Make it by `python -m kmtard.evaluate`."
-            ) from error
+            file = file / RECORD
+        # An evaluation by version 0.1 stands after the table of the training.
+        return cls.of(parse(file, read_content(file))[-1])
 
 
-def _column(content: Mapping[str, Any]) -> Column:
-    cost, distance = content["cost"], content["distance"]
+def in_table_order(
+    networks: Iterable[NetworkEvaluation],
+) -> tuple[NetworkEvaluation, ...]:
+    """Return the networks as tables show them: teachers first, student last."""
+
+    def place(network: NetworkEvaluation) -> int:
+        roles: list[str] = [*TEACHERS, network.role]
+        return roles.index(network.role)
+
+    return tuple(sorted(networks, key=place))
+
+
+def common_headline(
+    student: NetworkEvaluation, networks: Iterable[Any], wanted: str
+) -> str | None:
+    """Return the attack that W-Robust accuracy is against.
+
+    Args:
+        student: whose accuracies tell which attack is the strongest.
+        networks: all networks, each with its `attacks`.
+        wanted: the attack to take if the student was attacked by it.
+    """
+    accuracies = student.robust_accuracy
+    if wanted in accuracies:
+        return wanted
+    shared = set(accuracies).intersection(*(each.attacks for each in networks))
+    common = {name: accuracies[name] for name in accuracies if name in shared}
+    return headline_of(common or accuracies, wanted)
+
+
+def _to_dict(column: Column, labels: np.ndarray, clean: float) -> dict[str, Any]:
+    worst, accuracy = column.worst_class(labels)
+    predictions = column.predictions
+    return {
+        "accuracy": column.accuracy,
+        "w_robust_accuracy": w_robust(clean, column.accuracy),
+        "interval": list(wilson_interval(column.correct, len(column.robust))),
+        "correct": column.correct,
+        "class_accuracy": column.by_class(labels),
+        "worst_class": {"label": worst, "accuracy": accuracy},
+        "epsilon": epsilon_of(column.settings),
+        "settings": dict(column.settings),
+        "cost": column.cost and asdict(column.cost),
+        "distance": column.distance and asdict(column.distance),
+        "stages": column.stages and dict(column.stages),
+        "robust": "".join("01"[bit] for bit in column.robust.tolist()),
+        "predictions": None if predictions is None else _words(predictions),
+    }
+
+
+def _words(values: np.ndarray) -> str:
+    return " ".join(map(str, values.tolist()))
+
+
+def _network(results: NetworkResults) -> NetworkEvaluation:
+    return NetworkEvaluation(
+        role=results.role,
+        name=results.name,
+        clean=_column(results.clean),
+        attacks={name: _column(score) for name, score in results.attacks.items()},
+        findings=results.findings,
+        seconds=results.seconds,
+        weights=results.weights,
+    )
+
+
+def _column(score: Score) -> Column:
+    predictions = np.array(score.predictions, np.int64) if score.predictions else None
     return Column(
-        robust=np.array([digit == "1" for digit in content["robust"]], bool),
-        settings=content["settings"],
-        cost=cost and Cost(**cost),
-        distance=distance and Distance(**distance),
-        stages=content["stages"],
+        robust=np.array([digit == "1" for digit in score.robust], bool),
+        settings=score.settings or {},
+        cost=score.cost,
+        distance=score.distance,
+        stages=score.stages,
+        predictions=predictions,
     )

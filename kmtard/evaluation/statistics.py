@@ -1,4 +1,4 @@
-"""What counts of right and wrong images say about a model, and about two of them."""
+"""Statistics of correct and wrong images, of one model and of two."""
 
 from __future__ import annotations
 

@@ -134,7 +134,8 @@ class Evaluation(Section):
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
     suite: Literal["paper"] | None = Field(
-        None, description="Attacks that belong together, instead of those above."
+        None,
+        description="Attacks that belong together, on the student, beside those above.",
     )
     epsilon: Epsilon | None = Field(
         None, description="Radius of the Linf ball; that of [attack] if left out."

@@ -1,7 +1,16 @@
-"""What a run leaves behind and how it is read: folder, events, results, tables, queue.
+"""What a run leaves behind, and everything that reads it.
 
-Light modules live here: command line, training, reports and launcher share them, and
-none of them loads Keras or NumPy. They may import `kmtard.registry` and nothing above.
+- `folder`, `files`, `processes`, `signals`: the run folder, its owner, its signals.
+- `events`, `phase`, `history`: events, and the one place where they add up.
+- `results`, `result_tables`: what an evaluation found.
+- `settings`, `summary`, `library`, `comparison`, `groups`: one run in brief, all runs
+  of a folder, several runs beside each other, the seeds of one setting in one row.
+- `tables`, `formats`: tables in each of their forms, numbers as text.
+- `documents`, `log_file`, `visible`: files and text that may hold anything.
+- `queue/`: runs that wait for their turn.
+
+Command line, training, reports and launcher share these modules. None of them loads
+Keras or NumPy. They may import `kmtard.registry`, and nothing above.
 """
 
 from kmtard.runs.events import EVENTS, EventReader, EventWriter

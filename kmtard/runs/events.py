@@ -6,10 +6,11 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,8 @@ EVENTS = (
 RESERVED = ("event", "time", "non_finite")
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 24  # bytes
+STEP = b'{"event": "step"'  # the beginning of a line as `EventWriter` writes it
+OTHER_LINE = re.compile(rb"\n(?!%s)" % re.escape(STEP))
 
 
 class EventWriter:
@@ -180,19 +183,31 @@ class EventReader:
         file.seek(self._offset)
         while piece := file.read(PIECE):
             self._offset += len(piece)
-            *lines, self._partial = (self._partial + piece).split(b"\n")
+            lines, newline, rest = (self._partial + piece).rpartition(b"\n")
+            self._partial = rest
             if len(self._partial) > LONGEST_LINE:
                 self._partial = b""
                 self.skipped += 1
-            events += self.parse(lines)
+            if newline:
+                events += self.parse(lines)
         return events
 
-    def parse(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Return the events in complete lines; subclasses may choose among them."""
+    def parse(self, lines: bytes) -> list[dict[str, Any]]:
+        """Return the events in complete lines; subclasses may choose among them.
+
+        Args:
+            lines: without the newline of the last one.
+        """
+        # Most pieces of a long file hold nothing that is looked for.
+        if self.containing not in lines:
+            return []
+        found = lines.split(b"\n")
+        return self.decode([line for line in found if self.containing in line])
+
+    def decode(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Return the events in single lines, and count those that hold none."""
         events = []
         for line in lines:
-            if self.containing not in line:
-                continue
             try:
                 event = json.loads(line.decode())
             except (ValueError, RecursionError):
@@ -202,3 +217,62 @@ class EventReader:
             else:
                 self.skipped += 1
         return events
+
+
+class EventStream(EventReader):
+    """Hands events on while it reads a long file, and keeps none.
+
+    Nearly all lines of a long file are steps. A running epoch is known by its last
+    step, so those that another step follows are left out.
+
+    Args:
+        path: the file.
+        take: called with the events of each piece of the file.
+        with_steps: False leaves out all steps.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        take: Callable[[Sequence[Mapping[str, Any]]], None],
+        *,
+        with_steps: bool = True,
+    ) -> None:
+        super().__init__(path)
+        self.take = take
+        self.with_steps = with_steps
+
+    @property
+    def done(self) -> int:
+        """Bytes that have been read."""
+        return self._offset
+
+    def parse(self, lines: bytes) -> list[dict[str, Any]]:
+        """Hand on the new events, and return nothing."""
+        starts = _starts(lines, self.with_steps)
+        self.take(self.decode([_line_at(lines, start) for start in starts]))
+        return []
+
+
+def _starts(lines: bytes, with_steps: bool) -> list[int]:
+    """Return where lines begin that are no steps, or steps that no step follows."""
+    starts = [] if lines.startswith(STEP) else [0]
+
+    def add_line_before(end: int) -> None:
+        start = lines.rfind(b"\n", 0, end) + 1
+        if start not in starts[-1:]:
+            starts.append(start)
+
+    # One search for the few other lines is much quicker than a look at each line.
+    for found in OTHER_LINE.finditer(lines):
+        if with_steps:
+            add_line_before(found.start())
+        starts.append(found.end())
+    if with_steps:
+        add_line_before(len(lines))
+    return starts
+
+
+def _line_at(lines: bytes, start: int) -> bytes:
+    end = lines.find(b"\n", start)
+    return lines[start:] if end < 0 else lines[start:end]

@@ -1,24 +1,25 @@
-"""How a run judges its networks when they are trained."""
+"""From a recipe to an evaluation: which networks, which attacks, how strong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from kmtard.attacks import Attack
 from kmtard.data.pipeline import Split
-from kmtard.evaluation.accuracy import CLEAN, accuracies
-from kmtard.evaluation.evaluator import evaluate
-from kmtard.evaluation.fingerprints import settings_of
-from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.evaluator import (
+    Candidate,
+    choose_attacks,
+    evaluate_networks,
+    missing_surrogate,
+)
+from kmtard.evaluation.images import ImageSet
+from kmtard.evaluation.result import Evaluation, NetworkEvaluation
 from kmtard.evaluation.suites import SUITES, Strength, named_attacks, needs_surrogate
 from kmtard.recipe import Recipe
-
-SELECTION = "pgd_trades"
-"""The attack by which the best epoch is chosen."""
-
-SHOWN = ("epsilon", "step_size", "steps", "queries")
+from kmtard.runs import Run
+from kmtard.runs.phase import SELECTION
+from kmtard.training.subject import image_set_name, network_name
 
 
 def selection_attack(recipe: Recipe) -> Attack:
@@ -33,81 +34,71 @@ def transfers(recipe: Recipe) -> bool:
     return recipe.adv_teacher is not None and any(map(needs_surrogate, names))
 
 
-def judge(
+def evaluate_run(
     recipe: Recipe,
+    run: Run,
     networks: Mapping[str, Any],
     test: Split,
-    seconds: Mapping[str, float],
     *,
+    seconds: Mapping[str, float],
     tell: Callable[[dict[str, Any]], None],
     between: Callable[[], None],
-) -> dict[str, Any]:
-    """Attack every network with the recipe's attacks.
+) -> Evaluation:
+    """Evaluate the networks of a run, batch by batch into its folder.
+
+    All networks are attacked with the recipe's attacks, the student also with its
+    suite. What is finished is not done again when the run is resumed.
 
     Args:
         recipe: resolved.
-        networks: role -> network; the robust teacher is the surrogate of transfers.
+        run: its folder.
+        networks: role -> network; transferred images are crafted on the robust teacher.
         test: the images.
         seconds: role -> how long it was trained.
-        tell: called with each network's row.
-        between: called before each batch; may raise to end it all.
+        tell: called with the row of each finished network, the student first.
+        between: called before each attack and after each batch; may raise to end it.
 
     Returns:
-        `images`, `attacks` (name -> settings) and `rows`, one a network.
+        What evaluation.json holds.
     """
+    settings, strength = recipe.evaluation, _strength(recipe)
     surrogate = networks.get("adv_teacher")
-    attacks = named_attacks(recipe.evaluation.attacks, _strength(recipe), surrogate)
-    rows = []
-    for role, network in networks.items():
-        scores = accuracies(
-            network,
-            test.images,
-            test.labels,
-            attacks,
-            batch_size=recipe.data.batch_size,
-            seed=recipe.runtime.seed,
-            between=between,
+    candidates = []
+    for role in sorted(networks, key=lambda each: each != "student"):
+        suite = settings.suite if role == "student" else None
+        candidate = Candidate(
+            model=networks[role],
+            attacks=choose_attacks(settings.attacks, suite, strength, surrogate),
+            name=network_name(run, role),
+            role=role,
+            seconds=seconds.get(role),
+            findings=missing_surrogate(suite, surrogate),
         )
-        robust = {name: scores[name] for name in attacks}
-        row = {
-            "role": role,
-            "clean_accuracy": scores[CLEAN],
-            "robust_accuracy": robust,
-            "w_robust_accuracy": {
-                name: 0.5 * scores[CLEAN] + 0.5 * score
-                for name, score in robust.items()
-            },
-            "seconds": seconds.get(role),
-        }
-        rows.append(row)
-        tell(row)
-    shown = {name: _described(attack) for name, attack in attacks.items()}
-    return {"images": len(test), "attacks": shown, "rows": rows}
-
-
-def judge_suite(
-    recipe: Recipe,
-    networks: Mapping[str, Any],
-    test: Split,
-    folder: Path,
-    between: Callable[[], None],
-) -> Evaluation:
-    """Attack the student with the recipe's suite, batch by batch into the run's folder.
-
-    What is finished is not done again when the run is resumed.
-    """
-    return evaluate(
-        networks["student"],
-        test,
-        suite=recipe.evaluation.suite,
-        epsilon=_strength(recipe).epsilon,
-        surrogate=networks.get("adv_teacher"),
+        candidates.append(candidate)
+    return evaluate_networks(
+        candidates,
+        ImageSet(image_set_name(recipe.data.name), test.images, test.labels, 255.0),
+        strength=strength,
+        headline=settings.headline,
         seed=recipe.runtime.seed,
         batch_size=recipe.data.batch_size,
-        folder=folder,
-        name="student",
+        folder=run.path,
+        own=True,
         watch=lambda step: between(),
+        tell=lambda network, headline: tell(row(network, headline)),
     )
+
+
+def row(network: NetworkEvaluation, headline: str | None) -> dict[str, Any]:
+    """Return the accuracies of a network, as events tell them."""
+    return {
+        "role": network.role,
+        "clean_accuracy": network.clean_accuracy,
+        "robust_accuracy": network.robust_accuracy,
+        "w_robust_accuracy": network.w_robust_accuracy,
+        "headline": headline,
+        "seconds": network.seconds,
+    }
 
 
 def _strength(recipe: Recipe) -> Strength:
@@ -116,9 +107,3 @@ def _strength(recipe: Recipe) -> Strength:
     if epsilon is None:
         epsilon = recipe.attack.epsilon
     return Strength(epsilon, evaluation.step_size, evaluation.steps)
-
-
-def _described(attack: Attack) -> dict[str, Any]:
-    settings = settings_of(attack)
-    settings = settings.get("attack", settings)
-    return {key: settings[key] for key in SHOWN if key in settings}

@@ -1,4 +1,4 @@
-"""What a recipe does: train the teachers it lacks, then the student, then judge all."""
+"""Execute a recipe: train missing teachers, then the student, then evaluate them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
 from kmtard.runs.events import EventWriter
 from kmtard.runs.files import RunError, move_into_place, write_atomic
+from kmtard.runs.phase import SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
     build_method,
@@ -39,7 +40,7 @@ from kmtard.training.callbacks import (
     Progress,
     RunState,
 )
-from kmtard.training.evaluation import judge, judge_suite, transfers
+from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import cached_weights
@@ -55,9 +56,6 @@ class Experiment:
         stop: tells when to end early.
         line: called with each line of text for the user.
         bar: a started rich progress bar, or None.
-
-    Attributes:
-        suite: what the recipe's suite of attacks has found, None without one.
     """
 
     recipe: Recipe
@@ -66,7 +64,6 @@ class Experiment:
     line: Callable[[str], None]
     bar: Bar | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    suite: Evaluation | None = None
 
     def __post_init__(self) -> None:
         self.events = EventWriter(self.run.events_path)
@@ -76,41 +73,36 @@ class Experiment:
         self.train_split = self.train_split.limit(data.limit)
         self.test = self.data.test.limit(self.recipe.evaluation.limit)
 
-    def execute(self) -> dict[str, Any]:
-        """Train and judge; return what `evaluation.json` holds.
+    def execute(self) -> Evaluation:
+        """Train and evaluate; return what `evaluation.json` holds.
 
         Raises:
             Stopped: a signal came; the resume point is saved.
         """
         needed = registry.positional("methods", self.recipe.method.name)
-        judged = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        evaluated = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
         networks: dict[str, Any] = {
-            role: self._teacher(role) for role in TEACHERS if role in judged
+            role: self._teacher(role) for role in TEACHERS if role in evaluated
         }
         teachers = {role: networks[role] for role in networks if role in needed}
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
         student = build_network(self.recipe, "student", self.data)
         self._train("student", student, teachers, self.run.best / "student.keras")
-        return self._judge({**networks, "student": student})
+        return self._evaluate({**networks, "student": student})
 
-    def _judge(self, networks: dict[str, Any]) -> dict[str, Any]:
+    def _evaluate(self, networks: dict[str, Any]) -> Evaluation:
         self.events.write("phase_started", phase="evaluation")
-        report = judge(
+        return evaluate_run(
             self.recipe,
+            self.run,
             networks,
             self.test,
-            self.seconds,
+            seconds=self.seconds,
             tell=lambda row: self.events.write(
                 "evaluation", phase="evaluation", metrics=row
             ),
             between=self.stop.check,
         )
-        write_atomic(self.run.evaluation_path, json.dumps(report, indent=2) + "\n")
-        if self.recipe.evaluation.suite is not None:
-            self.suite = judge_suite(
-                self.recipe, networks, self.test, self.run.path, self.stop.check
-            )
-        return report
 
     def _teacher(self, role: Role) -> Any:
         teacher = getattr(self.recipe, role)
@@ -137,22 +129,23 @@ class Experiment:
         return network
 
     def _figures(self, role: Role) -> dict[str, Any]:
-        """Return the best epoch's accuracies, as `judge`'s rows; empty if unknown."""
+        """Return the best epoch's accuracies, as a row; empty if unknown."""
         epochs = (
             event["metrics"]
             for event in self.run.events().poll()
             if event.get("event") == "epoch" and event.get("phase") == role
         )
-        judged = [each for each in epochs if each.get("w_robust_accuracy") is not None]
+        known = [each for each in epochs if each.get("w_robust_accuracy") is not None]
         # The events may have been damaged; the weights are what counts.
-        if not judged:
+        if not known:
             return {}
-        best = max(judged, key=lambda metrics: metrics["w_robust_accuracy"])
+        best = max(known, key=lambda metrics: metrics["w_robust_accuracy"])
         attacked = ("robust_accuracy", "w_robust_accuracy")
         return {
             "role": role,
             "clean_accuracy": best["clean_accuracy"],
-            **{name: {"pgd_trades": best[name]} for name in attacked},
+            **{name: {SELECTION: best[name]} for name in attacked},
+            "headline": SELECTION,
         }
 
     def _tell_cached(self, role: Role, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model that a command line names, and what its recipe says about judging it.
+"""The model that a command line names: of a run, or of a file.
 
 Nothing here imports Keras before a model is loaded: its backend must be chosen first.
 """
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.recipe import Recipe, load, teacher_key
+from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
+from kmtard.runs.results import MODEL
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,18 @@ class Subject:
 
     @property
     def folder(self) -> Path:
-        """Where what is found out belongs."""
+        """Where the results belong."""
         return self.path if self.run else self.path.with_suffix(".evaluation")
+
+    @property
+    def role(self) -> str:
+        """The role of the model in its run."""
+        return "student" if self.run else MODEL
+
+    @property
+    def name(self) -> str:
+        """What an evaluation calls the model."""
+        return network_name(self.run, self.role) if self.run else str(self.path)
 
     def load_model(self) -> Any:
         """Return the Keras model.
@@ -92,6 +104,16 @@ class Subject:
         network = build_network(recipe, "adv_teacher", data)
         network.load_weights(found)
         return network
+
+
+def network_name(run: Run, role: str) -> str:
+    """Return what an evaluation calls a network of a run."""
+    return f"{LABELS.get(role, role)} of {run.name}"
+
+
+def image_set_name(data: str) -> str:
+    """Return what an evaluation calls the test images of a data set."""
+    return f"{data} (test)"
 
 
 def load_model(path: Path) -> Any:

@@ -1,1 +1,1 @@
-"""What the files of runs say, whatever shows it."""
+"""The launcher's own part in runs: list, plots, figures, trash, what may be done."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.runs.documents import percent
-from launcher.runs.exports import Table
-from launcher.runs.row import Row
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
+from kmtard.runs.formats import ABSENT, day, duration, percent
+from kmtard.runs.summary import Summary
+from kmtard.runs.tables import Table
 
 
 @dataclass(frozen=True)
@@ -28,31 +25,32 @@ class Column:
 
     title: str
     width: int
-    text: Callable[[Row], str]
-    key: Callable[[Row], Any]
+    text: Callable[[Summary], str]
+    key: Callable[[Summary], Any]
     falls: bool = False
 
 
-def _number(title: str, width: int, share: Callable[[Row], float | None]) -> Column:
+def _number(title: str, width: int, share: Callable[[Summary], float | None]) -> Column:
     return Column(title, width, lambda row: percent(share(row)), share, falls=True)
+
+
+def _text(title: str, width: int, text: Callable[[Summary], str]) -> Column:
+    return Column(
+        title, width, lambda row: text(row) or ABSENT, lambda row: text(row) or None
+    )
 
 
 COLUMNS = (
     Column("state", 11, lambda row: row.state, lambda row: row.state),
     Column("name", 14, lambda row: row.name, lambda row: row.name),
-    Column("method", 12, lambda row: row.method or "-", lambda row: row.method or None),
+    _text("method", 12, lambda row: row.method),
     _number("W-Robust", 8, lambda row: row.score.w_robust if row.score else None),
     _number("clean", 6, lambda row: row.score.clean if row.score else None),
     _number("robust", 6, lambda row: row.score.robust if row.score else None),
-    Column("epoch", 9, lambda row: row.progress or "-", lambda row: row.done, True),
+    Column("epoch", 9, lambda row: row.progress or ABSENT, lambda row: row.done, True),
     Column("time", 7, lambda row: duration(row.seconds), lambda row: row.seconds, True),
-    Column(
-        "of",
-        9,
-        lambda row: row.score.origin if row.score else "-",
-        lambda row: row.score.origin if row.score else None,
-    ),
-    Column("data", 13, lambda row: row.data or "-", lambda row: row.data or None),
+    _text("of", 9, lambda row: row.score.origin if row.score else ""),
+    _text("data", 13, lambda row: row.data),
     Column(
         "started",
         12,
@@ -60,13 +58,14 @@ COLUMNS = (
         lambda row: row.created or None,
         True,
     ),
+    _text("attack", 12, lambda row: row.score.attack if row.score else ""),
 )
 BY_TITLE = {column.title: column for column in COLUMNS}
 COMPACT = ("state", "name", "W-Robust")
 """What the list shows where there is little room."""
 
-TEXTS = ("state", "name", "method", "data", "epoch", "of", "started")
-FIELDS: dict[str, Callable[[Row], str]] = {
+TEXTS = ("state", "name", "method", "data", "epoch", "of", "started", "attack")
+FIELDS: dict[str, Callable[[Summary], str]] = {
     "state": lambda row: row.state,
     "name": lambda row: row.name,
     "method": lambda row: row.method,
@@ -74,7 +73,7 @@ FIELDS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def matches(row: Row, query: str) -> bool:
+def matches(row: Summary, query: str) -> bool:
     """Tell whether a run has every word, `state:running` in that field alone."""
     for word in query.casefold().split():
         field, colon, value = word.partition(":")
@@ -85,7 +84,9 @@ def matches(row: Row, query: str) -> bool:
     return True
 
 
-def ordered(rows: Iterable[Row], title: str, *, turned: bool = False) -> list[Row]:
+def ordered(
+    rows: Iterable[Summary], title: str, *, turned: bool = False
+) -> list[Summary]:
     """Return runs in the order of a column; those it says nothing of go last.
 
     Args:
@@ -94,8 +95,8 @@ def ordered(rows: Iterable[Row], title: str, *, turned: bool = False) -> list[Ro
         turned: whether the order is the other way round.
     """
     column = BY_TITLE[title]
-    known: list[Row] = []
-    unknown: list[Row] = []
+    known: list[Summary] = []
+    unknown: list[Summary] = []
     for row in rows:
         (unknown if column.key(row) is None else known).append(row)
     return sorted(known, key=column.key, reverse=column.falls != turned) + unknown
@@ -119,7 +120,7 @@ def fitting(width: int, longest: int) -> tuple[list[Column], int]:
     return list(COLUMNS), max(8, min(left - 1, longest))
 
 
-def as_table(rows: Iterable[Row]) -> Table:
+def as_table(rows: Iterable[Summary]) -> Table:
     """Return the runs for a file, the time in seconds."""
     titles = ["seconds" if title == "time" else title for title in BY_TITLE]
     lines = [
@@ -132,30 +133,8 @@ def as_table(rows: Iterable[Row]) -> Table:
     return Table(titles, lines, set(titles).difference(TEXTS))
 
 
-def states(rows: Collection[Row]) -> str:
+def states(rows: Collection[Summary]) -> str:
     """Return how many runs there are, and how many run."""
     running = sum(row.state == "running" for row in rows)
     text = f"{len(rows)} run{'' if len(rows) == 1 else 's'}"
     return f"{text}, {running} running" if running else text
-
-
-def duration(seconds: float) -> str:
-    """Return a time of seven characters at most, such as `1h 05m`."""
-    whole = int(seconds)
-    if whole >= 100 * DAY:
-        return f"{whole // DAY}d"
-    if whole >= DAY:
-        return f"{whole // DAY}d {whole % DAY // HOUR:02}h"
-    if whole >= HOUR:
-        return f"{whole // HOUR}h {whole % HOUR // MINUTE:02}m"
-    if whole >= MINUTE:
-        return f"{whole // MINUTE}m {whole % MINUTE:02}s"
-    return f"{whole}s" if seconds else "-"
-
-
-def day(moment: float) -> str:
-    """Return a moment of UNIX seconds, such as `24 Nov 10:30`."""
-    try:
-        return time.strftime("%d %b %H:%M", time.localtime(moment)) if moment else "-"
-    except (OverflowError, ValueError, OSError):
-        return "-"

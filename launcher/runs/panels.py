@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from kmtard.registry.roles import LABELS, TEACHERS
+from kmtard.runs.history import History, Phase
 from launcher.palette import STYLES
-from launcher.runs.history import History
-from launcher.runs.phase import Phase, Series
 from launcher.widgets.metric_plot import Level, Mark, PlotSeries
-
-LABELS = {"nat_teacher": "clean teacher", "adv_teacher": "robust teacher"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,13 @@ class Panel:
         return f"plot:{self.name}"
 
 
+def _of_teachers(metric: str) -> dict[str, str]:
+    """Return the labels of a metric that each teacher has."""
+    return {
+        metric.format(role.removesuffix("_teacher")): LABELS[role] for role in TEACHERS
+    }
+
+
 ACCURACIES = {
     "clean_accuracy": "clean",
     "robust_accuracy": "robust",
@@ -58,22 +63,22 @@ PANELS = (
     Panel(
         "relative",
         "relative losses",
-        {"relative_nat_loss": "clean teacher", "relative_adv_loss": "robust teacher"},
+        _of_teachers("relative_{}_loss"),
     ),
     Panel(
         "weights",
         "loss weights",
-        {"nat_weight": "clean teacher", "adv_weight": "robust teacher"},
+        _of_teachers("{}_weight"),
     ),
     Panel(
         "temperatures",
         "temperatures",
-        {"nat_temperature": "clean teacher", "adv_temperature": "robust teacher"},
+        _of_teachers("{}_temperature"),
     ),
     Panel(
         "entropies",
         "entropies",
-        {"nat_entropy": "clean teacher", "adv_entropy": "robust teacher"},
+        _of_teachers("{}_entropy"),
     ),
     Panel(
         "training",
@@ -126,13 +131,13 @@ def curves(
 def levels(history: History, hidden: Collection[str]) -> list[Level]:
     """Return the teachers' accuracies as heights, of the same colours."""
     found = []
-    for role, label in LABELS.items():
-        accuracies = best_accuracies(history, role)
+    for role in TEACHERS:
+        accuracies = history.accuracies(role)
         for number, name in enumerate(ACCURACIES):
-            value = accuracies.get(name)
+            value = accuracies.metrics[name] if accuracies else None
             # Four lines more would hide the curves: each teacher has what it is for.
             if value is not None and name == _aim(role) and name not in hidden:
-                found.append((label, 100 * value, STYLES[number]))
+                found.append((LABELS[role], 100 * value, STYLES[number]))
     return found
 
 
@@ -143,23 +148,7 @@ def _aim(role: str) -> str:
 def marks(phase: Phase | None) -> list[Mark]:
     """Return the best epoch."""
     best = phase.best if phase else None
-    return [(f"best epoch {best[0]}", best[0])] if best else []
-
-
-def best_accuracies(history: History, role: str) -> dict[str, float | None]:
-    """Return the accuracies of a role's best epoch, or those of the last judgement."""
-    phase = history.phases.get(role)
-    if phase is not None and phase.best is not None:
-        return {
-            name: _at(phase.metrics.get(name), phase.best[0]) for name in ACCURACIES
-        }
-    return history.judged(role)
-
-
-def _at(series: Series | None, epoch: float) -> float | None:
-    if series is None or epoch not in series.x:
-        return None
-    return series.y[series.x.index(epoch)]
+    return [(f"best epoch {best.epoch}", best.epoch)] if best and best.epoch else []
 
 
 def smoothed(values: Sequence[float | None], strength: float) -> list[float | None]:

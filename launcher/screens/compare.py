@@ -15,17 +15,16 @@ from textual.containers import Horizontal
 from textual.widgets import Select, Static
 
 from kmtard.runs import Run
-from kmtard.runs.visible import visible
-from launcher.palette import STYLES, SeriesStyle
-from launcher.runs.comparison import (
+from kmtard.runs.comparison import (
     Compared,
     ComparedReader,
     figures_table,
     metrics_of,
     settings_table,
 )
-from launcher.runs.differences import assign_looks
-from launcher.runs.exports import table_writers
+from kmtard.runs.tables import table_writers
+from kmtard.runs.visible import visible
+from launcher.palette import STYLES, SeriesStyle, assign_looks
 from launcher.runs.figures import SUFFIXES, write_figure
 from launcher.screens.export import ExportScreen, Writer
 from launcher.screens.watching import WatchingScreen
@@ -129,7 +128,7 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
             title = f"{title} to {visible(self._baseline.name)}"
         self.query_one("#title", Static).update(Text(title))
         self._offer_metrics(metrics_of(self._runs))
-        signs = {run.row.name: _sign(self._style(run.path)) for run in self._runs}
+        signs = {run.summary.name: _sign(self._style(run.path)) for run in self._runs}
         figures, settings = self._tables()
         figures.show(figures_table(self._runs, self._baseline), signs)
         settings.show(settings_table(self._runs), signs)
@@ -161,7 +160,7 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
             if is_share:
                 y = tuple(None if value is None else 100 * value for value in y)
             if x:
-                series.append(PlotSeries(run.row.name, x, y, self._style(run.path)))
+                series.append(PlotSeries(run.summary.name, x, y, self._style(run.path)))
         return series
 
     def _plot(self) -> None:

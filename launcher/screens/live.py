@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,8 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from kmtard.runs import Run
-from launcher.runs.history import History
-from launcher.runs.run_status import DAMAGED, Status, read_status
+from kmtard.runs.log_file import last_lines
+from kmtard.runs.summary import DAMAGED, Summary, SummaryReader
 from launcher.screens.curves import CurvesScreen
 from launcher.screens.run_actions import RUN_BINDINGS, RunActions
 from launcher.widgets.key_bar import KeyBar
@@ -25,6 +26,7 @@ from launcher.widgets.run_plots import RunPlots
 PAUSE = 0.5  # seconds between two looks at the files
 SOON = 0.1  # seconds after which a reading that takes long shows how far it is
 LOW = 22  # rows
+LAST_LINES = 3  # of the log, where the run ended badly
 
 
 class LiveScreen(RunActions):
@@ -141,14 +143,18 @@ The run does not need this screen: leave it with **Escape** at any time.
     class Polled(Message):
         """The files were looked at."""
 
-        status: Status
-        changed: bool
+        summary: Summary
+        log: tuple[str, ...]
+        changes: int
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.run = Run(path)
-        self.history = History(self.run)
-        self.status = Status()
+        self._reader = SummaryReader(self.run, in_detail=True)
+        self.history = self._reader.history
+        self.summary = Summary(self.run, state="")
+        self._tail: Sequence[str] = ()
+        self._told: tuple[object, ...] = ()
         self.role: str | None = None
         self._is_polling = False
 
@@ -197,7 +203,7 @@ The run does not need this screen: leave it with **Escape** at any time.
 
     def selected_run(self) -> Run | None:
         """Return the run that the actions are for; none where its files are none."""
-        return None if self.status.state in ("", DAMAGED) else self.run
+        return None if self.summary.state in ("", DAMAGED) else self.run
 
     def poll(self) -> None:
         """Look at the files, unless a look goes on or nobody sees it."""
@@ -208,9 +214,10 @@ The run does not need this screen: leave it with **Escape** at any time.
 
     @work(thread=True, group="history")
     def _read(self) -> None:
-        changed = self.history.poll()
-        status = read_status(self.run, self.status)
-        self.post_message(self.Polled(status, changed or status != self.status))
+        summary = self._reader.read()
+        ended_badly = summary.state in ("failed", "crashed")
+        log = last_lines(self.run.log_path, LAST_LINES) if ended_badly else ()
+        self.post_message(self.Polled(summary, tuple(log), self.history.changes))
 
     def _tell_reading(self) -> None:
         if self.history.reading < 1:
@@ -221,15 +228,18 @@ The run does not need this screen: leave it with **Escape** at any time.
     def _take(self, message: Polled) -> None:
         self._is_polling = False
         self._teller.pause()
-        if message.changed:
-            self.status = message.status
+        self.summary, self._tail = message.summary, message.log
+        # The clock of a running run alone is no reason to draw again.
+        told = (message.changes, message.log, replace(message.summary, seconds=0))
+        if told != self._told:
+            self._told = told
             self.show()
 
     def show(self) -> None:
         """Show what is known."""
         with self.history.lock:
-            self.query_one(RunHeader).show(self.run.name, self.status, self.history)
-            self.query_one(RunBanner).show(self.status, self.history)
+            self.query_one(RunHeader).show(self.summary, self.history)
+            self.query_one(RunBanner).show(self.summary, self.history, self._tail)
             role = self.shown_role
             self.query_one(RunNumbers).show(self.history, role)
         plots = self.query_one(RunPlots)

@@ -1,9 +1,9 @@
-"""How the networks of a run were judged."""
+"""How the networks of a run stand against attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,10 +12,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from kmtard.runs import Run
+from kmtard.runs.result_tables import about, attacks_table, has_details, networks_table
+from kmtard.runs.results import Results, read_all
+from kmtard.runs.tables import Table, table_writers
 from kmtard.runs.visible import visible
-from launcher.runs.documents import read_json
-from launcher.runs.evaluations import about, attacks_table, networks_table, warnings
-from launcher.runs.exports import table_writers
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RunActions
 from launcher.screens.watching import WatchingScreen
@@ -27,8 +27,8 @@ TABLES = {
     "attacks": "Under each attack",
 }
 
-Content = tuple[dict[str, Any], bool]
-"""What the file holds, empty if that is no object, and whether it is there."""
+Content = tuple[list[Results], list[str]]
+"""The records of the run, and why others cannot be read."""
 
 
 class ReportScreen(RunActions, WatchingScreen):
@@ -82,33 +82,33 @@ or LaTeX file.
         return self._run
 
     def look(self) -> Callable[[], Content]:
-        """Return what reads the file: an evaluation may be writing it."""
-        path = self._run.evaluation_path
-        return lambda: (read_json(path), path.exists())
+        """Return what reads the records: an evaluation may be writing one."""
+        path = self._run.path
+        return lambda: read_all(path)
 
     def take(self, found: Content) -> None:
-        """Show the file, if it is another."""
+        """Show the records, if they are others."""
         if found != self._content:
             self._content = found
             self._show(*found)
 
-    def _show(self, report: dict[str, Any], exists: bool) -> None:
-        found = {"networks": networks_table(report), "attacks": attacks_table(report)}
-        for name, table in found.items():
+    def _show(self, records: list[Results], problems: list[str]) -> None:
+        found, notes = _tables(records), _notes(records)
+        for name in TABLES:
+            table = found.get(name, Table((), ()))
             self.query_one(f"#{name}", TextTable).show(table)
             for each in (f"#{name}", f"#{name}-title"):
                 self.query_one(each).display = bool(table.rows)
-        shown = [name for name, table in found.items() if table.rows]
-        path = self._run.evaluation_path
         empty = self.query_one("#empty", Static)
-        empty.display = not shown
-        empty.update(Text(visible(_empty(exists, str(path)))))
-        if shown and not isinstance(self.focused, TextTable):
-            self.query_one(f"#{shown[0]}").focus()
-        lines = [Text(visible(each), "bold") for each in warnings(report)]
-        if shown:
-            lines += [Text(visible(about(report))), Text(visible(str(path)), "dim")]
-        self.query_one("#notes", Static).update(Text("\n").join(lines))
+        empty.display = not found
+        empty.update(Text(visible(_empty(problems))))
+        if found and not isinstance(self.focused, TextTable):
+            self.query_one(f"#{next(iter(found))}").focus()
+        warnings = [Text(visible(each), "bold") for each in _warnings(records)]
+        if found:
+            warnings += [Text(visible(each), "bold") for each in problems]
+        notes_text = [Text(visible(each), "dim") for each in notes]
+        self.query_one("#notes", Static).update(Text("\n").join(warnings + notes_text))
 
     def action_export(self) -> None:
         """Write the table with the cursor to a file."""
@@ -121,7 +121,32 @@ or LaTeX file.
         self.dismiss()
 
 
-def _empty(exists: bool, path: str) -> str:
-    if exists:
-        return f"{path} cannot be read as an evaluation. Press e to evaluate again."
-    return "Not judged yet: press e to evaluate, or let the training end."
+def _empty(problems: Sequence[str]) -> str:
+    if problems:
+        return f"{problems[0]} Press e to evaluate again."
+    return "Not evaluated yet: press e to evaluate, or let the training end."
+
+
+def _tables(records: Sequence[Results]) -> dict[str, Table]:
+    """Return the networks of the first record, and its student under each attack.
+
+    What version 0.1 wrote at the end of a training has no second table; a later
+    evaluation of the same run has.
+    """
+    tables = {}
+    if records:
+        tables["networks"] = networks_table(records[0])
+    for record in records:
+        if has_details(record.student):
+            tables["attacks"] = attacks_table(record, record.student)
+            break
+    return tables
+
+
+def _notes(records: Sequence[Results]) -> list[str]:
+    return [f"{about(each, each.student)}: {each.path}" for each in records]
+
+
+def _warnings(records: Sequence[Results]) -> list[str]:
+    found = (finding for each in records for finding in each.findings)
+    return [f"{name}: {message}" for name, message in dict.fromkeys(found)]

@@ -16,12 +16,12 @@ from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import Run
+from kmtard.runs.library import Library, Scan
+from kmtard.runs.log_file import last_lines
+from kmtard.runs.summary import Summary
+from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
-from launcher.runs.documents import last_lines
-from launcher.runs.exports import table_writers
-from launcher.runs.library import Library, Scan
 from launcher.runs.listing import BY_TITLE, as_table, matches, ordered, states
-from launcher.runs.row import Row
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RUN_BINDINGS, RunActions
 from launcher.screens.watching import WatchingScreen
@@ -94,7 +94,7 @@ whether they are of the **test** images or of the best **epoch** so far.
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: list[Row] = []
+        self._rows: list[Summary] = []
         self._scan: Scan | None = None
         self._tail: tuple[Path | None, list[str]] = (None, [])
         self._sorted_by, self._turned = "started", False

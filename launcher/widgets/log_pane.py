@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from launcher.runs.log_file import LogFile, LogView
+from kmtard.runs.log_file import LogFile, LogView
 from launcher.widgets.log_text import LogText
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from launcher.runs.log_file import LogView
+from kmtard.runs.log_file import LogView
 
 
 class LogText(ScrollView, can_focus=True):

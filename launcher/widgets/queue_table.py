@@ -10,9 +10,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.widgets import DataTable
 
+from kmtard.runs.formats import day
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.visible import shortened, visible
-from launcher.runs.listing import day
 from launcher.widgets.run_table import theme_style
 
 NARROW = 60

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widgets import Static
 
+from kmtard.registry.roles import LABELS
+from kmtard.runs.formats import day, duration, percent
+from kmtard.runs.phase import Accuracies
+from kmtard.runs.summary import Summary
 from kmtard.runs.visible import visible
-from launcher.runs.course import Score
-from launcher.runs.documents import percent
-from launcher.runs.listing import day, duration
-from launcher.runs.row import Row
 from launcher.widgets.run_table import symbol, theme_style
 
 BAR = 20  # cells
-TEACHERS = {"nat_teacher": "clean teacher", "adv_teacher": "robust teacher"}
 
 
 class RunDetail(Static):
     """The run under the cursor: its progress, its figures, why it failed, its log."""
 
-    def show(self, row: Row, log: Sequence[str]) -> None:
+    def show(self, row: Summary, log: Sequence[str]) -> None:
         """Show a run.
 
         Args:
@@ -36,7 +35,7 @@ class RunDetail(Static):
             lines.append(Text(line, "dim"))
         self.update(Text("\n").join(lines))
 
-    def _title(self, row: Row) -> Text:
+    def _title(self, row: Summary) -> Text:
         sign, colour = symbol(row.state)
         style = theme_style(self.app, colour) if colour else ""
         title = Text.assemble((visible(row.name), "bold"), "  ", (sign, style), " ")
@@ -47,7 +46,7 @@ class RunDetail(Static):
         return title.append("  " + visible(", ".join(filter(None, about))), "dim")
 
 
-def _progress(row: Row) -> Text:
+def _progress(row: Summary) -> Text:
     text = Text()
     if row.done is not None:
         full = round(BAR * row.done)
@@ -57,17 +56,17 @@ def _progress(row: Row) -> Text:
     return text.append(visible(" · ".join(filter(None, facts))))
 
 
-def _scores(row: Row) -> list[Text]:
+def _scores(row: Summary) -> list[Text]:
     lines = []
     if score := row.score:
         images = "test images" if score.epoch is None else f"epoch {score.epoch}"
-        lines.append(_figures("student", score).append(f"  {images}", "dim"))
+        lines.append(_figures(LABELS["student"], score).append(f"  {images}", "dim"))
     for role, score in row.teachers.items():
-        lines.append(_figures(TEACHERS[role], score).append("  best epoch", "dim"))
+        lines.append(_figures(LABELS[role], score).append("  best epoch", "dim"))
     return lines
 
 
-def _figures(label: str, score: Score) -> Text:
+def _figures(label: str, score: Accuracies) -> Text:
     clean, robust, best = map(percent, (score.clean, score.robust, score.w_robust))
     return Text.assemble(
         f"{label:15}clean {clean:>6}  {visible(score.attack)} {robust:>6}  W-Robust ",

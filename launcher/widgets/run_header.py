@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widgets import Static
 
+from kmtard.runs.formats import duration
+from kmtard.runs.history import History
+from kmtard.runs.summary import DAMAGED, Summary
 from kmtard.runs.visible import visible
-from launcher.runs.history import History
-from launcher.runs.listing import duration
-from launcher.runs.run_status import Status
 from launcher.widgets.run_table import symbol, theme_style
 
 BAR = 16  # cells
@@ -21,18 +21,18 @@ FULL = "━"
 class RunHeader(Static):
     """Name, state and progress of a run."""
 
-    def show(self, name: str, status: Status, history: History) -> None:
+    def show(self, run: Summary, history: History) -> None:
         """Show them as of now."""
-        sign, colour = symbol(status.state)
+        sign, colour = symbol(run.state)
         style = theme_style(self.app, colour) if colour else ""
-        first = Text.assemble((visible(name), "bold"), "  ")
-        if status.state:
-            first.append(f"{sign} {status.state}", style)
-        if status.state == "remote":
-            first.append(f", on {visible(status.host)}: watch only", style)
-        about = " · ".join(filter(None, status.about))
+        first = Text.assemble((visible(run.name), "bold"), "  ")
+        if run.state:
+            first.append(f"{sign} {run.state}", style)
+        if run.state == "remote":
+            first.append(f", on {visible(run.host)}: watch only", style)
+        about = " · ".join(filter(None, (run.data, run.method, run.network)))
         first.append("  " + visible(about), "dim")
-        second = self._progress(history, status.state == "running")
+        second = self._progress(history, run.state == "running")
         self.update(Text("\n").join([first, second]))
 
     def show_reading(self, name: str, share: float) -> None:
@@ -60,24 +60,30 @@ class RunHeader(Static):
 class RunBanner(Static):
     """What is wrong with a run; nothing mostly."""
 
-    def show(self, status: Status, history: History) -> None:
-        """Show it as of now."""
-        lines = _troubles(status, history)
+    def show(self, run: Summary, history: History, log: Sequence[str]) -> None:
+        """Show it as of now.
+
+        Args:
+            run: in brief.
+            history: of the run.
+            log: the last lines of its log.
+        """
+        lines = _troubles(run, history, log)
         self.display = bool(lines)
         self.update(Text("\n").join(Text(visible(line)) for line in lines))
 
 
-def _troubles(status: Status, history: History) -> Sequence[str]:
-    lines = []
+def _troubles(run: Summary, history: History, log: Sequence[str]) -> Sequence[str]:
+    lines = [run.note] if run.state == DAMAGED else []
     if history.error:
         lines.append(history.error)
-    if status.state == "failed":
+    if run.state == "failed":
         lines.append(f"Failed: {history.reason or 'no reason was given.'}")
-    if status.state == "crashed":
+    if run.state == "crashed":
         lines.append(
             "Crashed: its process is gone and wrote no last event. It ends with:"
         )
-        lines += status.last_lines or ["(no log)"]
+        lines += log or ["(no log)"]
     if history.skipped:
         lines.append(f"{history.skipped} lines of events.jsonl are no events.")
     if history.warnings:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from rich.text import Text
 from textual.widgets import Static
 
+from kmtard.registry.roles import LABELS, TEACHERS
+from kmtard.runs.formats import percent
+from kmtard.runs.history import History
 from launcher.palette import STYLES
-from launcher.runs.documents import percent
-from launcher.runs.history import History
-from launcher.runs.panels import ACCURACIES, LABELS, best_accuracies
-from launcher.runs.phase import Phase
+from launcher.runs.panels import ACCURACIES
 
 FIRST, LEAST, GAP = 11, 8, 2  # cells
 
@@ -21,8 +21,7 @@ class RunNumbers(Static):
 
     def show(self, history: History, role: str) -> None:
         """Show a role's accuracies, and beside the student's those of the teachers."""
-        phase = history.phases.get(role)
-        columns = _columns(history, role, phase)
+        columns = _columns(history, role)
         widths = {title: max(LEAST, len(title)) + GAP for title in columns}
         head = "".join(f"{title:>{width}}" for title, width in widths.items())
         lines = [Text(" " * FIRST + head, "dim")]
@@ -37,18 +36,17 @@ class RunNumbers(Static):
         self.update(Text("\n").join(lines))
 
 
-def _columns(
-    history: History, role: str, phase: Phase | None
-) -> dict[str, Mapping[str, float | None]]:
+def _columns(history: History, role: str) -> dict[str, Mapping[str, float | None]]:
+    phase = history.phases.get(role)
     metrics = phase.metrics if phase else {}
     columns: dict[str, Mapping[str, float | None]] = {
         "now": {name: metrics[name].last for name in ACCURACIES if name in metrics}
     }
-    if phase is not None and phase.best is not None:
-        columns[f"best, {phase.best[0]}"] = best_accuracies(history, role)
-    if judged := history.judged(role):
-        columns["test"] = judged
+    if best := history.best(role):
+        columns[f"best, {best.epoch}"] = best.metrics
+    if final := history.evaluated(role):
+        columns[f"test, {final.attack}"] = final.metrics
     if role == "student":
-        teachers = {LABELS[name]: best_accuracies(history, name) for name in LABELS}
-        columns |= {title: values for title, values in teachers.items() if values}
+        teachers = {LABELS[name]: history.accuracies(name) for name in TEACHERS}
+        columns |= {name: found.metrics for name, found in teachers.items() if found}
     return columns

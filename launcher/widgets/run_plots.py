@@ -11,9 +11,8 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
-from launcher.runs.history import History
+from kmtard.runs.history import History, Phase
 from launcher.runs.panels import OTHER, PANELS, Panel, curves, levels, marks, panels_of
-from launcher.runs.phase import Phase
 from launcher.widgets.metric_plot import MetricPlot
 
 if TYPE_CHECKING:

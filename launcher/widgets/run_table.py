@@ -16,9 +16,9 @@ from textual.color import Color
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from kmtard.runs.summary import Summary
 from kmtard.runs.visible import shortened, visible
 from launcher.runs.listing import BY_TITLE, COMPACT, TEXTS, Column, fitting
-from launcher.runs.row import Row
 
 NARROW = 60
 MARK = "◆"
@@ -64,7 +64,7 @@ class RunTable(DataTable[Text]):
     def __init__(self, **options: Any) -> None:
         super().__init__(cursor_type="row", cell_padding=0, **options)
         self.marked: set[Path] = set()
-        self._listed: list[Row] = []
+        self._listed: list[Summary] = []
         self._lines: list[list[Cell]] = []
         self._shown: list[Column] = []
         self._made: dict[Path, tuple[Any, list[Cell]]] = {}
@@ -81,12 +81,12 @@ class RunTable(DataTable[Text]):
         self.show(self._listed, self._order)
 
     @property
-    def listed(self) -> Sequence[Row]:
+    def listed(self) -> Sequence[Summary]:
         """The runs in their order."""
         return self._listed
 
     @property
-    def selected(self) -> Row | None:
+    def selected(self) -> Summary | None:
         """The run under the cursor."""
         cursor = self.cursor_row
         return self._listed[cursor] if cursor < len(self._listed) else None
@@ -95,7 +95,7 @@ class RunTable(DataTable[Text]):
         """Return the name of a column by its position."""
         return self._shown[column].title
 
-    def show(self, rows: Sequence[Row], order: tuple[str, bool]) -> None:
+    def show(self, rows: Sequence[Summary], order: tuple[str, bool]) -> None:
         """Show these runs in this order.
 
         Args:
@@ -121,7 +121,7 @@ class RunTable(DataTable[Text]):
                 self.set_reactive(RunTable.cursor_coordinate, Coordinate(place, 0))
                 self.refresh()
 
-    def _place(self, selected: Row | None, cursor: int) -> int:
+    def _place(self, selected: Summary | None, cursor: int) -> int:
         paths = [row.run.path for row in self._listed]
         if selected and selected.run.path in paths:
             return paths.index(selected.run.path)
@@ -158,7 +158,7 @@ class RunTable(DataTable[Text]):
         width = name_width if column.title == "name" else column.width
         return set_cell_size(f"{column.title}{arrow}", width + 1)
 
-    def _line(self, row: Row, name_width: int) -> tuple[Any, list[Cell]]:
+    def _line(self, row: Summary, name_width: int) -> tuple[Any, list[Cell]]:
         """Return the cells of a run and what they follow from; the same if it is."""
         basis = (row, row.run.path in self.marked, name_width, len(self._shown))
         made = self._made.get(row.run.path)
@@ -166,7 +166,7 @@ class RunTable(DataTable[Text]):
             return made
         return basis, [self._cell(column, row, name_width) for column in self._shown]
 
-    def _cell(self, column: Column, row: Row, name_width: int) -> Cell:
+    def _cell(self, column: Column, row: Summary, name_width: int) -> Cell:
         text = visible(column.text(row))
         if column.title == "state":
             sign, colour = symbol(row.state)

@@ -10,8 +10,8 @@ from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from kmtard.runs.tables import Table
 from kmtard.runs.visible import shortened, visible
-from launcher.runs.exports import Table
 
 SHORTEST = 12
 Signs = Mapping[str, Text]

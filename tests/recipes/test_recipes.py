@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from kmtard import fit, registry
 from kmtard.recipe import load
 from kmtard.registry.roles import ROLES
 from kmtard.runs import Run, list_runs
+from kmtard.runs.results import read_results
 from kmtard.training.estimate import KNOWN, facts_of
 from kmtard.training.trial import Trial, generated
 
@@ -54,7 +54,7 @@ def settings(folder: Path, *others: str) -> list[str]:
 def rows_of(run: Run) -> list[str]:
     """The roles in a run's table, once it has finished."""
     assert run.state() == "finished"
-    return [row["role"] for row in json.loads(run.evaluation_path.read_text())["rows"]]
+    return [network.role for network in read_results(run.path).networks]
 
 
 def test_the_recipes_are_there():
@@ -258,11 +258,9 @@ def test_digits(tmp_path):
     backend = f"--set=runtime.backend={keras.backend.backend()}"
     assert fit.main([str(RECIPES["digits"]), *folders, backend]) == 0
     (evaluation,) = (tmp_path / "runs_dir").glob("*/evaluation.json")
-    scores = {
-        row["role"]: (row["robust_accuracy"]["pgd_trades"], row["w_robust_accuracy"])
-        for row in json.loads(evaluation.read_text())["rows"]
-    }
-    assert scores["nat_teacher"][0] < 0.4
-    assert scores["adv_teacher"][0] > 0.75
-    gain = scores["student"][1]["pgd_trades"] - scores["nat_teacher"][1]["pgd_trades"]
-    assert gain > 0.15
+    results = read_results(evaluation)
+    assert results.headline == "pgd_trades"
+    found = {network.role: network for network in results.networks}
+    assert found["nat_teacher"].robust.accuracy < 0.4
+    assert found["adv_teacher"].robust.accuracy > 0.75
+    assert found["student"].w_robust - found["nat_teacher"].w_robust > 0.15

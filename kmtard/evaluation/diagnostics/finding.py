@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from kmtard.runs.results import Finding
 
-class Finding(NamedTuple):
-    """A reason to doubt the numbers of an evaluation.
-
-    Attributes:
-        name: of the diagnostic, such as "zero-gradients".
-        message: what was found, what it means for the numbers, and what to do.
-    """
-
-    name: str
-    message: str
-
+__all__ = ["Finding", "Findings", "when"]
 
 Findings = list[Finding]
 

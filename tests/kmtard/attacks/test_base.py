@@ -64,6 +64,9 @@ def test_batches_have_one_size(model, images, labels):
     np.testing.assert_array_equal(result.queries, np.arange(7))
     np.testing.assert_array_equal(result.forwards, 2 * np.arange(7) + 1)
     np.testing.assert_array_equal(result.backwards, 3 * np.arange(7))
+    logits = ops.convert_to_numpy(model(result.x_adv))
+    np.testing.assert_array_equal(result.predictions, logits.argmax(axis=1))
+    np.testing.assert_array_equal(result.success, result.predictions != labels)
 
 
 @pytest.mark.parametrize("count, size", [(1, 1), (2, 2), (5, 8), (7, 8)])

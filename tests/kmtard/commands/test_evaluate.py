@@ -25,6 +25,7 @@ from kmtard.evaluation.store import BatchStore
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import load
 from kmtard.runs import Run
+from kmtard.runs.results import read_all
 
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
@@ -74,7 +75,6 @@ def finished_run(
     run = Run.create(tmp_path_factory.mktemp("runs"), "run", text, {})
     student.save(run.best / "student.keras")
     small_cnn(10, (8, 8, 1), width=3).save_weights(run.best / "adv_teacher.weights.h5")
-    run.evaluation_path.write_text('{"rows": ["of the training"]}')
     return run
 
 
@@ -139,8 +139,8 @@ def test_run_brings_its_settings(
     assert found.attacks["pgd_trades"].settings["steps"] == 2
     assert found.environment["batch_size"] == BATCH
     assert found.environment["backend"] == keras.config.backend()
-    rows = json.loads(run.evaluation_path.read_text())["rows"]
-    assert rows == ["of the training"]
+    assert found.student.role == "student"
+    assert found.model == f"student of {run.name}"
     for name in ("clean", "fgsm", "pgd_trades", "worst case"):
         assert f"│ {name} " in process.stdout
     assert "fgsm (2/3): " in process.stdout
@@ -181,7 +181,7 @@ def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
         for path in run.path.glob("evaluation/batches/fgsm-*/*.npz")
     ]
     assert len(stored) == 2, "three clean batches came before"
-    assert json.loads(run.evaluation_path.read_text()) == {"rows": ["of the training"]}
+    assert not run.evaluation_path.exists()
     assert main([str(run.path), "--save-images"]) == 0
     found = Evaluation.load(run.path)
     right = np.flatnonzero(found.clean.robust).tolist()
@@ -224,16 +224,60 @@ def test_comparison(
 ) -> None:
     path = evaluated[0].path
     content = json.loads((path / "evaluation.json").read_text())
-    content["attacks"]["fgsm"]["settings"]["epsilon"] = 0.2
+    [student] = content["networks"]
+    student["attacks"]["fgsm"]["settings"]["epsilon"] = 0.2
     other = tmp_path / "evaluation.json"
     other.write_text(json.dumps(content))
     assert main(["--compare", str(path), str(other)]) == 0
     output = capsys.readouterr().out
     assert "McNemar" in output
     assert "settings differ: fgsm" in output
-    other.write_text(json.dumps({**content, "fingerprint": "of other images"}))
+    assert f"A: {path}" in output
+    content["conditions"]["images"] = "others"
+    other.write_text(json.dumps(content))
     assert main(["--compare", str(path), str(tmp_path)]) == 1
     assert "same images" in capsys.readouterr().err
+
+
+def test_other_conditions_have_a_record_of_their_own(
+    evaluated: tuple[Run, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    run = Run.open(shutil.copytree(evaluated[0].path, tmp_path / "run"))
+    before = run.evaluation_path.read_bytes()
+    fewer = ["--limit", "8", "--attacks", "fgsm"]
+    assert main([str(run.path), *fewer]) == 0
+    assert main([str(run.path), "--epsilon", "0.2", "--attacks", "fgsm"]) == 0
+    assert main([str(run.path), "--seed", "1", "--attacks", "fgsm"]) == 0
+    assert run.evaluation_path.read_bytes() == before
+    (own, *others), problems = read_all(run.path)
+    assert problems == []
+    assert (own.images, own.attacks) == (LIMIT, ["fgsm", "pgd_trades"])
+    told = [(r.images, r.conditions["epsilon"], r.conditions["seed"]) for r in others]
+    assert sorted(told) == [(8, 0.1, 0), (LIMIT, 0.1, 1), (LIMIT, 0.2, 0)]
+    assert main([str(run.path), "--limit", "8", "--attacks", "pgd_sat"]) == 0
+    [small] = [each for each in read_all(run.path)[0] if each.images == 8]
+    assert small.attacks == ["fgsm", "pgd_sat"], "the same conditions, one record"
+    assert small.pictures is not None
+    right = small.student.clean.robust.index("1")
+    assert small.pictures.path("pgd_sat", right)
+    assert main(["--compare", str(small.path), str(small.path)]) == 0
+
+
+def test_new_attacks_join_those_of_the_run(
+    evaluated: tuple[Run, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = Run.open(shutil.copytree(evaluated[0].path, tmp_path / "run"))
+    before = Evaluation.load(run.path)
+    assert main([str(run.path), "--attacks", "pgd_sat"]) == 0
+    found = Evaluation.load(run.path)
+    assert list(found.attacks) == ["fgsm", "pgd_trades", "pgd_sat"]
+    assert found.robust_accuracy["fgsm"] == before.robust_accuracy["fgsm"]
+    assert not list(run.path.glob("evaluation/*.json"))
+    output = capsys.readouterr().out
+    assert "pgd_trades" in output, "the table is that of the record"
+    assert "W-Robust, against pgd_trades" in output
 
 
 def test_transfer_takes_the_robust_teacher(run: Run) -> None:

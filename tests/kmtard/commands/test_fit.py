@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -13,16 +13,20 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kmtard.attacks import pgd_trades
+from kmtard.commands.evaluate import main as evaluate_command
 from kmtard.commands.fit import Screen, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
-from kmtard.evaluation.accuracy import accuracies
+from kmtard.evaluation.evaluator import evaluate
 from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.store import BatchStore
 from kmtard.evaluation.suites import SUITES
 from kmtard.recipe import load
 from kmtard.runs import Run, list_runs
+from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 
@@ -52,7 +56,7 @@ def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
     assert run.state() == "finished"
     assert {path.name for path in run.path.iterdir()} == {
         *("recipe.toml", "run.json", "events.jsonl", "out.log", ".lock"),
-        *("checkpoints", "best", "evaluation.json"),
+        *("checkpoints", "best", "evaluation.json", "evaluation"),
     }
     assert load(run.recipe_path) == load(recipe)
     info = run.info()
@@ -117,29 +121,97 @@ def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
 
 def test_delivered_student_has_the_accuracies_said(finished: Finished) -> None:
     process, run = finished
-    report = json.loads(run.evaluation_path.read_text())
-    assert [row["role"] for row in report["rows"]] == [
-        "nat_teacher",
-        "adv_teacher",
+    results = read_results(run.path)
+    assert [network.label for network in results.networks] == [
+        "clean teacher",
+        "robust teacher",
         "student",
     ]
     student = keras.models.load_model(run.best / "student.keras")
-    test = digits().test.limit(16)
     attack = pgd_trades(epsilon=0.1, step_size=0.1, steps=1)
-    scores = accuracies(
-        student, test.images, test.labels, {"attack": attack}, batch_size=16
-    )
-    row = report["rows"][-1]
-    assert row["clean_accuracy"] == scores["clean"]
-    assert row["robust_accuracy"] == {"pgd_trades": scores["attack"]}
-    half = 0.5 * scores["clean"] + 0.5 * scores["attack"]
-    assert row["w_robust_accuracy"] == {"pgd_trades": half}
-    assert run.events().poll()[-1]["metrics"] == row
+    test = digits().test.limit(16)
+    scores = evaluate(student, test, attacks={"attack": attack}, batch_size=16)
+    clean, robust = scores.clean_accuracy, scores.robust_accuracy["attack"]
+    found = results.student
+    assert found.clean.accuracy == clean
+    assert found.attacks["pgd_trades"].accuracy == robust
+    assert found.attacks["pgd_trades"].epsilon == 0.1
+    half = 0.5 * clean + 0.5 * robust
+    assert (results.headline, found.w_robust) == ("pgd_trades", half)
+    row = run.events().poll()[-1]["metrics"]
+    assert row == {
+        "role": "student",
+        "clean_accuracy": clean,
+        "robust_accuracy": {"pgd_trades": robust},
+        "w_robust_accuracy": {"pgd_trades": half},
+        "headline": "pgd_trades",
+        "seconds": found.seconds,
+    }
     [line] = [text for text in process.stdout.splitlines() if "│ student" in text]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
-    expected = (scores["clean"], scores["attack"], half)
-    assert cells[1:4] == [f"{100 * value:.2f}" for value in expected]
+    assert cells[1:4] == [f"{100 * value:.2f}" for value in (clean, robust, half)]
     assert "pgd_trades: epsilon 0.1, step_size 0.1, steps 1" in process.stdout
+    assert "W-Robust: half clean, half pgd_trades" in process.stdout
+
+
+def test_fresh_run_can_be_compared_and_drawn(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished[1]
+    assert evaluate_command(["--compare", str(run.path), str(run.path)]) == 0
+    assert "McNemar" in capsys.readouterr().out
+    results = read_results(run.path)
+    pictures = results.pictures
+    assert pictures is not None and pictures.indices == tuple(range(16))
+    found = results.student.clean
+    for index in pictures.indices:
+        attacked = pictures.path("pgd_trades", index)
+        assert (attacked is not None) == (found.robust[index] == "1")
+    path = pictures.path("clean", 3)
+    assert path is not None
+    pixels = np.asarray(Image.open(path))
+    np.testing.assert_array_equal(pixels, digits().test.limit(16).images[3, ..., 0])
+
+
+def test_evaluating_a_run_again_computes_nothing_new(
+    finished: Finished, tmp_path: Path
+) -> None:
+    run = Run.open(shutil.copytree(finished[1].path, tmp_path / "run"))
+    before = Evaluation.load(run.path)
+    batches = set(run.path.rglob("*.npz"))
+    assert evaluate_command([str(run.path)]) == 0
+    assert set(run.path.rglob("*.npz")) == batches
+    found = Evaluation.load(run.path)
+    assert [each.role for each in found.networks] == [e.role for e in before.networks]
+    assert found.robust_accuracy == before.robust_accuracy
+    assert not list(run.path.glob("evaluation/*.json"))
+
+
+def test_stopped_evaluation_goes_on_batch_by_batch(
+    recipe: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del finished  # has trained the teachers
+    stored: list[str] = []
+    write = BatchStore.write
+
+    def ending(self: BatchStore, number: int, batch: dict[str, np.ndarray]) -> None:
+        write(self, number, batch)
+        stored.append(f"{self.path.name} {number}")
+        if len(stored) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(BatchStore, "write", ending)
+    overrides = ("runtime.runs_dir=" + str(tmp_path), "data.batch_size=8")
+    words = [word for setting in overrides for word in ("--set", setting)]
+    assert main([str(recipe), "--method", "natural", *words]) == 0
+    [run] = list_runs(tmp_path)
+    assert run.state() == "stopped"
+    assert len(stored) == 2
+    assert not run.evaluation_path.exists()
+    assert main(["--resume", str(run.path)]) == 0
+    assert run.state() == "finished"
+    assert len(stored) == len(set(stored)) > 2, "no batch twice"
+    assert read_results(run.path).images == 16
 
 
 def test_lines_are_plain_where_no_terminal_is(finished: Finished) -> None:
@@ -157,7 +229,10 @@ def test_method_without_teachers_trains_none(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "[red] :dog: [/b]"
-    arguments = settings(folder, "schedule.epochs=1", "schedule.milestones=[]")
+    attacks = ("evaluation.attacks=['pgd_trades', 'fgsm']", "evaluation.headline=fgsm")
+    arguments = settings(
+        folder, "schedule.epochs=1", "schedule.milestones=[]", *attacks
+    )
     assert main([str(recipe), "--method", "trades", *arguments]) == 0
     run = only_run(folder)
     phases = [e["phase"] for e in run.events().poll() if e["event"] == "phase_started"]
@@ -165,6 +240,9 @@ def test_method_without_teachers_trains_none(
     assert not (folder / "teachers").exists()
     output = capsys.readouterr().out
     assert output.splitlines()[0].startswith(f"run: {run.path} "), "taken literally"
+    assert "W-Robust: half clean, half fgsm" in output
+    assert read_results(run.path).headline == "fgsm"
+    assert run.events().poll()[-1]["metrics"]["headline"] == "fgsm"
     assert run.state() == "finished"
 
 
@@ -183,10 +261,9 @@ def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     first, last = (each.get_weights()[0] for each in (before, after))
     assert np.abs(first - last).max() > 0
     test = digits().test.limit(16)
-    scores = accuracies(after, test.images, test.labels, {}, batch_size=16)
-    rows = json.loads(run.evaluation_path.read_text())["rows"]
-    [row] = [row for row in rows if row["role"] == "adv_teacher"]
-    assert row["clean_accuracy"] == scores["clean"]
+    wanted = evaluate(after, test, attacks="fgsm", batch_size=16).clean_accuracy
+    networks = {each.role: each for each in read_results(run.path).networks}
+    assert networks["adv_teacher"].clean.accuracy == wanted
 
 
 def test_training_that_fails_tells_why_and_keeps_the_good_point(
@@ -350,7 +427,7 @@ def test_screen_outlives_who_reads_it() -> None:
             screen.flush()
 
 
-def test_suite_is_judged_at_the_end_of_the_run(
+def test_suite_is_run_at_the_end_of_the_run(
     recipe: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the method itself has no robust teacher to transfer from."""
@@ -361,10 +438,12 @@ def test_suite_is_judged_at_the_end_of_the_run(
     words = [word for setting in overrides for word in ("--set", setting)]
     assert main([str(recipe), "--method", "natural", *words]) == 0
     [run] = list_runs(tmp_path)
-    report = json.loads(run.evaluation_path.read_text())
-    assert [row["role"] for row in report["rows"]] == ["adv_teacher", "student"]
     evaluation = Evaluation.load(run.path)
-    assert tuple(evaluation.attacks) == attacks
+    teacher, student = evaluation.networks
+    assert (teacher.role, student.role) == ("adv_teacher", "student")
+    assert list(teacher.attacks) == ["pgd_trades"]
+    assert list(student.attacks) == [*attacks, "pgd_trades"]
+    assert evaluation.headline == "pgd_trades"
     log = run.log_path.read_text()
     assert all(attack in log for attack in attacks)
 

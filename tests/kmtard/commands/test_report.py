@@ -1,79 +1,65 @@
-"""Runs of several seeds in one row."""
+"""Runs of several seeds in one row, in each format."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kmtard.commands.report import collect, main
-from kmtard.runs import Run
+from kmtard.commands.report import main
 
 pytestmark = pytest.mark.once("torch")
 
-Finished = tuple[subprocess.CompletedProcess[str], Run]
-
 
 @pytest.fixture
-def runs(finished: Finished, tmp_path: Path) -> list[str]:
+def runs(evaluated: Callable[..., Path]) -> list[str]:
     """Two seeds of one setting, and a third run with another epsilon."""
-    folders = []
-    changes = [("seed = 0", "seed = 0"), ("seed = 0", "seed = 1")]
-    changes.append(("epsilon = 0.1", "epsilon = 0.2"))
-    for number, (old, new) in enumerate(changes):
-        folder = tmp_path / f"run{number}"
-        shutil.copytree(finished[1].path, folder)
-        recipe = folder / "recipe.toml"
-        assert old in recipe.read_text()
-        recipe.write_text(recipe.read_text().replace(old, new))
-        report = json.loads((folder / "evaluation.json").read_text())
-        student = report["rows"][-1]
-        student["clean_accuracy"] = 0.5 + 0.1 * number
-        student["robust_accuracy"] = {"pgd_trades": 0.2}
-        w_robust = 0.5 * student["clean_accuracy"] + 0.1
-        student["w_robust_accuracy"] = {"pgd_trades": w_robust}
-        (folder / "evaluation.json").write_text(json.dumps(report))
-        folders.append(str(folder))
-    return folders
+    return [str(evaluated(0)), str(evaluated(1)), str(evaluated(2, epsilon=0.2))]
 
 
-def test_seeds_share_a_row(runs: list[str]) -> None:
-    rows, problems = collect(map(Path, runs))
-    assert problems == []
-    assert [row.label for row in rows] == ["b-mtard (2)", "b-mtard"]
-    assert [row.text("clean") for row in rows] == ["70.00", "55.00 ± 7.07"]
-    assert rows[1].text("pgd_trades") == "20.00 ± 0.00"
-    assert rows[1].text("W-Robust") == "37.50 ± 3.54"
-    assert rows[1].text("autoattack") == "-"
-
-
-@pytest.mark.parametrize(
-    ("form", "line"),
-    [
-        ("table", "37.50 ± 3.54"),
-        ("markdown", "| digits | small_cnn | b-mtard | 2 | 55.00 ± 7.07 |"),
-        ("csv", "digits,small_cnn,b-mtard,2,55.00 ± 7.07,20.00 ± 0.00,37.50 ± 3.54"),
-    ],
-)
-def test_formats(
-    runs: list[str], form: str, line: str, capsys: pytest.CaptureFixture[str]
+def test_the_terminal_shows_the_best_row_first(
+    runs: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert main([*runs, "--format", form]) == 0
-    assert line in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(runs) == 0
+    printed = capsys.readouterr().out
+    assert "digits, small_cnn" in printed
+    assert printed.index("b-mtard (2)") < printed.index("37.50 ± 3.54")
+    assert "W-Robust" in printed and "(pgd_trades)" in printed
+
+
+def test_markdown(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*runs, "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| data | student | method | runs | clean | pgd_trades | fgsm "
+        "| W-Robust (pgd_trades) |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| digits | small_cnn | b-mtard (2) | 1 | 70.00 | 20.00 | 75.00 | 45.00 |",
+        "| digits | small_cnn | b-mtard | 2 | 55.00 ± 7.07 | 20.00 ± 0.00 "
+        "| 75.00 ± 0.00 | 37.50 ± 3.54 |",
+    ]
+
+
+def test_csv(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*runs, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "data,student,method,runs,clean,pgd_trades,fgsm,W-Robust (pgd_trades)",
+        "digits,small_cnn,b-mtard (2),1,70.00,20.00,75.00,45.00",
+        "digits,small_cnn,b-mtard,2,55.00 ± 7.07,20.00 ± 0.00,75.00 ± 0.00,"
+        "37.50 ± 3.54",
+    ]
 
 
 def test_what_cannot_be_used_is_named(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (Path(runs[0]) / "evaluation.json").unlink()
-    (Path(runs[1]) / "evaluation.json").write_text("{")
     (tmp_path / "no run").mkdir()
     assert main([*runs, str(tmp_path / "no run")]) == 1
     printed = capsys.readouterr()
     assert "b-mtard" in printed.out
-    first, second = printed.err.splitlines()
-    assert "run0 is left out: it has no evaluation.json" in first
-    assert "run1 is left out" in second
+    [problem] = printed.err.splitlines()
+    assert problem.startswith(f"{runs[0]} is left out: it has no evaluation.json")

@@ -11,15 +11,20 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from PIL import Image
 
 from kmtard.attacks import PGD, Attack, fgsm, pgd_sat
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.base import AttackBatch, Found
 from kmtard.data.digits import digits
 from kmtard.evaluate import evaluate
-from kmtard.evaluation.judging import Step
+from kmtard.evaluation.evaluator import Candidate, evaluate_networks
+from kmtard.evaluation.images import ImageSet
+from kmtard.evaluation.network_evaluator import Step
 from kmtard.evaluation.result import Evaluation
+from kmtard.evaluation.suites import Strength
 from kmtard.runs.files import RunError
+from kmtard.runs.results import parse, read_results
 
 IMAGES, BATCH = 20, 8
 SIZES = [8, 8, 4]
@@ -93,8 +98,11 @@ def expected_robust(x: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
 
 def without_seconds(evaluation: Evaluation) -> dict[str, Any]:
     content = evaluation.to_dict()
-    for column in (content["clean"], *content["attacks"].values()):
-        del column["cost"]["seconds"]
+    for network in content["networks"]:
+        del network["weights"]
+        for column in (network["clean"], *network["attacks"].values()):
+            del column["cost"]["seconds"]
+    del content["pictures"]
     return content
 
 
@@ -194,7 +202,7 @@ def test_images_that_were_not_kept_are_made_again(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
     evaluate(model, data, attacks=[Clipped()], folder=tmp_path)
-    assert not (tmp_path / "evaluation" / "images").exists()
+    assert not list((tmp_path / "evaluation").rglob("*.npy"))
     attack = Clipped()
     evaluate(model, data, attacks=[attack], folder=tmp_path, save_images=True)
     assert attack.seen
@@ -300,21 +308,90 @@ def test_one_image(model: keras.Model, data: Any) -> None:
     assert evaluation.robust_accuracy == {"fgsm": 0}
 
 
-def test_file_keeps_what_a_training_wrote(
+def test_predictions_of_each_image(model: keras.Model, data: Any) -> None:
+    x, y = data
+    evaluation = evaluate(model, data, attacks=[Clipped()], batch_size=BATCH)
+    clean = (x[:, 0, 0, 0] > 0.5).astype(int)
+    assert evaluation.clean.predictions is not None
+    assert evaluation.clean.predictions.tolist() == clean.tolist()
+    attacked = evaluation.attacks["clipped"]
+    assert attacked.predictions is not None
+    right = evaluation.clean.robust
+    moved = np.where(y == 1, x[:, 0, 0, 0] - 0.4, x[:, 0, 0, 0] + 0.4) > 0.5
+    assert attacked.predictions.tolist() == np.where(right, moved, clean).tolist()
+    assert (attacked.predictions == y).tolist() == attacked.robust.tolist()
+
+
+def test_batches_of_version_0_1_go_on(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
-    path = tmp_path / "evaluation.json"
-    path.write_text('{"images": 3, "rows": [1]}')
-    evaluation = evaluate(model, data, attacks="fgsm", folder=tmp_path)
-    content = json.loads(path.read_text())
-    assert content.pop("rows") == [1]
-    assert content == json.loads(json.dumps(evaluation.to_dict()))
+    options: dict[str, Any] = {"batch_size": BATCH, "folder": tmp_path}
+    before = evaluate(model, data, attacks=[Clipped()], **options)
+    new = ("predictions", "pictured", "pictures")
+    for path in tmp_path.rglob("*.npz"):
+        with np.load(path) as arrays:
+            old = {name: arrays[name] for name in arrays if name not in new}
+        np.savez(path, **old)
+    attack = Clipped()
+    found = evaluate(model, data, attacks=[attack], **options)
+    assert attack.seen == []
+    assert found.robust_accuracy == before.robust_accuracy
+    assert found.clean.predictions is None
+    assert found.attacks["clipped"].predictions is None
+
+
+def test_pictures_are_kept_of_right_images(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    evaluation = evaluate(
+        model, data, attacks={"a b": Clipped()}, batch_size=BATCH, folder=tmp_path
+    )
+    pictures = read_results(tmp_path).pictures
+    assert pictures is not None
+    assert pictures.indices == tuple(range(IMAGES))
+    x, y = data
+    for index in pictures.indices:
+        path = pictures.path("a b", index)
+        assert (path is not None) == evaluation.clean.robust[index]
+        if path:
+            found = np.asarray(Image.open(path)) / 255
+            moved = np.clip(x[index, ..., 0] + (-0.4 if y[index] else 0.4), 0, 1)
+            np.testing.assert_allclose(found, moved, atol=0.5 / 255 + 1e-6)
+
+
+def test_networks_of_a_run_share_a_record(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    student, teacher = Clipped(shift=0.3), Clipped(shift=0.2)
+    networks = [
+        Candidate(model, {"a": student, "b": Clipped()}, "net", "student", 2.0),
+        Candidate(linear(), {"a": teacher}, "other", "nat_teacher"),
+    ]
+    told: list[tuple[str, str | None]] = []
+    options: dict[str, Any] = {"strength": Strength(), "folder": tmp_path}
+    evaluation = evaluate_networks(
+        networks,
+        ImageSet.of(data),
+        tell=lambda network, headline: told.append((network.role, headline)),
+        **options,
+    )
+    # PGD_trades was not run; "a" is the strongest that both were attacked by.
+    assert told == [("student", "a"), ("nat_teacher", "a")]
+    results = read_results(tmp_path)
+    assert [each.role for each in results.networks] == ["nat_teacher", "student"]
+    assert results.headline == evaluation.headline == "a"
+    assert results.student.seconds == 2.0
+    assert list(results.student.attacks) == ["a", "b"]
+    assert results.networks[0].findings == (), "diagnostics are of the student"
+    teachers = (tmp_path / "evaluation" / "batches" / "nat_teacher").glob("*")
+    assert {path.name.partition("-")[0] for path in teachers} == {"clean", "a"}
 
 
 def test_result_survives_json_and_tables(model: keras.Model, data: Any) -> None:
     evaluation = evaluate(model, data, attacks=["fgsm", "pgd_trades"], epsilon=0.2)
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
-    assert Evaluation.from_dict(content).to_markdown() == evaluation.to_markdown()
+    [results] = parse(Path("evaluation.json"), content)
+    assert Evaluation.of(results).to_markdown() == evaluation.to_markdown()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmtard.evaluation.result import Column, Evaluation
+from kmtard.evaluation.result import Column, NetworkEvaluation
 from kmtard.evaluation.statistics import w_robust, wilson_interval
 
 UNITS = pytest.mark.golden("attacks/unit_goldens.npz")
@@ -59,10 +59,8 @@ def test_table_of_the_golden_masks(
     names = [name for name in told if name in golden]
     images = results["n"]
     clean = np.arange(images) < round(results["clean_acc"] * images)
-    labels = np.zeros(images, int)
     columns = {name: Column(golden[name], {}) for name in names}
-    net = Column(clean, {})
-    evaluation = Evaluation("net", "set", "0", labels, net, columns, (), {})
+    evaluation = NetworkEvaluation("model", "net", Column(clean, {}), columns)
     assert names
     for name in names:
         accuracy = told[name]["robust_acc"]
@@ -77,6 +75,5 @@ def test_worst_case_of_the_golden_masks(golden: dict[str, np.ndarray]) -> None:
     [wanted] = arrays(golden, "worst_case_all")
     everything = Column(np.ones(len(wanted), bool), {})
     columns = {k: Column(v, {}) for k, v in golden.items() if k != "worst_case_all"}
-    labels = np.zeros(len(wanted), int)
-    evaluation = Evaluation("net", "set", "0", labels, everything, columns, (), {})
+    evaluation = NetworkEvaluation("model", "net", everything, columns)
     np.testing.assert_array_equal(evaluation.worst_case.robust, wanted)

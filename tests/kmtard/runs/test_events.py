@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from kmtard.runs.events import (
     EVENTS,
     LONGEST_LINE,
     EventReader,
+    EventStream,
     EventWriter,
     RunError,
 )
@@ -295,3 +297,34 @@ def test_an_endless_line_is_passed_over(tmp_path: Path) -> None:
     reader = EventReader(path)
     assert reader.poll() == [{"event": "epoch"}]
     assert reader.skipped >= 1
+
+
+def test_a_stream_leaves_out_steps_that_another_step_follows(path: Path) -> None:
+    generator = random.Random(0)
+    kinds = [generator.choice(["step"] * 8 + ["epoch", "warning"]) for _ in range(500)]
+    writer, taken = EventWriter(path), list[tuple[str, int]]()
+    stream = EventStream(
+        path, lambda found: taken.extend((each["event"], each["n"]) for each in found)
+    )
+    for number, kind in enumerate(kinds):
+        writer.write(kind, n=number)
+    assert stream.poll() == []
+    assert taken == [
+        (kind, number)
+        for number, (kind, after) in enumerate(
+            zip(kinds, [*kinds[1:], ""], strict=True)
+        )
+        if (kind, after) != ("step", "step")
+    ]
+    assert stream.done == path.stat().st_size
+    taken.clear()
+    EventStream(path, stream.take, with_steps=False).poll()
+    others = [pair for pair in enumerate(kinds) if pair[1] != "step"]
+    assert taken == [(kind, number) for number, kind in others]
+
+
+def test_a_stream_counts_lines_that_are_no_events(path: Path) -> None:
+    path.write_bytes(b"\n\nx\n" + b'{"event": "step"\n' * 3 + b"[]\n{")
+    stream = EventStream(path, lambda found: None)
+    stream.poll()
+    assert stream.skipped == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from kmtard.networks.small_cnn import small_cnn
 from kmtard.optimizers import L2SGD
 from kmtard.runs import list_runs
 from kmtard.runs.files import write_atomic
+from kmtard.runs.results import read_results
 from kmtard.training.callbacks import RunState
 
 BACKEND = keras.backend.backend()
@@ -224,9 +224,10 @@ def w_robust(precision: str, seed: int, folder: Path) -> float:
     finally:
         keras.config.set_dtype_policy("float32")
     [run] = list_runs(settings["runs_dir"])
-    rows = json.loads(run.evaluation_path.read_text())["rows"]
-    [scores] = [r["w_robust_accuracy"] for r in rows if r["role"] == "student"]
-    return scores["pgd_trades"]
+    results = read_results(run.path)
+    assert results.headline == "pgd_trades"
+    assert results.student.w_robust is not None
+    return results.student.w_robust
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,10 @@ def facts(run: Run) -> dict[str, Any]:
         assert place not in found, "an epoch was told twice"
         found[place] = {**event, "time": 0, "seconds": 0}
     report = json.loads(run.evaluation_path.read_text())
-    for row in report["rows"]:
-        del row["seconds"]
+    for network in report["networks"]:
+        del network["seconds"], network["name"]
+        for column in (network["clean"], *network["attacks"].values()):
+            del column["cost"]["seconds"]
     return {**found, "evaluation": report}
 
 

@@ -84,7 +84,8 @@ def test_what_cannot_be_written_is_said(tmp_path):
 def test_matplotlib_is_loaded_for_a_figure_alone():
     code = (
         "import sys\n"
-        "from launcher.runs import comparison, exports, figures\n"
+        "from kmtard.runs import comparison, tables\n"
+        "from launcher.runs import figures\n"
         "sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
     )
 

@@ -5,23 +5,21 @@ from itertools import accumulate
 import pytest
 
 from kmtard.runs import Run
-from launcher.runs.course import Score
+from kmtard.runs.phase import Accuracies
+from kmtard.runs.summary import Summary
 from launcher.runs.listing import (
     BY_TITLE,
     as_table,
-    day,
-    duration,
     fitting,
     matches,
     ordered,
     states,
 )
-from launcher.runs.row import Row
 
 
 def row(name, state="finished", best=None, **fields):
-    score = None if best is None else Score(0.9, 0.5, best, epoch=3)
-    return Row(Run(f"runs/{name}"), state, score=score, **fields)
+    score = None if best is None else Accuracies(0.9, 0.5, best, epoch=3)
+    return Summary(Run(f"runs/{name}"), state, score=score, **fields)
 
 
 @pytest.mark.parametrize(
@@ -92,29 +90,6 @@ def test_a_table_for_a_file_has_every_column_and_plain_seconds():
     assert line["name"] == "=x"
     assert (line["W-Robust"], line["of"], line["seconds"]) == ("50.00", "epoch 3", "61")
     assert set(table.numbers) == {"clean", "robust", "W-Robust", "seconds"}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "-"),
-        (0.4, "0s"),
-        (59.9, "59s"),
-        (3599, "59m 59s"),
-        (3600, "1h 00m"),
-        (86399, "23h 59m"),
-        (90000, "1d 01h"),
-        (1e7, "115d"),
-    ],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
-    assert len(text) <= 7
-
-
-def test_moments_that_cannot_be_are_no_traceback():
-    assert day(0) == day(1e300) == "-"
-    assert len(day(1_795_520_170.0)) == 12
 
 
 def test_runs_are_counted():

@@ -75,7 +75,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
 
 
 async def ready(app: Watching, pilot: Pilot[None]) -> None:
-    await until(pilot, lambda: bool(app.live.status.state))
+    await until(pilot, lambda: bool(app.live.summary.state))
     await pilot.pause()
 
 

@@ -10,23 +10,20 @@ from launcher.app import LauncherApp
 from launcher.screens.export import ExportScreen
 from launcher.screens.report import ReportScreen
 from launcher.settings import Settings
+from tests.kmtard.runs.test_results import of_evaluation, of_training, record
 from tests.launcher.pilots import until
 
 pytestmark = pytest.mark.asyncio
 
-NETWORK = {
-    "role": "student",
-    "clean_accuracy": 0.98,
-    "robust_accuracy": {"pgd_trades": 0.75},
-    "w_robust_accuracy": {"pgd_trades": 0.865},
-}
-COLUMN = {"accuracy": 0.5, "w_robust_accuracy": 0.7, "correct": 50}
-SUITE = {
-    "clean": {**COLUMN, "accuracy": 0.9, "correct": 90},
-    "attacks": {"fgsm": COLUMN},
-    "model": "[b]runs/x",
-    "warnings": [{"name": "random", "message": "[b]it\x1b changes"}],
-}
+FINDINGS = [{"name": "random", "message": "[b]it\x1b changes"}]
+
+
+def evaluated():
+    """Return a record whose texts try to be markup."""
+    content = record()
+    student = content["networks"][-1]
+    student |= {"name": "[b]student", "findings": FINDINGS}
+    return json.dumps(content)
 
 
 @pytest.fixture
@@ -62,9 +59,12 @@ async def test_a_run_that_was_not_judged_says_what_to_do(show, make_run):
         await pilot.press("x")
         assert isinstance(pilot.app.screen, ReportScreen)
 
-        run.evaluation_path.write_text(json.dumps({"rows": [NETWORK]}))
+        run.evaluation_path.write_text(json.dumps(of_training()))
         await until(pilot, lambda: shown(pilot)[0])
-        assert shown(pilot)[0] == [["student", "98.00", "75.00", "86.50", "-"]]
+        assert shown(pilot)[0][-1] == [
+            *("student", "75.00", "50.00", "75.00", "62.50", "3.5"),
+        ]
+        assert shown(pilot)[1] is None
         assert not pilot.app.screen.query_one("#empty").display
 
 
@@ -73,27 +73,30 @@ async def test_a_damaged_file_is_said(show, make_run, content):
     run = make_run()
     run.evaluation_path.write_bytes(content)
     async with show(run) as pilot:
-        assert "cannot be read as an evaluation" in text(pilot, "#empty")
+        assert "Expected an evaluation in" in text(pilot, "#empty")
+        assert "Press e to evaluate again." in text(pilot, "#empty")
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24), (60, 16), (40, 10)])
 async def test_tables_and_warnings_are_shown(show, make_run, size):
     run = make_run()
-    run.evaluation_path.write_text(json.dumps({"rows": [NETWORK], **SUITE}))
+    run.evaluation_path.write_text(evaluated())
     async with show(run, size) as pilot:
         networks, attacks = shown(pilot)
-        assert networks[0][:2] == ["student", "98.00"]
-        assert [row[0] for row in attacks] == ["clean", "fgsm"]
-        assert attacks[1][4] == "40"
+        assert [row[0] for row in networks] == ["clean teacher", "student"]
+        assert [row[0] for row in attacks] == [
+            *("clean", "pgd_trades", "fgsm", "worst case"),
+        ]
+        assert attacks[1][4] == "1"
         notes = text(pilot, "#notes")
         assert "random: [b]it� changes" in notes
-        assert "[b]runs/x" in notes
+        assert "[b]student on 4 images of digits (test)" in notes
         assert str(run.evaluation_path) in notes
 
 
 async def test_the_table_with_the_cursor_is_written(show, make_run, tmp_path):
     run = make_run()
-    run.evaluation_path.write_text(json.dumps({"rows": [NETWORK], **SUITE}))
+    run.evaluation_path.write_text(evaluated())
     async with show(run) as pilot:
         for keys, name in ((["x"], "networks.md"), (["tab", "x"], "attacks.tex")):
             await pilot.press(*keys)
@@ -104,5 +107,23 @@ async def test_the_table_with_the_cursor_is_written(show, make_run, tmp_path):
         await pilot.press("escape")
         assert len(pilot.app.screen_stack) == 1
 
-    assert "| student | 98.00 | 75.00 |" in (tmp_path / "networks.md").read_text()
-    assert r"fgsm & 50.00 & - & 70.00 & 40" in (tmp_path / "attacks.tex").read_text()
+    markdown = (tmp_path / "networks.md").read_text()
+    assert "W-Robust (pgd_trades)" in markdown
+    assert "| student | 75.00 | 50.00 | 75.00 | 62.50 |" in markdown
+    latex = (tmp_path / "attacks.tex").read_text()
+    assert r"fgsm & 75.00 & 10.0-90.0 & 75.00 & 0" in latex
+
+
+async def test_evaluations_of_version_0_1_and_those_under_other_conditions(
+    show, make_run
+):
+    run = make_run()
+    run.evaluation_path.write_text(json.dumps(of_training() | of_evaluation()))
+    other = run.path / "evaluation" / "linf.json"
+    other.parent.mkdir()
+    other.write_text(evaluated())
+    async with show(run, (120, 36)) as pilot:
+        networks, attacks = shown(pilot)
+        assert networks[-1][0] == "student"
+        assert [row[0] for row in attacks][1:3] == ["square", "transfer"]
+        assert str(other) in text(pilot, "#notes")

@@ -126,7 +126,7 @@ async def test_crashed_and_remote_runs_say_what_they_are(show, make_run):
     crashed.log_path.write_text("Killed\n")
     async with show() as pilot:
         await until(pilot, lambda: "Killed" in text(pilot, "#detail"))
-        assert "Its process ended without a word" in text(pilot, "#detail")
+        assert "Its process ended without a final event" in text(pilot, "#detail")
         await pilot.press("down")
         assert "⇄ remote on elsewhere: watch only" in text(pilot, "#detail")
 
@@ -196,7 +196,7 @@ async def test_sorting_is_remembered(show, make_run):
     make_run("b", done=2)
     async with show() as pilot:
         assert "by started ▼" in text(pilot, "#header")
-        await pilot.press("s")
+        await pilot.press("s", "s")
         assert "by state ▲" in text(pilot, "#header")
         await pilot.press("s", "S")
         assert (names(pilot), "by name ▼" in text(pilot, "#header")) == (
@@ -263,7 +263,7 @@ async def test_the_list_is_written_as_it_is_shown(show, make_run, tmp_path):
     make_run("b", state="failed", phases=())
     make_run("a")
     async with show() as pilot:
-        await pilot.press("s", "s", "x")
+        await pilot.press("s", "s", "s", "x")
         assert isinstance(pilot.app.screen, ExportScreen)
         field = pilot.app.screen.query_one(Input)
         field.value = str(tmp_path / "out.csv")

@@ -17,8 +17,8 @@ from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.runner import NOT_STARTED, Runner
 from launcher.commands import fit_command
-from tests.launcher.conftest import RECIPE
 from tests.launcher.engine_fixtures import run_command, until
+from tests.run_folders import RECIPE
 
 WRITE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
 

@@ -1,0 +1,71 @@
+"""A few clean and adversarial images as PNG, for screens and reports to draw."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from kmtard.runs.files import RunError, write_atomic
+
+MOST = 64
+"""Pictures of one column, at most."""
+
+CHANNELS = (1, 2, 3, 4)
+"""Grey and color, each with and without transparency."""
+
+
+def picture_indices(shape: Sequence[int], *, channels_last: bool) -> np.ndarray:
+    """Return the numbers of the images to keep, evenly spread over all of them.
+
+    They depend on the number of images alone, so that the pictures of several networks
+    show the same images.
+
+    Args:
+        shape: of all images, (N, height, width, channels) or channels first.
+        channels_last: which of the two.
+
+    Returns:
+        int (up to 64,), ascending; none where the images cannot be PNG.
+    """
+    if len(shape) != 4 or shape[-1 if channels_last else 1] not in CHANNELS:
+        return np.zeros(0, int)
+    count = shape[0]
+    return np.unique(np.linspace(0, count - 1, min(MOST, count)).round().astype(int))
+
+
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """Return images in [0, 1] as uint8 of the same shape, rounded."""
+    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+def write_pictures(
+    folder: Path, pictures: Mapping[int, np.ndarray], *, channels_last: bool
+) -> None:
+    """Replace a folder by one PNG per image in native pixels, `000123.png`.
+
+    Args:
+        folder: of one column.
+        pictures: image number -> uint8 (height, width, channels), or channels first.
+        channels_last: which of the two.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        if pictures:
+            folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"Cannot replace {folder}: {error.strerror}.") from error
+    for index, picture in pictures.items():
+        pixels = picture if channels_last else np.moveaxis(picture, 0, -1)
+        content = io.BytesIO()
+        grey = pixels.shape[-1] == 1
+        Image.fromarray(pixels[..., 0] if grey else pixels).save(content, "PNG")
+        write_atomic(folder / f"{index:06d}.png", content.getvalue())

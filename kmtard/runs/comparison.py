@@ -1,0 +1,147 @@
+"""Several runs beside each other: their curves, figures and settings."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmtard.runs.folder import Run
+from kmtard.runs.formats import ABSENT, deviation, duration, percent, points
+from kmtard.runs.settings import differing, read_settings, seed_groups
+from kmtard.runs.summary import Summary, SummaryReader
+from kmtard.runs.tables import Table
+
+FIRST_METRICS = (
+    *("w_robust_accuracy", "clean_accuracy", "robust_accuracy"),
+    *("loss", "nat_loss", "adv_loss", "relative_nat_loss", "relative_adv_loss"),
+    *("nat_weight", "adv_weight", "nat_temperature", "adv_temperature"),
+    *("nat_entropy", "adv_entropy", "learning_rate"),
+)
+FIGURES = ("clean", "robust", "W-Robust")
+
+Points = tuple[tuple[float, ...], tuple[float | None, ...]]
+Shares = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run of a comparison, as it was read.
+
+    Attributes:
+        summary: as in the list of runs.
+        curves: metric -> epochs and values of the student.
+        settings: of its recipe, flat.
+    """
+
+    summary: Summary
+    curves: Mapping[str, Points]
+    settings: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.summary.run.path
+
+    @property
+    def shares(self) -> Shares:
+        """Clean, robust and W-Robust accuracy."""
+        score = self.summary.score
+        return (score.clean, score.robust, score.w_robust) if score else (None,) * 3
+
+
+class ComparedReader:
+    """Reads one run, again only where its files have changed.
+
+    Args:
+        run: its folder, which may be damaged in any way.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._reader = SummaryReader(run, in_detail=True)
+        self._settings: dict[str, str] | None = None
+        self._changes = 0
+        self._curves: dict[str, Points] = {}
+
+    def read(self) -> Compared:
+        """Return the run as of now; from one thread at a time."""
+        if self._settings is None:
+            self._settings = read_settings(self._reader.run)
+        summary, history = self._reader.read(), self._reader.history
+        if history.changes != self._changes:
+            self._changes = history.changes
+            student = history.phases.get("student")
+            metrics = student.metrics if student else {}
+            # Copies, which the next reading leaves as they are.
+            self._curves = {
+                name: (tuple(series.x), tuple(series.y))
+                for name, series in metrics.items()
+            }
+        return Compared(summary, self._curves, self._settings)
+
+
+def metrics_of(runs: Iterable[Compared]) -> list[str]:
+    """Return the metrics that any of the runs has, the accuracies first."""
+    found = {name for run in runs for name in run.curves}
+    first = [name for name in FIRST_METRICS if name in found]
+    return first + sorted(found.difference(first))
+
+
+def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
+    """Return the final or best figures, in %.
+
+    Runs that differ in their seed alone are followed by two rows: their mean, and
+    the standard deviation (n - 1).
+
+    Args:
+        runs: in their order.
+        baseline: folder of the run that the others' differences are to; None for none.
+    """
+    base = next((run.shares for run in runs if run.path == baseline), None)
+    lines = [_line(run, base) for run in runs]
+    for group in seed_groups(run.settings for run in runs):
+        lines += _group_lines([runs[position] for position in group], base)
+    changes = [f"Δ {name}" for name in FIGURES] if base else []
+    header = ["run", *FIGURES, *changes, "of", "attack", "epoch", "time", "state"]
+    return Table(header, lines, {*FIGURES, *changes, "time"})
+
+
+def _line(run: Compared, base: Shares | None) -> list[str]:
+    summary, score = run.summary, run.summary.score
+    about = [score.origin, score.attack] if score else [ABSENT] * 2
+    about += [summary.progress or ABSENT, duration(summary.seconds), summary.state]
+    return [summary.name, *_cells(run.shares, base), *about]
+
+
+def _group_lines(runs: Sequence[Compared], base: Shares | None) -> list[list[str]]:
+    columns = [
+        [share for share in shares if share is not None]
+        for shares in zip(*(run.shares for run in runs), strict=True)
+    ]
+    if min(map(len, columns)) < 2:
+        return []
+    method, count = runs[0].summary.method, len(runs)
+    # Of different attacks there is no common robust accuracy.
+    attacks = {run.summary.score.attack for run in runs if run.summary.score}
+    about = [ABSENT, attacks.pop() if len(attacks) == 1 else ABSENT, *[ABSENT] * 3]
+    means = list(map(statistics.mean, columns))
+    empty = [ABSENT] * len(FIGURES) if base else []
+    return [
+        [f"{method}, mean of {count}", *_cells(means, base), *about],
+        [f"{method}, ± of {count}", *map(deviation, columns), *empty, *about],
+    ]
+
+
+def _cells(shares: Shares, base: Shares | None) -> list[str]:
+    cells = [percent(share) for share in shares]
+    if base:
+        cells += [points(*pair) for pair in zip(shares, base, strict=True)]
+    return cells
+
+
+def settings_table(runs: Sequence[Compared]) -> Table:
+    """Return the settings that are not the same in all runs, one column per run."""
+    found = differing([run.settings for run in runs])
+    rows = [[key, *values] for key, values in found.items()]
+    return Table(["setting", *(run.summary.name for run in runs)], rows)

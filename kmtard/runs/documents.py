@@ -1,0 +1,51 @@
+"""Files of a run that may be missing, damaged or foreign: read as far as possible."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MANY = 10**9
+"""A larger number is not a number of epochs or steps."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file; empty if it is missing or damaged."""
+    try:
+        # A pipe would block whoever opens it.
+        if not path.is_file():
+            return {}
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def table(document: Any, *keys: str) -> dict[str, Any]:
+    """Return the table under the keys; empty if there is none."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def positive(value: Any) -> float | None:
+    """Return a number above 0, None for anything else."""
+    found = number(value)
+    return found if found is not None and 0 < found < MANY else None
+
+
+def whole(value: Any) -> int | None:
+    """Return a number of epochs or steps, None for anything else."""
+    valid = isinstance(value, int) and not isinstance(value, bool)
+    return value if valid and 0 <= value < MANY else None

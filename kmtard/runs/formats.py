@@ -1,0 +1,75 @@
+"""Numbers and times as text, the same in each table, screen and message."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+ABSENT = "-"
+"""The text for a value that is not known."""
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def percent(share: float | None) -> str:
+    """Return a share in [0, 1] in %, with two decimals; a dash without one."""
+    return ABSENT if share is None else f"{100 * share:.2f}"
+
+
+def points(share: float | None, baseline: float | None) -> str:
+    """Return the difference of two shares in points, with its sign."""
+    if share is None or baseline is None:
+        return ABSENT
+    return f"{100 * (share - baseline):+.2f}"
+
+
+def deviation(shares: Sequence[float]) -> str:
+    """Return the standard deviation (n - 1) of shares in %; a dash for less than two.
+
+    Args:
+        shares: each in [0, 1].
+    """
+    return percent(statistics.stdev(shares)) if len(shares) > 1 else ABSENT
+
+
+def mean_and_deviation(shares: Sequence[float]) -> str:
+    """Return `mean ± deviation` of shares in %; one share stands alone.
+
+    Args:
+        shares: each in [0, 1]; a dash for none.
+    """
+    if not shares:
+        return ABSENT
+    mean = percent(statistics.mean(shares))
+    return f"{mean} ± {deviation(shares)}" if len(shares) > 1 else mean
+
+
+def figure(value: float | None) -> str:
+    """Return a count or a time with three significant digits, more from 100."""
+    if value is None:
+        return ABSENT
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time of at most seven characters, such as `1h 05m`."""
+    whole = int(seconds)
+    if whole >= 100 * DAY:
+        return f"{whole // DAY}d"
+    if whole >= DAY:
+        return f"{whole // DAY}d {whole % DAY // HOUR:02}h"
+    if whole >= HOUR:
+        return f"{whole // HOUR}h {whole % HOUR // MINUTE:02}m"
+    if whole >= MINUTE:
+        return f"{whole // MINUTE}m {whole % MINUTE:02}s"
+    return f"{whole}s" if seconds else ABSENT
+
+
+def day(moment: float) -> str:
+    """Return a moment of UNIX seconds, such as `24 Nov 10:30`."""
+    try:
+        local = time.localtime(moment)
+        return time.strftime("%d %b %H:%M", local) if moment else ABSENT
+    except (OverflowError, ValueError, OSError):
+        return ABSENT

@@ -1,0 +1,325 @@
+"""What a run's events add up to: the one reducer, whatever the events look like."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kmtard.registry.roles import LABELS, TEACHERS
+from kmtard.runs.documents import number, read_toml, table, whole
+from kmtard.runs.events import EventStream
+from kmtard.runs.folder import FINAL, Run
+from kmtard.runs.phase import ACCURACIES, Accuracies, Phase, Series
+from kmtard.runs.results import headline_of
+
+__all__ = ["ACCURACIES", "Accuracies", "History", "Phase", "Progress", "Series"]
+
+SHORT_LABELS = {
+    "student": "",
+    "nat_teacher": "nat",
+    "adv_teacher": "adv",
+    "evaluation": "testing",
+}
+"""Phase -> its name where there is room for a word."""
+
+HEAD = 256  # bytes, by which a file that was replaced is known
+LONGEST_GAP = 86_400.0  # seconds between two events: more is a clock that was set
+MOST_PHASES = 16
+MOST_WARNINGS = 100
+LONGEST_TEXT = 2_000  # characters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        fraction: share of all epochs, 0 to 1; None where the number is not known.
+        epoch_fraction: share of the epoch that goes on.
+        eta_seconds: until the end of the phase that goes on.
+        images_per_second: trained; None where it is not known.
+        text: the phase and its epoch, and what follows.
+    """
+
+    fraction: float | None
+    epoch_fraction: float | None
+    eta_seconds: float | None
+    images_per_second: float | None
+    text: str
+
+
+class History:
+    """A run's events, reduced: small however many there are.
+
+    Args:
+        run: its folder, whose files may be missing or damaged in any way.
+        in_detail: whether to follow the steps of an epoch and keep each metric over
+            the epochs; a list of runs does without.
+
+    Attributes:
+        phases: name -> phase, in the order they began.
+        phase: name of the one that goes on, or was the last.
+        evaluations: role -> accuracies of the evaluation at the end.
+        warnings: the last ones.
+        reason: of a failure.
+        method: its name.
+        outcome: `finished`, `stopped` or `failed`; None if it goes on or was cut off.
+        skipped: lines that are no events.
+        error: why the events cannot be read.
+        started: UNIX seconds, as `ended` and `updated`.
+        seconds: worked, over all restarts.
+        changes: how often something new was read, or reading failed anew.
+        lock: held while events come in; who reads meanwhile from another thread than
+            `poll` holds it too.
+    """
+
+    def __init__(self, run: Run, *, in_detail: bool = True) -> None:
+        self.run = run
+        self._in_detail = in_detail
+        self.lock = threading.RLock()
+        self.changes = 0
+        self._stamp: tuple[int, int, int] | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self.phases: dict[str, Phase] = {}
+        self.phase: str | None = None
+        self.evaluations: dict[str, dict[str, Any]] = {}
+        self.warnings: list[str] = []
+        self.reason: str | None = None
+        self.method: str | None = None
+        self.outcome: str | None = None
+        self.error: str | None = None
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.updated: float | None = None
+        self.seconds = 0.0
+        self._head = b""
+        self._plan: dict[str, int] | None = None
+        self._batch_size: int | None = None
+        self._reader = EventStream(
+            self.run.events_path, self._take, with_steps=self._in_detail
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Lines that are no events."""
+        return self._reader.skipped
+
+    @property
+    def reading(self) -> float:
+        """Share of the file that is read, 0 to 1."""
+        size = self._stamp[1] if self._stamp else 0
+        return min(1.0, self._reader.done / size) if size else 1.0
+
+    def poll(self) -> bool:
+        """Read what is new; return whether anything changed.
+
+        A file that was replaced or cut is read from its start. Nothing is raised:
+        `error` tells why a file cannot be read, and what was read stays.
+        """
+        changed = self._try_poll()
+        self.changes += changed
+        return changed
+
+    def _try_poll(self) -> bool:
+        try:
+            return self._poll()
+        except FileNotFoundError:
+            gone = not self.run.path.is_dir()
+            return self._fail(
+                f"{self.run.path} is gone." if gone else "There are no events yet."
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            return self._fail(f"Cannot read {self.run.events_path}: {reason}.")
+
+    def _fail(self, error: str) -> bool:
+        changed, self.error, self._stamp = error != self.error, error, None
+        return changed
+
+    def _poll(self) -> bool:
+        found = os.stat(self.run.events_path)
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        if stamp == self._stamp:
+            return False
+        # A pipe would block whoever opens it.
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("expected a file")
+        head = _head(self.run.events_path)
+        if not head.startswith(self._head) or found.st_size < self._reader.done:
+            with self.lock:
+                self._restart()
+        self._head, self._stamp, self.error = head, stamp, None
+        self._reader.poll()
+        return True
+
+    def _read_recipe(self) -> None:
+        recipe = read_toml(self.run.recipe_path)
+        self._batch_size = whole(table(recipe, "data").get("batch_size"))
+        planned = {
+            role: table(recipe, role, "method", "schedule")
+            for role in TEACHERS
+            if table(recipe, role).get("train") is True
+        }
+        planned["student"] = table(recipe, "schedule")
+        self._plan = {
+            role: epochs
+            for role, schedule in planned.items()
+            if (epochs := whole(schedule.get("epochs")))
+        }
+
+    def _take(self, events: Sequence[Mapping[str, Any]]) -> None:
+        with self.lock:
+            for event in events:
+                self._add(event)
+
+    def _add(self, event: Mapping[str, Any]) -> None:
+        kind = _text(event.get("event"))
+        self._tick(kind, number(event.get("time")))
+        if kind == "run_started":
+            self.method = _text(event.get("method")) or self.method
+            self.reason = self.outcome = self.ended = None
+        elif kind in FINAL:
+            self.outcome, self.ended = FINAL[kind], self.updated
+            if kind == "run_failed":
+                self.reason = _text(event.get("reason"))
+        elif kind == "warning":
+            message = _text(event.get("message")) or "a warning without a text"
+            self.warnings = [*self.warnings[1 - MOST_WARNINGS :], message]
+        elif kind == "evaluation":
+            row = table(event, "metrics")
+            if len(self.evaluations) < MOST_PHASES:
+                self.evaluations[_text(row.get("role"))] = row
+        elif kind in ("phase_started", "step", "epoch"):
+            self._add_to_phase(kind, event)
+
+    def _add_to_phase(self, kind: str, event: Mapping[str, Any]) -> None:
+        name = _text(event.get("phase"))
+        if not name or (name not in self.phases and len(self.phases) >= MOST_PHASES):
+            return
+        self.phase = name
+        if name == "evaluation":
+            return
+        phase = self.phases.setdefault(name, Phase(name, in_detail=self._in_detail))
+        if kind == "phase_started":
+            phase.begin(event)
+        elif kind == "step":
+            phase.follow(event)
+        else:
+            phase.finish_epoch(event)
+
+    def _tick(self, kind: str, now: float | None) -> None:
+        if now is None:
+            return
+        # What lies before a start was no work: the run was not there.
+        if kind != "run_started" and self.updated is not None:
+            self.seconds += min(max(0.0, now - self.updated), LONGEST_GAP)
+        self.started = now if self.started is None else self.started
+        self.updated = now
+
+    def worked(self, now: float | None = None) -> float:
+        """Return the seconds worked over all restarts, up to the last event or `now`.
+
+        Args:
+            now: UNIX seconds, for a run that goes on.
+        """
+        if now is None or self.updated is None or self.outcome:
+            return self.seconds
+        return self.seconds + max(0.0, now - self.updated)
+
+    def best(self, role: str) -> Accuracies | None:
+        """Return the accuracies of a role's best epoch; None before the first."""
+        phase = self.phases.get(role)
+        return phase.best if phase else None
+
+    def evaluated(self, role: str) -> Accuracies | None:
+        """Return a role's accuracies on the test images; None before its evaluation."""
+        row = self.evaluations.get(role)
+        if row is None:
+            return None
+        # Version 0.1 did not name the attack. It is one for all networks of a run.
+        shares = _robust_shares(self.evaluations.get("student", row))
+        attack = _text(row.get("headline")) or headline_of(shares) or ""
+        best = number(table(row, "w_robust_accuracy").get(attack))
+        if best is None:
+            return None
+        clean, robust = number(row.get("clean_accuracy")), _robust_shares(row)
+        return Accuracies(clean, robust.get(attack), best, attack=attack)
+
+    def accuracies(self, role: str) -> Accuracies | None:
+        """Return the accuracies of a role's best epoch, or else on the test images."""
+        return self.best(role) or self.evaluated(role)
+
+    def short_progress(self, name: str | None = None) -> str:
+        """Return the epoch of a phase in a word or two, such as `nat 12/20`.
+
+        Args:
+            name: of the phase; the one that goes on if left out.
+        """
+        name = (self.phase or "") if name is None else name
+        phase, count = self.phases.get(name), ""
+        if phase:
+            known = f"{phase.epoch}/{phase.epochs}"
+            count = known if phase.epochs else f"{phase.epoch or ''}"
+        return f"{SHORT_LABELS.get(name, name)} {count}".strip()
+
+    def progress(self) -> Progress:
+        """Return how far the run is; a phase that has not begun has no time yet."""
+        if self._plan is None:
+            self._read_recipe()
+        phase = self.phases.get(self.phase or "")
+        left = self._to_come()
+        if phase is None or self.outcome == "finished":
+            label = _label(self.phase or "")
+            text = self.outcome if self.outcome == "finished" else label
+            return Progress(self._fraction(left), None, None, None, text or "")
+        text = f"{_label(phase.name)} {phase.epoch}"
+        text += f"/{phase.epochs}" if phase.epochs else ""
+        if left:
+            text += f", then {' and '.join(_label(role) for role in left)}"
+        rate = phase.rate
+        if rate is None and phase.steps and phase.epoch_seconds:
+            rate = phase.steps / phase.epoch_seconds
+        images = rate * self._batch_size if rate and self._batch_size else None
+        return Progress(
+            self._fraction(left), phase.epoch_fraction, phase.seconds_left, images, text
+        )
+
+    def _to_come(self) -> dict[str, int]:
+        # A teacher that was trained before is passed over without an event.
+        plan = list((self._plan or {}).items())
+        begun = [place for place, (role, _) in enumerate(plan) if role in self.phases]
+        return dict(plan[begun[-1] + 1 :] if begun else plan)
+
+    def _fraction(self, left: Mapping[str, int]) -> float | None:
+        if self.outcome == "finished":
+            return 1.0
+        phases = list(self.phases.values())
+        total = sum(phase.epochs or 0 for phase in phases) + sum(left.values())
+        if not total or any(phase.epochs is None for phase in phases):
+            return None
+        return min(1.0, sum(phase.done for phase in phases) / total)
+
+
+def _robust_shares(row: Mapping[str, Any]) -> dict[str, float]:
+    found = table(row, "robust_accuracy").items()
+    return {k: share for k, v in found if (share := number(v)) is not None}
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name)
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD)
+
+
+def _text(value: Any) -> str:
+    return value[:LONGEST_TEXT] if isinstance(value, str) else ""

@@ -1,0 +1,79 @@
+"""All runs of a folder, read again and again at little cost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmtard.runs.files import RunError
+from kmtard.runs.folder import Run
+from kmtard.runs.summary import Summary, SummaryReader
+
+if TYPE_CHECKING:
+    from kmtard.runs.queue.queue import Queue
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a look at the folder found.
+
+    Attributes:
+        rows: one summary per run, newest first.
+        problem: why the folder cannot be read, empty mostly.
+        queue: how many of its entries run and wait, in words.
+    """
+
+    rows: list[Summary]
+    problem: str
+    queue: str
+
+
+class Library:
+    """The runs in a folder; those that have not changed cost a few `stat`.
+
+    Args:
+        runs_dir: the folder, which need not exist.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._readers: dict[str, SummaryReader] = {}
+
+    def scan(self) -> list[Summary]:
+        """Return a summary of each run, newest first; from one thread at a time.
+
+        Raises:
+            OSError: the folder is there and cannot be listed.
+        """
+        names: list[str] = []
+        with contextlib.suppress(FileNotFoundError):
+            names = [name for name in os.listdir(self.runs_dir) if name[0] != "."]
+        readers = {}
+        for name in sorted(names):
+            run = Run(self.runs_dir / name)
+            if os.path.isfile(run.recipe_path):
+                readers[name] = self._readers.get(name) or SummaryReader(run)
+        self._readers = readers
+        rows = [reader.read() for reader in readers.values()]
+        return sorted(rows, key=lambda row: -row.created)
+
+    def look(self, queue: Queue) -> Scan:
+        """Return runs and queue; what is wrong with the folder is said there."""
+        try:
+            return Scan(self.scan(), "", _summary(queue))
+        except OSError as error:
+            problem = f"Cannot read {self.runs_dir}: {error.strerror}."
+            return Scan([], problem, _summary(queue))
+
+
+def _summary(queue: Queue) -> str:
+    # What is wrong with the queue is said on its own screen.
+    with contextlib.suppress(OSError, RunError):
+        counts = Counter(entry.state for entry in queue.entries())
+        states = [state for state in ("running", "waiting") if counts[state]]
+        return ", ".join(f"{counts[state]} {state}" for state in states)
+    return ""

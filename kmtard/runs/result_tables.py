@@ -1,0 +1,136 @@
+"""What an evaluation found, as tables: one row per network, one row per attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kmtard.registry.roles import TEACHERS
+from kmtard.runs.formats import ABSENT, figure, percent
+from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
+from kmtard.runs.tables import Table
+
+ATTACK_HEADINGS = (
+    *("attack", "robust", "95 %", "W-Robust", "fooled", "worst"),
+    *("queries", "forward", "back", "s"),
+)
+LEGEND = (
+    "Accuracies in %; 95 %: Wilson interval; W-Robust: half clean, half under the "
+    "attack of the row; worst: the class of the lowest accuracy; queries, forward and "
+    "backward passes: mean of the attacked images."
+)
+SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
+
+
+def w_robust_heading(attack: str | None) -> str:
+    """Return the heading of W-Robust accuracy, which names the attack it is against."""
+    return f"W-Robust ({attack})" if attack else "W-Robust"
+
+
+def networks_table(results: Results) -> Table:
+    """Return each network's accuracies under the attacks that all of them share."""
+    networks, student = results.networks, results.student
+    attacks = [
+        name
+        for name in student.attacks
+        if all(name in network.attacks for network in networks)
+    ]
+    names = ["clean", *attacks, w_robust_heading(results.headline), "seconds"]
+    lines = []
+    for network in networks:
+        scores = [network.clean, *(network.attacks[name] for name in attacks)]
+        lines.append(
+            [
+                *(network.label, *(percent(score.accuracy) for score in scores)),
+                *(percent(network.w_robust), _seconds(network)),
+            ]
+        )
+    notes = [_caption(name, student.attacks[name]) for name in attacks]
+    if results.headline is not None:
+        notes.append(f"W-Robust: half clean, half {results.headline}")
+    images = "" if results.images is None else f" on {results.images} test images"
+    title = f"Accuracy{images}, %"
+    return Table(["network", *names], lines, names, title=title, notes=notes)
+
+
+def _seconds(network: NetworkResults) -> str:
+    if network.seconds is None and network.role in TEACHERS:
+        return "cached"
+    return figure(network.seconds)
+
+
+def attacks_table(results: Results, network: NetworkResults) -> Table:
+    """Return the accuracies of one network under each attack, clean ones first.
+
+    Args:
+        results: the record.
+        network: one of its networks.
+    """
+    notes = [LEGEND]
+    for name, score in network.attacks.items():
+        notes.append(_caption(name, score))
+        if score.stages and results.images:
+            left = score.stages.items()
+            after = ", ".join(f"{k} {percent(n / results.images)}" for k, n in left)
+            notes.append(f"{name} after {after}")
+    if network.w_robust is not None:
+        headline = f"W-Robust, against {network.headline}"
+        notes.append(f"{headline}: {percent(network.w_robust)}")
+    return Table(
+        ATTACK_HEADINGS,
+        [_attack_row(network, *item) for item in network.columns.items()],
+        ATTACK_HEADINGS[1:],
+        title=about(results, network),
+        notes=notes,
+        warnings=network.findings,
+    )
+
+
+def has_details(network: NetworkResults) -> bool:
+    """Return whether more than accuracies is known: version 0.1 wrote less."""
+    return network.clean.interval is not None
+
+
+def about(results: Results, network: NetworkResults) -> str:
+    """Return which network was evaluated on what, as far as it is known."""
+    images = "" if results.images is None else f"{results.images} images"
+    on = " of ".join(filter(None, (images, results.data)))
+    return " on ".join(filter(None, (network.name, on)))
+
+
+def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
+    clean, cost = network.clean.correct, score.cost
+    known = name != CLEAN and clean is not None and score.correct is not None
+    costs = (cost.queries, cost.forwards, cost.backwards, cost.seconds) if cost else ()
+    worst = score.worst_class
+    return [
+        name,
+        percent(score.accuracy),
+        "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
+        percent(score.w_robust),
+        str((clean or 0) - (score.correct or 0)) if known else ABSENT,
+        f"{100 * worst[1]:.1f} ({worst[0]})" if worst else ABSENT,
+        *(map(figure, costs) if costs else [ABSENT] * 4),
+    ]
+
+
+def _caption(name: str, score: Score) -> str:
+    settings = score.settings or {}
+    found = {**_shown(settings.get("attack")), **_shown(settings)}
+    if score.epsilon is not None:
+        found = {"epsilon": score.epsilon, **found}
+    text = ", ".join(f"{key} {_short(value)}" for key, value in found.items())
+    return f"{name}: {text}" if text else name
+
+
+def _shown(settings: Any) -> Mapping[str, Any]:
+    if not isinstance(settings, Mapping):
+        return {}
+    config = settings.get("config", settings)
+    if not isinstance(config, Mapping):
+        return {}
+    return {key: config[key] for key in SHOWN_SETTINGS if key in config}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

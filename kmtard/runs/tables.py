@@ -1,0 +1,183 @@
+"""Tables of text, and each form they are shown or written in.
+
+The forms are a rich table for the terminal, CSV, Markdown and LaTeX.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from kmtard.runs.files import write_atomic
+from kmtard.runs.formats import ABSENT
+from kmtard.runs.visible import visible
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+    **{char: f"\\{char}" for char in "%_&#${}"},
+}
+MARKDOWN = re.compile(r"[\\`*\[\]<>|~]|\b_|_\b")
+FORMULA = tuple("=+-@")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        header: names of the columns.
+        rows: cells of each row; `-` for one without a value.
+        numbers: names of the columns that hold numbers, the others hold words.
+        title: what the table shows; empty for no title.
+        notes: lines below the table, in all forms but CSV.
+        warnings: name and message of each warning about the figures. The terminal
+            leaves them out: commands print them on their own.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Collection[str] = ()
+    title: str = ""
+    notes: Sequence[str] = ()
+    warnings: Sequence[tuple[str, str]] = ()
+
+
+def to_rich(table: Table) -> RichTable:
+    """Return the table for the terminal, its text safe to show."""
+    shown = RichTable(
+        title=_rich_text(table.title) or None,
+        caption="\n".join(map(_rich_text, table.notes)) or None,
+        caption_justify="left",
+    )
+    for position, name in enumerate(table.header):
+        is_number = name in table.numbers
+        # What does not fit is folded and not cut off.
+        shown.add_column(
+            # What stands in parentheses gets a line of its own: columns stay narrow.
+            _rich_text(name).replace(" (", "\n("),
+            justify="right" if is_number else "left",
+            no_wrap=position == 0,
+            overflow="fold",
+        )
+    for row in table.rows:
+        shown.add_row(*map(_rich_text, row))
+    return shown
+
+
+def _rich_text(text: str) -> str:
+    return escape(visible(text))
+
+
+def to_csv(table: Table, *, absent: str = "") -> str:
+    """Return the cells as comma-separated values.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Args:
+        table: of which title and notes are left out.
+        absent: what is written for a cell without a value.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows(
+        [absent if cell == ABSENT else _csv_cell(cell) for cell in row]
+        for row in table.rows
+    )
+    return buffer.getvalue()
+
+
+def _csv_cell(cell: str) -> str:
+    cell = visible(cell)
+    return f"'{cell}" if cell.startswith(FORMULA) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def to_markdown(table: Table) -> str:
+    """Return title, table, notes and warnings in Markdown, the text escaped."""
+    rule = ["---:" if name in table.numbers else "---" for name in table.header]
+    rows = [list(map(_markdown_text, row)) for row in table.rows]
+    header = list(map(_markdown_text, table.header))
+    parts = [[f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]]
+    if table.title:
+        parts.insert(0, [f"{_markdown_text(table.title)}:"])
+    if table.notes:
+        parts.append([f"- {_markdown_text(note)}" for note in table.notes])
+    if table.warnings:
+        parts.append(["Warnings:"])
+        parts.append(
+            [
+                f"- **{_markdown_text(name)}**: {_markdown_text(message)}"
+                for name, message in table.warnings
+            ]
+        )
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _markdown_text(text: str) -> str:
+    return MARKDOWN.sub(lambda found: f"\\{found[0]}", visible(text))
+
+
+def to_latex(table: Table) -> str:
+    """Return a `tabular` for booktabs, its text escaped.
+
+    Title, notes and warnings are comments above it.
+    """
+    columns = ("r" if name in table.numbers else "l" for name in table.header)
+    head, *body = (
+        " & ".join(_latex_text(cell) for cell in cells) + r" \\"
+        for cells in (table.header, *table.rows)
+    )
+    notes = [*([table.title] if table.title else []), *table.notes]
+    notes += [f"warning: {name}: {message}" for name, message in table.warnings]
+    lines = [
+        *(f"% {visible(note)}" for note in notes),
+        rf"\begin{{tabular}}{{{''.join(columns)}}}",
+        *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_text(text: str) -> str:
+    return "".join(LATEX.get(char, char) for char in visible(text))
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    ".csv": to_csv,
+    ".md": to_markdown,
+    ".tex": to_latex,
+}
+
+
+def table_writers(table: Table) -> dict[str, Callable[[Path], None]]:
+    """Return what writes a table, by the ending of the file's name.
+
+    Each raises `RunError` if the file cannot be written.
+    """
+
+    def writer(form: Callable[[Table], str]) -> Callable[[Path], None]:
+        return lambda path: write_atomic(path, form(table))
+
+    return {ending: writer(form) for ending, form in FORMATS.items()}

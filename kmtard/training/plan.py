@@ -1,0 +1,208 @@
+"""An evaluation as a command asks for it, its gaps filled from the run's recipe.
+
+Nothing here imports Keras before a plan is executed: the backend must be chosen first,
+and a wrong command line is refused before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmtard import registry
+from kmtard.evaluation.suites import (
+    DEFAULT_ATTACKS,
+    SUITES,
+    Strength,
+    find_mistakes,
+    needs_surrogate,
+)
+from kmtard.recipe import Recipe
+from kmtard.runs import RunError
+from kmtard.runs.results import HEADLINE
+from kmtard.training.subject import Subject, image_set_name, load_model
+
+if TYPE_CHECKING:
+    from kmtard.evaluation.network_evaluator import Step
+    from kmtard.evaluation.result import Evaluation
+
+POSITIVE = ("limit", "batch_size")
+CONDITIONS = (
+    *("data", "directory", "limit", "epsilon", "step_size", "steps", "seed"),
+    *("backend", "surrogate"),
+)
+"""What must be the recipe's, for the results to stand beside those of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to evaluate a model; see `evaluate` for what is not said here.
+
+    Attributes:
+        model: path of a run's folder or of a .keras file.
+        data: name of the data set; None where nothing names one.
+        directory: of the data set's files.
+        limit: of test images.
+        backend: of Keras.
+        surrogate: .keras file of the model that images are transferred from; None for
+            a run's robust teacher.
+        output: folder of the results; None for that of the model.
+        own: as for `evaluate`: True under the conditions of the run's recipe, False
+            under others, None where there is no run or another folder is named.
+    """
+
+    model: str
+    attacks: tuple[str, ...] = DEFAULT_ATTACKS
+    suite: str | None = None
+    data: str | None = None
+    directory: str | None = None
+    limit: int | None = None
+    epsilon: float = Strength.epsilon
+    step_size: float | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    seed: int = 0
+    backend: str = os.environ.get("KERAS_BACKEND", "tensorflow")
+    surrogate: str | None = None
+    output: str | None = None
+    save_images: bool = False
+    headline: str = HEADLINE
+    own: bool | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], recipe: Recipe | None) -> Plan:
+        """Return the plan of a command line.
+
+        Args:
+            given: what was said, by the names of the attributes.
+            recipe: of the run, for what was not; None for a file.
+        """
+        of_run = settings = _of_recipe(recipe) if recipe else {}
+        if given.get("data", settings.get("data")) != settings.get("data"):
+            settings |= {"directory": None, "limit": None}
+        if {"attacks", "suite"} & given.keys():
+            settings |= {"attacks": (), "suite": None}
+        plan = cls(**{**settings, **given})
+        if recipe is None or plan.output is not None:
+            return plan
+        same = all(getattr(plan, key) == of_run.get(key) for key in CONDITIONS)
+        return replace(plan, own=same)
+
+    def mistakes(self, subject: Subject | None) -> list[str]:
+        """Return all that is wrong, one text each, with the nearest known name."""
+        found = [
+            f"Expected --{name.replace('_', '-')} >= 1. Received: {value}"
+            for name in POSITIVE
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        # Where no subject was found, that is the mistake.
+        has_teacher = subject is None or subject.has_teacher
+        has_surrogate = has_teacher or self.surrogate is not None
+        found += find_mistakes(self.attacks, has_surrogate=has_surrogate)
+        if self.suite is not None and self.suite not in SUITES:
+            near = registry.nearest(self.suite, SUITES)
+            hint = f" Did you mean {near}?" if near else ""
+            found.append(
+                f"Expected a suite out of {', '.join(SUITES)}. Received: "
+                f"{self.suite!r}.{hint}"
+            )
+        if self.surrogate is not None and not Path(self.surrogate).is_file():
+            found.append(f"Expected the file of a surrogate in {self.surrogate}.")
+        if subject is not None or self.data is not None:
+            found += self._data_mistakes()
+        return [*found, *self._strength_mistakes()]
+
+    def prepare(self) -> None:
+        """Import Keras and what reads the data; the backend has been chosen."""
+        import keras
+
+        del keras
+        registry.resolve("datasets", str(self.data))
+
+    def execute(self, subject: Subject, watch: Callable[[Step], None]) -> Evaluation:
+        """Evaluate; the backend has been chosen.
+
+        Args:
+            subject: what to evaluate.
+            watch: called before each attack and after each batch; may raise to end it.
+
+        Raises:
+            RunError: a model or data cannot be read, or results cannot be written.
+            ValueError: images or logits do not fit.
+        """
+        from kmtard.evaluation.evaluator import evaluate
+        from kmtard.evaluation.images import ImageSet
+
+        name = str(self.data)
+        test = registry.resolve("datasets", name)(self.directory).test.limit(self.limit)
+        return evaluate(
+            subject.load_model(),
+            ImageSet(image_set_name(name), test.images, test.labels, 255.0),
+            attacks=self.attacks,
+            suite=self.suite,
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            steps=self.steps,
+            surrogate=self._surrogate(subject),
+            headline=self.headline,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            folder=self.output or subject.folder,
+            own=self.own,
+            save_images=self.save_images,
+            name=subject.name,
+            role=subject.role,
+            watch=watch,
+        )
+
+    def _surrogate(self, subject: Subject) -> Any:
+        names = (*self.attacks, *SUITES.get(self.suite or "", ()))
+        if not any(map(needs_surrogate, names)):
+            return None
+        return load_model(Path(self.surrogate)) if self.surrogate else subject.teacher()
+
+    def _data_mistakes(self) -> list[str]:
+        if self.data is None:
+            names = ", ".join(registry.DATASETS)
+            return [f"A file says nothing about data: expected --data out of {names}."]
+        try:
+            registry.positional("datasets", self.data)
+        except registry.RegistryError as error:
+            return [str(error)]
+        return []
+
+    def _strength_mistakes(self) -> list[str]:
+        try:
+            Strength(self.epsilon, self.step_size, self.steps)
+        except ValueError as error:
+            return [str(error)]
+        return []
+
+
+def find_subject(path: str) -> tuple[Subject | None, list[str]]:
+    """Return what stands at a path, and what is wrong with it."""
+    try:
+        return Subject.find(path), []
+    except (RunError, ValueError) as error:  # a recipe's mistakes are a ValueError
+        return None, [str(error)]
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    evaluation = recipe.evaluation
+    return {
+        "attacks": evaluation.attacks,
+        "suite": evaluation.suite,
+        "headline": evaluation.headline,
+        "data": recipe.data.name,
+        "directory": recipe.data.directory,
+        "limit": evaluation.limit,
+        "epsilon": evaluation.epsilon,
+        "step_size": evaluation.step_size,
+        "steps": evaluation.steps,
+        "batch_size": recipe.data.batch_size,
+        "seed": recipe.runtime.seed,
+        "backend": recipe.runtime.backend,
+    }

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from kmtard.runs import EventWriter, Run
+from kmtard.runs.comparison import (
+    ComparedReader,
+    figures_table,
+    metrics_of,
+    settings_table,
+)
+
+pytestmark = pytest.mark.once("torch")
+
+RECIPE = '[method]\nname = "{}"\n[runtime]\nseed = {}\n'
+
+
+@pytest.fixture
+def compared(make_run):
+    def make(name, method, seed, **options):
+        run = make_run(name, recipe=RECIPE.format(method, seed), **options)
+        return ComparedReader(run).read()
+
+    return make
+
+
+def test_curves_are_those_of_the_student(compared):
+    run = compared("a", "mtard", 0, epochs=4, done=3)
+
+    assert run.curves["w_robust_accuracy"] == (
+        (1, 2, 3),
+        pytest.approx((0.45625, 0.5625, 0.66875), abs=0.2),
+    )
+    assert metrics_of([run])[:4] == [
+        *("w_robust_accuracy", "clean_accuracy", "robust_accuracy", "loss"),
+    ]
+    assert set(metrics_of([run])) == run.curves.keys()
+
+
+def test_what_is_not_there_is_no_traceback(tmp_path):
+    run = ComparedReader(Run(tmp_path / "gone")).read()
+
+    assert (run.curves, run.settings, metrics_of([run])) == ({}, {}, [])
+    assert figures_table([run, run], run.path).rows[0][1:4] == ["-", "-", "-"]
+
+
+def test_what_was_read_stays_while_the_run_grows(make_run):
+    run = make_run(state="running", done=2)
+    reader = ComparedReader(run)
+    before = reader.read()
+    metrics = {"w_robust_accuracy": None, "loss": 0.1}
+    EventWriter(run.events_path).write(
+        "epoch", phase="student", epoch=3, step=30, metrics=metrics
+    )
+    after = reader.read()
+
+    assert before.curves["w_robust_accuracy"][0] == (1, 2)
+    assert after.curves["w_robust_accuracy"][0] == (1, 2, 3)
+    assert after.curves["w_robust_accuracy"][1][-1] is None
+
+
+def test_differences_are_to_the_baseline(compared):
+    runs = [compared("a", "mtard", 0), compared("b", "rslad", 0, done=2)]
+
+    assert figures_table(runs, None).header[:5] == [
+        *("run", "clean", "robust", "W-Robust", "of"),
+    ]
+    table = figures_table(runs, runs[0].path)
+    assert table.header[4:7] == ["Δ clean", "Δ robust", "Δ W-Robust"]
+    assert table.rows[0][:7] == ["a", "95.00", "60.00", "77.50", *["+0.00"] * 3]
+    assert table.rows[1][:7] == [
+        *("b", "72.50", "40.00", "56.25", "-22.50", "-20.00", "-21.25"),
+    ]
+    assert figures_table(runs[1:], runs[0].path).header[4] == "of"
+
+
+def test_runs_of_several_seeds_have_mean_and_deviation(compared):
+    runs = [
+        compared("a", "mtard", 0),
+        compared("b", "rslad", 0),
+        compared("c", "mtard", 1, done=2),
+    ]
+    table = figures_table(runs, runs[0].path)
+
+    assert [row[0] for row in table.rows] == [
+        *("a", "b", "c", "mtard, mean of 2", "mtard, ± of 2"),
+    ]
+    assert table.rows[3][1:6] == ["83.75", "50.00", "66.88", "-11.25", "-10.00"]
+    assert table.rows[4][1:7] == ["15.91", "14.14", "15.03", "-", "-", "-"]
+    assert {row[8] for row in table.rows} == {"pgd_trades"}
+    assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_only_settings_that_differ_are_shown(compared):
+    runs = [compared("a", "mtard", 0), compared("b", "rslad", 0)]
+    table = settings_table(runs)
+
+    assert table.header == ["setting", "a", "b"]
+    assert table.rows == [["method.name", "mtard", "rslad"]]
+    assert settings_table(runs[:1]).rows == []
+
+
+def test_both_spellings_of_a_method_are_one_setting(compared):
+    runs = [compared("old", "b-mtard", 0), compared("new", "b_mtard", 0)]
+
+    assert settings_table(runs).rows == []
+    assert [run.summary.method for run in runs] == ["b-mtard", "b-mtard"]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from kmtard.runs.settings import ABOUT, differing, flatten, read_settings, seed_groups
+
+pytestmark = pytest.mark.once("torch")
+
+
+def test_settings_are_flat_and_look_as_in_the_file():
+    recipe = {
+        "method": {"name": "b-mtard", "bounds": [1.0, 10.0]},
+        "runtime": {"jit": False, "deep": {"er": "x"}},
+        "epsilon": 0.1,
+    }
+
+    assert flatten(recipe) == {
+        "method.name": "b-mtard",
+        "method.bounds": "[1.0, 10.0]",
+        "runtime.jit": "false",
+        "runtime.deep.er": "x",
+        "epsilon": "0.1",
+    }
+
+
+def test_only_what_differs_is_left_with_a_dash_for_what_is_absent():
+    recipes = [{"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "x"}, {"a": "1"}]
+
+    assert differing(recipes) == {"b": ["2", "3", "-"], "c": ["-", "x", "-"]}
+    assert differing(recipes[:1]) == differing([]) == {}
+
+
+def test_runs_that_differ_in_seed_and_places_alone_belong_together():
+    recipes = [
+        {"method.name": "a", "runtime.seed": "0", "runtime.runs_dir": "x"},
+        {"method.name": "b", "runtime.seed": "0"},
+        {"method.name": "a", "runtime.seed": "1"},
+        {},
+        {},
+    ]
+
+    assert seed_groups(recipes) == [[0, 2], [1]]
+
+
+def test_equal_settings_are_kept_apart_where_something_else_differs():
+    recipes = [{"a": "1", "runtime.seed": f"{seed}"} for seed in range(3)]
+
+    assert seed_groups(recipes, [360, 100, 360]) == [[0, 2], [1]]
+    assert seed_groups([]) == []
+
+
+def test_the_settings_of_a_run_are_those_of_its_recipe(make_run):
+    run = make_run(recipe='[data]\nname = "digits"\n[runtime]\nseed = 3\n')
+    settings = read_settings(run)
+
+    assert [settings.get(key) for key in ABOUT] == ["digits", None, None, "3"]
+    run.recipe_path.write_text("[")
+    assert read_settings(run) == {}
