@@ -2,7 +2,7 @@
 
 ```
 NAME/  recipe.toml  run.json  events.jsonl  out.log
-       checkpoints/  best/  evaluation.json  report/
+       checkpoints/  best/  evaluation.json  evaluation/  report/
 ```
 """
 
