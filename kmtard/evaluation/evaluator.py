@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kmtard import registry
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.evaluation.diagnostics.diagnose import of_results
@@ -287,7 +288,8 @@ def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, At
     named: dict[str, Attack] = {}
     for each in attacks:
         if isinstance(each, str):
-            named[each] = registered[each]
+            name = registry.canonical("attacks", each)
+            named[name] = registered[name]
         elif isinstance(each, Attack):
             kind = type(each).__name__.lower()
             count = sum(key.partition("-")[0] == kind for key in named)

@@ -30,6 +30,7 @@ from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.pictures import picture_indices, to_pixels, write_pictures
 from kmtard.evaluation.result import CLEAN, Column
 from kmtard.evaluation.store import Batch, BatchStore
+from kmtard.registry import label
 from kmtard.runs import safe_name
 from kmtard.runs.files import move_into_place
 
@@ -185,7 +186,8 @@ class NetworkEvaluator:
         if self._store is None:
             return None
         whole = {**self._common, "attack": settings}
-        return BatchStore(self._store, safe_name(name), whole)
+        # By its label, as version 0.1 named the folder.
+        return BatchStore(self._store, safe_name(label(name)), whole)
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN

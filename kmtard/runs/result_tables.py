@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.formats import ABSENT, figure, percent
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
@@ -35,7 +36,12 @@ def networks_table(results: Results) -> Table:
         for name in student.attacks
         if all(name in network.attacks for network in networks)
     ]
-    names = ["clean", *attacks, w_robust_heading(results.headline), "seconds"]
+    names = [
+        "clean",
+        *map(label, attacks),
+        w_robust_heading(results.headline),
+        "seconds",
+    ]
     lines = []
     for network in networks:
         scores = [network.clean, *(network.attacks[name] for name in attacks)]
@@ -72,7 +78,7 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
         if score.stages and results.images:
             left = score.stages.items()
             after = ", ".join(f"{k} {percent(n / results.images)}" for k, n in left)
-            notes.append(f"{name} after {after}")
+            notes.append(f"{label(name)} after {after}")
     if network.w_robust is not None:
         headline = f"W-Robust, against {network.headline}"
         notes.append(f"{headline}: {percent(network.w_robust)}")
@@ -104,7 +110,7 @@ def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
     costs = (cost.queries, cost.forwards, cost.backwards, cost.seconds) if cost else ()
     worst = score.worst_class
     return [
-        name,
+        label(name),
         percent(score.accuracy),
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
@@ -120,7 +126,7 @@ def _caption(name: str, score: Score) -> str:
     if score.epsilon is not None:
         found = {"epsilon": score.epsilon, **found}
     text = ", ".join(f"{key} {_short(value)}" for key, value in found.items())
-    return f"{name}: {text}" if text else name
+    return f"{label(name)}: {text}" if text else label(name)
 
 
 def _shown(settings: Any) -> Mapping[str, Any]:

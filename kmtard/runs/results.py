@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from kmtard.registry import canonical
 from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
 from kmtard.runs.files import RunError
@@ -450,7 +451,8 @@ def _of_training(path: Path, content: Mapping[str, Any]) -> Results:
     if not rows:
         raise ValueError("`rows` is empty")
     robust = rows.get("student", [*rows.values()][-1])["robust_accuracy"]
-    headline = headline_of({k: _share(v) for k, v in robust.items()})
+    shares = {canonical("attacks", str(k)): _share(v) for k, v in robust.items()}
+    headline = headline_of(shares)
     networks = [_of_row(row, settings, headline) for row in rows.values()]
     return Results(
         path=path,
@@ -464,7 +466,7 @@ def _of_row(
     row: Mapping[str, Any], settings: Mapping[str, Any], headline: str | None
 ) -> NetworkResults:
     attacks = {
-        str(name): Score(
+        canonical("attacks", str(name)): Score(
             _share(accuracy),
             w_robust=_share(row["w_robust_accuracy"][name]),
             epsilon=_optional(_number, settings.get(name, {}).get("epsilon")),
@@ -485,7 +487,8 @@ def _of_row(
 
 def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
     """Read an evaluation of one network by version 0.1."""
-    attacks = {str(k): _score(v) for k, v in content["attacks"].items()}
+    found = content["attacks"].items()
+    attacks = {canonical("attacks", str(k)): _score(v) for k, v in found}
     headline = headline_of({name: score.accuracy for name, score in attacks.items()})
     name = str(content["model"])
     # In a run's folder it was always the student that was evaluated.

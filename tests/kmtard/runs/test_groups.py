@@ -19,7 +19,7 @@ Evaluated = Callable[..., Path]
 def test_seeds_share_a_row(evaluated: Evaluated) -> None:
     groups, problems = collect([evaluated(0), evaluated(1), evaluated(2, epsilon=0.2)])
     assert problems == []
-    assert [group.label for group in groups] == ["b-mtard (2)", "b_mtard"]
+    assert [group.label for group in groups] == ["b-mtard (2)", "b-mtard"]
     assert [group.text("clean") for group in groups] == ["70.00", "55.00 ± 7.07"]
     assert groups[1].text("pgd_trades") == "20.00 ± 0.00"
     assert groups[1].text("W-Robust (pgd_trades)") == "37.50 ± 3.54"
