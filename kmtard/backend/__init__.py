@@ -1,4 +1,7 @@
-"""The few things Keras has no common call for, one short file a backend.
+"""The few things Keras has no common call for, one short file per backend.
+
+This is the only room that imports JAX, TensorFlow and PyTorch. It imports nothing of
+kmtard.
 
 Each module gives the same names:
 

@@ -1,1 +1,1 @@
-"""One screen a file."""
+"""The screens, one file each. They may import widgets and the rest of the launcher."""
