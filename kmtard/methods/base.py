@@ -424,23 +424,27 @@ class AdversarialModel(backend.AttackingModel):
         return super().evaluate(x, y, *args, callbacks=_guarded(callbacks), **kw)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Train on one batch; as `keras.Model.train_on_batch`, with the checks of `fit`.
+        """Train on one batch as `keras.Model` does, after the checks of `fit`.
 
         Raises:
             ValueError: images or labels are wrong, or a network is frozen; see `fit`.
         """
         check_trainable(self.trained_networks)
         check_data(x, y, self.num_classes)
-        return super().train_on_batch(x, y, *args, **kw)
+        logs = super().train_on_batch(x, y, *args, **kw)
+        self.invalid_inputs.assign(0.0)
+        return logs
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Evaluate one batch; as `keras.Model.test_on_batch`, with the checks of `fit`.
+        """Evaluate one batch as `keras.Model` does, after the checks of `fit`.
 
         Raises:
             ValueError: images or labels are wrong; see `fit`.
         """
         check_data(x, y, self.num_classes)
-        return super().test_on_batch(x, y, *args, **kw)
+        logs = super().test_on_batch(x, y, *args, **kw)
+        self.invalid_inputs.assign(0.0)
+        return logs
 
     def compile(
         self,

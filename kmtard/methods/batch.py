@@ -55,7 +55,7 @@ class Batch:
 
 
 def integer_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Turn integer labels, or one-hot rows, into (batch,) int32 in 0 .. num_classes - 1.
+    """Turn integer labels, or one-hot rows, into (batch,) int32 classes.
 
     Labels that are no classes are moved to the nearest one: `wrong_labels` tells of
     them, and some backends could not compute with others.

@@ -33,7 +33,7 @@ def check_networks(
                 f"`{role}` must be a keras.Model from images to logits. "
                 f"Received: {network!r} of type {type(network).__name__}"
             )
-    _check_apart(networks)
+    check_apart(networks)
     outputs = {r: num_classes(n, input_shape) for r, n in networks.items()}
     known = {role: classes for role, classes in outputs.items() if classes}
     if len(set(known.values())) > 1:
@@ -46,23 +46,28 @@ def check_networks(
             _warn_of_probabilities(role, network, input_shape)
 
 
-def _check_apart(networks: dict[str, Any]) -> None:
-    (role, student), *teachers = networks.items()
-    own = {id(weight) for weight in student.weights}
-    for teacher_role, teacher in teachers:
-        if teacher is student:
+def check_apart(networks: Mapping[str, Any]) -> None:
+    """Refuse a network that has weights of the first one.
+
+    Args:
+        networks: role -> network; the first one learns.
+
+    Raises:
+        ValueError: it names both, and what to do.
+    """
+    (role, first), *others = networks.items()
+    own = {id(weight) for weight in first.weights}
+    for other_role, other in others:
+        shared = [w.path for w in other.weights if id(w) in own]
+        if other is first or shared:
+            found = "are one model"
+            if other is not first:
+                found = f"share {len(shared)} weights, such as {shared[0]!r}"
             raise ValueError(
-                f"`{role}` and `{teacher_role}` are one model; freezing the teacher "
-                "would freeze the student. Use keras.models.clone_model(teacher)."
-            )
-        shared = [w.path for w in teacher.weights if id(w) in own]
-        if shared:
-            raise ValueError(
-                f"`{role}` and `{teacher_role}` must not share weights: freezing the "
-                f"teacher would freeze them in the student. Received: {len(shared)} "
-                f"shared weights, such as {shared[0]!r}. Build the teacher from "
-                "layers of its own: keras.models.clone_model(teacher), then "
-                "set_weights on the clone."
+                f"`{role}` and `{other_role}` {found}, and `{role}` learns: freezing "
+                f"`{other_role}` would freeze it, too. Use "
+                f"keras.models.clone_model({other_role}), and copy its weights with "
+                "set_weights."
             )
 
 

@@ -54,7 +54,7 @@ def set_directions(callbacks: Any, losses: Container[str]) -> None:
     for callback in getattr(callbacks, "callbacks", callbacks):
         if getattr(callback, "mode", None) != "auto":
             continue
-        name = callback.monitor.removeprefix("val_")
+        name = str(getattr(callback, "monitor", "")).removeprefix("val_")
         if name in (*NAMES.values(), W_ROBUST):
             callback.mode = "max"
         elif name in losses and name.endswith("loss"):
