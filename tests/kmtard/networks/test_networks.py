@@ -185,10 +185,9 @@ def test_constants_standardize_the_images(build: Any) -> None:
 
 def test_default_constants() -> None:
     (small,) = of_type(wide_resnet_22_6(10, SHAPE), layers.Rescaling)
-    std = 1 / np.array(small.scale)[0, 0]
-    np.testing.assert_allclose(std, [0.2471, 0.2435, 0.2616])
-    mean = -np.array(small.offset) / small.scale
-    np.testing.assert_allclose(mean, [0.4914, 0.4822, 0.4465])
+    scale, offset = np.array(small.scale)[0, 0], np.array(small.offset)[0, 0]
+    np.testing.assert_allclose(1 / scale, [0.2471, 0.2435, 0.2616])
+    np.testing.assert_allclose(-offset / scale, [0.4914, 0.4822, 0.4465])
     assert not of_type(preact_resnet18(10, SHAPE), layers.Rescaling)
 
 
