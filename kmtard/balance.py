@@ -1,6 +1,7 @@
 """The balance rules of the methods as pure functions: state in, state out.
 
-Nothing here is assigned, and with a rate of 0 the state comes back as it went in.
+Nothing here is assigned. With a rate of 0 the state comes back as it went in, and so it
+does where a new value would not be finite: one NaN must not stay for good.
 
 B-MTARD's two run inside the step, on scalars (numbers or 0-d tensors). Paper: B-MTARD
 (TPAMI 2024), section 3, equations 12-20; the code's clipping is kept. Those for each
@@ -47,7 +48,7 @@ def entropy_balance(
     The softer teacher is sharpened, the sharper one softened:
     `s = sign(H_nat - H_adv)`, `T_nat <- clip(T_nat - rate s)`,
     `T_adv <- clip(T_adv + rate s)`.
-    Equal entropies leave both where they are.
+    Equal entropies leave both where they are, and so do entropies that are NaN.
 
     Args:
         temperatures: of both teachers.
@@ -64,7 +65,8 @@ def entropy_balance(
     nat, nat_rounding = _moved(nat, -step, nat_rounding, bounds)
     adv, adv_rounding = _moved(adv, step, adv_rounding, bounds)
     moved = Temperatures(nat, adv, nat_rounding, adv_rounding)
-    return Temperatures(*_unless_still(rate, moved, temperatures))
+    given = (nat_entropy, adv_entropy)
+    return Temperatures(*_unless_still(rate, moved, temperatures, given))
 
 
 def _moved(value: Any, step: Any, rounding: Any, bounds: tuple) -> tuple[Any, Any]:
@@ -98,7 +100,8 @@ def normalization_loss_balance(
         beta: exponent, >= 0; large values follow the slower loss alone.
 
     Returns:
-        (nat_weight, adv_weight) to be used in this step's loss.
+        (nat_weight, adv_weight) to be used in this step's loss; the present ones where
+        a relative loss is not finite.
     """
     # Only the quotient counts, and the larger of the two at 1 cannot overflow.
     nat = ops.maximum(relative_nat_loss, 1e-30)
@@ -109,11 +112,34 @@ def normalization_loss_balance(
     nat = ops.maximum(rate * target + (1.0 - rate) * nat_weight, 0.0)
     adv = ops.maximum(rate * (1.0 - target) + (1.0 - rate) * adv_weight, 0.0)
     moved = (nat / (nat + adv), adv / (nat + adv))
-    return _unless_still(rate, moved, (nat_weight, adv_weight))
+    given = (relative_nat_loss, relative_adv_loss)
+    return _unless_still(rate, moved, (nat_weight, adv_weight), given)
 
 
-def _unless_still(rate: Any, moved: tuple, state: tuple) -> tuple:
+def initial_loss(initial: Any, loss: Any) -> Any:
+    """Return L(0) of NLB, the first loss above 0.
+
+    A first batch whose images all weigh 0, or a teacher equal to the student, has a
+    loss of 0, by which no later one could be divided.
+
+    Args:
+        initial: L(0) if a step before had one, otherwise 0.
+        loss: of this step.
+
+    Returns:
+        L(0), 0 as long as no loss was above 0 and finite.
+    """
+    usable = ops.logical_and(ops.isfinite(loss), ops.convert_to_tensor(loss) > 0)
+    found = ops.where(usable, loss, 0.0)
+    return ops.where(ops.convert_to_tensor(initial) > 0, initial, found)
+
+
+def _unless_still(rate: Any, moved: tuple, state: tuple, given: tuple) -> tuple:
+    # A NaN that was given need not show: of it, some backends take the maximum or the
+    # sign to be a number.
     moving = ops.convert_to_tensor(rate) > 0
+    for value in (*moved, *given):
+        moving = ops.logical_and(moving, ops.isfinite(value))
     return tuple(
         ops.where(moving, new, old) for new, old in zip(moved, state, strict=True)
     )
@@ -164,7 +190,8 @@ def class_temperatures(
     Args:
         temperatures: (classes,) present ones.
         losses: (classes,) sums of the cross-entropy over an epoch.
-        images: (classes,) numbers of images; a class without any does not move.
+        images: (classes,) numbers of images; a class without any does not move, nor
+            does one whose loss is not finite.
         rate: largest move, >= 0.
         bounds: (low, high) of the temperatures.
 
@@ -172,7 +199,7 @@ def class_temperatures(
         (classes,) temperatures.
     """
     temperatures = temperatures.astype("float64")
-    present = images > 0
+    present = (images > 0) & np.isfinite(losses)
     means = losses.astype("float64")[present] / images[present]
     gaps = np.zeros_like(temperatures)
     gaps[present] = means - means.mean() if means.size else 0.0

@@ -25,6 +25,15 @@ class AttackingModel(keras.Model):
         )
         return super().test_step(state, data)
 
+    def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
+        # Keras runs `call` and not the layer itself. Each pass of a network would then
+        # be an outermost call, which clears the losses of the pass before.
+        self._get_call_context()
+        try:
+            return super().stateless_call(*args, **kwargs)
+        finally:
+            self._maybe_reset_call_context()
+
     def _stateless(
         self, state: tuple, function: Callable[[], Any]
     ) -> tuple[Any, tuple]:

@@ -42,16 +42,20 @@ class ClassCallback(keras.callbacks.Callback):
                 logs[f"{name}_min"] = float(values.min())
                 logs[f"{name}_max"] = float(values.max())
 
-    def values(self, name: str) -> np.ndarray:
-        """Return a (classes,) variable of the model.
+    def require_state(self, name: str) -> None:
+        """Refuse a model that has no such state.
+
+        Its variable may be made only when the first batch builds the networks.
 
         Raises:
-            TypeError: the model has no such variable.
+            TypeError: the method's `class_state` does not name it.
         """
-        try:
-            return ops.convert_to_numpy(getattr(self.model, name).value)
-        except AttributeError:
+        if name not in getattr(self.model, "class_state", ()):
             raise TypeError(
                 f"{type(self).__name__} moves the model's `{name}`. Received: a model "
                 f"of type {type(self.model).__name__}, which has none."
-            ) from None
+            )
+
+    def values(self, name: str) -> np.ndarray:
+        """Return a (classes,) variable of the model."""
+        return ops.convert_to_numpy(getattr(self.model, name).value)

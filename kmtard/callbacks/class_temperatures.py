@@ -44,7 +44,7 @@ class ClassTemperatures(ClassCallback, RateCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Refuse a model without class temperatures."""
-        self.values("nat_class_temperature")
+        self.require_state("nat_class_temperature")
 
     def update(self, epoch: int) -> None:
         """Set the temperatures of the next epoch."""

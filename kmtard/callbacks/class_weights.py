@@ -33,7 +33,7 @@ class ClassWeights(ClassCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Refuse a model without class weights."""
-        self.values("class_weights")
+        self.require_state("class_weights")
 
     def update(self, epoch: int) -> None:
         """Set the weights of the next epoch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -12,6 +12,8 @@ from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 
+REDUCTIONS = ("element_mean", "batch_mean")
+
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class AdaAD(Distiller):
@@ -19,15 +21,32 @@ class AdaAD(Distiller):
 
     T is the robust teacher, on the very images that the student sees: also inside the
     attack, which maximises KL(p(T(x_adv)) || p(f(x_adv))) with gradient through both
-    networks, in inference mode. KLe is the element mean, as in the authors' code; c =
-    C / 10 leaves that as it is for 10 classes.
+    networks, in inference mode. KLe is the element mean, batch mean / C, and c the
+    scale: the authors' code takes the element mean for CIFAR-10 (c = 1) and the batch
+    mean for CIFAR-100 (c = C), the paper's formula the batch mean for both.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
         adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
         alpha: weight of the adversarial term, in [0, 1].
-        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
+        class_scale: c; "element_mean" is 1, "batch_mean" is C, for any number of
+            classes. None is what the authors' code has: "element_mean" for up to 10
+            classes, "batch_mean" for more.
         **kwargs: those of `AdversarialModel`.
+
+    Raises:
+        ValueError: an argument is out of its range, or networks do not fit.
+
+    Example:
+    ```python
+    import kmtard
+    from kmtard.networks.small_cnn import small_cnn
+
+    student, teacher = small_cnn(10, (8, 8, 1)), small_cnn(10, (8, 8, 1))
+    model, callbacks = kmtard.methods.build(
+        "adaad", student=student, adv_teacher=teacher, class_scale="batch_mean"
+    )
+    ```
     """
 
     passes = ("nat", "adv")
@@ -38,11 +57,16 @@ class AdaAD(Distiller):
         adv_teacher: Network,
         *,
         alpha: float = 1.0,
-        class_scale: float | None = None,
+        class_scale: float | Literal["element_mean", "batch_mean"] | None = None,
         **kwargs: Any,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha}")
+        if isinstance(class_scale, str) and class_scale not in REDUCTIONS:
+            raise ValueError(
+                f"`class_scale` must be a number, one of {', '.join(REDUCTIONS)}, or "
+                f"None. Received: {class_scale!r}"
+            )
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.alpha = alpha
         self.class_scale = class_scale
@@ -64,13 +88,22 @@ class AdaAD(Distiller):
         del batch
         return lambda logits: losses.kl_divergence(*logits)
 
+    def scale(self, classes: int) -> float:
+        """Return c, the loss's factor over the element mean."""
+        if isinstance(self.class_scale, float | int):
+            return self.class_scale
+        authors = "element_mean" if classes <= 10 else "batch_mean"
+        reduction = self.class_scale or authors
+        return 1.0 if reduction == "element_mean" else float(classes)
+
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return the weighted sum of both soft-label losses."""
+        scale = self.scale(logits.adv[-1].shape[-1])
         nat, adv = (
             soft_label_loss(
                 self.taught("adv_teacher", images),
                 outputs[-1],
-                class_scale=self.class_scale,
+                class_scale=scale,
                 floor=0,
             )
             for images, outputs in (

@@ -13,13 +13,29 @@ from keras import ops
 from kmtard import backend, losses
 from kmtard.attacks import PGD, Attack, pgd_trades
 from kmtard.backend.types import Array, Network, Tensor, Variable
-from kmtard.callbacks.input_guard import InputGuard
+from kmtard.callbacks.input_guard import InputGuard, mark
 from kmtard.methods.addition import Addition, check_additions
-from kmtard.methods.batch import Batch, Logits, integer_labels
-from kmtard.methods.checks import check_data, check_networks
+from kmtard.methods.batch import (
+    Batch,
+    Logits,
+    integer_labels,
+    sample_weights,
+    wrong_images,
+    wrong_labels,
+)
+from kmtard.methods.checks import (
+    check_data,
+    check_networks,
+    check_trainable,
+    has_own_losses,
+    num_classes,
+)
 from kmtard.methods.saving import deserialized, hidden
-from kmtard.methods.scores import Scores
+from kmtard.methods.scores import Scores, set_directions
 from kmtard.methods.state import add_state, sum_by_class
+
+OWN_LOSSES = "regularization_loss"
+"""The losses that trained networks bring themselves, in the logs."""
 
 
 class AdversarialModel(backend.AttackingModel):
@@ -29,6 +45,10 @@ class AdversarialModel(backend.AttackingModel):
     adversarial images; `test_step` attacks with `evaluation_attack` and reports
     `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy`, half of each.
     What is delivered after training is `student`.
+
+    Losses that the student brings itself, from regularizers or `add_loss`, are added
+    as in any Keras model, and averaged in the logs as `regularization_loss`. The attack
+    does not see them. Each training pass adds its own activity losses.
 
     A method is a subclass with an `outer_loss`, and where the attack does not
     maximise the cross-entropy also an `inner_loss`. What both need of the clean images
@@ -117,18 +137,24 @@ class AdversarialModel(backend.AttackingModel):
                     f"Received: {additions} for {type(self).__name__}"
                 )
             self.trackers[name] = keras.metrics.Mean(name)
-        self.built = all(network.built for network in self.networks.values())
         self._make_variables()
 
-    def _make_variables(self) -> None:
-        """Make the variables whose shapes the networks decide, once these are built."""
-        if self.student.built:
-            classes = self.student.output_shape[-1]
+    def _make_variables(self, input_shape: Any = None) -> None:
+        """Make the variables that depend on the networks, once these are built."""
+        self.num_classes = num_classes(self.student, input_shape)
+        built = all(network.built for network in self.networks.values())
+        self.built = built and self.num_classes is not None
+        if self.num_classes is not None:
             starts = {**self.class_state, **dict.fromkeys(self.class_sums, 0.0)}
             for name, start in starts.items():
                 if not hasattr(self, name):
-                    setattr(self, name, self.add_state(name, np.full(classes, start)))
+                    values = np.full(self.num_classes, start)
+                    setattr(self, name, self.add_state(name, values))
         if self.built:
+            # Only where it is needed: resume points hold averages by their position.
+            own = any(map(has_own_losses, self.trained_networks.values()))
+            if own and OWN_LOSSES not in self.trackers:
+                self.trackers[OWN_LOSSES] = keras.metrics.Mean(OWN_LOSSES)
             for addition in self.additions:
                 if not addition.built:
                     addition.bind(self)
@@ -193,12 +219,13 @@ class AdversarialModel(backend.AttackingModel):
         """Build every network that is not built yet, and check them together."""
         if isinstance(input_shape[0], (tuple, list)):
             input_shape = input_shape[0]
+        images = keras.KerasTensor((None, *input_shape[1:]), keras.config.floatx())
         for network in self.networks.values():
             if not network.built:
-                network.build(input_shape)
-        check_networks(self.networks)
-        self.built = True
-        self._make_variables()
+                # A subclassed model need not have a `build` of its own.
+                network(images, training=False)
+        check_networks(self.networks, input_shape)
+        self._make_variables(input_shape)
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -247,17 +274,17 @@ class AdversarialModel(backend.AttackingModel):
 
         `target` is left out where the method has none.
         """
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = ops.cast(x, keras.config.floatx())
+        x, given, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:
             # On TensorFlow, Keras builds only in its own step, which comes later.
             self.build(tuple(x.shape))
-        y = integer_labels(y)
+        wrong = wrong_images(x), wrong_labels(given, self.num_classes)
+        self.invalid_inputs.assign(mark(self.invalid_inputs.value, *wrong))
+        x = ops.cast(x, keras.config.floatx())
+        y = integer_labels(given, self.num_classes)
+        sample_weight = sample_weights(sample_weight)
         target = self.target(x)
         if training:
-            # Comparisons with NaN are false, so that it counts as invalid.
-            invalid = ops.logical_not(ops.logical_and(x >= 0, x <= 1))
-            self.invalid_inputs.assign_add(ops.sum(ops.cast(invalid, "float32")))
             batch = Batch(x, x, y, sample_weight, training, target)
             x_adv = self._training_attack(batch) if "adv" in self.passes else x
         else:
@@ -273,7 +300,8 @@ class AdversarialModel(backend.AttackingModel):
             batch = Batch(x, x_adv, y, sample_weight, training, target)
             for addition in self.additions:
                 addition.before_gradient(self, batch)
-        return (x, x_adv, *([] if target is None else [target])), y, sample_weight
+        # Compiled metrics get the labels as they came.
+        return (x, x_adv, *([] if target is None else [target])), given, sample_weight
 
     def after_update(self) -> None:
         """Let the additions undo what they did before the gradient was taken."""
@@ -308,16 +336,37 @@ class AdversarialModel(backend.AttackingModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Average the outer loss and the additions'; called by Keras' steps."""
+        """Average the outer loss and the additions', and add the networks' own losses.
+
+        Called by Keras' steps.
+
+        Raises:
+            ValueError: the losses are not one value per image.
+        """
+        # First of all: the next call of a network would clear its losses.
+        own = [ops.sum(each) for each in self.losses]
         target = x[2] if len(x) > 2 else None
+        if y is not None:
+            y = integer_labels(y, self.num_classes)
         batch = Batch(x[0], x[1], y, sample_weight, training, target)
         logits = Logits(**y_pred)
         loss = self.outer_loss(batch, logits)
         for addition in self.additions:
             loss = loss + addition.loss(self, batch, logits)
+        if len(loss.shape) > 1:
+            raise ValueError(
+                f"The losses of {type(self).__name__} and its additions must be one "
+                f"value per image, (batch,). Received: shape {tuple(loss.shape)}"
+            )
         if training:
             self.steps_taken.assign_add(1)
-        return batch.mean(loss)
+        total = batch.mean(loss)
+        if own:
+            regularization = sum(ops.cast(each, total.dtype) for each in own)
+            if OWN_LOSSES in self.trackers:
+                self.track(OWN_LOSSES, regularization)
+            total = total + regularization
+        return total
 
     def compute_metrics(
         self, x: Any, y: Tensor, y_pred: Any, sample_weight: Tensor | None = None
@@ -325,7 +374,8 @@ class AdversarialModel(backend.AttackingModel):
         """Update accuracies, and what `compile(metrics=...)` named on clean logits."""
         if not isinstance(y_pred, dict):
             return super().compute_metrics(x, y, y_pred, sample_weight)
-        self.scores.update(y_pred, y, sample_weight)
+        labels = integer_labels(y, self.num_classes)
+        self.scores.update(y_pred, labels, sample_weight)
         shown = (y_pred.get("nat") or y_pred["adv"])[-1]
         super().compute_metrics(x, y, shown, sample_weight)
         return self._results(y_pred)
@@ -345,18 +395,56 @@ class AdversarialModel(backend.AttackingModel):
     ) -> Any:
         """Train; as `keras.Model.fit`, after a check of the data.
 
+        Arrays are checked before the first step, all other data in the steps: the
+        epoch then ends with an error that names the first wrong batch.
+
         Raises:
-            ValueError: images are not finite floats in [0, 1], or labels are neither
-                integers of the student's classes nor one-hot.
+            ValueError: images are not finite floats in [0, 1]; labels are neither
+                integers of the student's classes nor one-hot; or a network that is to
+                be trained is frozen.
         """
-        classes = self.student.output_shape[-1] if self.student.built else None
+        check_trainable(self.trained_networks)
         for images, labels in ((x, y), (kw.get("validation_data"), None)):
-            check_data(images, labels, classes)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(InputGuard())
-        else:
-            callbacks = [InputGuard(), *keras.tree.flatten(callbacks or [])]
+            check_data(images, labels, self.num_classes)
+        callbacks = _guarded(callbacks)
+        set_directions(callbacks, self.trackers)
         return super().fit(x, y, *args, callbacks=callbacks, **kw)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
+    ) -> Any:
+        """Evaluate; as `keras.Model.evaluate`, with the checks of `fit`.
+
+        Raises:
+            ValueError: images or labels are wrong; see `fit`.
+        """
+        # Within `fit`, Keras hands over the callbacks that `fit` has guarded.
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            check_data(x, y, self.num_classes)
+        return super().evaluate(x, y, *args, callbacks=_guarded(callbacks), **kw)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
+        """Train on one batch as `keras.Model` does, after the checks of `fit`.
+
+        Raises:
+            ValueError: images or labels are wrong, or a network is frozen; see `fit`.
+        """
+        check_trainable(self.trained_networks)
+        check_data(x, y, self.num_classes)
+        logs = super().train_on_batch(x, y, *args, **kw)
+        self.invalid_inputs.assign(0.0)
+        return logs
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
+        """Evaluate one batch as `keras.Model` does, after the checks of `fit`.
+
+        Raises:
+            ValueError: images or labels are wrong; see `fit`.
+        """
+        check_data(x, y, self.num_classes)
+        logs = super().test_on_batch(x, y, *args, **kw)
+        self.invalid_inputs.assign(0.0)
+        return logs
 
     def compile(
         self,
@@ -432,3 +520,15 @@ class AdversarialModel(backend.AttackingModel):
     ) -> AdversarialModel:
         """Make the model that `get_config` described."""
         return cls(**deserialized(config, custom_objects))
+
+
+def _guarded(callbacks: Any) -> Any:
+    """Return callbacks with an `InputGuard` in front of them."""
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        return [InputGuard(), *keras.tree.flatten(callbacks or [])]
+    if not any(isinstance(each, InputGuard) for each in callbacks.callbacks):
+        guard = InputGuard()
+        guard.set_model(callbacks.model)
+        guard.set_params(callbacks.params)
+        callbacks.callbacks.insert(0, guard)
+    return callbacks

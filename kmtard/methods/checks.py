@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,14 +13,19 @@ from keras import ops
 from kmtard.attacks.inputs import check_images
 
 
-def check_networks(networks: dict[str, Any]) -> None:
+def check_networks(
+    networks: dict[str, Any], input_shape: tuple[int | None, ...] | None = None
+) -> None:
     """Refuse networks that cannot work together; warn of probabilities for logits.
 
     Args:
         networks: role -> network; the first is the one the others must agree with.
+        input_shape: `(batch, height, width, channels)` of the images, for networks
+            that do not know it themselves.
 
     Raises:
-        ValueError: not a Keras model, given twice, or another number of classes.
+        ValueError: not a Keras model, given twice, with weights of the student's, or
+            another number of classes.
     """
     for role, network in networks.items():
         if not isinstance(network, keras.Model):
@@ -27,41 +33,149 @@ def check_networks(networks: dict[str, Any]) -> None:
                 f"`{role}` must be a keras.Model from images to logits. "
                 f"Received: {network!r} of type {type(network).__name__}"
             )
-    (role, student), *teachers = networks.items()
-    for teacher_role, teacher in teachers:
-        if teacher is student:
-            raise ValueError(
-                f"`{role}` and `{teacher_role}` are one model; freezing the teacher "
-                "would freeze the student. Use keras.models.clone_model(teacher)."
-            )
-    built = {r: n for r, n in networks.items() if n.built}
-    outputs = {r: n.output_shape[-1] for r, n in built.items() if _has_output(n)}
-    if len(set(outputs.values())) > 1:
+    check_apart(networks)
+    outputs = {r: num_classes(n, input_shape) for r, n in networks.items()}
+    known = {role: classes for role, classes in outputs.items() if classes}
+    if len(set(known.values())) > 1:
         raise ValueError(
             "All networks must give logits of the same classes. Received: "
-            + ", ".join(f"{r} with {c} classes" for r, c in outputs.items())
+            + ", ".join(f"{r} with {c} classes" for r, c in known.items())
         )
-    for role, network in built.items():
-        _warn_of_probabilities(role, network)
+    for role, network in networks.items():
+        if network.built:
+            _warn_of_probabilities(role, network, input_shape)
 
 
-def _has_output(network: Any) -> bool:
+def check_apart(networks: Mapping[str, Any]) -> None:
+    """Refuse a network that has weights of the first one.
+
+    Args:
+        networks: role -> network; the first one learns.
+
+    Raises:
+        ValueError: it names both, and what to do.
+    """
+    (role, first), *others = networks.items()
+    own = {id(weight) for weight in first.weights}
+    for other_role, other in others:
+        shared = [w.path for w in other.weights if id(w) in own]
+        if other is first or shared:
+            found = "are one model"
+            if other is not first:
+                found = f"share {len(shared)} weights, such as {shared[0]!r}"
+            raise ValueError(
+                f"`{role}` and `{other_role}` {found}, and `{role}` learns: freezing "
+                f"`{other_role}` would freeze it, too. Use "
+                f"keras.models.clone_model({other_role}), and copy its weights with "
+                "set_weights."
+            )
+
+
+def check_trainable(networks: Mapping[str, Any]) -> None:
+    """Refuse to train networks of which nothing would move.
+
+    Args:
+        networks: role -> network that is to be trained.
+
+    Raises:
+        ValueError: a network is frozen, as a former teacher is.
+    """
+    for role, network in networks.items():
+        frozen = not network.trainable
+        if network.weights:
+            frozen = not network.trainable_weights
+        if frozen:
+            raise ValueError(
+                f"`{role}` has nothing to train. Received: `{network.name}`, whose "
+                "weights are all frozen, as those of a former teacher are. Set "
+                "`network.trainable = True`, or use keras.models.clone_model(network) "
+                "and copy its weights."
+            )
+
+
+def num_classes(
+    network: Any, input_shape: tuple[int | None, ...] | None = None
+) -> int | None:
+    """Return how many logits a network gives for an image.
+
+    A subclassed model has no `output_shape`; it is called on a symbolic image, which
+    costs no computation.
+
+    Args:
+        network: a Keras model.
+        input_shape: `(batch, height, width, channels)` of the images, for networks
+            that do not know it themselves.
+
+    Returns:
+        None where the network is not built, or its images are not known.
+
+    Raises:
+        ValueError: its output is not (batch, classes).
+    """
+    if not network.built:
+        return None
     try:
-        return len(network.output_shape) == 2
+        shape = network.output_shape
     except (AttributeError, ValueError, NotImplementedError):
-        return False
+        known = image_shape(network, input_shape)
+        if known is None:
+            return None
+        outputs = network(keras.KerasTensor((None, *known), "float32"), training=False)
+        shape = getattr(outputs, "shape", None)
+    if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
+        raise ValueError(
+            f"The network `{network.name}` must give one array of logits, "
+            f"(batch, classes). Received: output shape {shape}"
+        )
+    return shape[1]
 
 
-def _warn_of_probabilities(role: str, network: Any) -> None:
+def image_shape(
+    network: Any, input_shape: tuple[int | None, ...] | None = None
+) -> tuple[int, ...] | None:
+    """Return the shape of an image that a network was built for; None if not known.
+
+    Args:
+        network: a Keras model.
+        input_shape: `(batch, height, width, channels)`, taken where the network does
+            not know its own.
+    """
     shape = getattr(network, "input_shape", None)
-    if not isinstance(shape, tuple) or None in shape[1:]:
+    if shape is None and network.built:
+        # What a subclassed model was called with first.
+        shape = (network.get_build_config() or {}).get("input_shape")
+    for candidate in (shape, input_shape):
+        if isinstance(candidate, (tuple, list)):
+            sizes = tuple(candidate[1:])
+            if sizes and all(isinstance(size, int) for size in sizes):
+                return sizes
+    return None
+
+
+def has_own_losses(network: Any) -> bool:
+    """Tell whether a network brings losses: regularizers, or `add_loss` in a layer.
+
+    The latter is seen only in the last call of the network outside of a compiled step;
+    `check_networks` makes one.
+    """
+    layers = network._flatten_layers()
+    return bool(network.losses) or any(
+        getattr(layer, "activity_regularizer", None) is not None for layer in layers
+    )
+
+
+def _warn_of_probabilities(
+    role: str, network: Any, input_shape: tuple[int | None, ...] | None
+) -> None:
+    shape = image_shape(network, input_shape)
+    if shape is None:
         return
-    images = np.random.default_rng(0).random((4, *shape[1:]), dtype="float32")
+    images = np.random.default_rng(0).random((4, *shape), dtype="float32")
     outputs = network(ops.convert_to_tensor(images), training=False)
     try:
         outputs = ops.convert_to_numpy(outputs).astype("float32")
-    except TypeError:
-        # On JAX, Keras builds networks inside a trace, where no value can be read.
+    except (TypeError, NotImplementedError):
+        # Keras builds networks inside a trace, where no value can be read.
         return
     if outputs.min() < 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2:
         return
@@ -79,7 +193,7 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
 
     Arrays, also in a tuple (x, y), are checked whole; of a `tf.data.Dataset` or a
     `PyDataset` the first batch; a generator cannot be looked into without losing a
-    batch (the steps count what is wrong in it, and the end of the epoch raises).
+    batch. What is wrong in later batches the steps mark; see `callbacks.InputGuard`.
 
     Raises:
         ValueError: see `check_images` and `check_labels`.

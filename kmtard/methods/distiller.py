@@ -11,7 +11,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.addition import Addition
 from kmtard.methods.base import AdversarialModel
-from kmtard.methods.checks import check_networks
+from kmtard.methods.checks import check_apart, check_networks
 
 
 class Distiller(AdversarialModel):
@@ -29,8 +29,8 @@ class Distiller(AdversarialModel):
         **kwargs: those of `AdversarialModel`.
 
     Raises:
-        ValueError: a teacher is no Keras model, is the student, or has other classes;
-            or one network is both a teacher that learns and another teacher.
+        ValueError: a teacher is no Keras model, shares weights with the student or with
+            a teacher that learns, or has other classes.
     """
 
     def __init__(
@@ -51,14 +51,10 @@ class Distiller(AdversarialModel):
         self.compose(additions)
 
     def _check_learning(self, teachers: Mapping[str, Network]) -> None:
-        given = list(teachers.values())
-        for role, teacher in teachers.items():
-            if role in self.trained_roles and given.count(teacher) > 1:
-                raise ValueError(
-                    f"`{role}` learns and must be a network of its own. Received: the "
-                    "same model for another teacher. Use "
-                    "keras.models.clone_model(teacher) and copy its weights."
-                )
+        for role in self.trained_roles:
+            for other, teacher in teachers.items():
+                if role in teachers and role != other:
+                    check_apart({role: teachers[role], other: teacher})
 
     @property
     def networks(self) -> dict[str, Network]:

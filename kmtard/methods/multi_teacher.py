@@ -41,7 +41,8 @@ class MultiTeacherDistiller(Distiller):
     Attributes:
         nat_temperature: variable, tau_nat; adv_temperature likewise.
         nat_weight: variable, w_nat; adv_weight likewise; they sum to 1.
-        initial_nat_loss: variable, L_nat of the very first step, 0 before it.
+        initial_nat_loss: variable, L_nat of the first step where it was above 0, and 0
+            before it; initial_adv_loss likewise.
         temperature_rate: variable, EBB's rate, with `temperature_bounds` (2,).
         weight_rate: variable, NLB's rate, with `weight_beta`.
 
@@ -145,14 +146,18 @@ class MultiTeacherDistiller(Distiller):
             self.adv_temperature.value,
             *ops.unstack(self.roundings.value),
         )
-        nat = losses.entropy(nat_target, temperature=present.nat)
-        adv = losses.entropy(adv_target, temperature=present.adv)
-        self.track("nat_entropy", nat)
-        self.track("adv_entropy", adv)
+        # One reduction for both: equal logits must give equal sums, bit for bit, or the
+        # sign of a rounding would drive the temperatures apart.
+        targets = ops.stack([*map(losses.at_least_float32, (nat_target, adv_target))])
+        temperatures = ops.reshape(ops.stack([present.nat, present.adv]), (2, 1, 1))
+        entropies = losses.entropy(targets, temperature=temperatures)
+        self.track("nat_entropy", entropies[0])
+        self.track("adv_entropy", entropies[1])
+        nat, adv = ops.unstack(ops.mean(entropies, axis=1))
         return balance.entropy_balance(
             present,
-            ops.mean(nat),
-            ops.mean(adv),
+            nat,
+            adv,
             rate=self.temperature_rate.value,
             bounds=tuple(ops.unstack(self.temperature_bounds.value)),
         )
@@ -160,9 +165,9 @@ class MultiTeacherDistiller(Distiller):
     def _balance_weights(
         self, nat_loss: Tensor, adv_loss: Tensor
     ) -> tuple[Tensor, Tensor]:
-        first = self.steps_taken.value == 0
-        initial_nat = ops.where(first, nat_loss, self.initial_nat_loss.value)
-        initial_adv = ops.where(first, adv_loss, self.initial_adv_loss.value)
+        initial_nat = balance.initial_loss(self.initial_nat_loss.value, nat_loss)
+        initial_adv = balance.initial_loss(self.initial_adv_loss.value, adv_loss)
+        # Until both are known this is 0 / 0, and the weights stay where they are.
         nat, adv = balance.normalization_loss_balance(
             self.nat_weight.value,
             self.adv_weight.value,

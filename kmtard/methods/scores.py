@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
 NAMES = {"nat": "clean_accuracy", "adv": "robust_accuracy"}
+W_ROBUST = "w_robust_accuracy"
 
 
 class Scores:
@@ -36,5 +37,25 @@ class Scores:
             NAMES[kind]: self.metrics[kind].result() for kind in NAMES if kind in kinds
         }
         if len(scores) == len(NAMES):
-            scores["w_robust_accuracy"] = 0.5 * sum(scores.values())
+            scores[W_ROBUST] = 0.5 * sum(scores.values())
         return scores
+
+
+def set_directions(callbacks: Any, losses: Container[str]) -> None:
+    """Tell callbacks in mode "auto" whether what they monitor should rise or fall.
+
+    Keras asks only compiled metrics for their direction, and W-Robust accuracy is not
+    even a metric of its own.
+
+    Args:
+        callbacks: a list or a `keras.callbacks.CallbackList`.
+        losses: names of a method's averages; what ends in "loss" should fall.
+    """
+    for callback in getattr(callbacks, "callbacks", callbacks):
+        if getattr(callback, "mode", None) != "auto":
+            continue
+        name = str(getattr(callback, "monitor", "")).removeprefix("val_")
+        if name in (*NAMES.values(), W_ROBUST):
+            callback.mode = "max"
+        elif name in losses and name.endswith("loss"):
+            callback.mode = "min"

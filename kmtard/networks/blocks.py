@@ -12,6 +12,9 @@ import keras
 
 Shape = tuple[int, int, int]
 
+DATA_FORMAT = "channels_last"
+"""What each layer is told: a user's Keras may be set to channels first."""
+
 
 def kernel_initializer() -> keras.initializers.Initializer:
     """Return PyTorch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
@@ -48,12 +51,13 @@ def convolution(
     valid = size > 1 and strides > 1 and not far_padding
     if valid:
         # Keras's "same" would pad the far sides only, PyTorch pads all four.
-        x = keras.layers.ZeroPadding2D(size // 2)(x)
+        x = keras.layers.ZeroPadding2D(size // 2, data_format=DATA_FORMAT)(x)
     return keras.layers.Conv2D(
         filters,
         size,
         strides=strides,
         padding="valid" if valid else "same",
+        data_format=DATA_FORMAT,
         use_bias=False,
         kernel_initializer=initializer or kernel_initializer(),
         name=name,
@@ -62,7 +66,15 @@ def convolution(
 
 def normalization(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
     """Apply BatchNorm with PyTorch's epsilon and momentum."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    layer = keras.layers.BatchNormalization(
+        axis=-1, momentum=0.9, epsilon=1e-5, name=name
+    )
+    return layer(x)
+
+
+def global_average(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Average each channel over the image: (batch, channels)."""
+    return keras.layers.GlobalAveragePooling2D(data_format=DATA_FORMAT)(x)
 
 
 def dense_logits(
@@ -115,7 +127,9 @@ def standardization(
     if not mean:
         return x
     offset = [-each / scale for each, scale in zip(mean, std, strict=True)]
-    return keras.layers.Rescaling([1 / each for each in std], offset)(x)
+    # Keras moves the axis of constants with one axis where its default is channels
+    # first, and leaves those with three axes as they are.
+    return keras.layers.Rescaling([[[1 / each for each in std]]], [[offset]])(x)
 
 
 def check_shapes(num_classes: int, input_shape: Shape) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import keras
 
 from kmtard.networks.blocks import (
+    DATA_FORMAT,
     Shape,
     check_shapes,
     convolution,
     dense_logits,
+    global_average,
     normalization,
 )
 
@@ -51,7 +53,7 @@ def mobilenet_v2(num_classes: int, input_shape: Shape) -> keras.Model:
     for index, (expansion, filters, strides) in enumerate(blocks):
         x = _block(x, expansion, filters, strides, f"layers-{index}")
     x = _activate(convolution(x, 1280, 1, name="conv2"), "bn2")
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = global_average(x)
     return keras.Model(images, dense_logits(x, num_classes, name="linear"))
 
 
@@ -74,11 +76,12 @@ def _block(
 def _depthwise(x: keras.KerasTensor, strides: int, name: str) -> keras.KerasTensor:
     if strides > 1:
         # Keras's "same" would pad the far sides only, PyTorch pads all four.
-        x = keras.layers.ZeroPadding2D(1)(x)
+        x = keras.layers.ZeroPadding2D(1, data_format=DATA_FORMAT)(x)
     return keras.layers.DepthwiseConv2D(
         3,
         strides=strides,
         padding="same" if strides == 1 else "valid",
+        data_format=DATA_FORMAT,
         use_bias=False,
         # Keras would count all channels into fan_in, PyTorch has 3 * 3 * 1.
         depthwise_initializer=keras.initializers.RandomUniform(-1 / 3, 1 / 3),

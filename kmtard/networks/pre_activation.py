@@ -12,6 +12,7 @@ from kmtard.networks.blocks import (
     check_shapes,
     convolution,
     dense_logits,
+    global_average,
     he_initializer,
     kernel_initializer,
     normalization,
@@ -96,7 +97,7 @@ def pre_activation_resnet(
         for block in range(blocks):
             name = style.block.format(group=group, stage=group + 1, block=block)
             x = _block(x, filters, 2 if group and not block else 1, name, style)
-    x = keras.layers.GlobalAveragePooling2D()(style.activate(x, style.last))
+    x = global_average(style.activate(x, style.last))
     logits = dense_logits(x, num_classes, name=style.head, zero_bias=style.he_normal)
     return keras.Model(images, logits)
 

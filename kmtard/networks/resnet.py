@@ -9,6 +9,7 @@ from kmtard.networks.blocks import (
     check_shapes,
     convolution,
     dense_logits,
+    global_average,
     he_initializer,
     kernel_initializer,
     normalization,
@@ -77,7 +78,7 @@ def _features(
             strides = 2 if stage > 1 and block == 0 else 1
             name = f"layer{stage}-{block}"
             x = _block(x, filters, strides, name, shortcut, initializer)
-    return keras.layers.GlobalAveragePooling2D()(x)
+    return global_average(x)
 
 
 def _block(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from kmtard.networks.blocks import (
+    DATA_FORMAT,
     check_shapes,
     convolution,
     dense_logits,
@@ -34,4 +35,6 @@ def small_cnn(
     x = images = keras.Input(input_shape)
     for filters, strides in ((width, 1), (2 * width, 2), (2 * width, 1)):
         x = keras.layers.ReLU()(normalization(convolution(x, filters, 3, strides)))
-    return keras.Model(images, dense_logits(keras.layers.Flatten()(x), num_classes))
+    return keras.Model(
+        images, dense_logits(keras.layers.Flatten(DATA_FORMAT)(x), num_classes)
+    )

@@ -30,8 +30,13 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
     """Return a fresh network for a role, its weights drawn from the recipe's seed."""
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
     section = getattr(recipe, role)
-    network = registry.resolve("networks", section.network)
-    return network(data.num_classes, data.input_shape, **section.options)
+    make = registry.resolve("networks", section.network)
+    network = make(data.num_classes, data.input_shape, **section.options)
+    if not network.built:
+        # A subclassed model has no weights to load or resume before it is called.
+        images = keras.KerasTensor((None, *data.input_shape), "float32")
+        network(images, training=False)
+    return network
 
 
 def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:

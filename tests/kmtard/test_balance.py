@@ -154,3 +154,38 @@ def test_roundings_do_not_add_up():
         )
     assert float(temperatures.nat) == pytest.approx(6.0, abs=1e-6)
     assert float(temperatures.adv) == pytest.approx(4.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("entropies", [(np.nan, 1.0), (1.0, np.nan), (np.nan, np.nan)])
+def test_temperatures_stay_where_an_entropy_is_no_number(entropies):
+    assert temperatures(*entropies) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_stay_where_a_loss_is_no_number(bad):
+    assert weights(bad, 0.5, nat=0.75, adv=0.25) == [0.75, 0.25]
+    assert weights(0.5, bad, nat=0.75, adv=0.25) == [0.75, 0.25]
+
+
+@pytest.mark.parametrize(
+    "initial, loss, wanted",
+    [
+        (0.0, 0.0, 0.0),
+        (0.0, -0.5, 0.0),
+        (0.0, np.nan, 0.0),
+        (0.0, np.inf, 0.0),
+        (0.0, 0.5, 0.5),
+        (0.5, 2.0, 0.5),
+        (0.5, np.nan, 0.5),
+    ],
+)
+def test_initial_loss_is_the_first_above_zero(initial, loss, wanted):
+    assert float(balance.initial_loss(tensor(initial), tensor(loss))) == wanted
+
+
+def test_class_temperature_stays_where_its_loss_is_no_number():
+    losses, images = np.array([1.0, np.nan, 5.0, np.inf]), np.full(4, 2)
+    moved = balance.class_temperatures(
+        np.ones(4), losses, images, rate=0.25, bounds=(0.5, 5.0)
+    )
+    assert moved.tolist() == [1.25, 1.0, 0.75, 1.0]

@@ -104,6 +104,51 @@ def test_weights_of_samples_scale_their_losses(
     assert 0 < loss(only_first) < plain
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_in_a_column_are_those_in_a_row(
+    tiny: SimpleNamespace, method: str
+) -> None:
+    weight = np.linspace(0, 1, len(tiny.x), dtype="float32")
+
+    row, column = (
+        tiny.fit(tiny.compiled(method), tiny.x, tiny.y, sample_weight=each)
+        for each in (weight, weight[:, None])
+    )
+    tested, tested_column = (
+        tiny.evaluate(tiny.compiled(method), tiny.x, tiny.y, sample_weight=each)
+        for each in (weight, weight[:, None])
+    )
+
+    assert column == row
+    assert tested_column == tested
+
+
+def test_weights_of_another_shape(tiny: SimpleNamespace) -> None:
+    weight = np.ones((len(tiny.x), 2), "float32")
+
+    with pytest.raises(
+        ValueError, match=r"one weight per image.*Received: shape \(4, 2"
+    ):
+        tiny.fit(tiny.compiled("natural"), tiny.x, tiny.y, sample_weight=weight)
+
+
+class Column(Natural):
+    """A user's own method whose losses are in a column."""
+
+    def outer_loss(self, batch: Batch, logits: Logits) -> Any:
+        return super().outer_loss(batch, logits)[:, None]
+
+
+def test_losses_of_another_shape(tiny: SimpleNamespace) -> None:
+    model = Column(tiny.network())
+    model.compile("sgd", run_eagerly=True)
+
+    with pytest.raises(
+        ValueError, match=r"Column .*\(batch,\). Received: shape \(8, 1"
+    ):
+        model.train_on_batch(tiny.x, tiny.y)
+
+
 def test_fit_takes_weights_in_tuples_and_datasets(tiny: SimpleNamespace) -> None:
     tf = pytest.importorskip("tensorflow")
     weight = np.linspace(0, 1, len(tiny.x), dtype="float32")
@@ -131,6 +176,35 @@ def test_compile_takes_metrics_on_the_clean_logits(tiny: SimpleNamespace) -> Non
         assert logs[f"{prefix}accuracy"] == pytest.approx(clean)
 
 
+@pytest.mark.parametrize("eager", (True, False))
+def test_compiled_metrics_get_the_labels_as_they_came(
+    tiny: SimpleNamespace, eager: bool
+) -> None:
+    one_hot = np.eye(tiny.classes, dtype="float32")[tiny.y]
+    made = (
+        lambda: keras.metrics.TopKCategoricalAccuracy(1, name="top"),
+        lambda: keras.metrics.F1Score("macro", name="f1"),
+        lambda: keras.metrics.AUC(multi_label=True, from_logits=True, name="auc"),
+    )
+    model = tiny.model("trades")
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        metrics=["accuracy", *(make() for make in made)],
+        run_eagerly=eager,
+    )
+    clean = model.student.predict(tiny.x, verbose=0)
+
+    found = tiny.evaluate(model, tiny.x, one_hot)
+    trained = tiny.fit(model, tiny.x, one_hot)
+
+    assert found["accuracy"] == pytest.approx(found["clean_accuracy"])
+    assert trained["accuracy"] == pytest.approx(trained["clean_accuracy"])
+    for make in made:
+        metric = make()
+        metric.update_state(one_hot, clean)
+        assert found[metric.name] == pytest.approx(float(metric.result()), abs=1e-5)
+
+
 @pytest.mark.parametrize("argument", ("loss", "loss_weights"))
 def test_compile_refuses_a_loss(tiny: SimpleNamespace, argument: str) -> None:
     with pytest.raises(ValueError, match="defines its own loss.*mse"):
@@ -142,7 +216,7 @@ def test_keras_callbacks_work(
     tiny: SimpleNamespace, tmp_path: Path, weights_only: bool
 ) -> None:
     path = tmp_path / f"best.{'weights.h5' if weights_only else 'keras'}"
-    monitor = {"monitor": "val_w_robust_accuracy", "mode": "max"}
+    monitor = {"monitor": "val_w_robust_accuracy"}
     model = tiny.compiled("multi")
     rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
 
@@ -166,6 +240,45 @@ def test_keras_callbacks_work(
     assert path.stat().st_size
     assert len(logs["loss"]) == 2, "nothing improves by 2: stopped after the second"
     assert logs["learning_rate"] == pytest.approx([0.05, 0.025])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [
+        *((f"{prefix}{name}", "max") for prefix in ("", "val_") for name in SCORES),
+        ("val_nat_loss", "min"),
+        ("val_loss", "min"),
+    ],
+)
+def test_keras_callbacks_know_the_direction(
+    tiny: SimpleNamespace, tmp_path: Path, monitor: str, mode: str
+) -> None:
+    def run(**kwargs: Any) -> tuple[list[Any], dict]:
+        callbacks = [
+            keras.callbacks.EarlyStopping(monitor, patience=1, **kwargs),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / "best.keras", monitor, save_best_only=True, **kwargs
+            ),
+            keras.callbacks.ReduceLROnPlateau(monitor, patience=1, **kwargs),
+        ]
+        logs = tiny.fit(
+            tiny.compiled("multi"),
+            tiny.x,
+            tiny.y,
+            epochs=3,
+            validation_data=(tiny.x, tiny.y),
+            callbacks=callbacks,
+        )
+        return [each.best for each in callbacks], logs
+
+    assert run() == run(mode=mode)
+
+
+def test_no_direction_for_what_has_none(tiny: SimpleNamespace) -> None:
+    stop = keras.callbacks.EarlyStopping("nat_entropy")
+
+    with pytest.raises(ValueError, match="Pass `mode='max'`"):
+        tiny.fit(tiny.compiled("multi"), tiny.x, tiny.y, callbacks=[stop])
 
 
 def test_evaluate_and_predict_are_repeatable(tiny: SimpleNamespace) -> None:

@@ -61,16 +61,26 @@ def test_mart(beta: float) -> None:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.7])
-@pytest.mark.parametrize("class_scale", [None, 2.0])
-def test_adaad_loss(alpha: float, class_scale: float | None) -> None:
+@pytest.mark.parametrize(
+    ("class_scale", "scale"),
+    [(None, 1.0), (2.0, 2.0), ("element_mean", 1.0), ("batch_mean", 4.0)],
+)
+def test_adaad_loss(alpha: float, class_scale: object, scale: float) -> None:
     x = RNG.random((5, 6, 1, 1))
     student, teacher = linear(1), linear(2)
     taught = softmax(ops.convert_to_numpy(teacher(tensor(x))).astype("float64"))
-    scale = 0.4 if class_scale is None else class_scale
     wanted = scale / 4 * kl(taught, softmax(ADV)) * alpha
     wanted += scale / 4 * kl(taught, softmax(NAT)) * (1 - alpha)
     model = AdaAD(student, teacher, alpha=alpha, class_scale=class_scale)
     np.testing.assert_allclose(outer(model, x), wanted, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("classes", "scale"), [(2, 1.0), (10, 1.0), (11, 11.0), (100, 100.0)]
+)
+def test_adaad_reduces_as_its_authors(classes: int, scale: float) -> None:
+    networks = [linear(seed, classes=classes) for seed in (1, 2)]
+    assert AdaAD(*networks).scale(classes) == scale
 
 
 @pytest.mark.parametrize("attack_bn", ["eval", "train"])
@@ -105,7 +115,12 @@ def test_adaad_attack_follows_the_gradient_through_both(attack_bn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "option"), [(MART, {"beta": -1.0}), (AdaAD, {"alpha": 2.0})]
+    ("make", "option"),
+    [
+        (MART, {"beta": -1.0}),
+        (AdaAD, {"alpha": 2.0}),
+        (AdaAD, {"class_scale": "mean"}),
+    ],
 )
 def test_bad_arguments(make: type, option: dict) -> None:
     networks = [linear(1)] if make is MART else [linear(1), linear(2)]

@@ -101,33 +101,154 @@ def generator(x: np.ndarray, y: np.ndarray) -> Iterator[tuple]:
         yield from ((x[i : i + 4], y[i : i + 4]) for i in range(0, len(x), 4))
 
 
-@pytest.mark.parametrize("value", (np.nan, 1.5, -0.1))
-@pytest.mark.parametrize("kind", ("dataset", "generator", "PyDataset"))
-def test_pixels_of_later_batches(
-    tiny: SimpleNamespace, kind: str, value: float
-) -> None:
-    x = damaged(tiny.x, value, row=6)
-    data = {
-        "dataset": lambda: tf_dataset(x, tiny.y),
-        "generator": lambda: generator(x, tiny.y),
-        "PyDataset": lambda: Batches(x, tiny.y),
-    }[kind]()
+IMAGES = r"Images must be finite.*first in batch 2 of {}.*[Ss]cale"
+LABELS = r"Labels must be whole.*first in batch 2 of {}.*Soft"
+WRONG: dict[str, tuple[str, Any]] = {
+    "nan": (IMAGES, lambda x, y: (damaged(x, np.nan, 6), y)),
+    "above": (IMAGES, lambda x, y: (damaged(x, 1.5, 6), y)),
+    "below": (IMAGES, lambda x, y: (damaged(x, -0.1, 6), y)),
+    "label -1": (LABELS, lambda x, y: (x, relabeled(y, -1))),
+    "label 3": (LABELS, lambda x, y: (x, relabeled(y, 3))),
+    "fraction": (LABELS, lambda x, y: (x, relabeled(y.astype("float32"), 0.5))),
+    "soft": (LABELS, lambda x, y: (x, relabeled(np.eye(3, dtype="float32")[y], 0.5))),
+}
+"""Damage of the seventh of eight images, in the second of two batches."""
+KINDS: dict[str, Any] = {
+    "dataset": lambda x, y: tf_dataset(x, y),
+    "generator": lambda x, y: generator(x, y),
+    "PyDataset": lambda x, y: Batches(x, y),
+}
 
-    message = r"in \[0, 1\]. Received: 1 pixels.* in epoch 1\b.*[Ss]cale"
-    with pytest.raises(ValueError, match=message):
+
+def relabeled(y: np.ndarray, value: float) -> np.ndarray:
+    y = y.copy()
+    y[6] = value
+    return y
+
+
+class Kept(keras.callbacks.Callback):
+    """Remembers the epochs whose end it saw, where checkpoints are saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epochs.append(epoch)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("kind", KINDS)
+def test_later_batches_of_training(
+    tiny: SimpleNamespace, kind: str, wrong: str
+) -> None:
+    (message, change), kept = WRONG[wrong], Kept()
+
+    with pytest.raises(ValueError, match=message.format("epoch 1")):
         tiny.fit(
             tiny.compiled("natural"),
-            data,
+            KINDS[kind](*change(tiny.x, tiny.y)),
             batch_size=None,
             steps_per_epoch=2,
             epochs=2,
+            callbacks=[kept],
         )
+    assert not kept.epochs
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("kind", KINDS)
+def test_later_batches_of_an_evaluation(
+    tiny: SimpleNamespace, kind: str, wrong: str
+) -> None:
+    message, change = WRONG[wrong]
+    model, kept = tiny.compiled("natural"), Kept()
+    data = KINDS[kind](*change(tiny.x, tiny.y))
+
+    with pytest.raises(ValueError, match=message.format("the evaluation")):
+        tiny.evaluate(model, data, batch_size=None, steps=2)
+    data = KINDS[kind](*change(tiny.x, tiny.y))
+    after = message.format("the evaluation after epoch 1")
+    with pytest.raises(ValueError, match=after):
+        tiny.fit(
+            model,
+            tiny.x,
+            tiny.y,
+            validation_data=data,
+            validation_steps=2,
+            callbacks=[kept],
+        )
+    assert not kept.epochs
+    assert np.isfinite(tiny.evaluate(model, tiny.x, tiny.y)["loss"])
+
+
+@pytest.mark.parametrize("method", ("natural", "multi"))
+def test_later_batches_of_compiled_steps(tiny: SimpleNamespace, method: str) -> None:
+    model = tiny.compiled(method, eager=False)
+    data = (damaged(tiny.x, 2.0, 6), tiny.y)
+
+    with pytest.raises(ValueError, match=IMAGES.format("epoch 1")):
+        tiny.fit(model, Batches(*data), batch_size=None, epochs=2)
+    with pytest.raises(ValueError, match=IMAGES.format("the evaluation")):
+        tiny.evaluate(model, Batches(*data), batch_size=None)
+    assert np.isfinite(tiny.fit(model, tiny.x, tiny.y)["loss"]).all()
+
+
+def test_training_is_blamed_before_its_validation(tiny: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match=IMAGES.format("epoch 2")):
+        tiny.fit(
+            tiny.compiled("natural"),
+            generator(
+                np.concatenate([tiny.x, damaged(tiny.x, 2.0, 6)]), np.tile(tiny.y, 2)
+            ),
+            batch_size=None,
+            steps_per_epoch=2,
+            epochs=2,
+            validation_data=(tiny.x, tiny.y),
+        )
+
+
+def test_integer_images_of_a_generator(tiny: SimpleNamespace) -> None:
+    data = generator((255 * tiny.x).astype("uint8"), tiny.y)
+
+    with pytest.raises(ValueError, match="dtype uint8. Divide 8-bit images by"):
+        tiny.evaluate(tiny.compiled("natural"), data, batch_size=None, steps=2)
+
+
+@pytest.mark.parametrize("call", ("evaluate", "train_on_batch", "test_on_batch"))
+def test_arrays_are_checked_before_the_first_step(
+    tiny: SimpleNamespace, call: str
+) -> None:
+    model = tiny.compiled("natural")
+    run = getattr(model, call)
+
+    with pytest.raises(ValueError, match="Received: values in"):
+        run(2 * tiny.x, tiny.y)
+    with pytest.raises(ValueError, match="whole numbers"):
+        run(tiny.x, tiny.y + 0.5)
+    assert int(model.steps_taken.value) == 0
+
+
+def test_guard_comes_first_in_a_callback_list(tiny: SimpleNamespace) -> None:
+    model, kept = tiny.compiled("natural"), Kept()
+    callbacks = keras.callbacks.CallbackList(
+        [kept], add_history=True, model=model, epochs=1
+    )
+
+    with pytest.raises(ValueError, match=IMAGES.format("epoch 1")):
+        tiny.fit(
+            model,
+            Batches(damaged(tiny.x, 2.0, 6), tiny.y),
+            batch_size=None,
+            callbacks=callbacks,
+        )
+    assert not kept.epochs
 
 
 def test_another_fit_with_good_data_is_not_blamed(tiny: SimpleNamespace) -> None:
     model = tiny.compiled("natural")
     data = tf_dataset(damaged(tiny.x, 2.0, 6), tiny.y)
-    with pytest.raises(ValueError, match="1 pixels"):
+    with pytest.raises(ValueError, match="first in batch 2"):
         tiny.fit(model, data, batch_size=None)
 
     assert np.isfinite(tiny.fit(model, tiny.x, tiny.y)["loss"]).all()
@@ -165,6 +286,50 @@ def test_teacher_is_student(tiny: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="`student` and `nat_teacher` are one.*clone"):
         MultiTeacherDistiller(student, student, tiny.network())
     assert student.trainable
+
+
+def sharing(tiny: SimpleNamespace) -> tuple[Any, Any]:
+    """Two networks with one backbone."""
+    images = layers.Input(tiny.shape)
+    features = layers.Dense(4, name="backbone")(layers.Flatten()(images))
+    return tuple(
+        keras.Model(images, layers.Dense(tiny.classes)(features)) for _ in range(2)
+    )
+
+
+def test_teacher_that_shares_a_backbone(tiny: SimpleNamespace) -> None:
+    student, teacher = sharing(tiny)
+
+    with pytest.raises(ValueError, match="share 2 weights, such as 'backbone/.*clone"):
+        MultiTeacherDistiller(student, tiny.network(), teacher)
+    assert len(student.trainable_weights) == 4
+
+
+def test_frozen_teachers_may_share(tiny: SimpleNamespace) -> None:
+    model = MultiTeacherDistiller(tiny.network(), *sharing(tiny))
+
+    assert not model.nat_teacher.trainable_weights
+
+
+def test_a_former_teacher_cannot_be_trained(tiny: SimpleNamespace) -> None:
+    former, model = tiny.network(), tiny.compiled("natural")
+    MultiTeacherDistiller(model.student, former, tiny.network())
+    second = tiny.compiled("natural", student=former)
+    frozen = r"`student` has nothing to train.*former teacher.*trainable = True"
+
+    for train in (
+        lambda: tiny.fit(second, tiny.x, tiny.y),
+        lambda: second.train_on_batch(tiny.x, tiny.y),
+    ):
+        with pytest.raises(ValueError, match=frozen):
+            train()
+    assert np.isfinite(tiny.evaluate(second, tiny.x, tiny.y)["loss"])
+    former.trainable = True
+    before = tiny.values(former.trainable_variables)
+    second.compile("sgd", run_eagerly=True)
+    tiny.fit(second, tiny.x, tiny.y)
+    after = tiny.values(former.trainable_variables)
+    assert all((a != b).any() for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("role", ("student", "nat_teacher", "adv_teacher"))

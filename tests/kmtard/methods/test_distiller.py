@@ -68,7 +68,9 @@ def test_a_teacher_frozen_before_learns_again(tiny: SimpleNamespace) -> None:
 
 def test_one_network_cannot_learn_and_be_frozen(tiny: SimpleNamespace) -> None:
     teacher = tiny.network(2)
-    with pytest.raises(ValueError, match="`adv_teacher` learns and must be a network"):
+    with pytest.raises(
+        ValueError, match="`adv_teacher` and `nat_teacher` are one model"
+    ):
         LearningTeacher(tiny.network(), teacher, teacher)
 
 

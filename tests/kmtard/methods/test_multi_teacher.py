@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
+from kmtard.methods.multi_teacher import MultiTeacherDistiller
 
 TEMPERATURES = ("nat_temperature", "adv_temperature")
 WEIGHTS = ("nat_weight", "adv_weight")
@@ -116,8 +117,6 @@ def test_loss_is_the_weighted_sum(tiny: SimpleNamespace) -> None:
 
 def test_weights_follow_the_loss_that_falls_less(tiny: SimpleNamespace) -> None:
     model = tiny.compiled()
-    # The first step of a life records the losses; this life has begun before.
-    model.steps_taken.assign(1)
     losses = tiny.evaluate(model, tiny.x[:4], tiny.y[:4])
     model.initial_nat_loss.assign(losses["nat_loss"] / 10)
     model.initial_adv_loss.assign(losses["adv_loss"] * 10)
@@ -182,6 +181,75 @@ def test_rates_fall_at_milestones(tiny: SimpleNamespace) -> None:
     fit(tiny, model, *balances, spy, epochs=4)
 
     assert spy.rates == [[0.5, 0.25], [0.25, 0.25], [0.25, 0.125], [0.125, 0.125]]
+
+
+def finite(model: Any) -> bool:
+    return bool(np.isfinite(read(model, *TEMPERATURES, *WEIGHTS, *INITIAL)).all())
+
+
+def test_the_first_loss_above_zero_is_recorded(tiny: SimpleNamespace) -> None:
+    model = tiny.compiled()
+    model.weight_rate.assign(0.5)
+    x, y = tiny.x[:4], tiny.y[:4]
+
+    model.train_on_batch(x, y, sample_weight=np.zeros(4, "float32"))
+    assert read(model, *INITIAL) == [0, 0]
+    assert read(model, *WEIGHTS) == [0.5, 0.5]
+
+    logs = model.train_on_batch(x, y, return_dict=True)
+    assert read(model, *INITIAL) == pytest.approx([logs["nat_loss"], logs["adv_loss"]])
+    assert read(model, *WEIGHTS) == [0.5, 0.5]
+    model.train_on_batch(x, y)
+    assert read(model, *WEIGHTS) != [0.5, 0.5]
+    assert finite(model)
+
+
+def test_a_teacher_equal_to_the_student(tiny: SimpleNamespace) -> None:
+    model = tiny.compiled(attack=tiny.attack(epsilon=0.0, start="clean"))
+    for teacher in (model.nat_teacher, model.adv_teacher):
+        teacher.set_weights(model.student.get_weights())
+
+    logs = fit(
+        tiny, model, NormalizationLossBalance(0.5), EntropyBalance(0.125), epochs=2
+    )
+
+    assert finite(model)
+    assert np.isfinite(logs["loss"]).all()
+
+
+@pytest.mark.parametrize("role", ("nat_teacher", "adv_teacher"))
+def test_nothing_that_is_not_finite_stays(tiny: SimpleNamespace, role: str) -> None:
+    model = tiny.compiled()
+    model.weight_rate.assign(0.5)
+    model.temperature_rate.assign(0.125)
+    teacher = getattr(model, role)
+    good = teacher.get_weights()
+    teacher.set_weights([np.full_like(w, np.nan) for w in good])
+
+    model.train_on_batch(tiny.x[:4], tiny.y[:4])
+    assert finite(model)
+    assert read(model, *TEMPERATURES, *WEIGHTS) == [1, 1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("size", (1, 3, 11))
+def test_equal_teachers_keep_equal_temperatures(
+    tiny: SimpleNamespace, size: int
+) -> None:
+    teacher, rng = tiny.network(2), np.random.default_rng(size)
+    model = MultiTeacherDistiller(
+        tiny.network(),
+        teacher,
+        teacher,
+        attack=tiny.attack(epsilon=0.0, start="clean", steps=1),
+    )
+    model.compile("sgd")
+    model.temperature_rate.assign(0.125)
+    x = rng.random((size, *tiny.shape), dtype="float32")
+
+    logs = model.train_on_batch(x, np.zeros(size, int), return_dict=True)
+
+    assert logs["nat_entropy"] == logs["adv_entropy"]
+    assert read(model, *TEMPERATURES) == [1, 1]
 
 
 class Plateau(keras.callbacks.Callback):

@@ -14,6 +14,7 @@ from kmtard.networks.blocks import convolution
 from kmtard.networks.mobilenet_v2 import mobilenet_v2
 from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
 from kmtard.networks.resnet import resnet18, resnet56
+from kmtard.networks.small_cnn import small_cnn
 from kmtard.networks.wide_resnet import (
     deepmind_wide_resnet,
     trades_wide_resnet,
@@ -184,9 +185,9 @@ def test_constants_standardize_the_images(build: Any) -> None:
 
 def test_default_constants() -> None:
     (small,) = of_type(wide_resnet_22_6(10, SHAPE), layers.Rescaling)
-    np.testing.assert_allclose(1 / np.array(small.scale), [0.2471, 0.2435, 0.2616])
-    mean = -np.array(small.offset) / small.scale
-    np.testing.assert_allclose(mean, [0.4914, 0.4822, 0.4465])
+    scale, offset = np.array(small.scale)[0, 0], np.array(small.offset)[0, 0]
+    np.testing.assert_allclose(1 / scale, [0.2471, 0.2435, 0.2616])
+    np.testing.assert_allclose(-offset / scale, [0.4914, 0.4822, 0.4465])
     assert not of_type(preact_resnet18(10, SHAPE), layers.Rescaling)
 
 
@@ -231,3 +232,44 @@ def test_bad_arguments_are_refused(
 def test_one_class_is_refused(build: Any) -> None:
     with pytest.raises(ValueError, match="`num_classes` must be at least 2"):
         build(1, SHAPE)
+
+
+@pytest.fixture
+def channels_first() -> Iterator[None]:
+    """Keras set to channels first, as a user's keras.json may say."""
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+def small(num_classes: int, input_shape: Any) -> keras.Model:
+    return small_cnn(num_classes, input_shape, width=4)
+
+
+def standardized(num_classes: int, input_shape: Any) -> keras.Model:
+    constants = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    return deepmind(num_classes, input_shape, **constants)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [small, resnet18, resnet56, mobilenet_v2, preact_resnet18, trades, standardized],
+)
+def test_images_are_channels_last_whatever_keras_is_set_to(
+    build: Any, request: pytest.FixtureRequest
+) -> None:
+    shape = (12, 8, 3)
+    x = np.random.default_rng(0).random((2, *shape), dtype="float32")
+    keras.utils.set_random_seed(0)
+    network = build(10, shape)
+    wanted = keras.ops.convert_to_numpy(network(x, training=False))
+
+    request.getfixturevalue("channels_first")
+    again = build(10, shape)
+    again.set_weights(network.get_weights())
+
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(again(x, training=False)), wanted
+    )
+    formats = {getattr(layer, "data_format", None) for layer in again.layers}
+    assert formats - {None} == {"channels_last"}
