@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ WEIGHTS: dict[type, dict[str, tuple[str, tuple[int, ...]]]] = {
     },
 }
 SHOWN = 20
+HDF5 = (".h5", ".hdf5")
 # Of the keys of the last layer, in the order of how many networks have them.
 HEADS = ("linear.weight", "fc.weight", "logits.weight")
 
@@ -66,7 +67,7 @@ class Read:
         prefix: what stood before each key, of most of them.
         constants: the standardization of the images that the file states; None where
             it states none.
-        skipped: keys that the network has no use for.
+        skipped: keys of tensors that the network has no use for.
     """
 
     tensors: int
@@ -101,8 +102,16 @@ def load(
         OSError: the file cannot be opened.
         ValueError: the file cannot be read or does not fit; the network is unchanged.
     """
-    if Path(path).suffix in (".h5", ".hdf5"):
-        weight_files.load_h5(network, path)
+    if Path(path).suffix in HDF5:
+        weight_files.check_h5(path)
+        before = network.get_weights()
+        try:
+            network.load_weights(path)
+        # An older file is read layer by layer, and its mistakes are of many kinds.
+        except (KeyError, TypeError, ValueError) as error:
+            network.set_weights(before)
+            reason = (str(error) or repr(error)).splitlines()[0]
+            raise ValueError(f"{path} does not fit the network: {reason}") from error
         return Read(len(network.weights))
     tensors = weight_files.read(path, nest=nest)
     try:
@@ -148,6 +157,118 @@ def save(
     """
     tensors = to_torch(network, sub_block1=sub_block1, constants=constants)
     weight_files.write(path, tensors, constants=body_of(network).standardization)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert_file` has done.
+
+    Attributes:
+        network: the model that was written.
+        read: what was read from the file of weights; None of a whole `.keras` model.
+        own: the standardization of the images inside of the network.
+    """
+
+    network: keras.Model
+    read: Read | None
+    own: Standardization
+
+
+def convert_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    build: Callable[..., keras.Model] | None = None,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    options: Mapping[str, Any] | None = None,
+    nest: str | None = None,
+    sub_block1: bool = True,
+    constants: bool = False,
+) -> Conversion:
+    """Write the weights or the model of a file to a file of another kind.
+
+    Constants of the images that the file states go into the network, unless `options`
+    name others, which are then compared.
+
+    Args:
+        source: a file that `load` reads, or a `.keras` file.
+        target: `.keras`, `.weights.h5`, `.pt`, `.pth` or `.safetensors`.
+        build: the network of the weights, `build(num_classes, input_shape, **options)`.
+        num_classes: of the network; read from a PyTorch file if None.
+        input_shape: `(height, width, channels)` of the images.
+        options: of the network.
+        nest: as in `load`.
+        sub_block1: as in `save`.
+        constants: as in `save`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ImportError: a PyTorch file, and PyTorch is not installed.
+        OSError: a file cannot be opened or written.
+        RunError: the PyTorch file cannot be written.
+        ValueError: a file is of another kind, damaged, or does not fit.
+    """
+    suffix = Path(target).suffix
+    keras_weights = str(target).endswith(".weights.h5")
+    if not (suffix == ".keras" or keras_weights or suffix in weight_files.SUFFIXES):
+        raise ValueError(
+            "The new file must end in .keras, .weights.h5, "
+            f"{', '.join(weight_files.SUFFIXES)}. Received: {str(target)!r}."
+        )
+    read = None
+    if Path(source).suffix == ".keras":
+        network = keras.models.load_model(source, compile=False)
+    else:
+        network, read = _built(
+            source, build, num_classes, input_shape, dict(options or {}), nest
+        )
+    own = body_of(network).standardization
+    if suffix == ".keras":
+        network.save(target)
+    elif keras_weights:
+        network.save_weights(target)
+    else:
+        save(network, target, sub_block1=sub_block1, constants=constants)
+    return Conversion(network, read, own)
+
+
+def _built(
+    source: str | os.PathLike[str],
+    build: Callable[..., keras.Model] | None,
+    num_classes: int | None,
+    input_shape: tuple[int, int, int],
+    options: dict[str, Any],
+    nest: str | None,
+) -> tuple[keras.Model, Read]:
+    """Build the network of a file of weights, and give it these."""
+    if Path(source).suffix in HDF5:
+        weight_files.check_h5(source)
+    if build is None:
+        raise ValueError(
+            f"{source} holds weights alone. Name the network that they belong to."
+        )
+    tensors = None
+    if Path(source).suffix not in HDF5:
+        tensors = weight_files.read(source, nest=nest)
+        num_classes = num_classes or classes_in(tensors)
+        stated = stated_constants(tensors)
+        if stated and stated.mean and not {"mean", "std"} & options.keys():
+            options |= stated._asdict()
+    if num_classes is None:
+        raise ValueError(
+            f"{source} does not show how many classes the network has. Give "
+            "num_classes, on the command line --classes."
+        )
+    network = build(num_classes, input_shape, **options)
+    if tensors is None:
+        return network, load(network, source)
+    try:
+        return network, from_torch(network, tensors)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
@@ -202,7 +323,12 @@ def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
         nest=getattr(tensors, "nest", ""),
         prefix=prefixes.most_common(1)[0][0],
         constants=stated,
-        skipped=tuple(key for key in tensors if key not in used),
+        skipped=tuple(
+            key
+            for key, name in names.items()
+            if key not in used
+            and not (is_constant(name) or name.endswith("num_batches_tracked"))
+        ),
     )
 
 
@@ -217,7 +343,7 @@ def stated_constants(tensors: Mapping[str, np.ndarray]) -> Standardization | Non
 
 
 def classes_in(tensors: Mapping[str, np.ndarray]) -> int | None:
-    """Return the number of classes of a state dict, None where no last layer is seen."""
+    """Return the number of classes of a state dict, None without a known last layer."""
     for key, array in tensors.items():
         if PREFIXES.sub("", key) in HEADS and array.ndim == 2:
             return len(array)

@@ -79,10 +79,13 @@ def are_probabilities(outputs: np.ndarray) -> bool:
 
 
 def _before_softmax(output: Any) -> Any:
-    """Return the logits under an output, itself if it is one, None if it cannot be told.
+    """Return what is before the softmax of an output.
 
     Args:
         output: symbolic, (batch, classes).
+
+    Returns:
+        Symbolic logits, `output` itself if it is these, None if it cannot be told.
     """
     operation, node_index, _ = output._keras_history
     [*inputs] = operation._inbound_nodes[node_index].input_tensors

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from kmtard.networks.standardization import Standardization
-from kmtard.runs.files import write_atomic
+from kmtard.runs.files import whole_hdf5, write_atomic
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 """Of the files that are written."""
@@ -64,8 +63,8 @@ BYSTANDERS = (
     ),
 )
 
-# Of the format's names those that networks use. bfloat16 is the upper half of a float32,
-# and numpy has no name for it.
+# Of the format's names those that networks use. bfloat16, which numpy has not, is the
+# upper half of a float32.
 SAFETENSORS_TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -148,39 +147,24 @@ def write(
     write_atomic(path, encode(tensors, note))
 
 
-def load_h5(network: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Give a network the weights of a Keras file: `.weights.h5`, or an older `.h5`.
+def check_h5(path: str | os.PathLike[str]) -> None:
+    """Refuse an HDF5 file that holds no weights of a Keras model alone.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it holds a whole model, or does not fit.
+        ValueError: it holds a whole model, or something else.
     """
     with h5py.File(path) as file:
         whole = "model_config" in file.attrs
         older = "layer_names" in file.attrs
     if whole:
-        raise ValueError(whole_h5(path))
+        raise ValueError(whole_hdf5(path))
     if not older and not str(path).endswith(".weights.h5"):
         raise ValueError(
             f"{path} must hold the weights of a Keras model. Received: an HDF5 file "
             "without the names of its layers. If Keras 3 saved it, rename it to end in "
             ".weights.h5."
         )
-    try:
-        network.load_weights(path)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not fit the network: {error}") from error
-
-
-def whole_h5(path: str | os.PathLike[str]) -> str:
-    """Say why a whole model in HDF5 is refused, and how to convert it."""
-    new = Path(path).with_suffix(".keras")
-    return (
-        f"{path} holds a whole model in the HDF5 format that Keras has given up. "
-        "Convert it once, where you trust it, and use the new file:\n"
-        f"  python -c \"import keras; keras.models.load_model({str(path)!r}, "
-        f"compile=False).save({str(new)!r})\""
-    )
 
 
 def _wrong_ending(path: Path, suffixes: tuple[str, ...]) -> ValueError:
@@ -351,16 +335,16 @@ def _encode_torch(tensors: Mapping[str, np.ndarray], note: str | None) -> bytes:
 def _read_safetensors(path: Path) -> StateDict:
     data = path.read_bytes()
     try:
-        arrays = StateDict(
-            (key, _decoded(**entry)) for key, entry in safetensors.deserialize(data)
-        )
+        found = {key: _decoded(**entry) for key, entry in safetensors.deserialize(data)}
     except (safetensors.SafetensorError, KeyError) as error:
         raise ValueError(
             f"{path} is not a whole .safetensors file of known types "
             f"({', '.join(SAFETENSORS_TYPES)}): {error}."
         ) from error
-    # The library gives the metadata of files alone, not of bytes; it has checked these.
+    # The library, which has checked it, gives of these bytes neither the metadata nor the
+    # order.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    arrays = StateDict((key, found[key]) for key in header if key in found)
     arrays.constants = _noted(path, header.get("__metadata__", {}).get(NOTE))
     return arrays
 

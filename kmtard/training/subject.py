@@ -11,6 +11,7 @@ from typing import Any
 
 from kmtard.recipe import Recipe, load, teacher_key
 from kmtard.runs import Run, RunError
+from kmtard.runs.files import whole_hdf5
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Subject:
             return cls(place, run, load(run.recipe_path))
         if place.is_file() and place.suffix == ".keras":
             return cls(place)
+        if place.is_file() and place.suffix in (".h5", ".hdf5"):
+            raise RunError(whole_hdf5(path))
         raise RunError(
             f"Expected the folder of a run or a .keras file. Received: {path}, "
             + ("which is neither." if place.exists() else "which does not exist.")
