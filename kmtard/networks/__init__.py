@@ -2,7 +2,7 @@
 
 `convert` exchanges their weights with PyTorch files, `logits_of` takes the softmax off
 any model. Networks are channels-last Keras
-models; this room imports nothing of kmtard but itself.
+models; this room imports nothing of kmtard but what writes files.
 
 Example:
     >>> import kmtard

@@ -380,21 +380,25 @@ def to_torch(
             for key, array in tensors.items()
             if key.startswith("block1.layer.")
         }
-    body, channels = body_of(network), network.input_shape[-1]
+    body = body_of(network)
+    if not (body.wrapped or constants):
+        return tensors
+    names = ("mu", "sigma")
+    shape: tuple[int, ...] = (1, -1, 1, 1)
     if body.wrapped:
         tensors = {f"model.{key}": array for key, array in tensors.items()}
-        names, shape = ("normalize.mean", "normalize.std"), (1, -1, 1, 1)
-    elif not constants:
-        return tensors
+        names = ("normalize.mean", "normalize.std")
     elif "init_conv.weight" in tensors:
         names, shape = ("mean", "std"), (-1, 1, 1)
-    else:
-        names, shape = ("mu", "sigma"), (1, -1, 1, 1)
+    channels = network.input_shape[-1]
     values = body.standardization
     if not values.mean:
         values = Standardization((0.0,) * channels, (1.0,) * channels)
-    pairs = zip(names, values, strict=True)
-    return {name: np.float32(each).reshape(shape) for name, each in pairs} | tensors
+    stated = {
+        name: np.array(each, np.float32).reshape(shape)
+        for name, each in zip(names, values, strict=True)
+    }
+    return stated | tensors
 
 
 def _variables(network: keras.Model) -> Iterator[tuple[str, Weight]]:

@@ -177,8 +177,8 @@ def _wrong_ending(path: Path, suffixes: tuple[str, ...]) -> ValueError:
 def _torch() -> Any:
     if find_spec("torch") is None:
         raise ImportError(
-            ".pt and .pth files need PyTorch: install kmtard[torch], or convert the "
-            "file to .safetensors, which does not."
+            "PyTorch's files need PyTorch: install kmtard[torch], or convert the file "
+            "to .safetensors, which does not."
         )
     import torch
 
@@ -341,8 +341,7 @@ def _read_safetensors(path: Path) -> StateDict:
             f"{path} is not a whole .safetensors file of known types "
             f"({', '.join(SAFETENSORS_TYPES)}): {error}."
         ) from error
-    # The library, which has checked it, gives of these bytes neither the metadata nor the
-    # order.
+    # The library has checked it, but gives neither its metadata nor its order.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     arrays = StateDict((key, found[key]) for key in header if key in found)
     arrays.constants = _noted(path, header.get("__metadata__", {}).get(NOTE))
