@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from kmtard.recipe.checks import ADJUSTABLE, Table, find_mistakes, table_at
 from kmtard.recipe.errors import Mistake, RecipeError, key_text
+from kmtard.recipe.former import hashed_training
 from kmtard.recipe.options import complete
 from kmtard.recipe.schema import (
     Method,
@@ -110,9 +111,10 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
     Raises:
         ValueError: the recipe does not train this teacher.
     """
+    training = recipe.training(role).model_dump()
     made_of = {
         "format": TEACHER_FORMAT,
-        "training": recipe.training(role).model_dump(),
+        "training": hashed_training(training, recipe.data.name),
         "data": recipe.data.model_dump(),
         "selection": recipe.evaluation.model_dump(exclude={"attacks", "suite"}),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),

@@ -121,6 +121,15 @@ def test_nothing_expected_is_nothing_checked(recipe: Path) -> None:
     assert check_accuracy(whole, "adv_teacher", Guesser(0), TEN) is None
 
 
+@pytest.mark.parametrize("recipe_name", ["cifar100", "cifar100_mobilenet_v2"])
+def test_a_teacher_of_the_first_version_is_still_found(recipe_name: str) -> None:
+    path = Path(__file__).parents[3] / "recipes" / f"{recipe_name}.toml"
+    assert teacher_key(load(path), "adv_teacher") == "6da253a4a33fe5bb"
+    given = ["adv_teacher.options={mean='cifar10', std='cifar10'}"]
+    other = teacher_key(load(path, overrides=given), "adv_teacher")
+    assert other != "6da253a4a33fe5bb"
+
+
 def test_what_is_expected_makes_no_other_teacher(recipe: Path) -> None:
     plain = load(recipe)
     other = load(recipe, overrides=["nat_teacher.expected_accuracy=93.18"])
