@@ -12,6 +12,7 @@ import kmtard
 COMMANDS = {
     "fit": "train what a recipe says",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
+    "convert": "turn a file of weights into another kind of file",
     "report": "show many runs in one table",
     "benchmark": "time a training step, the input pipeline, a device",
 }

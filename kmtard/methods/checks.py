@@ -181,9 +181,9 @@ def _warn_of_probabilities(
         return
     warnings.warn(
         f"The outputs of `{role}` look like softmax probabilities; logits are needed, "
-        "and a second softmax would flatten them. Hand over the model without its "
-        "last activation: network.layers[-1].activation = None, or "
-        "keras.Model(network.input, network.layers[-1].input) if it is a layer.",
+        "and a second softmax would flatten them. Use "
+        "kmtard.networks.logits_of(model) in its place: a model of the logits, on the "
+        "same layers and weights.",
         stacklevel=5,
     )
 

@@ -6,8 +6,6 @@ for ".", which Keras on PyTorch cannot have in a name; `convert` reads them so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 
 Shape = tuple[int, int, int]
@@ -103,33 +101,6 @@ def dense_logits(
         dtype=keras.config.dtype_policy().variable_dtype,
         name=name,
     )(x)
-
-
-def standardization(
-    x: keras.KerasTensor, mean: Sequence[float], std: Sequence[float]
-) -> keras.KerasTensor:
-    """Compute (x - mean) / std with constants; give x itself if both are empty.
-
-    Args:
-        x: (batch, height, width, channels).
-        mean: one value for each channel, or none.
-        std: one positive value for each channel, or none.
-
-    Raises:
-        ValueError: mean and std do not fit each other or the channels.
-    """
-    if not len(mean) == len(std) in (0, x.shape[-1]) or any(each <= 0 for each in std):
-        raise ValueError(
-            "`mean` and `std` must have one value for each of the "
-            f"{x.shape[-1]} channels, those of `std` positive, or both be (). "
-            f"Received: mean={mean}, std={std}."
-        )
-    if not mean:
-        return x
-    offset = [-each / scale for each, scale in zip(mean, std, strict=True)]
-    # Keras moves the axis of constants with one axis where its default is channels
-    # first, and leaves those with three axes as they are.
-    return keras.layers.Rescaling([[[1 / each for each in std]]], [[offset]])(x)
 
 
 def check_shapes(num_classes: int, input_shape: Shape) -> None:

@@ -17,6 +17,7 @@ from kmtard.networks.blocks import (
     global_average,
     normalization,
 )
+from kmtard.networks.standardization import standardized
 
 # Expansion, channels, blocks, strides of the first block.
 ROWS = (
@@ -30,7 +31,13 @@ ROWS = (
 )
 
 
-def mobilenet_v2(num_classes: int, input_shape: Shape) -> keras.Model:
+def mobilenet_v2(
+    num_classes: int,
+    input_shape: Shape,
+    *,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
+) -> keras.Model:
     """Return the MobileNet-v2 of B-MTARD's students, from images in [0, 1] to logits.
 
     2,296,922 parameters for 10 classes, beside 35,088 moving values.
@@ -38,12 +45,17 @@ def mobilenet_v2(num_classes: int, input_shape: Shape) -> keras.Model:
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     check_shapes(num_classes, input_shape)
-    x = images = keras.Input(input_shape)
+    images = keras.Input(input_shape)
+    x = standardized(images, mean, std)
     x = _activate(convolution(x, 32, name="conv1"), "bn1")
     blocks = [
         (expansion, filters, strides if block == 0 else 1)

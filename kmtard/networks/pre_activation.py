@@ -16,8 +16,8 @@ from kmtard.networks.blocks import (
     he_initializer,
     kernel_initializer,
     normalization,
-    standardization,
 )
+from kmtard.networks.standardization import standardized
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def pre_activation_resnet(
     stem: int,
     stages: Sequence[tuple[int, int]],
     *,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: str | tuple[float, ...] | None = (),
+    std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
     """Return a network from images in [0, 1] to logits.
 
@@ -84,15 +84,17 @@ def pre_activation_resnet(
         style: Of the published code.
         stem: Channels of the first convolution.
         stages: (channels, blocks) of each; all but the first halve the size.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     check_shapes(num_classes, input_shape)
     images = keras.Input(input_shape)
-    x = style.convolve(standardization(images, mean, std), stem, name=style.stem)
+    x = style.convolve(standardized(images, mean, std), stem, name=style.stem)
     for group, (filters, blocks) in enumerate(stages):
         for block in range(blocks):
             name = style.block.format(group=group, stage=group + 1, block=block)

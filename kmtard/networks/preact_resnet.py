@@ -22,8 +22,8 @@ def preact_resnet18(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: str | tuple[float, ...] | None = (),
+    std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
     """Return a PreActResNet-18, from images in [0, 1] to logits.
 
@@ -32,8 +32,10 @@ def preact_resnet18(
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -48,8 +50,8 @@ def preact_resnet34(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: str | tuple[float, ...] | None = (),
+    std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
     """Return a PreActResNet-34, from images in [0, 1] to logits.
 
@@ -58,8 +60,10 @@ def preact_resnet34(
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -13,11 +13,17 @@ from kmtard.networks.blocks import (
     he_initializer,
     kernel_initializer,
     normalization,
-    standardization,
 )
+from kmtard.networks.standardization import standardized
 
 
-def resnet18(num_classes: int, input_shape: Shape) -> keras.Model:
+def resnet18(
+    num_classes: int,
+    input_shape: Shape,
+    *,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
+) -> keras.Model:
     """Return the ResNet-18 of B-MTARD's students, from images in [0, 1] to logits.
 
     11,173,962 parameters for 10 classes, beside 9,600 moving values.
@@ -25,12 +31,17 @@ def resnet18(num_classes: int, input_shape: Shape) -> keras.Model:
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     check_shapes(num_classes, input_shape)
-    x = images = keras.Input(input_shape)
+    images = keras.Input(input_shape)
+    x = standardized(images, mean, std)
     x = _features(x, (64, 128, 256, 512), 2, "shortcut", kernel_initializer())
     return keras.Model(images, dense_logits(x, num_classes, name="linear"))
 
@@ -39,8 +50,8 @@ def resnet56(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: str | tuple[float, ...] | None = (),
+    std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
     """Return the ResNet-56 of B-MTARD's clean teacher, from images in [0, 1] to logits.
 
@@ -51,15 +62,17 @@ def resnet56(
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     check_shapes(num_classes, input_shape)
     images = keras.Input(input_shape)
-    x = standardization(images, mean, std)
+    x = standardized(images, mean, std)
     x = _features(x, (16, 32, 64), 9, "downsample", he_initializer())
     return keras.Model(images, dense_logits(x, num_classes, name="fc"))
 

@@ -11,10 +11,16 @@ from kmtard.networks.blocks import (
     dense_logits,
     normalization,
 )
+from kmtard.networks.standardization import standardized
 
 
 def small_cnn(
-    num_classes: int, input_shape: tuple[int, int, int], *, width: int = 16
+    num_classes: int,
+    input_shape: tuple[int, int, int],
+    *,
+    width: int = 16,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
     """Return a small network from images in [0, 1] to logits.
 
@@ -25,6 +31,10 @@ def small_cnn(
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image, each at least 1.
         width: Channels of the first convolution, at least 1.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -32,7 +42,8 @@ def small_cnn(
     check_shapes(num_classes, input_shape)
     if width < 1:
         raise ValueError(f"`width` must be at least 1. Received: {width}.")
-    x = images = keras.Input(input_shape)
+    images = keras.Input(input_shape)
+    x = standardized(images, mean, std)
     for filters, strides in ((width, 1), (2 * width, 2), (2 * width, 1)):
         x = keras.layers.ReLU()(normalization(convolution(x, filters, 3, strides)))
     return keras.Model(

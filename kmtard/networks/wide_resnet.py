@@ -34,7 +34,13 @@ DEEPMIND = Style(
 )
 
 
-def wide_resnet_28_10(num_classes: int, input_shape: Shape) -> keras.Model:
+def wide_resnet_28_10(
+    num_classes: int,
+    input_shape: Shape,
+    *,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
+) -> keras.Model:
     """Return TRADES's WRN-28-10, from images in [0, 1] to logits.
 
     36,479,194 parameters for 10 classes, beside 17,952 moving values.
@@ -42,14 +48,26 @@ def wide_resnet_28_10(num_classes: int, input_shape: Shape) -> keras.Model:
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
-    return trades_wide_resnet(num_classes, input_shape, depth=28, width=10)
+    return trades_wide_resnet(
+        num_classes, input_shape, depth=28, width=10, mean=mean, std=std
+    )
 
 
-def wide_resnet_34_10(num_classes: int, input_shape: Shape) -> keras.Model:
+def wide_resnet_34_10(
+    num_classes: int,
+    input_shape: Shape,
+    *,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
+) -> keras.Model:
     """Return TRADES's WRN-34-10, from images in [0, 1] to logits.
 
     46,160,474 parameters for 10 classes, beside 22,432 moving values.
@@ -57,19 +75,25 @@ def wide_resnet_34_10(num_classes: int, input_shape: Shape) -> keras.Model:
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
-    return trades_wide_resnet(num_classes, input_shape, depth=34, width=10)
+    return trades_wide_resnet(
+        num_classes, input_shape, depth=34, width=10, mean=mean, std=std
+    )
 
 
 def wide_resnet_22_6(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465),
-    std: tuple[float, ...] = (0.2471, 0.2435, 0.2616),
+    mean: str | tuple[float, ...] | None = (0.4914, 0.4822, 0.4465),
+    std: str | tuple[float, ...] | None = (0.2471, 0.2435, 0.2616),
 ) -> keras.Model:
     """Return DeepMind's WRN-22-6, from images in [0, 1] to logits.
 
@@ -79,8 +103,10 @@ def wide_resnet_22_6(
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -94,30 +120,41 @@ def wide_resnet_70_16(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: tuple[float, ...] = (0.5071, 0.4865, 0.4409),
-    std: tuple[float, ...] = (0.2673, 0.2564, 0.2762),
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
     """Return DeepMind's WRN-70-16, from images in [0, 1] to logits.
 
-    266,888,756 parameters for 100 classes, beside 78,880 moving values. The constants
-    are those of the published CIFAR-100 weights.
+    266,888,756 parameters for 100 classes, beside 78,880 moving values. Where `mean`
+    and `std` are left out, the constants are those of the published weights: CIFAR-10's
+    for 10 classes, CIFAR-100's for others.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () for
+            none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
+    if mean is None and std is None:
+        mean = std = "cifar10" if num_classes == 10 else "cifar100"
     return deepmind_wide_resnet(
         num_classes, input_shape, depth=70, width=16, mean=mean, std=std
     )
 
 
 def trades_wide_resnet(
-    num_classes: int, input_shape: Shape, *, depth: int, width: int
+    num_classes: int,
+    input_shape: Shape,
+    *,
+    depth: int,
+    width: int,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
     """Return a wide ResNet as in TRADES's code, from images in [0, 1] to logits.
 
@@ -126,12 +163,18 @@ def trades_wide_resnet(
         input_shape: `(height, width, channels)` of an image.
         depth: Number of layers, 6 n + 4.
         width: Factor of the channels 16, 32 and 64.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     stages = _stages(depth, width)
-    return pre_activation_resnet(num_classes, input_shape, TRADES, STEM, stages)
+    return pre_activation_resnet(
+        num_classes, input_shape, TRADES, STEM, stages, mean=mean, std=std
+    )
 
 
 def deepmind_wide_resnet(
@@ -140,8 +183,8 @@ def deepmind_wide_resnet(
     *,
     depth: int,
     width: int,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: str | tuple[float, ...] | None = (),
+    std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
     """Return a wide ResNet as in DeepMind's code, from images in [0, 1] to logits.
 
@@ -150,8 +193,10 @@ def deepmind_wide_resnet(
         input_shape: `(height, width, channels)` of an image.
         depth: Number of layers, 6 n + 4.
         width: Factor of the channels 16, 32 and 64.
-        mean: Subtracted from each channel of the images; empty for none.
-        std: Then divides each channel; empty for none.
+        mean: Subtracted from each channel of the images: values, or "cifar10",
+            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
+            None for none.
+        std: Then divides each channel; as `mean`.
 
     Raises:
         ValueError: An argument is out of its range.

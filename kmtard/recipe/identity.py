@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from kmtard.recipe.former import hashed_training
 from kmtard.recipe.schema import Recipe
 from kmtard.registry.roles import Role
 
@@ -30,9 +31,10 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
     Raises:
         ValueError: the recipe does not train this teacher.
     """
+    training = recipe.training(role).model_dump()
     made_of = {
         "format": TEACHER_FORMAT,
-        "training": recipe.training(role).model_dump(),
+        "training": hashed_training(training, recipe.data.name),
         "data": recipe.data.model_dump(),
         "selection": recipe.evaluation.model_dump(exclude=REPORTED_ONLY),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),

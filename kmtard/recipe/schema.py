@@ -218,6 +218,11 @@ class Teacher(Student):
     source: str | None = Field(
         None, description="Where that file can be had; told where it is missing."
     )
+    expected_accuracy: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+        None,
+        description="Clean accuracy in % that the file of weights is known for; more "
+        "than 5 points below on training images stops the run before training.",
+    )
     train: bool = Field(False, description="Whether to train it, or use the cache.")
     method: TeacherMethod | None = Field(None, description="How it is trained.")
 

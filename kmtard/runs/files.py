@@ -40,6 +40,17 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     _sync_folder(path.parent)
 
 
+def whole_hdf5(path: str | os.PathLike[str]) -> str:
+    """Say why a whole Keras model in an `.h5` file is refused, and what to do."""
+    new = Path(path).with_suffix(".keras")
+    return (
+        f"{path} holds a whole model in the older HDF5 format. Convert it once, if you "
+        "trust its author, and use the new file:\n"
+        f'  python -c "import keras; keras.models.load_model({str(path)!r}, '
+        f'compile=False).save({str(new)!r})"'
+    )
+
+
 def _sync_folder(path: Path) -> None:
     # Some network file systems cannot; the content is safe, its new name nearly so.
     with contextlib.suppress(OSError):

@@ -49,11 +49,7 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
     try:
         if path.endswith(".keras"):
             return keras.models.load_model(path)
-        if path.endswith(".weights.h5"):
-            network = build_network(recipe, role, data)
-            network.load_weights(path)
-            return network
-        if path.endswith(weight_files.SUFFIXES):
+        if path.endswith(convert.HDF5) or weight_files.is_pytorch(path):
             network = build_network(recipe, role, data)
             convert.load(network, path)
             return network
@@ -63,8 +59,8 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
             f"from the network {getattr(recipe, role).network!r}."
         ) from error
     raise RunError(
-        f"{role}.weights must end in .keras, .weights.h5, "
-        f"{', '.join(weight_files.SUFFIXES)}. Received: {path!r}"
+        f"{role}.weights must end in .keras, .weights.h5, .h5, "
+        f"{', '.join(weight_files.READ_SUFFIXES)}. Received: {path!r}"
     )
 
 

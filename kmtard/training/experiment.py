@@ -43,7 +43,7 @@ from kmtard.training.callbacks import (
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.teachers import cached_weights
+from kmtard.training.teachers import cached_weights, check_accuracy
 
 
 @dataclass
@@ -108,7 +108,10 @@ class Experiment:
         teacher = getattr(self.recipe, role)
         if teacher.weights is not None:
             self.line(f"{LABELS[role]}: weights from {teacher.weights}")
-            return load_teacher(self.recipe, role, self.data)
+            network = load_teacher(self.recipe, role, self.data)
+            if line := check_accuracy(self.recipe, role, network, self.train_split):
+                self.line(line)
+            return network
         cached = cached_weights(self.recipe, role)
         if cached.exists():
             self.line(f"{LABELS[role]}: trained before, {cached}")

@@ -12,6 +12,7 @@ from typing import Any
 from kmtard.recipe import Recipe, load, teacher_key
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
+from kmtard.runs.files import whole_hdf5
 from kmtard.runs.results import MODEL
 
 
@@ -42,6 +43,8 @@ class Subject:
             return cls(place, run, load(run.recipe_path))
         if place.is_file() and place.suffix == ".keras":
             return cls(place)
+        if place.is_file() and place.suffix in (".h5", ".hdf5"):
+            raise RunError(whole_hdf5(path))
         raise RunError(
             f"Expected the folder of a run or a .keras file. Received: {path}, "
             + ("which is neither." if place.exists() else "which does not exist.")

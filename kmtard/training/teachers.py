@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from kmtard import registry
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
-from kmtard.registry.roles import TEACHERS, Role
+from kmtard.registry.roles import LABELS, TEACHERS, Role
+from kmtard.runs.files import RunError
+
+# By how many points a teacher may be below its expected accuracy. Training images are
+# easier than the test images that published numbers are of.
+SLACK = 5.0
+# Their accuracy is off by a point at most, one time in three.
+CHECKED_IMAGES = 2000
 
 
 def needed_teachers(recipe: Recipe) -> list[Role]:
@@ -64,3 +74,43 @@ def trained_instead(recipe: Recipe) -> Recipe:
         if (teacher := getattr(recipe, role)).method is not None
     }
     return recipe.model_copy(update=update)
+
+
+def check_accuracy(recipe: Recipe, role: Role, network: Any, split: Any) -> str | None:
+    """Refuse a teacher from a file that is far below its expected accuracy.
+
+    Args:
+        recipe: resolved; says what is expected.
+        role: of the teacher.
+        network: Keras model with the weights of the file.
+        split: training images with their labels, `data.pipeline.Split`.
+
+    Returns:
+        A line with what was measured, None where nothing is expected.
+
+    Raises:
+        RunError: more than 5 points below; says the likely cause and what to do.
+    """
+    teacher = getattr(recipe, role)
+    expected = teacher.expected_accuracy
+    if expected is None:
+        return None
+    part = split.limit(CHECKED_IMAGES)
+    size = recipe.data.batch_size
+    right = 0
+    for start in range(0, len(part), size):
+        images = np.asarray(part.images[start : start + size], "float32") / 255
+        classes = network.predict_on_batch(images).argmax(-1)
+        right += int((classes == part.labels[start : start + size]).sum())
+    measured = 100 * right / len(part)
+    found = f"{measured:.2f} % of {len(part)} training images right"
+    if measured >= expected - SLACK:
+        return f"{LABELS[role]}: {found}, {expected:g} % expected"
+    raise RunError(
+        f"The {LABELS[role]} from {teacher.weights!r} gets only {found}; "
+        f"{role}.expected_accuracy is {expected:g} %. Likely cause: its images are "
+        "standardized in another way than when it was trained. Set mean and std in "
+        f"[{role}.options], to values or to the name of a data set, to those of its "
+        "training. Other causes: weights for other classes, or for the classes in "
+        "another order. If the file is as it should be, correct expected_accuracy."
+    )

@@ -79,8 +79,11 @@ def softmax_output(outputs: np.ndarray) -> Findings:
     return when(
         inside and (np.abs(outputs.sum(axis=1) - 1) < SUM_TOLERANCE).all(),
         "softmax-output",
-        "The model gives probabilities. Attacks need logits: gradients vanish where a "
-        "probability is close to 0 or 1.",
+        "The model gives softmax probabilities; logits are needed, since gradients "
+        "vanish where a probability is close to 0 or 1. The attacks saw its logits, or "
+        "the logarithm of the probabilities where its softmax is hidden. Use "
+        "kmtard.networks.logits_of(model) in its place: a model of the logits, on the "
+        "same layers and weights.",
     )
 
 

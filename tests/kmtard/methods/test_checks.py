@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from keras import layers
 from kmtard.methods.multi_teacher import MultiTeacherDistiller
 from kmtard.methods.natural import Natural
 from kmtard.methods.trades import TRADES
+from kmtard.networks import logits_of
 
 
 def damaged(x: np.ndarray, value: float, row: int = 0) -> np.ndarray:
@@ -355,23 +357,30 @@ def with_softmax(tiny: SimpleNamespace, kind: str) -> Any:
 def test_probabilities_for_logits(tiny: SimpleNamespace, kind: str, role: str) -> None:
     networks = {r: tiny.network() for r in ("student", "nat_teacher", "adv_teacher")}
     networks[role] = with_softmax(tiny, kind)
-    remedy = r"layers\[-1\]\.activation = None.*layers\[-1\]\.input"
+    remedy = r"Use kmtard\.networks\.logits_of\(model\) in its place"
 
     with pytest.warns(UserWarning, match=f"`{role}` look like softmax.*{remedy}"):
         MultiTeacherDistiller(**networks)
 
 
 @pytest.mark.parametrize("kind", ("activation", "layer"))
-def test_the_remedies_for_probabilities_work(tiny: SimpleNamespace, kind: str) -> None:
+def test_the_remedy_for_probabilities_works(
+    tiny: SimpleNamespace, kind: str, tmp_path: Path
+) -> None:
     network = with_softmax(tiny, kind)
-    if kind == "layer":
-        network = keras.Model(network.inputs, network.layers[-1].input)
-    else:
-        network.layers[-1].activation = None
-
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        Natural(network)
+        model = Natural(logits_of(network))
+        model.compile("sgd")
+    tiny.fit(model, tiny.x, tiny.y)
+
+    model.student.save(tmp_path / "student.keras")
+    again = keras.models.load_model(tmp_path / "student.keras")
+    logits = keras.ops.convert_to_numpy(again(tiny.x))
+    probabilities = keras.ops.convert_to_numpy(network(tiny.x))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(keras.ops.softmax(logits)), probabilities, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("temperature", (0, -1.0, (1.0, 0.0), float("nan")))

@@ -15,6 +15,12 @@ from kmtard.networks.mobilenet_v2 import mobilenet_v2
 from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
 from kmtard.networks.resnet import resnet18, resnet56
 from kmtard.networks.small_cnn import small_cnn
+from kmtard.networks.standardization import (
+    DATA_SETS,
+    NAMES,
+    Standardization,
+    body_of,
+)
 from kmtard.networks.wide_resnet import (
     deepmind_wide_resnet,
     trades_wide_resnet,
@@ -42,8 +48,8 @@ SIZES = {
 SMALL = [resnet18, resnet56, mobilenet_v2, preact_resnet18]
 
 
-def trades(num_classes: int, input_shape: Any) -> keras.Model:
-    return trades_wide_resnet(num_classes, input_shape, depth=10, width=2)
+def trades(num_classes: int, input_shape: Any, **kwargs: Any) -> keras.Model:
+    return trades_wide_resnet(num_classes, input_shape, depth=10, width=2, **kwargs)
 
 
 def deepmind(num_classes: int, input_shape: Any, **kwargs: Any) -> keras.Model:
@@ -171,7 +177,10 @@ def test_weights_do_not_depend_on_the_image_size(build: Any) -> None:
     assert second.output_shape == first.output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("build", [resnet56, preact_resnet18, deepmind])
+@pytest.mark.parametrize(
+    "build",
+    [resnet18, resnet56, mobilenet_v2, preact_resnet18, small_cnn, trades, deepmind],
+)
 def test_constants_standardize_the_images(build: Any) -> None:
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
     plain, inside = build(10, SHAPE), build(10, SHAPE, mean=mean, std=std)
@@ -183,12 +192,36 @@ def test_constants_standardize_the_images(build: Any) -> None:
     )
 
 
-def test_default_constants() -> None:
-    (small,) = of_type(wide_resnet_22_6(10, SHAPE), layers.Rescaling)
-    scale, offset = np.array(small.scale)[0, 0], np.array(small.offset)[0, 0]
-    np.testing.assert_allclose(1 / scale, [0.2471, 0.2435, 0.2616])
-    np.testing.assert_allclose(-offset / scale, [0.4914, 0.4822, 0.4465])
-    assert not of_type(preact_resnet18(10, SHAPE), layers.Rescaling)
+@pytest.mark.usefixtures("zero_kernels")
+@pytest.mark.parametrize(
+    ("build", "classes", "expected"),
+    [
+        (wide_resnet_22_6, 10, "cifar10"),
+        # As MTARD's code has it.
+        (wide_resnet_22_6, 100, "cifar10"),
+        (wide_resnet_70_16, 10, "cifar10"),
+        (wide_resnet_70_16, 100, "cifar100"),
+    ],
+)
+def test_default_constants(build: Any, classes: int, expected: str) -> None:
+    body = body_of(build(classes, SHAPE))
+    assert body.standardization == DATA_SETS[expected]
+    assert not body.wrapped
+
+
+@pytest.mark.parametrize("build", [*SMALL, small_cnn, trades, deepmind])
+def test_other_networks_have_no_constants_by_default(build: Any) -> None:
+    assert not of_type(build(10, SHAPE), layers.Rescaling)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_stand_for_mean_and_std(name: str) -> None:
+    half = Standardization((0.5,) * 3, (0.5,) * 3)
+    expected = DATA_SETS.get(name, half)
+    for given in ({"mean": name}, {"std": name}, {"mean": name, "std": name}):
+        assert body_of(deepmind(10, SHAPE, **given)).standardization == expected
+    grey = body_of(deepmind(10, (8, 8, 1), mean="2x-1")).standardization
+    assert grey == Standardization((0.5,), (0.5,))
 
 
 def test_a_saved_network_gives_the_same_logits(tmp_path: Any) -> None:
@@ -213,9 +246,13 @@ def test_two_networks_fit_into_one_model() -> None:
     [
         (resnet18, (32, 32), {}, r"`input_shape`.*Received: \(32, 32\)"),
         (deepmind, (8, 8, 0), {}, "`input_shape` must be"),
-        (wide_resnet_70_16, (8, 8, 1), {}, r"each of the 1 channels.*mean=\(0.5071"),
+        (wide_resnet_70_16, (8, 8, 1), {}, r"each of the 1 channels.*mean=\(0.4914"),
         (deepmind, (8, 8, 1), {"mean": (0.5,)}, r"mean=\(0.5,\), std=\(\)"),
         (deepmind, (8, 8, 1), {"mean": (0.5,), "std": (0.0,)}, "`std` positive"),
+        (deepmind, (8, 8, 1), {"mean": "cifar10"}, "each of the 1 channels"),
+        (deepmind, SHAPE, {"mean": "cifar"}, "'2x-1'. Received: 'cifar'"),
+        (deepmind, SHAPE, {"mean": "cifar10", "std": "cifar100"}, "both the same name"),
+        (wide_resnet_22_6, SHAPE, {"mean": "cifar100"}, "both the same name"),
         (trades_wide_resnet, SHAPE, {"depth": 12, "width": 1}, "Received: depth=12"),
         (trades_wide_resnet, SHAPE, {"depth": 10, "width": 0}, "width=0"),
         (trades_wide_resnet, SHAPE, {"depth": 4, "width": 1}, "10, 16, 22"),

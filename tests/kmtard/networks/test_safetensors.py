@@ -55,10 +55,17 @@ def test_what_is_written_follows_the_format(tmp_path: Any) -> None:
     size = int.from_bytes(data[:8], "little")
     assert size % 8 == 0
     assert json.loads(data[8 : 8 + size]) == {
-        "a.b": entry("F32", [1, 3], 0, 12),
-        "c": entry("I64", [], 12, 20),
+        "__metadata__": {"format": "pt"},
+        "c": entry("I64", [], 0, 8),
+        "a.b": entry("F32", [1, 3], 8, 20),
     }
-    assert data[8 + size :] == arrays["a.b"].tobytes() + bytes(8)
+    assert data[8 + size :] == bytes(8) + arrays["a.b"].tobytes()
+
+
+def test_an_array_is_written_as_it_reads(tmp_path: Any) -> None:
+    array = np.arange(6, dtype="float32").reshape(2, 3).T
+    weight_files.write(tmp_path / "a.safetensors", {"a": array})
+    assert np.array_equal(weight_files.read(tmp_path / "a.safetensors")["a"], array)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +79,9 @@ def test_what_is_written_follows_the_format(tmp_path: Any) -> None:
         file({"a": 3}),
         file({"a": {}}),
         file({"a": entry("F4", [1], 0, 4)}, bytes(4)),
+        file({"a": entry("F8_E4M3", [1], 0, 1)}, bytes(1)),
+        file({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4)),
+        file({"__metadata__": [1], "a": entry("F32", [1], 0, 4)}, bytes(4)),
         file({"a": entry("F32", [1], 0, 8)}, bytes(8)),
         file({"a": entry("F32", [2], 0, 8)}, bytes(4)),
         file({"a": entry("F32", [1], -4, 0)}, bytes(8)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 from torch.nn.functional import pad, relu, silu
@@ -140,9 +142,14 @@ class PreAct(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    def __init__(self, classes, blocks, mean=(0.0,) * 3, std=(1.0,) * 3):
+    """With `buffers` as in RobustBench, whose constants are in the state dict."""
+
+    def __init__(self, classes, blocks, mean=(0.0,) * 3, std=(1.0,) * 3, buffers=False):
         super().__init__()
         self.mean, self.std = constants(mean), constants(std)
+        if buffers:
+            self.register_buffer("mu", self.mean[None])
+            self.register_buffer("sigma", self.std[None])
         self.conv1 = conv3x3(3, 64)
         inputs = 64
         for stage, count in enumerate(blocks, 1):
@@ -188,12 +195,15 @@ class TradesGroup(nn.Module):
 
 
 class TradesWRN(nn.Module):
-    def __init__(self, classes, depth, width):
+    """Without `sub_block1` as in IAD's code and most of RobustBench's entries."""
+
+    def __init__(self, classes, depth, width, sub_block1=True):
         super().__init__()
         blocks = (depth - 4) // 6
         self.conv1 = conv3x3(3, 16)
         self.block1 = TradesGroup(16, 16 * width, blocks, 1)
-        self.sub_block1 = TradesGroup(16, 16 * width, blocks, 1)
+        if sub_block1:
+            self.sub_block1 = TradesGroup(16, 16 * width, blocks, 1)
         self.block2 = TradesGroup(16 * width, 32 * width, blocks, 2)
         self.block3 = TradesGroup(32 * width, 64 * width, blocks, 2)
         self.bn1 = nn.BatchNorm2d(64 * width)
@@ -237,9 +247,15 @@ class DeepMindGroup(nn.Module):
 
 
 class DeepMindWRN(nn.Module):
-    def __init__(self, classes, depth, width, mean, std):
+    """With `buffers` as in RobustBench, else as DeepMind and MTARD."""
+
+    def __init__(self, classes, depth, width, mean, std, buffers=False):
         super().__init__()
-        self.mean, self.std = constants(mean), constants(std)
+        if buffers:
+            self.register_buffer("mean", constants(mean))
+            self.register_buffer("std", constants(std))
+        else:
+            self.mean, self.std = constants(mean), constants(std)
         blocks = (depth - 4) // 6
         self.init_conv = conv3x3(3, 16)
         self.layer = nn.Sequential(
@@ -253,6 +269,22 @@ class DeepMindWRN(nn.Module):
     def forward(self, x):
         x = self.layer(self.init_conv((x - self.mean) / self.std))
         return self.logits(pooled(silu(self.batchnorm(x))))
+
+
+class ImageNormalizer(nn.Module):
+    def __init__(self, mean, std):
+        super().__init__()
+        self.register_buffer("mean", constants(mean)[None])
+        self.register_buffer("std", constants(std)[None])
+
+    def forward(self, x):
+        return (x - self.mean) / self.std
+
+
+def normalized(model, mean, std):
+    """As RobustBench wraps a model of normalized images."""
+    parts = [("normalize", ImageNormalizer(mean, std)), ("model", model)]
+    return nn.Sequential(OrderedDict(parts))
 
 
 def randomized(module, seed=0):

@@ -18,9 +18,9 @@ from kmtard.training.build import load_teacher
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
 
-def recipe(weights: Path) -> Recipe:
+def recipe(weights: Path, *overrides: str) -> Recipe:
     teacher = f'nat_teacher={{network="resnet56", weights="{weights}"}}'
-    return load(DIGITS, overrides=[teacher])
+    return load(DIGITS, overrides=[teacher, *overrides])
 
 
 def test_teacher_from_a_pytorch_file(tmp_path: Path) -> None:
@@ -36,17 +36,34 @@ def test_teacher_from_a_pytorch_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_teacher_of_other_constants_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    convert.save(resnet56(10, (8, 8, 1), mean="2x-1"), path)
+    with pytest.raises(
+        RunError, match="standardized in another way.*The network: none"
+    ):
+        load_teacher(recipe(path), "nat_teacher", digits())
+    options = 'nat_teacher.options={mean="2x-1", std=[0.5]}'
+    with pytest.raises(RunError, match="both the same name"):
+        load_teacher(recipe(path, options), "nat_teacher", digits())
+    options = 'nat_teacher.options={mean="2x-1", std="2x-1"}'
+    load_teacher(recipe(path, options), "nat_teacher", digits())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("broken.safetensors", "cannot be used"),
         ("missing.keras", "cannot be used"),
         ("teacher.onnx", r"must end in \.keras, \.weights\.h5, .*\.pt"),
+        ("whole.h5", r"whole model in the older HDF5 format(?s:.*)load_model"),
     ],
 )
 def test_file_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:
     path = tmp_path / name
     if name.startswith("broken"):
         path.write_bytes(b"no weights")
+    if name == "whole.h5":
+        resnet56(10, (8, 8, 1)).save(path)
     with pytest.raises(RunError, match=message):
         load_teacher(recipe(path), "nat_teacher", digits())

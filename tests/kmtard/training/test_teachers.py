@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kmtard.recipe import RecipeError, load
+from kmtard.data.pipeline import Split
+from kmtard.recipe import RecipeError, load, teacher_key
+from kmtard.runs import RunError
 from kmtard.training.teachers import (
+    check_accuracy,
     check_weights,
     missing_weights,
     needed_teachers,
@@ -72,3 +76,62 @@ def test_a_missing_teacher_is_trained_if_it_is_said_how(recipe: Path) -> None:
     assert (trained.adv_teacher.weights, trained.adv_teacher.train) == (None, True)
     assert missing_weights(trained) == []
     assert trained.training("adv_teacher").method == "trades"
+
+
+class Guesser:
+    """A network that is right on so many of each ten images of `TEN`."""
+
+    def __init__(self, right: int) -> None:
+        self.right = right
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        assert images.dtype == np.float32 and images.max() <= 1
+        numbers = np.rint(images[:, 0, 0, 0] * 255).astype(int)
+        return np.eye(2)[(numbers >= self.right).astype(int)]
+
+
+TEN = Split(
+    np.tile(np.arange(10, dtype="uint8")[:, None, None, None], (1, 2, 2, 1)),
+    np.zeros(10, "int32"),
+)
+
+
+def with_expected(recipe: Path, accuracy: float) -> object:
+    text = WEIGHTS.replace("{", f"{{expected_accuracy={accuracy}, ")
+    return load(recipe, overrides=[text])
+
+
+@pytest.mark.parametrize("accuracy", [60.0, 74.9, 75.0])
+def test_a_teacher_as_good_as_expected(recipe: Path, accuracy: float) -> None:
+    whole = with_expected(recipe, accuracy)
+    line = check_accuracy(whole, "adv_teacher", Guesser(7), TEN)
+    assert line is not None and "70.00 % of 10 training images right" in line
+
+
+def test_a_teacher_far_below_its_accuracy_is_refused(recipe: Path) -> None:
+    whole = with_expected(recipe, 75.1)
+    with pytest.raises(RunError) as error:
+        check_accuracy(whole, "adv_teacher", Guesser(7), TEN)
+    for part in ("70.00 %", "75.1 %", "standardized", "[adv_teacher.options]"):
+        assert part in str(error.value)
+
+
+def test_nothing_expected_is_nothing_checked(recipe: Path) -> None:
+    whole = load(recipe, overrides=[WEIGHTS])
+    assert check_accuracy(whole, "adv_teacher", Guesser(0), TEN) is None
+
+
+@pytest.mark.parametrize("recipe_name", ["cifar100", "cifar100_mobilenet_v2"])
+def test_a_teacher_of_the_first_version_is_still_found(recipe_name: str) -> None:
+    path = Path(__file__).parents[3] / "recipes" / f"{recipe_name}.toml"
+    assert teacher_key(load(path), "adv_teacher") == "6da253a4a33fe5bb"
+    given = ["adv_teacher.options={mean='cifar10', std='cifar10'}"]
+    other = teacher_key(load(path, overrides=given), "adv_teacher")
+    assert other != "6da253a4a33fe5bb"
+
+
+def test_what_is_expected_makes_no_other_teacher(recipe: Path) -> None:
+    plain = load(recipe)
+    other = load(recipe, overrides=["nat_teacher.expected_accuracy=93.18"])
+    assert other.nat_teacher.expected_accuracy == 93.18
+    assert teacher_key(other, "nat_teacher") == teacher_key(plain, "nat_teacher")

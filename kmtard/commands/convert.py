@@ -1,0 +1,163 @@
+"""`kmtard convert IN OUT --network NAME`: weights from one kind of file to another.
+
+In code: `from kmtard.networks import convert`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from kmtard import registry
+from kmtard.runs import RunError
+from kmtard.training.startup import choose_backend, silent_native_code
+
+if TYPE_CHECKING:
+    from kmtard.networks.convert import Conversion
+
+BAD_COMMAND_LINE = 2
+FAILED = 1
+# That which reads PyTorch's files first, since it is loaded for them anyway.
+BACKENDS = ("torch", "jax", "tensorflow")
+SHOWN = 5
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> int:
+    """Run the command; return its exit code.
+
+    0: the new file is written. 1: a file cannot be read or written, or the weights do
+    not fit. 2: the command line is wrong, and nothing was read.
+    """
+    parser = _parser(prog)
+    arguments = parser.parse_args(argv)
+    try:
+        options = _options(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    whole = (".keras", ".h5")  # one for good, the other is refused with what to do
+    if arguments.network is None and not arguments.source.endswith(whole):
+        parser.error(
+            f"expected --network with one of {', '.join(registry.NETWORKS)}, or "
+            "module:function: only a .keras file says what network its weights are of"
+        )
+    screen = Console(soft_wrap=True)
+    try:
+        choose_backend(os.environ.get("KERAS_BACKEND") or _backend())
+        with silent_native_code():
+            from kmtard.networks import convert
+        build = None
+        if arguments.network is not None:
+            build = registry.resolve("networks", arguments.network)
+        done = convert.convert_file(
+            os.path.expanduser(arguments.source),
+            os.path.expanduser(arguments.target),
+            build=build,
+            num_classes=arguments.classes,
+            input_shape=arguments.input_shape,
+            options=options,
+            nest=arguments.nest,
+            sub_block1=not arguments.no_sub_block1,
+            constants=arguments.constants,
+        )
+    except (ImportError, OSError, RunError, TypeError, ValueError) as error:
+        Console(stderr=True, soft_wrap=True).out(f"failed: {error}", highlight=False)
+        return FAILED
+    for line in _lines(arguments, done):
+        screen.out(line, highlight=False)
+    return 0
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Turn a file of weights into another kind of file and say what was "
+        "read. No code in the file is run.",
+    )
+    add = parser.add_argument
+    add("source", metavar="IN", help="PyTorch checkpoint, .safetensors, .weights.h5, "
+        ".h5 with weights, or .keras")  # fmt: skip
+    add("target", metavar="OUT", help=".keras, .weights.h5, .pt, .pth or .safetensors")
+    add("--network", metavar="NAME", help="network of the weights, a name or "
+        "module:function; not needed for .keras")  # fmt: skip
+    add("--option", action="append", default=[], metavar="KEY=VALUE", dest="options",
+        help="option of the network, such as mean=cifar10")  # fmt: skip
+    add("--classes", type=int, help="number of classes; read from PyTorch files")
+    add("--input-shape", type=_shape, default=(32, 32, 3), metavar="H,W,C",
+        help="of the images; 32,32,3 if left out")  # fmt: skip
+    add("--nest", metavar="KEY", help="key of the checkpoint that holds the weights, "
+        "where there are several")  # fmt: skip
+    add("--no-sub-block1", action="store_true", help="leave out the unused block that "
+        "TRADES's class has, and IAD's and most of RobustBench's have not")  # fmt: skip
+    add("--constants", action="store_true", help="write mean and std of the images as "
+        "tensors, as RobustBench's classes have them")  # fmt: skip
+    return parser
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        height, width, channels = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected height,width,channels such as 64,64,3, received {text!r}"
+        ) from None
+    return height, width, channels
+
+
+def _backend() -> str:
+    return next((each for each in BACKENDS if find_spec(each)), BACKENDS[0])
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of the network.
+
+    Raises:
+        ValueError: the network or an option is unknown, or a text has another form.
+    """
+    if arguments.network is None:
+        if arguments.options:
+            raise ValueError("expected --network, whose options these are")
+        return {}
+    try:
+        known = registry.options("networks", arguments.network)
+    except registry.RegistryError as error:
+        raise ValueError(f"--network: {error}") from error
+    options = {}
+    for text in arguments.options:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            raise ValueError(
+                f"--option: expected KEY=VALUE with one of {', '.join(known)}, "
+                f"received {text!r}"
+            )
+        try:
+            given = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            given = value  # a bare text, such as a name
+        options[key] = tuple(given) if isinstance(given, list) else given
+    return options
+
+
+def _lines(arguments: argparse.Namespace, done: Conversion) -> Iterator[str]:
+    network, read = done.network, done.read
+    name = arguments.network or network.name
+    shape = "x".join(map(str, network.input_shape[1:]))
+    yield f"read {arguments.source}: {name}, {network.output_shape[-1]} classes, " + (
+        f"images of {shape}"
+    )
+    if read is not None:
+        where = f" under {read.nest!r}" if read.nest else ""
+        prefix = f", without the prefix {read.prefix!r}" if read.prefix else ""
+        yield f"  weights: {read.tensors} tensors{where}{prefix}"
+        if read.skipped:
+            more = len(read.skipped) - SHOWN
+            names = ", ".join(read.skipped[:SHOWN])
+            yield f"  not needed: {names}" + (f" and {more} more" if more > 0 else "")
+    source = "stated by the file" if read and read.constants else "of the network"
+    yield f"  images are standardized with: {done.own} ({source})"
+    yield f"wrote {arguments.target}"
