@@ -7,6 +7,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from kmtard.recipe.code import named_code, untrusted
 from kmtard.recipe.document import read
 from kmtard.recipe.errors import Mistake, RecipeError
 from kmtard.recipe.overrides import Override, apply, parse, shrink
@@ -20,6 +21,7 @@ def load(
     method: str | None = None,
     overrides: Sequence[str] = (),
     smoke: bool = False,
+    foreign: str | None = None,
 ) -> Recipe:
     """Read a recipe, override, check and resolve it.
 
@@ -33,6 +35,8 @@ def load(
         overrides: `table.key=value` each, the value in TOML or a bare text; they win
             over everything else.
         smoke: shrink data and schedule to a minute's work.
+        foreign: why the file is not the user's own, as `foreign_reason` says it; code
+            that it names is refused then.
 
     Raises:
         RecipeError: all that is wrong with the file and the overrides.
@@ -44,6 +48,7 @@ def load(
     ```
     """
     document = read(Path(path))
+    names = [name for _, name in named_code(document)]
     if method is not None:
         document["method"] = {"name": method}
     if smoke:
@@ -51,6 +56,8 @@ def load(
     changes, mistakes = parse(overrides, document)
     mistakes += apply(document, changes)
     recipe, found = validate(document)
+    if foreign is not None:
+        found += untrusted(document, names, foreign)
     mistakes += [_placed(each, str(path), changes, method) for each in found]
     if recipe is None or mistakes:
         raise RecipeError(path, mistakes)
