@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +68,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     parser = argparse.ArgumentParser(
         prog=prog, description="Show many runs in one table."
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=os.path.expanduser,
+        help="a run's folder",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table")
     arguments = parser.parse_args(argv)
     rows, problems = collect(map(Path, arguments.runs))

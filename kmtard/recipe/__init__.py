@@ -9,7 +9,14 @@ settings, `code` finds the code that a recipe names.
 """
 
 from kmtard.recipe.code import foreign_reason, named_code
-from kmtard.recipe.document import Table, method_key, table_at
+from kmtard.recipe.document import (
+    LARGEST,
+    Table,
+    method_key,
+    parse,
+    read_text,
+    table_at,
+)
 from kmtard.recipe.errors import Mistake, RecipeError, key_text
 from kmtard.recipe.identity import settings_key, teacher_key
 from kmtard.recipe.load import load
@@ -18,6 +25,7 @@ from kmtard.recipe.schema import ADJUSTABLE, Recipe, Training
 
 __all__ = [
     "ADJUSTABLE",
+    "LARGEST",
     "SMOKE_SCHEDULE",
     "Mistake",
     "Recipe",
@@ -29,6 +37,8 @@ __all__ = [
     "load",
     "method_key",
     "named_code",
+    "parse",
+    "read_text",
     "settings_key",
     "table_at",
     "teacher_key",

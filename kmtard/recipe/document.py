@@ -13,7 +13,7 @@ from kmtard.registry import canonical, nearest
 
 Table = dict[str, Any]
 
-LARGEST = 2**18
+LARGEST = 2**17
 """Bytes that a recipe may have; the shipped ones have about 6,000."""
 DEEPEST = 32
 """Tables and lists within one another; the shipped recipes have 3."""

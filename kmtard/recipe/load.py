@@ -14,6 +14,8 @@ from kmtard.recipe.overrides import Override, apply, parse, shrink
 from kmtard.recipe.schema import Recipe
 from kmtard.recipe.validation import validate
 
+MOST_MISTAKES = 100
+
 
 def load(
     path: str | PathLike[str],
@@ -60,8 +62,17 @@ def load(
         found += untrusted(document, names, foreign)
     mistakes += [_placed(each, str(path), changes, method) for each in found]
     if recipe is None or mistakes:
-        raise RecipeError(path, mistakes)
+        raise RecipeError(path, _first(mistakes, str(path)))
     return recipe
+
+
+def _first(mistakes: list[Mistake], path: str) -> list[Mistake]:
+    """Leave out what nobody would read, such as 10,000 unknown keys."""
+    more = len(mistakes) - MOST_MISTAKES
+    if more <= 0:
+        return mistakes
+    rest = Mistake("", f"and {more:,} more mistakes", place=path)
+    return [*mistakes[:MOST_MISTAKES], rest]
 
 
 def _placed(

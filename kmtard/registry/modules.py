@@ -157,7 +157,7 @@ def _top(name: str) -> ModuleSpec | None:
 def _refuse_reserved(module: str) -> None:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top == "__main__":
-        reason = f"{top} is part of Python's standard library"
+        reason = f"the module {top} is part of Python's standard library"
         raise RegistryError(ACCEPTED, repr(module), reason=reason)
     if top in PACKAGES:
         reason = f"the parts of {top} have names of their own"

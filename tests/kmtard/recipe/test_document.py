@@ -109,7 +109,7 @@ def test_reading_costs_no_more_than_its_size(tmp_path: Path) -> None:
 def test_a_file_larger_than_any_recipe_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE + "#" * LARGEST)
-    assert "it has more than 262,144 bytes" in complaint(path)
+    assert "it has more than 131,072 bytes" in complaint(path)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,12 @@ def test_paths_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load(path) == recipe
     other = load(path, overrides=["data.directory=a~b"])
     assert other.data.directory == "a~b"
+
+
+def test_no_more_mistakes_are_told_than_one_reads(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("".join(f"a{i} = 1\n" for i in range(500)) + RECIPE)
+    with pytest.raises(RecipeError) as caught:
+        load(path)
+    assert len(caught.value.mistakes) == 101
+    assert str(caught.value.mistakes[-1]) == f"{path}: and 400 more mistakes"
