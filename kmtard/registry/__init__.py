@@ -218,10 +218,10 @@ def resolve(table: str, name: str) -> Any:
             there is no such module or object. Nothing was imported then.
     """
     module_name, attribute = _target(table, name)
-    load = importlib.import_module
-    if is_code(table, name):
+    is_own = is_code(table, name)
+    if is_own:
         check(table, name)
-        load = modules.load
+    load = modules.load if is_own else importlib.import_module
     try:
         module = load(module_name)
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import keras
 import pytest
 
+import kmtard
 from kmtard.commands import evaluate, fit
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import load
@@ -134,21 +136,37 @@ def test_code_under_the_working_folder_runs(own: Path, working: Path) -> None:
     assert evaluate.main([str(run.path), "--attacks", "fgsm", "--limit", "8"]) == 0
 
 
-def test_the_command_has_the_rule_without_a_working_folder_on_its_path(
-    own: Path, working: Path
+RULE = """
+from pathlib import Path
+from kmtard import registry
+from launcher.recipes.recipe_files import Shelf
+
+found = {file.path.name: file for file in Shelf([], Path.cwd()).scan()}
+print(found["own.toml"].mistakes, found["bad.toml"].mistakes[0])
+print(registry.resolve("networks", "own_light:build").__name__)
+"""
+
+
+def test_command_and_launcher_have_one_rule_wherever_their_scripts_lie(
+    recipe: Path, working: Path
 ) -> None:
-    """`kmtard fit` is a script, whose path begins with the folder of that script."""
+    """The path of a script begins with its own folder, not with the working folder."""
+    (working / "own_light.py").write_text("def build(num_classes, input_shape): ...")
+    own = "student={network='own_light:build'}"
+    text = load(recipe, method="natural", overrides=[own]).to_toml()
+    (working / "own.toml").write_text(text)
+    hostile(recipe, working / "bad.toml")
     done = subprocess.run(
-        [
-            *(sys.executable, "-P", "-c"),
-            "import sys; from kmtard.commands.main import main; sys.exit(main())",
-            *("fit", str(own), "--dry-run", "--trust"),
-        ],
+        [sys.executable, "-P", "-c", RULE],
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(kmtard.__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
-    assert ran(working)
+    checked, resolved = done.stdout.splitlines()
+    assert checked.startswith("() ")
+    assert "part of Python's standard library" in checked
+    assert resolved == "build"
 
 
 def test_a_foreign_recipe_that_names_code_needs_trust(
