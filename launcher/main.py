@@ -53,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--recipe",
-        type=Path,
+        type=_path,
         action="append",
         default=[],
         metavar="FILE",
         help="a recipe, or a folder of them, to begin with; may be given again",
     )
-    parser.add_argument("--attach", type=Path, metavar="RUN", help="a run to open")
+    parser.add_argument("--attach", type=_path, metavar="RUN", help="a run to open")
     parser.add_argument(
         "--keys", action="store_true", help="list every action and its keys"
     )
@@ -67,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _folder(text: str) -> Path:
-    return Path(text).absolute()
+    return _path(text).absolute()
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
 
 
 def _mistake(arguments: argparse.Namespace) -> str | None:

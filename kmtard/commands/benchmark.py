@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="steps a measurement")
     parser.add_argument("--unroll", choices=["auto", "yes", "no"], default="auto")
     parser.add_argument("--jit", choices=["auto", "yes", "no"], default="auto")
-    parser.add_argument("--json", metavar="FILE", help='also as JSON; "-": only that')
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help='also as JSON; "-": only that',
+    )
     device_report.add_options(parser)
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
+from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
 from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
@@ -58,7 +61,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")
-        subject, mistakes = find_subject(given["model"])
+        trust, imports = given.pop("trust"), given.pop("imports")
+        for module in imports:
+            modules.allow(module)
+        subject, mistakes = find_subject(given["model"], trust=trust)
         plan = Plan.of(given, subject.recipe if subject else None)
         mistakes += plan.mistakes(subject)
         if subject is None or mistakes:
@@ -69,6 +75,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     except Stopped:
         command = shlex.join([*prog.split(), *words])
         Console().out(f"stopped; go on with: {command}", highlight=False)
+    except RegistryError as error:
+        errors.out(str(error), highlight=False)
+        return BAD_COMMAND_LINE
     except (RunError, ValueError) as error:
         errors.out(f"failed: {error}", highlight=False)
         return FAILED
@@ -82,27 +91,28 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "the same command goes on.",
         argument_default=argparse.SUPPRESS,
     )
-    add = parser.add_argument
-    add("model", nargs="?", help="a run's folder, for its best student and its recipe, "
-        "or a .keras file")  # fmt: skip
+    add, path = parser.add_argument, os.path.expanduser
+    add("model", nargs="?", type=path, help="a run's folder, for its best student and "
+        "its recipe, or a .keras file")  # fmt: skip
     add("--attacks", type=_names, help="names with commas; the recipe's if left out")
     add("--suite", help=f"attacks that belong together: {', '.join(SUITES)}")
     add("--data", help="data set, of which the test images are taken")
-    add("--directory", help="folder with the data set's files")
+    add("--directory", type=path, help="folder with the data set's files")
     add("--limit", type=int, help="use only so many images")
     add("--epsilon", type=_number, help="radius of the ball, such as 8/255")
     add("--step-size", type=_number, help="of PGD; the paper's, scaled with epsilon")
     add("--steps", type=int, help="of PGD; the paper's")
-    add("--surrogate", metavar="FILE", help=".keras file of the model that images are "
-        "transferred from; the run's robust teacher")  # fmt: skip
+    add("--surrogate", metavar="FILE", type=path, help=".keras file of the model that "
+        "images are transferred from; the run's robust teacher")  # fmt: skip
     add("--batch-size", type=int, help="images attacked at a time")
     add("--seed", type=int, help="of every random number")
     add("--backend", choices=BACKENDS, help="of Keras")
-    add("--output", metavar="FOLDER", help="where the results go; the run's folder, or "
-        "MODEL.evaluation")  # fmt: skip
+    add("--output", metavar="FOLDER", type=path, help="where the results go; the run's "
+        "folder, or MODEL.evaluation")  # fmt: skip
     add("--save-images", action="store_true", help="keep the adversarial images")
-    add("--compare", nargs=2, metavar=("A", "B"), help="test by McNemar which of two "
-        "evaluated models is better")  # fmt: skip
+    add("--compare", nargs=2, metavar=("A", "B"), type=path, help="test by McNemar "
+        "which of two evaluated models is better")  # fmt: skip
+    add_trust(parser)
     return parser
 
 
@@ -123,6 +133,7 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
     choose_backend(plan.backend)
     with silent_native_code():
         plan.prepare()
+        modules.import_allowed()
     screen = Console()
     folder = plan.output or subject.folder
     screen.out(f"results: {folder}  backend: {plan.backend}", highlight=False)

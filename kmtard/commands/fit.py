@@ -22,7 +22,9 @@ from rich.progress import (
 )
 
 from kmtard.commands.method_list import method_lines
-from kmtard.recipe import Recipe, RecipeError, load, settings_key
+from kmtard.commands.trust import add_trust
+from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
+from kmtard.registry import RegistryError, modules
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
@@ -50,22 +52,26 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
             for line in method_lines(arguments.recipe):
                 Console().out(line, highlight=False)
             return 0
+        for module in arguments.imports:
+            modules.allow(module)
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            return _dry_run(recipe)
+            return _dry_run(recipe, arguments.trust)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
-    except (RecipeError, RunError) as error:
+    except (RecipeError, RegistryError, RunError) as error:
         Console(stderr=True).out(str(error), highlight=False)
-        return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
+        return FAILED if isinstance(error, RunError) else BAD_RECIPE
     with open(run.log_path, "a", encoding="utf-8") as log:
         return _execute(recipe, run, Console(file=log, width=100))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Train what a recipe says.")
-    parser.add_argument("recipe", nargs="?", help="a TOML file, see recipes/")
+    parser.add_argument(
+        "recipe", nargs="?", type=os.path.expanduser, help="a TOML file, see recipes/"
+    )
     parser.add_argument("--method", help="the student's method, instead of the file's")
     parser.add_argument(
         "--set",
@@ -88,7 +94,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         action="store_true",
         help="show each method, with what RECIPE sets for it",
     )
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run's folder")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        type=os.path.expanduser,
+        help="go on with a run's folder",
+    )
+    add_trust(parser)
     return parser
 
 
@@ -101,6 +113,7 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
             method=arguments.method,
             overrides=arguments.overrides,
             smoke=arguments.smoke,
+            foreign=_foreign(arguments, foreign_reason(arguments.recipe)),
         )
         return _with_teachers(recipe) if arguments.smoke else recipe
     if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
@@ -108,7 +121,14 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
             "--resume goes on with the run's own recipe.toml; leave out RECIPE, "
             "--method, --set and --smoke"
         )
-    return load(Run.open(arguments.resume).recipe_path)
+    run = Run.open(arguments.resume)
+    foreign = _foreign(arguments, run.foreign_reason())
+    return load(run.recipe_path, foreign=foreign)
+
+
+def _foreign(arguments: argparse.Namespace, reason: str | None) -> str | None:
+    """Return why code needs trust; a dry run imports none and so needs none."""
+    return None if arguments.trust or arguments.dry_run else reason
 
 
 def _with_teachers(recipe: Recipe) -> Recipe:
@@ -122,12 +142,12 @@ def _with_teachers(recipe: Recipe) -> Recipe:
     return trained
 
 
-def _dry_run(recipe: Recipe) -> int:
+def _dry_run(recipe: Recipe, trust: bool) -> int:
     screen = Console()
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
-        dry_run(recipe, screen)
+        dry_run(recipe, screen, build_own=trust)
     except KeyboardInterrupt:
         screen.out("interrupted; what is shown holds")
         return INTERRUPTED
@@ -177,6 +197,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
             with silent_native_code():
                 from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
+            modules.import_allowed()
             experiment = Experiment(
                 recipe, run, stop, line, bar if screen.is_terminal else None
             )

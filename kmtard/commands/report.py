@@ -7,6 +7,7 @@ and the standard deviation (n - 1) over the seeds.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     parser = argparse.ArgumentParser(
         prog=prog, description="Show many runs in one table."
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=os.path.expanduser,
+        help="a run's folder",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table")
     arguments = parser.parse_args(argv)
     groups, problems = collect(map(Path, arguments.runs))

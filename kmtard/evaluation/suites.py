@@ -128,10 +128,13 @@ def needs_surrogate(name: str) -> bool:
     Raises:
         RegistryError: there is no such attack.
     """
+    registry.check("attacks", name)
     return "surrogate" in registry.positional("attacks", name)
 
 
 def _made(name: str, strength: Strength, surrogate: Any) -> Attack:
+    from kmtard.attacks import base
+
     make = registry.resolve("attacks", name)
     settings: dict[str, Any] = {"epsilon": strength.epsilon}
     default = inspect.signature(make).parameters.get("step_size")
@@ -142,5 +145,10 @@ def _made(name: str, strength: Strength, surrogate: Any) -> Attack:
     if name in PLAIN_PGD and strength.steps is not None:
         settings["steps"] = strength.steps
     models = [surrogate] if needs_surrogate(name) else []
-    attack: Attack = make(*models, **settings)
+    attack = make(*models, **settings)
+    if not isinstance(attack, base.Attack):
+        raise ValueError(
+            f"Expected {name} to make a kmtard.attacks.Attack. Received: "
+            f"{type(attack).__name__}."
+        )
     return attack

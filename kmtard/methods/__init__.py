@@ -120,10 +120,10 @@ def build(
                 + f" It has: {', '.join(sorted(known))}"
             )
     method = registry.resolve("methods", name)
-    model = method(*(networks[role] for role in needed), **arguments)
-    if not isinstance(model, AdversarialModel):
+    if not (isinstance(method, type) and issubclass(method, AdversarialModel)):
         raise ValueError(
             f"Method {name!r} must be a subclass of kmtard.AdversarialModel. "
-            f"Received: {method!r}, which made {model!r}"
+            f"Received: {method!r}"
         )
+    model = method(*(networks[role] for role in needed), **arguments)
     return model, model.default_callbacks()

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from kmtard.recipe.errors import Mistake, RecipeError
 from kmtard.registry import canonical, nearest
+from kmtard.registry.bounded import read_bounded
 
 Table = dict[str, Any]
+
+LARGEST = 2**17
+"""Bytes that a recipe may have; the shipped ones have about 6,000."""
+DEEPEST = 32
+"""Tables and lists within one another; the shipped recipes have 3."""
+
+MOST = 2 * DEEPEST  # parts of a key that the reader is given; few enough for it
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# A chain of keys such as a."b".c, or a single word. Its length must be known before
+# TOML is read: the reader needs memory by its square.
+PART = r"""(?:[^\s.,="'#\[\]{}]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')"""
+PARTS = re.compile(PART)
+CHAIN = re.compile(rf"{PART}(?:[ \t]*+\.[ \t]*+{PART})*+")
+TOO_DEEP = f"tables and lists lie within one another more than {DEEPEST} deep"
 
 
 def read(path: Path) -> Table:
@@ -18,23 +34,75 @@ def read(path: Path) -> Table:
     Raises:
         RecipeError: the file cannot be read, or is not TOML.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        recipes = [file.name for file in path.parent.glob("*.toml")]
-        message = f"expected a readable TOML file: {reason}"
-        near = nearest(path.name, recipes)
-        raise RecipeError(
-            path, [Mistake("", message, nearest=near, place=str(path))]
-        ) from error
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse(text)
+    except ValueError as error:
         lines = text.splitlines() or [""]
         end = f"at line {len(lines)}, column {len(lines[-1]) + 1}"
         message = f"expected TOML: {error}".replace("at end of document", end)
-        raise RecipeError(path, [Mistake("", message, place=str(path))]) from error
+        raise _unusable(path, message) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a recipe.
+
+    Raises:
+        RecipeError: it is no regular file, is too large, or is not UTF-8.
+    """
+    try:
+        content = read_bounded(path, LARGEST)
+    except FileNotFoundError as error:
+        message = f"expected a readable TOML file: {error.strerror}"
+        near = nearest(path.name, [file.name for file in path.parent.glob("*.toml")])
+        raise _unusable(path, message, near) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _unusable(path, f"expected a readable TOML file: {reason}") from error
+    try:
+        if content.startswith(UTF_16) or b"\0" in content:
+            raise UnicodeError("UTF-16")
+        return content.decode("utf-8-sig")
+    except UnicodeError as error:
+        received = "UTF-16" if str(error) == "UTF-16" else f"other bytes ({error})"
+        encoding = "UTF-16" if received == "UTF-16" else "LATIN1"
+        message = (
+            f"expected text in UTF-8, received {received}; save the file as UTF-8 in "
+            f"your editor, or with `iconv -f {encoding} -t UTF-8 OLD > NEW`"
+        )
+        raise _unusable(path, message) from error
+
+
+def parse(text: str) -> Table:
+    """Read TOML whose nesting is bounded, so that no reader of it runs out of stack.
+
+    Raises:
+        ValueError: it is not TOML, or deeper than `DEEPEST`.
+    """
+    # A chain within a text or a comment counts too; none there is so long.
+    chains = (match[0] for match in CHAIN.finditer(text) if match[0].count(".") >= MOST)
+    if any(len(PARTS.findall(chain)) > MOST for chain in chains):
+        raise ValueError(TOO_DEEP)
+    try:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        level = [each for parent in level for each in _children(parent)]
+    if level:
+        raise ValueError(TOO_DEEP)
+    return document
+
+
+def _children(parent: Any) -> list[Any]:
+    values = parent.values() if isinstance(parent, dict) else parent
+    return [each for each in values if isinstance(each, dict | list)]
+
+
+def _unusable(path: Path, message: str, near: str | None = None) -> RecipeError:
+    mistake = Mistake("", message, nearest=near, place=str(path))
+    return RecipeError(path, [mistake])
 
 
 def table_at(document: Table, *path: str) -> Table:

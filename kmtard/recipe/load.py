@@ -7,11 +7,14 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from kmtard.recipe.code import named_code, untrusted
 from kmtard.recipe.document import read
 from kmtard.recipe.errors import Mistake, RecipeError
 from kmtard.recipe.overrides import Override, apply, parse, shrink
 from kmtard.recipe.schema import Recipe
 from kmtard.recipe.validation import validate
+
+MOST_MISTAKES = 100
 
 
 def load(
@@ -20,6 +23,7 @@ def load(
     method: str | None = None,
     overrides: Sequence[str] = (),
     smoke: bool = False,
+    foreign: str | None = None,
 ) -> Recipe:
     """Read a recipe, override, check and resolve it.
 
@@ -33,6 +37,8 @@ def load(
         overrides: `table.key=value` each, the value in TOML or a bare text; they win
             over everything else.
         smoke: shrink data and schedule to a minute's work.
+        foreign: why the file is not the user's own, as `foreign_reason` says it; code
+            that it names is refused then.
 
     Raises:
         RecipeError: all that is wrong with the file and the overrides.
@@ -44,6 +50,7 @@ def load(
     ```
     """
     document = read(Path(path))
+    names = [name for _, name in named_code(document)]
     if method is not None:
         document["method"] = {"name": method}
     if smoke:
@@ -51,10 +58,21 @@ def load(
     changes, mistakes = parse(overrides, document)
     mistakes += apply(document, changes)
     recipe, found = validate(document)
+    if foreign is not None:
+        found += untrusted(document, names, foreign)
     mistakes += [_placed(each, str(path), changes, method) for each in found]
     if recipe is None or mistakes:
-        raise RecipeError(path, mistakes)
+        raise RecipeError(path, _first(mistakes, str(path)))
     return recipe
+
+
+def _first(mistakes: list[Mistake], path: str) -> list[Mistake]:
+    """Leave out what nobody would read, such as 10,000 unknown keys."""
+    more = len(mistakes) - MOST_MISTAKES
+    if more <= 0:
+        return mistakes
+    rest = Mistake("", f"and {more:,} more mistakes", place=path)
+    return [*mistakes[:MOST_MISTAKES], rest]
 
 
 def _placed(

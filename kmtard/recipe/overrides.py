@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from kmtard.recipe.document import Table, method_key, table_at
+from kmtard.recipe.document import parse as toml
 from kmtard.recipe.errors import Mistake, key_text
 from kmtard.recipe.schema import ADJUSTABLE
 from kmtard.registry.roles import TEACHERS
@@ -90,7 +90,7 @@ def _parsed(text: str) -> tuple[tuple[str, ...], Any]:
     """
     key, equals, value = text.partition("=")
     # Within an inline table the key can be nothing but a key.
-    keys: Any = tomllib.loads(f"table = {{ {key} = {{}} }}")["table"]
+    keys: Any = toml(f"table = {{ {key} = {{}} }}")["table"]
     path = []
     while keys:
         [(part, keys)] = keys.items()
@@ -98,8 +98,8 @@ def _parsed(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not path:
         raise ValueError(text)
     try:
-        return tuple(path), tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
+        return tuple(path), toml(f"value = {value}")["value"]
+    except ValueError:
         return tuple(path), value.strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -20,13 +21,14 @@ Options = dict[str, Any]
 def _known(table: str) -> Callable[[str], str]:
     def check(name: str) -> str:
         try:
-            registry.positional(table, name)
+            registry.check(table, name)
         except registry.RegistryError as error:
+            reason = f"; {error.reason}" if error.reason else ""
             raise PydanticCustomError(
                 "unknown_name",
                 "{message}",
                 {
-                    "message": f"expected {error.expected}",
+                    "message": f"expected {error.expected}{reason}",
                     "allowed": error.allowed,
                     "nearest": error.nearest,
                 },
@@ -46,6 +48,9 @@ MethodName = Annotated[str, AfterValidator(_known("methods"))]
 AttackName = Annotated[str, AfterValidator(_known("attacks"))]
 NetworkName = Annotated[str, AfterValidator(_known("networks"))]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
+
+FilePath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path in which `~` stands for the home folder."""
 
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -67,7 +72,7 @@ class Data(Section):
     """The data set and how it is fed."""
 
     name: DataSetName = Field(description="Data set.")
-    directory: str | None = Field(
+    directory: FilePath | None = Field(
         None,
         description="Folder with the data set's files, or to prepare it in; for npz "
         "also the file.",
@@ -171,8 +176,8 @@ class Runtime(Section):
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
     )
-    runs_dir: str = Field("runs", description="Folder that gets the run folders.")
-    cache_dir: str = Field(
+    runs_dir: FilePath = Field("runs", description="Folder that gets the run folders.")
+    cache_dir: FilePath = Field(
         "runs/teachers", description="Folder that keeps trained teachers."
     )
 
@@ -214,7 +219,7 @@ class TeacherMethod(Adjustments):
 class Teacher(Student):
     """A network that teaches: read from a file, or trained first."""
 
-    weights: str | None = Field(None, description="File with the trained weights.")
+    weights: FilePath | None = Field(None, description="File with the trained weights.")
     source: str | None = Field(
         None, description="Where that file can be had; told where it is missing."
     )

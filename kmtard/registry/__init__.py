@@ -1,27 +1,54 @@
 """The tables of names that a recipe may use, read without importing what they name.
 
-Lives here: the tables, the roles of networks, and the reader of signatures. It imports
-nothing of kmtard. Names are snake_case; `canonical` accepts hyphens for underscores,
-and `label` is how a name is shown.
+Lives here: the tables, the roles of networks, the reader of signatures and of files of
+strangers, and the rule which modules of a user's own may be named. It imports nothing
+of kmtard. Names are snake_case; `canonical` accepts hyphens for underscores, and
+`label` is how a name is shown.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import importlib
 from collections.abc import Iterable
 from typing import Any
 
+from kmtard.registry import modules
+from kmtard.registry.errors import RegistryError
+from kmtard.registry.kinds import misfit
 from kmtard.registry.signatures import (
     Found,
     Option,
     arguments_of,
     definition,
     option,
-    source_path,
     summary_of,
 )
+
+__all__ = [
+    "ADDITIONS",
+    "ATTACKS",
+    "DATASETS",
+    "HYPHENATED",
+    "METHODS",
+    "NETWORKS",
+    "RESERVED",
+    "TABLES",
+    "Option",
+    "RegistryError",
+    "canonical",
+    "check",
+    "is_code",
+    "keywords",
+    "label",
+    "nearest",
+    "options",
+    "positional",
+    "resolve",
+    "summary",
+]
 
 METHODS = {
     "natural": "kmtard.methods.natural:Natural",
@@ -97,40 +124,13 @@ HYPHENATED = frozenset(
     {"fair_ard", "baseline_ebb", "b_mtard", "apgd_ce", "apgd_dlr", "apgd_t", "fab_t"}
 )
 
+# What reading a file and parsing it as Python may raise, however odd it is.
+UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
+
 # Keyword-only parameters that come from other sections of a recipe, or from Keras.
 RESERVED = frozenset(
     {"additions", "attack", "evaluation_attack", "seed", "name", "dtype"}
 )
-
-
-class RegistryError(KeyError):
-    """A name that stands in no table and names no object of the user's own.
-
-    Attributes:
-        expected: what would have been right.
-        received: what was found instead.
-        allowed: the names of the table, where the name looked like one of them.
-        nearest: the allowed name most like the received one, if any is.
-    """
-
-    def __init__(
-        self,
-        expected: str,
-        received: str,
-        allowed: Iterable[str] = (),
-        nearest: str | None = None,
-    ) -> None:
-        super().__init__(expected, received)
-        self.expected = expected
-        self.received = received
-        self.allowed = tuple(allowed)
-        self.nearest = nearest
-
-    def __str__(self) -> str:
-        """Return sentences; a plain `KeyError` would show its arguments' repr."""
-        hint = f" Did you mean {self.nearest}?" if self.nearest else ""
-        allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
-        return f"Expected {self.expected}. Received: {self.received}.{hint}{allowed}"
 
 
 def canonical(table: str, name: str) -> str:
@@ -168,19 +168,62 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
 
 
-def resolve(table: str, name: str) -> Any:
-    """Import the object that a name stands for.
+def is_code(table: str, name: str) -> bool:
+    """Tell whether a name stands for code of a user's own, not for an entry.
+
+    Args:
+        table: a key of `TABLES`.
+        name: any text.
+
+    Example:
+    ```python
+    is_code("networks", "resnet18")  # False
+    is_code("networks", "my_networks:tiny")  # True
+    ```
+    """
+    names = TABLES[table]
+    return canonical(table, name) not in names and name not in names.values()
+
+
+def check(table: str, name: str) -> None:
+    """Refuse a name that is unknown, may not be used or is of another kind.
+
+    Nothing is imported.
 
     Args:
         table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:
-        RegistryError: the name is unknown, or there is no such module or object.
+        RegistryError: says what is wrong and what to do.
+    """
+    found = _found(table, name)
+    if is_code(table, name) and (
+        kind := misfit(table, found[0], _signature(table, name))
+    ):
+        raise RegistryError(f"{name} to be {kind}", f"`{_heading(found[0])}`")
+
+
+def resolve(table: str, name: str) -> Any:
+    """Import the object that a name stands for.
+
+    Args:
+        table: a key of `TABLES`.
+        name: a name of that table, or `package.module:Object` with a module file under
+            the working folder, one given by `--import`, or a package that declares the
+            entry-point group `kmtard.plugins`.
+
+    Raises:
+        RegistryError: the name is unknown, may not be used, or is of another kind; or
+            there is no such module or object. Nothing was imported then.
     """
     module_name, attribute = _target(table, name)
+    is_own = is_code(table, name)
+    if is_own:
+        check(table, name)
+    load = modules.load if is_own else importlib.import_module
     try:
-        module = importlib.import_module(module_name)
+        module = load(module_name)
     except ModuleNotFoundError as error:
         # Only the absence of the named module itself is a mistake in the name.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
@@ -260,6 +303,8 @@ def _target(table: str, name: str) -> tuple[str, str]:
     known = canonical(table, name)
     module, _, attribute = names.get(known, name).partition(":")
     if all(part.isidentifier() for part in (*module.split("."), attribute)):
+        if is_code(table, name):
+            modules.find(module)
         return module, attribute
     raise RegistryError(
         f"a name from the table of {table}, or package.module:Object",
@@ -273,7 +318,7 @@ def _signature(table: str, name: str) -> ast.arguments:
     found = _found(table, name)
     try:
         arguments = arguments_of(*found)
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _unreadable(name, found[1], error) from error
     return arguments or ast.arguments(
         posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]
@@ -282,15 +327,21 @@ def _signature(table: str, name: str) -> ast.arguments:
 
 def _found(table: str, name: str) -> Found:
     module, attribute = _target(table, name)
-    if source_path(module) is None:
+    if modules.source_path(module) is None:
         raise _no_module(name, module)
     try:
         found = definition(module, attribute)
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _unreadable(name, module, error) from error
     if found is None:
         raise _no_object(name, module, attribute)
     return found
+
+
+def _heading(node: ast.FunctionDef | ast.ClassDef) -> str:
+    bare = copy.copy(node)
+    bare.body, bare.decorator_list = [ast.Pass()], []
+    return ast.unparse(bare).partition("\n")[0]
 
 
 def _unreadable(name: str, module: str, error: Exception) -> RegistryError:

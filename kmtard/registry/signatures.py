@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-import importlib.util
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from kmtard.registry.bounded import read_bounded
+from kmtard.registry.modules import may_be_read, source_path
+
+LARGEST = 2**20  # bytes; what is larger was not written by hand
 Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
 
@@ -34,7 +36,10 @@ class Option:
 
 
 def definition(module: str, name: str) -> Found | None:
-    """Find a function or class by its name in a module, or where that imports it."""
+    """Find a function or class by its name in a module, or where that imports it.
+
+    What it imports from the standard library or from installed packages is not sought.
+    """
     path = source_path(module)
     if path is None:
         return None
@@ -43,13 +48,19 @@ def definition(module: str, name: str) -> Found | None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return node, module, tree
     origin = _imports(tree).names.get(name)
-    return definition(*origin) if origin else None
+    return _followed(*origin, module) if origin else None
+
+
+def _followed(module: str, name: str, reader: str) -> Found | None:
+    """Find what another module, which was allowed to be read, refers to."""
+    known = module == reader or may_be_read(module)
+    return definition(module, name) if known else None
 
 
 @functools.lru_cache(maxsize=256)
 def _parsed(path: Path, changed: int) -> ast.Module:
     del changed
-    return ast.parse(path.read_bytes(), filename=str(path))
+    return ast.parse(read_bounded(path, LARGEST), filename=str(path))
 
 
 class _Imports(NamedTuple):
@@ -95,7 +106,7 @@ def arguments_of(
     modules = _imports(tree).modules
     for base in node.bases:
         owner, _, attribute = ast.unparse(base).rpartition(".")
-        found = definition(modules.get(owner, owner) or module, attribute)
+        found = _followed(modules.get(owner, owner) or module, attribute, module)
         # A class may hide an imported base of its own name: that one is not sought.
         if found is not None and (found[0].name, found[1]) != (node.name, module):
             inherited = arguments_of(*found)
@@ -124,23 +135,6 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
     joined.kwonlyargs = own.kwonlyargs + [argument for argument, _ in new]
     joined.kw_defaults = own.kw_defaults + [default for _, default in new]
     return joined
-
-
-def source_path(module: str) -> Path | None:
-    """Locate a module's file; `find_spec` of a dotted name would import its parents."""
-    top, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module without a spec, such as a script's __main__
-        return None
-    for part in parts:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        locations = list(spec.submodule_search_locations)
-        spec = PathFinder.find_spec(f"{spec.name}.{part}", locations)
-    if spec is None or not spec.has_location or spec.origin is None:
-        return None
-    return Path(spec.origin)
 
 
 def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:

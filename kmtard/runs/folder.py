@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import pwd
 import re
 import socket
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kmtard.registry.bounded import lies_within, working_folder
 from kmtard.runs.events import EVENTS, EventReader, EventWriter
 from kmtard.runs.files import RunError, lock_for_life, write_atomic
 from kmtard.runs.processes import is_same_process, process_start_time
@@ -152,8 +154,8 @@ class Run:
 
         Args:
             details: what else to record, as JSON: versions, backend. The owner's
-                `pid`, `process_start`, `host`, `argv` and `created` (UNIX seconds,
-                kept at a resume) are added and go before these.
+                `pid`, `process_start`, `host`, `user`, `argv` and `created` (UNIX
+                seconds, kept at a resume) are added and go before these.
 
         Raises:
             RunError: another live process owns the run, or one on another host that
@@ -177,6 +179,7 @@ class Run:
             "pid": pid,
             "process_start": process_start_time(pid),
             "host": socket.gethostname(),
+            "user": user_name(),
             "argv": sys.orig_argv,
             "created": info.get("created", time.time()),
         }
@@ -189,6 +192,21 @@ class Run:
         except (OSError, ValueError, RecursionError):
             return {}
         return info if isinstance(info, dict) else {}
+
+    def foreign_reason(self) -> str | None:
+        """Return why the run is not this user's own, None where it is.
+
+        A run of one's own lies under the working folder, and its run.json names this
+        user and this host. Versions before 0.2 recorded no user; the host counts then.
+        """
+        folder, info = working_folder(), self.info()
+        if folder is None or not lies_within(self.recipe_path, folder):
+            return f"its folder lies outside the working folder {folder}"
+        if info.get("host") != socket.gethostname():
+            return f"{self.info_path} does not name this host"
+        if info.get("user", user_name()) != user_name():
+            return f"{self.info_path} does not name this user"
+        return None
 
     def events(self) -> EventReader:
         """Return a new reader of the events, at their start."""
@@ -239,6 +257,14 @@ def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
 def _created(run: Run) -> float:
     created = run.info().get("created")
     return created if isinstance(created, int | float) else 0.0
+
+
+def user_name() -> str:
+    """Return the name of this process's user; the number where it has no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def safe_name(text: str) -> str:

@@ -22,16 +22,35 @@ SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
 
 
 def load_data(recipe: Recipe) -> DataSet:
-    """Return the recipe's data set."""
-    return registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
+    """Return the recipe's data set.
+
+    Raises:
+        RunError: a data set of the user's own is no `DataSet`.
+    """
+    data = registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
+    if not isinstance(data, DataSet):
+        raise RunError(
+            f"Expected {recipe.data.name} to return a kmtard.data.DataSet. Received: "
+            f"{type(data).__name__}. See data.name."
+        )
+    return data
 
 
 def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
-    """Return a fresh network for a role, its weights drawn from the recipe's seed."""
+    """Return a fresh network for a role, its weights drawn from the recipe's seed.
+
+    Raises:
+        RunError: a network of the user's own is no Keras model.
+    """
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
     section = getattr(recipe, role)
     make = registry.resolve("networks", section.network)
     network = make(data.num_classes, data.input_shape, **section.options)
+    if not isinstance(network, keras.Model):
+        raise RunError(
+            f"Expected {section.network} to return a Keras model. Received: "
+            f"{type(network).__name__}. See {role}.network."
+        )
     if not network.built:
         # A subclassed model has no weights to load or resume before it is called.
         images = keras.KerasTensor((None, *data.input_shape), "float32")

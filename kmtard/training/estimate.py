@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kmtard import registry
 from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
 from kmtard.registry import label
@@ -22,6 +23,7 @@ from kmtard.training.teachers import cached_weights, needed_teachers
 from kmtard.training.trial import Trial, generated, parameters
 
 ROLES: tuple[Role, ...] = (*TEACHERS, "student")
+NOT_BUILT = "network of your own: not built"
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,26 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
     return Counts(images, steps, chosen, batches)
 
 
-def dry_run(recipe: Recipe, screen: Console) -> None:
+def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None:
     """Show what a recipe would run; nothing is written or downloaded.
 
     Steps are measured with the recipe's own networks, method and batch, so that large
-    ones need their time; each line is shown as soon as it is known.
+    ones need their time; each line is shown as soon as it is known. Code that the
+    recipe names (`module:function`) is not imported unless that is asked for.
 
     Args:
         recipe: resolved.
         screen: where to show it.
+        build_own: whether to run the code that the recipe names, to measure that too.
 
     Raises:
         DataError: the user's own data cannot be read.
     """
+    if registry.is_code("datasets", recipe.data.name) and not build_own:
+        screen.out(recipe.to_toml(), highlight=False)
+        text = "data set of your own: not read, and nothing measured; --trust runs it"
+        screen.out(text, highlight=False)
+        return
     facts = facts_of(recipe)
     counts = counts_of(recipe, facts)
     chosen_by = recipe.evaluation.selection.replace("_", "-")
@@ -115,10 +124,16 @@ def dry_run(recipe: Recipe, screen: Console) -> None:
     for line in lines:
         screen.out(line, highlight=False)
     data = generated(recipe, facts.shape, facts.classes)
-    sources = _sources(recipe)
-    trials = {role: Trial(recipe, role, data) for role in ROLES if role not in sources}
-    screen.print(_networks(recipe, data, trials, sources))
-    screen.print(_times(trials, counts, screen))
+    sources, unbuilt = _sources(recipe), {} if build_own else _unbuilt(recipe)
+    tried = [role for role in ROLES if role not in sources | unbuilt]
+    trials = {role: Trial(recipe, role, data) for role in tried}
+    screen.print(_networks(recipe, data, trials, sources, unbuilt))
+    for role, reason in unbuilt.items():
+        if role not in sources:
+            text = f"{_named(role)}: {reason}, not measured; --trust runs it"
+            screen.out(text, highlight=False)
+    if trials:
+        screen.print(_times(trials, counts, screen, unbuilt.keys() - sources.keys()))
 
 
 def _sources(recipe: Recipe) -> dict[Role, str]:
@@ -136,11 +151,30 @@ def _sources(recipe: Recipe) -> dict[Role, str]:
     return sources
 
 
+def _unbuilt(recipe: Recipe) -> dict[Role, str]:
+    """Tell what cannot be tried unless code that the recipe names is run."""
+    unbuilt: dict[Role, str] = {}
+    for role in ROLES:  # the teachers first
+        party = getattr(recipe, role)
+        method = recipe.method if role == "student" else getattr(party, "method", None)
+        if party is None:
+            continue
+        taken = registry.positional("methods", method.name) if method else ()
+        if registry.is_code("networks", party.network):
+            unbuilt[role] = NOT_BUILT
+        elif method is not None and registry.is_code("methods", method.name):
+            unbuilt[role] = "method of your own"
+        elif any(unbuilt.get(each) == NOT_BUILT for each in TEACHERS if each in taken):
+            unbuilt[role] = "a teacher is not built"
+    return unbuilt
+
+
 def _networks(
     recipe: Recipe,
     data: DataSet,
     trials: Mapping[Role, Trial],
     sources: Mapping[Role, str],
+    unbuilt: Mapping[Role, str],
 ) -> Table:
     columns = ("network", "kind", "parameters", "trained by", "epochs", "memory")
     table = _table("Networks", columns)
@@ -149,12 +183,19 @@ def _networks(
         party = getattr(recipe, role)
         if party is None:
             continue
-        count = counts.get(role) or parameters(build_network(recipe, role, data))
-        cells = [_named(role), party.network, f"{count:,}"]
+        cells = [_named(role), party.network]
+        if unbuilt.get(role) == NOT_BUILT:
+            cells += ["not built"]
+        else:
+            count = counts.get(role) or parameters(build_network(recipe, role, data))
+            cells += [f"{count:,}"]
         if role in trials:
             training, memory = trials[role].training, trials[role].memory()
             cells += [label(training.method), f"{training.schedule.epochs}"]
             cells += ["unknown" if memory is None else _size(memory)]
+        elif role not in sources:
+            training = recipe.training(role)
+            cells += [label(training.method), f"{training.schedule.epochs}", "unknown"]
         else:
             learns = any(
                 role in each.model.trained_networks for each in trials.values()
@@ -165,7 +206,9 @@ def _networks(
     return table
 
 
-def _times(trials: dict[Role, Trial], counts: Counts, screen: Console) -> Table:
+def _times(
+    trials: dict[Role, Trial], counts: Counts, screen: Console, left_out: Set[Role]
+) -> Table:
     screen.out("Measured on generated images:")
     table = _table(
         "Time of the run, an estimate",
@@ -186,7 +229,9 @@ def _times(trials: dict[Role, Trial], counts: Counts, screen: Console) -> Table:
         numbers = (trial.training.schedule.epochs, steps, evaluations)
         table.add_row(_named(role), *(f"{each:,}" for each in numbers), _span(seconds))
     table.add_section()
-    table.add_row("whole run", "", "", "", _span(total))
+    table.add_row(
+        "what was measured" if left_out else "whole run", "", "", "", _span(total)
+    )
     table.caption = "attacks beside PGD in the final evaluation come on top"
     return table
 

@@ -169,7 +169,7 @@ class Plan:
             names = ", ".join(registry.DATASETS)
             return [f"A file says nothing about data: expected --data out of {names}."]
         try:
-            registry.positional("datasets", self.data)
+            registry.check("datasets", self.data)
         except registry.RegistryError as error:
             return [str(error)]
         return []
@@ -182,10 +182,10 @@ class Plan:
         return []
 
 
-def find_subject(path: str) -> tuple[Subject | None, list[str]]:
-    """Return what stands at a path, and what is wrong with it."""
+def find_subject(path: str, *, trust: bool = False) -> tuple[Subject | None, list[str]]:
+    """Return what stands at a path, and what is wrong with it; see `Subject.find`."""
     try:
-        return Subject.find(path), []
+        return Subject.find(path, trust=trust), []
     except (RunError, ValueError) as error:  # a recipe's mistakes are a ValueError
         return None, [str(error)]
 

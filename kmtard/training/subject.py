@@ -31,16 +31,22 @@ class Subject:
     recipe: Recipe | None = None
 
     @classmethod
-    def find(cls, path: str) -> Subject:
+    def find(cls, path: str, *, trust: bool = False) -> Subject:
         """Return what stands at a path.
+
+        Args:
+            path: a run's folder or a .keras file.
+            trust: whether the recipe of a stranger's run may name code.
 
         Raises:
             RunError: it is neither a run's folder nor a .keras file.
+            RecipeError: the run's recipe is wrong, or names code without trust.
         """
         place = Path(path)
         if place.is_dir():
             run = Run.open(place)
-            return cls(place, run, load(run.recipe_path))
+            foreign = None if trust else run.foreign_reason()
+            return cls(place, run, load(run.recipe_path, foreign=foreign))
         if place.is_file() and place.suffix == ".keras":
             return cls(place)
         if place.is_file() and place.suffix in (".h5", ".hdf5"):

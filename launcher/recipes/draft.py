@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -196,7 +197,8 @@ def _runs_override(
 ) -> tuple[str, ...]:
     for each in _fields(form):
         if each.key == "runtime.runs_dir" and not _is_changed(each, draft):
-            if Path(each.value or each.blank).absolute() != runs_dir.absolute():
+            folder = os.path.expanduser(each.value or each.blank)
+            if Path(folder).absolute() != runs_dir.absolute():
                 return (each.argument(str(runs_dir.absolute())),)
     return ()
 

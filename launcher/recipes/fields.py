@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -13,7 +12,7 @@ import tomlkit
 from pydantic import BaseModel
 
 from kmtard import registry
-from kmtard.recipe import Table, key_text, schema
+from kmtard.recipe import Table, key_text, parse, schema
 from kmtard.recipe.errors import RANGES
 from kmtard.registry.signatures import Option
 
@@ -214,8 +213,8 @@ def _item(text: str) -> str:
 
 def _toml(text: str) -> bool:
     try:
-        return list(tomllib.loads(f"value = {text}")) == ["value"]
-    except (ValueError, RecursionError):
+        return list(parse(f"value = {text}")) == ["value"]
+    except ValueError:
         return False
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import stat
 import sysconfig
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kmtard.recipe import Mistake, RecipeError, load, table_at
+from kmtard.recipe import Mistake, RecipeError, load, parse, read_text, table_at
 from kmtard.registry import canonical
 
-LARGEST = 2**20  # bytes; what is larger is some other file
 TABLES = ("data", "student", "method")
 FACT = re.compile(r"([A-Z][A-Za-z ]{0,20}):\s+(.+)")
 
@@ -107,13 +105,9 @@ class Shelf:
             status = path.stat()
         except OSError as error:
             return _unreadable(path, place, str(error.strerror))
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block its reader
-            return _unreadable(path, place, "it is no file")
-        if status.st_size > LARGEST:
-            return _unreadable(path, place, f"it has more than {LARGEST:,} bytes")
         stamp = (place, status.st_mtime_ns, status.st_size, status.st_ino)
         if path not in self._known or self._known[path][0] != stamp:
-            self._known[path] = stamp, _read(path, place)
+            self._known[path] = stamp, _guarded(path, place)
         return self._known[path][1]
 
 
@@ -129,17 +123,22 @@ def _unreadable(path: Path, place: str, reason: str) -> RecipeFile:
     return RecipeFile(path, place, mistakes=(Mistake("", message, place=str(path)),))
 
 
+def _guarded(path: Path, place: str) -> RecipeFile:
+    try:
+        return _read(path, place)
+    except Exception as error:  # whatever one file does, the others stay
+        return _unreadable(path, place, f"{type(error).__name__}: {error}")
+
+
 def _read(path: Path, place: str) -> RecipeFile:
     text, document, mistakes = "", {}, []
     try:
         load(path)
     except RecipeError as error:
         mistakes = error.mistakes
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        document = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError):
-        pass  # said by load
+    with contextlib.suppress(RecipeError, ValueError):  # said by load
+        text = read_text(path)
+        document = parse(text)
     title, facts = header(text)
     return RecipeFile(path, place, text, document, tuple(mistakes), title, facts)
 

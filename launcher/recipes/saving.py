@@ -11,7 +11,14 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from kmtard.recipe import ADJUSTABLE, RecipeError, load, method_key, table_at
+from kmtard.recipe import (
+    ADJUSTABLE,
+    RecipeError,
+    load,
+    method_key,
+    read_text,
+    table_at,
+)
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError, write_atomic
 
@@ -29,7 +36,7 @@ def save(
         SaveError: it cannot be read or written, or is wrong; `target` is as before.
     """
     try:
-        text = changed_text(source.read_bytes(), method, overrides)
+        text = changed_text(read_text(source), method, overrides)
         if not _same(text, source, method, overrides):
             raise SaveError(
                 f"The layout of {source} cannot take these changes. Edit the file, "
@@ -44,21 +51,21 @@ def save(
         raise SaveError(f"Cannot change {source}: {error}") from error
 
 
-def changed_text(content: bytes, method: str | None, overrides: Sequence[str]) -> str:
+def changed_text(text: str, method: str | None, overrides: Sequence[str]) -> str:
     """Return a recipe's text with a method and overrides written where they hold.
 
     Args:
-        content: the file.
+        text: of the file.
         method: another method; None leaves `[method]`.
         overrides: `table.key=value`, the value in TOML or a bare text.
     """
-    document = tomlkit.parse(content.decode("utf-8-sig"))
+    document = tomlkit.parse(text)
     if method is not None:
         _write(document, ["method"], {"name": method})
     for override in overrides:
-        key, _, text = override.partition("=")
+        key, _, value = override.partition("=")
         for path in _places(document, key.split(".")):
-            _write(document, path, _value(text))
+            _write(document, path, _value(value))
     return tomlkit.dumps(document)
 
 

@@ -15,6 +15,7 @@ from kmtard.runs.visible import visible
 from launcher.recipes.recipe_files import RecipeFile
 
 LONGEST = 2000  # lines; a longer file is no recipe that one reads here
+WIDEST = 500  # characters of a line
 
 
 class RecipePreview(VerticalScroll):
@@ -27,8 +28,8 @@ class RecipePreview(VerticalScroll):
 
     def show(self, file: RecipeFile) -> None:
         """Show a file from its first line."""
-        lines = file.text.splitlines()
-        text = "\n".join(map(visible, lines[:LONGEST]))
+        lines = file.text.splitlines()[:LONGEST]
+        text = "\n".join(visible(line[:WIDEST]) for line in lines)
         self.query_one("#facts", Static).update(_facts(file))
         self.query_one("#text", Static).update(highlight(text, language="toml"))
         self.scroll_home(animate=False)

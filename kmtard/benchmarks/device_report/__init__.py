@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device-report",
         metavar="FILE",
+        type=os.path.expanduser,
         help="measure everything on this device instead, and write FILE as JSON",
     )
     group.add_argument(

@@ -43,7 +43,8 @@ def multi(student, nat_teacher, adv_teacher, *, temperature: float = 1.0,
           average: bool = False,
           **kwargs): ...
 
-def needy(student, *, margin: float, attack=None): ...
+class Needy:
+    def __init__(self, student, *, margin: float, attack=None): ...
 
 def network(num_classes, input_shape, *, width: int = 16): ...
 
@@ -106,6 +107,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setitem(registry.ATTACKS, name, "recipe_parts:attack")
     monkeypatch.setitem(registry.NETWORKS, "small_cnn", "recipe_parts:network")
     monkeypatch.setitem(registry.DATASETS, "digits", "recipe_parts:digits")
+    monkeypatch.chdir(tmp_path)  # what lies elsewhere may not be named
     path = tmp_path / "base.toml"
     path.write_text(BASE)
     return path
@@ -345,10 +347,10 @@ def test_a_method_gets_the_teachers_and_options_it_needs(base: Path) -> None:
     message = "section is missing, but the method b_mtard needs it"
     assert lines(base) == [f"FILE: adv_teacher: {message}"]
     load(base, method="trades")
-    own = "recipe_parts:needy"
+    own = "recipe_parts:Needy"
     assert lines(base, method=own) == ["FILE: method.margin: required key is missing"]
     resolved = load(
-        base, method=own, overrides=['methods."recipe_parts:needy".margin=1']
+        base, method=own, overrides=['methods."recipe_parts:Needy".margin=1']
     )
     assert resolved.method.options == {"margin": 1.0}
 
@@ -367,7 +369,7 @@ def test_a_teacher_to_train_needs_a_method(base: Path) -> None:
         (b"a = '''\nb", "at line 2, column 2)"),
         (b"a = 1\na = 2\n", "at line 2"),
         (b"a = \xff", "utf-8"),
-        (b"a = " + b"[" * 5000, "recursion"),
+        pytest.param(b"a = " + b"[" * 5000, "more than 32 deep", id="deep"),
     ],
 )
 def test_files_that_are_no_toml(base: Path, content: bytes, line: str) -> None:

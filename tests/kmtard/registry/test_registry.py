@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ class Own(Own): ...
 
 
 @pytest.fixture(autouse=True)
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package = tmp_path / "user_package"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('parent imported')")
@@ -57,10 +58,22 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "class Dotted(parts.Base): ...\n"
     )
     (tmp_path / "user_broken.py").write_text("def broken(:\n")
-    (tmp_path / "user_module.py").write_text("import not_installed\n")
-    (tmp_path / "user_good.py").write_text("class Good: ...\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "user_module.py").write_text(
+        "import not_installed\nclass Object:\n    def __init__(self, student): ...\n"
+    )
+    (tmp_path / "user_good.py").write_text(
+        "class Good:\n    def __init__(self, student): ...\n"
+        "from subprocess import getoutput\n"
+        "from rich.console import Console\n"
+        "class Child(Console): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    # `resolve` adds the working folder, as where the command is not `python -m`.
+    monkeypatch.setattr(sys, "path", list(sys.path))
     importlib.invalidate_caches()
+    yield
+    for name in [name for name in sys.modules if name.startswith("user_")]:
+        del sys.modules[name]
 
 
 def test_options_are_read_without_an_import() -> None:
@@ -141,7 +154,7 @@ def test_unknown_name_is_told_with_the_nearest_and_the_allowed_ones() -> None:
         ("no_such_package.module:Object", "that Python can find"),
         ("__main__:Object", ""),
         ("..parts:Object", "Allowed: natural"),
-        ("sys:Object", "that Python can find"),
+        ("sys:Object", "part of Python's standard library"),
         ("user_broken:broken", "invalid syntax"),
         ("user_package:", "Allowed: natural"),
         (":Object", "Allowed: natural"),

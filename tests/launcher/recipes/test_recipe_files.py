@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kmtard.recipe import LARGEST
 from launcher.recipes import recipe_files
 from launcher.recipes.recipe_files import RecipeFile, Shelf, header, shipped_folder
 
@@ -118,8 +119,10 @@ def test_other_programs_files_are_left_out_unless_named(working: Path) -> None:
     ("content", "message"),
     [
         (b"[data]\nname = ", "expected TOML"),
-        (b"\xff\xfe[data]", "expected a readable TOML file"),
-        (b"x = " + b"[" * 100_000, "expected TOML"),
+        (b"\xff\xfe[data]", "expected text in UTF-8, received UTF-16"),
+        pytest.param(b"x = " + b"[" * 100_000, "expected TOML", id="brackets"),
+        pytest.param(b"a" + b".a" * 1_200 + b" = 1", "expected TOML", id="keys"),
+        pytest.param(b"a" + b".a" * 20_000 + b" = 1", "expected TOML", id="dotted"),
         (RECIPE.replace("8\n", '"[b]many[/b]"\n').encode(), "expected a whole number"),
     ],
 )
@@ -135,12 +138,64 @@ def test_broken_files_are_listed_with_their_mistake(
 def test_what_cannot_be_read_is_said(working: Path, tmp_path: Path) -> None:
     gone, pipe, huge = (tmp_path / f"{name}.toml" for name in ("gone", "pipe", "huge"))
     os.mkfifo(pipe)
-    huge.write_bytes(b"#" * (recipe_files.LARGEST + 1))
+    huge.write_bytes(b"#" * (LARGEST + 1))
     found = by_name(Shelf([gone, pipe, huge], working))
     messages = {name: recipe.mistakes[0].message for name, recipe in found.items()}
     assert "No such file" in messages["gone.toml"]
-    assert "no file" in messages["pipe.toml"]
+    assert "it is a pipe" in messages["pipe.toml"]
     assert "bytes" in messages["huge.toml"]
+
+
+def test_a_file_that_cannot_be_read_in_any_way_does_not_hide_the_others(
+    working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path) -> None:
+        if path.stem == "bad":
+            raise RecursionError("too deep")
+
+    monkeypatch.setattr(recipe_files, "load", load)
+    for name in ("bad", "good"):
+        (working / f"{name}.toml").write_text(RECIPE)
+    found = by_name(Shelf([working / "bad.toml"], working))
+    assert found["good.toml"].mistakes == ()
+    [mistake] = found["bad.toml"].mistakes
+    assert "RecursionError: too deep" in mistake.message
+
+
+def test_hostile_files_do_not_hide_the_good_one(working: Path) -> None:
+    (working / "good.toml").write_text(RECIPE)
+    os.mkfifo(working / "pipe.toml")
+    (working / "folder.toml").mkdir()
+    for name, target in (
+        ("zero", "/dev/zero"),
+        ("gone", "none"),
+        ("loop", "loop.toml"),
+    ):
+        (working / f"{name}.toml").symlink_to(target)
+    for name, text in (
+        ("keys", "a" + ".a" * 1_200 + " = 1"),
+        ("arrays", "a = " + "[" * 400 + "]" * 400),
+        ("dotted", "a" + ".a" * 20_000 + " = 1"),
+    ):
+        (working / f"{name}.toml").write_text(RECIPE + text)
+    assert list(by_name(Shelf([], working))) == ["good.toml"]
+
+
+def test_looking_imports_no_code_that_a_recipe_names(
+    working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(working)
+    (working / "own_shelf.py").write_text(
+        "from pathlib import Path\nPath('ran').touch()\n"
+        "def build(num_classes, input_shape): ...\n"
+    )
+    own = RECIPE.replace('"small_cnn"', '"own_shelf:build"')
+    (working / "own.toml").write_text(own)
+    (working / "shell.toml").write_text(RECIPE.replace('"digits"', '"os:system"'))
+    found = by_name(Shelf([], working))
+    assert found["own.toml"].mistakes == ()
+    assert "Python's standard library" in str(found["shell.toml"].mistakes[0])
+    assert not (working / "ran").exists()
 
 
 def test_changes_on_the_disk_are_noticed_and_the_rest_is_not_read_again(

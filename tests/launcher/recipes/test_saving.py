@@ -80,7 +80,7 @@ def test_the_file_says_what_the_command_line_says(
         result = check(file, draft, Path("runs"))
         assert result.mistakes == ()
         changed += len(result.changed)
-        text = changed_text(recipe.read_bytes(), method, result.overrides)
+        text = changed_text(recipe.read_bytes().decode(), method, result.overrides)
         target.write_text(text)
         assert load(target) == result.recipe, result.overrides
     assert changed >= (15 if method else 60)
@@ -132,7 +132,7 @@ def test_so_it_does_with_many_changes(
 def test_comments_order_and_format_stay(recipe: Path) -> None:
     text = recipe.read_text()
     overrides = ["method.beta=2", "schedule.milestones=[3, 5]", "runtime.jit=true"]
-    changed = changed_text(recipe.read_bytes(), None, overrides)
+    changed = changed_text(recipe.read_bytes().decode(), None, overrides)
     expected = text.replace("milestones = [14, 17]", "milestones = [3, 5]")
     expected = expected.replace("jit = false", "jit = true")
     table = "[methods.b_mtard]"
@@ -154,7 +154,7 @@ def test_the_spelling_of_a_method_stays(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_comments_at_the_end_of_a_line_stay(recipe: Path) -> None:
-    changed = changed_text(recipe.read_bytes(), "iad", ["method.begin=3"])
+    changed = changed_text(recipe.read_bytes().decode(), "iad", ["method.begin=3"])
     line = "begin = 3 # of 20 epochs; 60 of 200 in the authors' code"
     assert line in changed
     assert 'name = "iad"' in changed
@@ -184,13 +184,13 @@ def test_an_option_that_a_teacher_shares_is_not_changed_for_it(
 
 def test_another_method_leaves_the_options_of_the_former(recipe: Path) -> None:
     text = recipe.read_text().replace('"b_mtard"\n', '"b_mtard"\nbeta = 3\n', 1)
-    changed = tomllib.loads(changed_text(text.encode(), "trades", []))
+    changed = tomllib.loads(changed_text(text, "trades", []))
     assert changed["method"] == {"name": "trades"}
 
 
 def test_windows_line_ends_stay(recipe: Path) -> None:
     content = recipe.read_bytes().replace(b"\n", b"\r\n")
-    changed = changed_text(content, None, ["schedule.epochs=3"])
+    changed = changed_text(content.decode(), None, ["schedule.epochs=3"])
     assert changed == content.decode().replace("epochs = 20\r", "epochs = 3\r")
 
 
@@ -253,7 +253,9 @@ def test_a_file_that_is_no_toml_cannot_be_changed(
 ) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_bytes(content)
-    with pytest.raises(SaveError, match="Cannot change .*broken.toml"):
+    with pytest.raises(
+        SaveError, match="broken.toml.*expected|Cannot change .*broken.toml"
+    ):
         save(broken, tmp_path / "saved.toml", method=None, overrides=[])
 
 

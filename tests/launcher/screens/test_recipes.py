@@ -8,8 +8,10 @@ import pytest
 from textual.widgets import Input, OptionList, Select, Switch, TabbedContent
 
 from launcher.screens.confirm import ConfirmScreen
+from launcher.settings import Settings
 from launcher.widgets.recipe_list import RecipeList
 from tests.launcher.recipes_fixtures import (
+    RecipesApp,
     choose,
     command,
     folder,
@@ -57,6 +59,44 @@ async def test_the_size_may_change_at_any_time(folder: Path) -> None:
             assert screen.has_class("-compact") == compact
             views = screen.query_one(TabbedContent)
             assert views.active == ("command" if compact else "preview")
+
+
+HOSTILE = {
+    "keys": "a" + ".a" * 1_200 + " = 1",
+    "dotted": "a" + ".a" * 20_000 + " = 1",
+    "arrays": "a = " + "[" * 400 + "]" * 400,
+    "many": "".join(f"a{i} = 1\n" for i in range(300)) + "[data]\n",
+    "long": f'data.name = "{"x" * 50_000}"',
+    "utf_16": "[data]\n\0",
+}
+
+
+async def test_hostile_recipes_leave_the_others_and_the_keys_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    given = []
+    for name, text in HOSTILE.items():
+        given.append(tmp_path / f"{name}.toml")
+        given[-1].write_text(text)
+    for name, target in (("zero", "/dev/zero"), ("loop", "loop.toml")):
+        given.append(tmp_path / f"{name}.toml")
+        given[-1].symlink_to(target)
+    settings = Settings(folder / "launch.json")
+    app = RecipesApp(folder / "runs", recipes=given, settings=settings)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await settled(pilot)
+        listing = screen.query_one(RecipeList)
+        names = [line.split()[0] for line in listed(listing)]
+        assert {path.stem for path in given} | {"digits", "other"} <= set(names)
+        for path in given:
+            listing.highlighted = listing.get_option_index(str(path))
+            await until(pilot, lambda path=path: screen._path == path)
+            await until(pilot, lambda: screen._checked is not None)
+            assert screen._checked.mistakes
+        listing.highlighted = listing.get_option_index(str(folder / "digits.toml"))
+        await until(pilot, lambda: command(screen).endswith("digits.toml"))
+        await pilot.press("f7")
+        await until(pilot, lambda: command(screen).endswith("--smoke"))
 
 
 async def test_no_recipes_say_what_to_do(folder: Path) -> None:

@@ -1,0 +1,78 @@
+"""The code that a recipe names, and whether the recipe is the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any
+
+from kmtard import registry
+from kmtard.recipe.document import Table, table_at
+from kmtard.recipe.errors import Mistake, key_text
+from kmtard.registry.bounded import lies_within, working_folder
+from kmtard.registry.roles import ROLES, TEACHERS
+
+
+def foreign_reason(path: str | PathLike[str]) -> str | None:
+    """Return why a recipe is not the user's own, None where it is.
+
+    Args:
+        path: its file, which is own under the working folder. For the recipe of a
+            run, see `Run.foreign_reason`.
+    """
+    folder = working_folder()
+    if folder is not None and lies_within(path, folder):
+        return None
+    return f"it lies outside the working folder {folder}"
+
+
+def named_code(document: Table) -> list[tuple[str, str]]:
+    """Return the code that a recipe names, nothing imported.
+
+    Args:
+        document: the recipe as read from TOML.
+
+    Returns:
+        A pair (key, name) for each place, such as
+        `("student.network", "my_networks:tiny")`.
+    """
+    return [
+        (key, name)
+        for table, key, name in _names(document)
+        if isinstance(name, str) and ":" in name and registry.is_code(table, name)
+    ]
+
+
+def untrusted(document: Table, names: list[str], reason: str) -> Iterator[Mistake]:
+    """Yield a mistake for each place at which a stranger's recipe names code.
+
+    Args:
+        document: the recipe.
+        names: those that stand in its file, and not on the command line alone.
+        reason: why it is not the user's own.
+    """
+    for key, name in named_code(document):
+        if name in names:
+            message = (
+                f"this is code, and the recipe may be a stranger's: {reason}. Read the "
+                "code; if you trust it, give --trust"
+            )
+            yield Mistake(key, message, name)
+
+
+def _names(document: Table) -> Iterator[tuple[str, str, Any]]:
+    yield "datasets", "data.name", table_at(document, "data").get("name")
+    for role in ROLES:
+        network = table_at(document, role).get("network")
+        yield "networks", f"{role}.network", network
+    yield "methods", "method.name", table_at(document, "method").get("name")
+    for role in TEACHERS:
+        name = table_at(document, role, "method").get("name")
+        yield "methods", f"{role}.method.name", name
+    for name in table_at(document, "methods"):
+        yield "methods", key_text(("methods", name)), name
+    evaluation = table_at(document, "evaluation")
+    attacks = evaluation.get("attacks")
+    for name in attacks if isinstance(attacks, list) else ():
+        yield "attacks", "evaluation.attacks", name
+    yield "attacks", "evaluation.headline", evaluation.get("headline")
