@@ -141,7 +141,8 @@ class AdversarialModel(backend.AttackingModel):
 
     def _make_variables(self, input_shape: Any = None) -> None:
         """Make the variables that depend on the networks, once these are built."""
-        self.num_classes = num_classes(self.student, input_shape)
+        # None until the student is built, which every step is sure of.
+        self.num_classes: Any = num_classes(self.student, input_shape)
         built = all(network.built for network in self.networks.values())
         self.built = built and self.num_classes is not None
         if self.num_classes is not None:
