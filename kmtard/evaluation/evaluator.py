@@ -47,7 +47,7 @@ class Candidate:
     """A network to evaluate.
 
     Attributes:
-        model: any Keras model from images in [0, 1] to logits.
+        model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
         attacks: name -> attack.
         name: in words.
         role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
@@ -109,7 +109,9 @@ def evaluate(
         batch_size: images attacked at a time.
         folder: gets `evaluation.json`, and in `evaluation/` the finished batches, from
             which an interrupted evaluation goes on, and up to 64 images as PNG; None
-            keeps nothing. An evaluation.json under the same conditions (images, seed,
+            keeps nothing. A model that its configuration does not identify, such as a
+            subclassed one without `get_config`, starts anew each time, and a finding
+            says so. An evaluation.json under the same conditions (images, seed,
             epsilon, step size, steps, backend) keeps its other attacks; where it is
             under other conditions, the new one goes to `evaluation/NAME.json`.
         own: True replaces an evaluation.json under other conditions; False never
@@ -141,7 +143,7 @@ def evaluate(
     images = ImageSet.of(data)
     classifier = Classifier.of(model, images.batch(slice(0, 1)))
     candidate = Candidate(
-        model=model,
+        model=classifier,
         attacks=chosen,
         name=name or classifier.model.name,
         role=role,
@@ -329,7 +331,7 @@ def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    model = Classifier.of(model).model
+    model = model.model if isinstance(model, Classifier) else model
     return {
         "backend": keras.config.backend(),
         "dtype": str(model.dtype_policy.name),

@@ -1,6 +1,7 @@
 """Networks from images in [0, 1] to logits, one file per family.
 
-`convert` exchanges their weights with PyTorch files. Networks are channels-last Keras
+`convert` exchanges their weights with PyTorch files, `logits_of` takes the softmax off
+any model. Networks are channels-last Keras
 models; this room imports nothing of kmtard but itself.
 
 Example:
@@ -10,6 +11,7 @@ Example:
 """
 
 from kmtard.networks import convert
+from kmtard.networks.logits import logits_of
 from kmtard.networks.mobilenet_v2 import mobilenet_v2
 from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
 from kmtard.networks.resnet import resnet18, resnet56
@@ -26,6 +28,7 @@ from kmtard.networks.wide_resnet import (
 __all__ = [
     "convert",
     "deepmind_wide_resnet",
+    "logits_of",
     "mobilenet_v2",
     "preact_resnet18",
     "preact_resnet34",

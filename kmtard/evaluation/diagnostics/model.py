@@ -15,15 +15,13 @@ from kmtard import backend, losses
 from kmtard.attacks.classifier import Classifier
 from kmtard.backend.types import Array, Labels
 from kmtard.evaluation.diagnostics.finding import Findings, when
+from kmtard.networks.logits import are_probabilities
 
 RUNS = 5
 """Forward passes that must agree."""
 
 SCORE_TOLERANCE = 1e-4
 """L2 distance between normalised logits of equal images."""
-
-SUM_TOLERANCE = 1e-5
-"""By which probabilities may leave [0, 1] or miss the sum of 1."""
 
 GRADIENT_CALLS = frozenset(
     {"_make_grads", "backward", "grad", "grad_f", "gradient", "value_and_grad_f", "vjp"}
@@ -75,12 +73,14 @@ def input_range(x: np.ndarray) -> Findings:
 
 def softmax_output(outputs: np.ndarray) -> Findings:
     """Find outputs (batch, classes) that are probabilities."""
-    inside = outputs.min() > -SUM_TOLERANCE and outputs.max() < 1 + SUM_TOLERANCE
     return when(
-        inside and (np.abs(outputs.sum(axis=1) - 1) < SUM_TOLERANCE).all(),
+        are_probabilities(outputs),
         "softmax-output",
-        "The model gives probabilities. Attacks need logits: gradients vanish where a "
-        "probability is close to 0 or 1.",
+        "The model gives softmax probabilities; logits are needed, since gradients "
+        "vanish where a probability is close to 0 or 1. The attacks saw its logits, or "
+        "the logarithm of the probabilities where its softmax is hidden. Use "
+        "kmtard.networks.logits_of(model) in its place: a model of the logits, on the "
+        "same layers and weights.",
     )
 
 
