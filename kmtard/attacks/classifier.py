@@ -35,6 +35,8 @@ class Classifier:
         model: any Keras model from images in [0, 1] to (batch, classes).
         example: (1 or more, ...) images; needed by models which are not built.
         channels_last: how the model reads images; None asks its layers.
+        input_range: of the images that the model was made for. Attacks see images in
+            [0, 1] all the same, and measure epsilon there.
 
     Attributes:
         model: the Keras model.
@@ -54,6 +56,7 @@ class Classifier:
         example: Array | None = None,
         *,
         channels_last: bool | None = None,
+        input_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         if not isinstance(model, keras.Layer):
             raise TypeError(
@@ -61,6 +64,7 @@ class Classifier:
                 f"{type(model).__name__}."
             )
         self.model = model
+        self.input_range = input_range
         self._functions: dict[Hashable, Callable[..., Any]] = {}
         self._others: dict[int, Classifier] = {}
         self._units = _output_units(model, example)
@@ -102,13 +106,17 @@ class Classifier:
 
     def logits(self, images: Tensor) -> Logits:
         """Return float32 logits (batch, classes) of float32 images; pure."""
-        outputs = self._network(images, training=False)
+        outputs = self._network(self._scaled(images), training=False)
         logits = ops.cast(outputs, "float32")
         if self.probabilities:
             logits = ops.log(ops.maximum(logits, _TINY))
         if self._units == 1:
             logits = ops.pad(logits, [[0, 0], [1, 0]])
         return logits
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Return what the model itself gives for images in [0, 1]."""
+        return self.model(self._scaled(images), training=False)
 
     def scores(self, images: Tensor) -> np.ndarray:
         """Return the logits (batch, classes) as an array, by one compiled pass."""
@@ -192,6 +200,10 @@ class Classifier:
 
         count = ops.convert_to_tensor(steps, "int32")
         return self.compiled((key, "loop"), looped)(count, state, *constants)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        low, high = self.input_range
+        return images if (low, high) == (0, 1) else images * (high - low) + low
 
 
 def _output_units(model: Any, example: Any) -> int:

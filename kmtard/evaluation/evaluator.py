@@ -13,7 +13,7 @@ import keras
 from kmtard import registry
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
-from kmtard.evaluation.diagnostics.diagnose import of_results
+from kmtard.evaluation.diagnostics.diagnose import of_outcome, of_results, with_answers
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.fingerprints import weights_fingerprint
 from kmtard.evaluation.images import ImageSet
@@ -74,6 +74,7 @@ def evaluate(
     steps: int | None = None,
     surrogate: Any = None,
     headline: str = HEADLINE,
+    input_range: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
     batch_size: int = 128,
     folder: str | PathLike[str] | None = None,
@@ -105,6 +106,10 @@ def evaluate(
             leaves them out and says so.
         headline: the attack that W-Robust accuracy is against; the strongest one where
             it is not among the attacks.
+        input_range: of the images that the model was made for, and of those in a pair
+            of arrays; (0, 255) for a model that begins with Rescaling(1 / 255).
+            Epsilon and distances are in units of [0, 1] all the same. A surrogate reads
+            images in [0, 1].
         seed: of every random number.
         batch_size: images attacked at a time.
         folder: gets `evaluation.json`, and in `evaluation/` the finished batches, from
@@ -140,8 +145,15 @@ def evaluate(
         raise ValueError("`save_images` needs a `folder` to write them to.")
     strength = Strength(epsilon, step_size, steps)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
-    images = ImageSet.of(data)
-    classifier = Classifier.of(model, images.batch(slice(0, 1)))
+    low, high = input_range
+    if not low < high:
+        raise ValueError(
+            f"`input_range` must be (low, high), such as (0, 255). Received: "
+            f"{input_range!r}."
+        )
+    images = ImageSet.of(data, input_range)
+    example = low + (high - low) * images.batch(slice(0, 1))
+    classifier = Classifier(model, example, input_range=input_range)
     candidate = Candidate(
         model=classifier,
         attacks=chosen,
@@ -199,6 +211,10 @@ def evaluate_networks(
     """
     _check(candidates, batch_size)
     conditions = _conditions(images, strength, seed)
+    if isinstance(candidates[0].model, Classifier):
+        low, high = candidates[0].model.input_range
+        if (low, high) != (0, 1):
+            conditions["input_range"] = [low, high]
     record = Record.of(folder, len(images), conditions, own) if folder else None
     found: list[NetworkEvaluation] = []
     pictures: tuple[int, ...] = ()
@@ -267,13 +283,18 @@ def _evaluated(
         name: evaluator.attacked(name, attack, clean)
         for name, attack in attacks.items()
     }
-    compared = of_results(columns, attacks) if evaluator.diagnose else []
+    compared: list[Finding] = []
+    if evaluator.diagnose:
+        compared += of_results(columns)
+        labels, classes = evaluator.images.labels, evaluator.classifier.num_classes
+        compared += of_outcome(clean, columns, labels, classes)
+    findings = [*evaluator.findings, *compared, *candidate.findings]
     return NetworkEvaluation(
         role=candidate.role,
         name=candidate.name,
         clean=clean,
         attacks=columns,
-        findings=(*evaluator.findings, *compared, *candidate.findings),
+        findings=tuple(with_answers(findings, columns)),
         seconds=candidate.seconds,
         weights=weights,
     )

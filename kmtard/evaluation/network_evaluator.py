@@ -122,6 +122,8 @@ class NetworkEvaluator:
             "batch_size": self.batch_size,
             "backend": keras.config.backend(),
         }
+        if self.classifier.input_range != (0, 1):
+            self._common["input_range"] = list(self.classifier.input_range)
         if self._common["model"] == UNIDENTIFIED:
             self.findings.append(NOT_RESUMED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from kmtard import registry
@@ -50,10 +51,11 @@ class Strength:
     def __post_init__(self) -> None:
         """Refuse, above all, an epsilon that was meant for images in [0, 255]."""
         for name, value in (("epsilon", self.epsilon), ("step_size", self.step_size)):
-            if value is not None and not 0 <= value <= 1:
+            number = isinstance(value, Real)
+            if value is not None and not (number and 0 <= value <= 1):
                 raise ValueError(
-                    f"`{name}` must lie in [0, 1], as the images do: 8/255, not 8. "
-                    f"Received: {value}"
+                    f"`{name}` must be a number in [0, 1], as the images are: 8/255, "
+                    f"not 8. Received: {value!r}"
                 )
         if self.steps is not None and self.steps < 0:
             raise ValueError(f"`steps` must be >= 0. Received: {self.steps}")

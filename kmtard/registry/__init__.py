@@ -55,6 +55,7 @@ ATTACKS = {
     "fab_t": "kmtard.attacks.fab:fab_t",
     "square": "kmtard.attacks.square:Square",
     "autoattack": "kmtard.attacks.autoattack:AutoAttack",
+    "autoattack_rand": "kmtard.attacks.autoattack:autoattack_rand",
     "square_100": "kmtard.attacks.square:square_100",
     "rays_100": "kmtard.attacks.rays:rays_100",
     "ge": "kmtard.attacks.gradient_estimation:ge",

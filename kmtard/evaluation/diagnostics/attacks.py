@@ -34,7 +34,6 @@ def check_strength(
         y: (batch,) integer labels.
         epsilon: L_inf radius of the evaluation.
     """
-
     classifier = Classifier.of(model, x[:1])
 
     def accuracy(radius: float, steps: int) -> float:
