@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 POSITIVE = ("limit", "batch_size")
 CONDITIONS = (
     *("data", "directory", "limit", "epsilon", "step_size", "steps", "seed"),
-    *("backend", "surrogate"),
+    *("backend", "surrogate", "input_range"),
 )
 """What must be the recipe's, for the results to stand beside those of the run."""
 
@@ -49,6 +49,7 @@ class Plan:
         backend: of Keras.
         surrogate: .keras file of the model that images are transferred from; None for
             a run's robust teacher.
+        input_range: of the images that the model was made for; None for [0, 1].
         output: folder of the results; None for that of the model.
         own: as for `evaluate`: True under the conditions of the run's recipe, False
             under others, None where there is no run or another folder is named.
@@ -67,6 +68,7 @@ class Plan:
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND", "tensorflow")
     surrogate: str | None = None
+    input_range: tuple[float, float] | None = None
     output: str | None = None
     save_images: bool = False
     headline: str = HEADLINE
@@ -148,6 +150,7 @@ class Plan:
             steps=self.steps,
             surrogate=self._surrogate(subject),
             headline=self.headline,
+            input_range=self.input_range or (0.0, 1.0),
             seed=self.seed,
             batch_size=self.batch_size,
             folder=self.output or subject.folder,

@@ -490,9 +490,8 @@ def test_model_with_configured_layers_is_resumed(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
     def made(sign: int) -> keras.Model:
-        own = keras.Sequential([keras.Input((4, 4, 1)), Configured(sign, name="own")])
-        own.add(model)
-        return own
+        own = Configured(sign, name="own")
+        return keras.Sequential([keras.Input((4, 4, 1)), own, model], name="whole")
 
     attack = Counting()
     evaluate(made(1), data, attacks={"counting": attack}, folder=tmp_path)
