@@ -279,6 +279,6 @@ def _judged(
     return judged, fooled.astype(bool), classes
 
 
-def autoattack_rand(*, epsilon: float = 8 / 255) -> AutoAttack:
+def autoattack_rand(*, epsilon: float = 8 / 255, norm: str = "linf") -> AutoAttack:
     """AutoAttack for random models: gradients averaged over 20 passes."""
-    return AutoAttack(epsilon, version="rand")
+    return AutoAttack(epsilon, version="rand", norm=norm)

@@ -113,6 +113,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--epsilon", type=_number, help="radius of the ball, such as 8/255")
     add("--step-size", type=_number, help="of PGD; the paper's, scaled with epsilon")
     add("--steps", type=int, help="of PGD; the paper's")
+    add("--norm", choices=("linf", "l2"), help="of the ball; the recipe's, or linf")
     add("--surrogate", metavar="FILE", help=".keras file of the model that images are "
         "transferred from; the run's robust teacher")  # fmt: skip
     add("--input-range", metavar="LOW,HIGH", type=_range, help="of the images that the "

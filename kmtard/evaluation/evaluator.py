@@ -72,6 +72,7 @@ def evaluate(
     epsilon: float = PAPER_EPSILON,
     step_size: float | None = None,
     steps: int | None = None,
+    norm: str = "linf",
     surrogate: Any = None,
     headline: str = HEADLINE,
     input_range: tuple[float, float] = (0.0, 1.0),
@@ -102,6 +103,7 @@ def evaluate(
         epsilon: radius of the ball for attacks given by name, in [0, 1].
         step_size: of PGD given by name; None for the paper's, scaled with epsilon.
         steps: of PGD given by name; None for the paper's.
+        norm: of the ball for attacks given by name, "linf" or "l2".
         surrogate: model that transferred images are crafted on; a suite without one
             leaves them out and says so.
         headline: the attack that W-Robust accuracy is against; the strongest one where
@@ -143,7 +145,7 @@ def evaluate(
     """
     if save_images and folder is None:
         raise ValueError("`save_images` needs a `folder` to write them to.")
-    strength = Strength(epsilon, step_size, steps)
+    strength = Strength(epsilon, step_size, steps, norm)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
     low, high = input_range
     if not low < high:
@@ -335,7 +337,10 @@ def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
 
 def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, Any]:
     """Return what results must share to stand in one record."""
+    # Only where it differs: records of version 0.1 do not have it.
+    norm = {"norm": strength.norm} if strength.norm != "linf" else {}
     return {
+        **norm,
         "images": images.fingerprint,
         "seed": seed,
         "epsilon": strength.epsilon,

@@ -164,6 +164,20 @@ def label(name: str) -> str:
     return name.replace("_", "-") if name in HYPHENATED else name
 
 
+def takes_l2(name: str) -> bool:
+    """Tell whether an attack can be had in L2 beside L_inf.
+
+    Args:
+        name: an attack of the table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    # The standard version of AutoAttack ends with Square, which is L_inf only.
+    only_linf = canonical("attacks", name) == "autoattack"
+    return not only_linf and "norm" in keywords("attacks", name)
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the one of `words` most like `word`, or None if none is like it."""
     return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)

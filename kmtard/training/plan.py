@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 POSITIVE = ("limit", "batch_size")
 CONDITIONS = (
-    *("data", "directory", "limit", "epsilon", "step_size", "steps", "seed"),
+    *("data", "directory", "limit", "epsilon", "step_size", "steps", "norm", "seed"),
     *("backend", "surrogate", "input_range"),
 )
 """What must be the recipe's, for the results to stand beside those of the run."""
@@ -64,6 +64,7 @@ class Plan:
     epsilon: float = Strength.epsilon
     step_size: float | None = None
     steps: int | None = None
+    norm: str = "linf"
     batch_size: int = 128
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -103,7 +104,9 @@ class Plan:
         # Where no subject was found, that is the mistake.
         has_teacher = subject is None or subject.has_teacher
         has_surrogate = has_teacher or self.surrogate is not None
-        found += find_mistakes(self.attacks, has_surrogate=has_surrogate)
+        found += find_mistakes(
+            self.attacks, has_surrogate=has_surrogate, norm=self.norm
+        )
         if self.suite is not None and self.suite not in SUITES:
             near = registry.nearest(self.suite, SUITES)
             hint = f" Did you mean {near}?" if near else ""
@@ -148,6 +151,7 @@ class Plan:
             epsilon=self.epsilon,
             step_size=self.step_size,
             steps=self.steps,
+            norm=self.norm,
             surrogate=self._surrogate(subject),
             headline=self.headline,
             input_range=self.input_range or (0.0, 1.0),
@@ -179,7 +183,7 @@ class Plan:
 
     def _strength_mistakes(self) -> list[str]:
         try:
-            Strength(self.epsilon, self.step_size, self.steps)
+            Strength(self.epsilon, self.step_size, self.steps, self.norm)
         except ValueError as error:
             return [str(error)]
         return []
@@ -205,6 +209,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "epsilon": evaluation.epsilon,
         "step_size": evaluation.step_size,
         "steps": evaluation.steps,
+        "norm": evaluation.norm or recipe.attack.norm,
         "batch_size": recipe.data.batch_size,
         "seed": recipe.runtime.seed,
         "backend": recipe.runtime.backend,

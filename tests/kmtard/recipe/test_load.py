@@ -572,3 +572,34 @@ def test_the_digits_recipe_suits_every_method(method: str, smoke: bool) -> None:
     assert resolved.training("student").method == method
     assert resolved.training("adv_teacher").method_options["beta"] == 6.0
     assert set(registry.METHODS) == set(tomllib.loads(path.read_text())["methods"])
+
+
+def test_norm_of_the_attack_is_that_of_the_evaluation(base: Path) -> None:
+    assert load(base).evaluation.norm == load(base).attack.norm == "linf"
+    keys = ["attack.norm='l2'", "evaluation.attacks=['fgsm', 'pgd_trades', 'apgd_ce']"]
+    changed = load(base, overrides=keys)
+    assert changed.evaluation.norm == "l2"
+    other = load(base, overrides=[*keys, "evaluation.norm='linf'"])
+    assert (other.attack.norm, other.evaluation.norm) == ("l2", "linf")
+    assert settings_key(changed) != settings_key(load(base))
+
+
+def test_recipe_without_norm_has_the_teachers_of_version_0_1(base: Path) -> None:
+    """The hash of one that says what the default is, too."""
+    plain, said = load(base), load(base, overrides=["attack.norm='linf'"])
+    assert teacher_key(said, "adv_teacher") == teacher_key(plain, "adv_teacher")
+    changed = load(base, overrides=["attack.norm='l2'"])
+    assert teacher_key(changed, "adv_teacher") != teacher_key(plain, "adv_teacher")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("evaluation.attacks=['fgsm', 'square']", "evaluation.attacks"),
+        ("evaluation.attacks=['autoattack']", "evaluation.attacks"),
+        ("evaluation.suite='paper'", "evaluation.suite"),
+    ],
+)
+def test_attacks_of_linf_are_refused_in_l2(base: Path, override: str, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"(?s){key}.*l2"):
+        load(base, overrides=["attack.norm='l2'", override])
