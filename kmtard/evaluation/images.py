@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kmtard import backend, registry
-from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.attacks.inputs import check_images, check_labels, class_labels
 from kmtard.data.sources import Images
 from kmtard.evaluation.fingerprints import fingerprint
 
@@ -68,6 +68,7 @@ class ImageSet:
             return cls("the split given", data.images, data.labels, 255.0)
         if isinstance(data, tuple | list) and len(data) == 2:
             x, y = map(backend.to_numpy, data)
+            y = class_labels(y)
             low, high = input_range
             if (low, high) == (0, 1):
                 return cls("the arrays given", x, y)

@@ -490,8 +490,8 @@ def test_model_with_configured_layers_is_resumed(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
     def made(sign: int) -> keras.Model:
-        own = Configured(sign, name="own")
-        return keras.Sequential([keras.Input((4, 4, 1)), own, model], name="whole")
+        image, own = keras.Input((4, 4, 1), name="image"), Configured(sign, name="own")
+        return keras.Sequential([image, own, model], name="whole")
 
     attack = Counting()
     evaluate(made(1), data, attacks={"counting": attack}, folder=tmp_path)
@@ -565,3 +565,20 @@ def test_wrong_range_smells(data: Any) -> None:
 def test_epsilon_must_be_a_number(model: keras.Model, data: Any) -> None:
     with pytest.raises(ValueError, match=r"`epsilon` must be a number.*array"):
         evaluate(model, data, epsilon=np.array([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("kind", ["column", "one-hot"])
+def test_labels_are_taken_as_fit_takes_them(
+    model: keras.Model, data: Any, kind: str
+) -> None:
+    x, y = data
+    shaped = y[:, None] if kind == "column" else np.eye(2, dtype="float32")[y]
+    wanted = evaluate(model, data, attacks="fgsm", epsilon=0.1)
+    found = evaluate(model, (x, shaped), attacks="fgsm", epsilon=0.1)
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert found.labels.tolist() == y.tolist()
+    attack = fgsm(epsilon=0.1)
+    np.testing.assert_array_equal(attack(model, x, shaped), attack(model, x, y))
+    soft = 0.9 * np.eye(2, dtype="float32")[y] + 0.05
+    with pytest.raises(ValueError, match="integer labels"):
+        attack(model, x, soft)

@@ -49,6 +49,8 @@ def network(num_classes, input_shape, *, width: int = 16): ...
 
 def attack(*, epsilon: float): ...
 
+def attack_in_l2(*, epsilon: float, norm: str = "linf"): ...
+
 def digits(directory=None): ...
 """
 
@@ -103,7 +105,8 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         target = f"recipe_parts:{methods.get(name, 'multi')}"
         monkeypatch.setitem(registry.METHODS, name, target)
     for name in registry.ATTACKS:
-        monkeypatch.setitem(registry.ATTACKS, name, "recipe_parts:attack")
+        target = "attack_in_l2" if registry.takes_l2(name) else "attack"
+        monkeypatch.setitem(registry.ATTACKS, name, f"recipe_parts:{target}")
     monkeypatch.setitem(registry.NETWORKS, "small_cnn", "recipe_parts:network")
     monkeypatch.setitem(registry.DATASETS, "digits", "recipe_parts:digits")
     path = tmp_path / "base.toml"
