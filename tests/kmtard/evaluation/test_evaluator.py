@@ -418,7 +418,7 @@ def test_bad_images(model: keras.Model, data: Any) -> None:
     for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
         with pytest.raises(ValueError, match=why):
             evaluate(model, (images, y), attacks="fgsm")
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one per image"):
         evaluate(model, (x, y[:-1]), attacks="fgsm")
     with pytest.raises(ValueError, match="the model's classes"):
         evaluate(model, (x, y + 1), attacks="fgsm")
