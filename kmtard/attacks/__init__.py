@@ -9,7 +9,7 @@ One file per family of attacks, and what they share: `base`, `classifier`, `argu
 """
 
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
-from kmtard.attacks.autoattack import AutoAttack
+from kmtard.attacks.autoattack import AutoAttack, autoattack_rand
 from kmtard.attacks.base import Attack, AttackResult
 from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
@@ -32,6 +32,7 @@ __all__ = [
     "apgd_ce",
     "apgd_dlr",
     "apgd_t",
+    "autoattack_rand",
     "cw_inf",
     "fab_t",
     "fgsm",

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kmtard.attacks.apgd import APGD
-from kmtard.attacks.arguments import one_of
+from kmtard.attacks.arguments import one_of, real
 from kmtard.attacks.base import Attack, AttackBatch, AttackResult, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.fab import FAB
@@ -111,7 +111,8 @@ class AutoAttack(Attack):
     Each attack works on the images that none before has fooled; an image comes back
     from the first attack that fools it, and as it is if none does. Images classified
     wrongly are not attacked. An image counts as robust if it is classified correctly as
-    it is and after every attack.
+    it is and after every attack: at the end nothing is predicted once more, so that a
+    random model gets no second chance.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
@@ -140,7 +141,7 @@ class AutoAttack(Attack):
         individual: bool = False,
         attacks: Mapping[str, Attack] | None = None,
     ) -> None:
-        self.epsilon = epsilon
+        self.epsilon = real("epsilon", epsilon)
         self.version = version
         self.norm = norm
         self.individual = individual
@@ -157,7 +158,8 @@ class AutoAttack(Attack):
         """
         recorder = _Recorder(self)
         result = Attack.run(recorder, model, x, y, **kwargs)
-        return AutoAttackResult(**vars(result), stages=recorder.stages())
+        found = {**vars(result), **recorder.answers()}
+        return AutoAttackResult(**found, stages=recorder.stages())
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the images of the first attack that found one; see `Attack`."""
@@ -165,15 +167,22 @@ class AutoAttack(Attack):
 
     def in_stages(
         self, classifier: Classifier, batch: AttackBatch
-    ) -> tuple[Found, dict[str, Stage]]:
-        """Attack one batch, and tell what each attack did; see `attack_batch`."""
-        robust = correct = batch.where_correct(classifier.predict(batch.x))
+    ) -> tuple[Found, dict[str, Stage], np.ndarray]:
+        """Attack one batch; see `attack_batch`.
+
+        Returns:
+            What was found, what each attack did, and the predictions int (batch,) that
+            decided: the wrong one of the attack that fooled an image, or the clean one.
+        """
+        predictions = classifier.predict(batch.x)
+        robust = correct = batch.where_correct(predictions)
         x_adv, stages = batch.x, {}
         for name, attack in self.attacks.items():
             attacked = correct if self.individual else robust
-            found, fooled = _judged(attack, classifier, batch, attacked)
-            first = (fooled & robust).reshape(column(batch.x))
-            x_adv = ops.where(first, found.x_adv, x_adv)
+            found, fooled, predicted = _judged(attack, classifier, batch, attacked)
+            first = fooled & robust
+            x_adv = ops.where(first.reshape(column(batch.x)), found.x_adv, x_adv)
+            predictions = np.where(first, predicted, predictions)
             robust = robust & ~fooled
             counts = found.queries, found.forwards, found.backwards
             stages[name] = Stage(attacked & ~fooled, *counts)
@@ -184,7 +193,7 @@ class AutoAttack(Attack):
             checked + sum(stage.forwards for stage in stages.values()),
             0 * checked + sum(stage.backwards for stage in stages.values()),
         )
-        return total, stages
+        return total, stages, predictions
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "attacks": self._own}
@@ -207,16 +216,28 @@ class _Recorder(Attack):
     def __init__(self, attack: AutoAttack) -> None:
         self._attack = attack
         self._parts: list[dict[str, Stage]] = []
+        self._success: list[np.ndarray] = []
+        self._predictions: list[np.ndarray] = []
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        found, stages = self._attack.in_stages(classifier, batch)
+        found, stages, predictions = self._attack.in_stages(classifier, batch)
+        active = batch.active
+        self._success.append((~batch.where_correct(predictions))[active])
+        self._predictions.append(predictions[active])
         self._parts.append(
             {
-                name: Stage(*(values[batch.active] for values in vars(stage).values()))
+                name: Stage(*(values[active] for values in vars(stage).values()))
                 for name, stage in stages.items()
             }
         )
         return found
+
+    def answers(self) -> dict[str, np.ndarray]:
+        """Return which images were fooled, and the predictions that decided."""
+        return {
+            "success": np.concatenate(self._success),
+            "predictions": np.concatenate(self._predictions),
+        }
 
     def stages(self) -> dict[str, Stage]:
         """Return the stages of all batches together."""
@@ -236,19 +257,28 @@ class _Recorder(Attack):
 
 def _judged(
     attack: Attack, classifier: Classifier, batch: AttackBatch, active: np.ndarray
-) -> tuple[Found, np.ndarray]:
-    """Run an attack on some rows; return what it found and whom it fooled."""
+) -> tuple[Found, np.ndarray, np.ndarray]:
+    """Run an attack on some rows; return what it found, whom it fooled, and as what."""
     none = np.zeros(len(active), int)
     if not active.any():
-        return Found(batch.x, none, none, none), active
+        return Found(batch.x, none, none, none), active, none
     rows = select(active)
     part = batch.take(rows)
     found = attack.attack_batch(classifier, part)
-    wrong = classifier.predict(found.x_adv) != ops.convert_to_numpy(part.y)
-    queries, forwards, backwards, fooled = (
+    predicted = classifier.predict(found.x_adv)
+    wrong = predicted != ops.convert_to_numpy(part.y)
+    queries, forwards, backwards, fooled, classes = (
         rows.scatter(none, counts)
-        for counts in (found.queries, found.forwards, found.backwards, wrong)
+        for counts in (
+            *(found.queries, found.forwards, found.backwards),
+            *(wrong, predicted),
+        )
     )
     x_adv = rows.scatter(batch.x, found.x_adv)
     judged = Found(x_adv, queries, forwards + active, backwards)
-    return judged, fooled.astype(bool)
+    return judged, fooled.astype(bool), classes
+
+
+def autoattack_rand(*, epsilon: float = 8 / 255, norm: str = "linf") -> AutoAttack:
+    """AutoAttack for random models: gradients averaged over 20 passes."""
+    return AutoAttack(epsilon, version="rand", norm=norm)

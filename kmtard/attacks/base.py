@@ -12,7 +12,7 @@ from keras import ops
 
 from kmtard import backend
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.inputs import check_images, check_labels
+from kmtard.attacks.inputs import check_images, check_labels, class_labels
 from kmtard.attacks.noise import Noise
 from kmtard.backend.types import Array, Labels, Logits, Tensor
 
@@ -163,7 +163,7 @@ class Attack:
         Args:
             model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
             x: (N, height, width, channels) in [0, 1]; array of any kind.
-            y: (N,) integer labels.
+            y: (N,) or (N, 1) integer labels, or one-hot rows (N, classes).
             seed: of all chance.
             indices: (N,) numbers of the images in their data set; 0 .. N - 1 if None.
             batch_size: images at a time, the last batch filled up to it; if None, 256,
@@ -173,7 +173,7 @@ class Attack:
             ValueError: `x` is not float in [0, 1], `y` or `indices` do not fit it,
                 `batch_size` is not positive, or the model's logits are not finite.
         """
-        images, labels = backend.to_numpy(x), backend.to_numpy(y)
+        images, labels = backend.to_numpy(x), class_labels(backend.to_numpy(y))
         check_images(images)
         classifier = Classifier.of(model, images[:1])
         check_labels(labels, len(images), classifier.num_classes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import keras
@@ -14,9 +13,8 @@ from keras import ops
 
 from kmtard import backend
 from kmtard.backend.types import Array, Logits, Tensor
+from kmtard.networks.logits import are_probabilities, without_last_activation
 
-_CLASSIFIERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_ENDS = (keras.layers.Dense, keras.layers.Activation)
 _TINY = 1e-30
 """What a probability of zero counts as inside the logarithm."""
 
@@ -24,16 +22,24 @@ _TINY = 1e-30
 class Classifier:
     """A Keras model as a function from images to logits, in inference mode.
 
-    The softmax of a last Dense or Activation is left out; where the end is hidden and
-    `inspect` finds probabilities, their logarithm is taken. A single output z becomes
-    the logits [0, z], its sigmoid left out. What is not plain logits warns.
+    Attacks follow a second output of the model, before its last softmax; where the end
+    is hidden and `inspect` finds probabilities, their logarithm is taken. A single
+    output z becomes the logits [0, z], its sigmoid left out. What is not plain logits
+    warns. The model itself is never changed.
+
+    A classifier sees the model as it is when it is made, and keeps what was compiled:
+    make a new one after a change of the model's layers or attributes. New values of its
+    weights are seen.
 
     Args:
         model: any Keras model from images in [0, 1] to (batch, classes).
         example: (1 or more, ...) images; needed by models which are not built.
         channels_last: how the model reads images; None asks its layers.
+        input_range: of the images that the model was made for. Attacks see images in
+            [0, 1] all the same, and measure epsilon there.
 
     Attributes:
+        model: the Keras model.
         num_classes: at least 2.
         channels_last: whether images are (height, width, channels).
         probabilities: whether the logarithm of the output is taken.
@@ -50,21 +56,21 @@ class Classifier:
         example: Array | None = None,
         *,
         channels_last: bool | None = None,
+        input_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         if not isinstance(model, keras.Layer):
             raise TypeError(
                 "An attack needs a Keras model from images to logits. Received: "
                 f"{type(model).__name__}."
             )
-        self._held: Callable[[], Any] = lambda: model
+        self.model = model
+        self.input_range = input_range
         self._functions: dict[Hashable, Callable[..., Any]] = {}
+        self._others: dict[int, Classifier] = {}
         self._units = _output_units(model, example)
-        self._last = _last_layer(model)
-        activation = getattr(self._last, "activation", None)
-        self._strip = activation is keras.activations.softmax or (
-            self._units == 1 and activation is keras.activations.sigmoid
-        )
-        self._known = self._strip or activation is keras.activations.linear
+        network = without_last_activation(model)
+        self._known = network is not None
+        self._network = model if network is None else network
         if self._units == 1 and not self._known:
             raise ValueError(
                 f"The model `{model.name}` has one output, and whether it is a logit "
@@ -76,48 +82,41 @@ class Classifier:
             _reads_channels_last(model) if channels_last is None else channels_last
         )
         self.probabilities = False
-        if self._strip:
-            name = keras.activations.serialize(activation)
+        if self._network is not model:
+            name = "sigmoid" if self._units == 1 else "softmax"
             _warn(model, f"its last activation, {name}, is left out")
 
     @classmethod
     def of(
         cls, model: keras.Model | Classifier, example: Array | None = None
     ) -> Classifier:
-        """Return the classifier of a model, the same one as long as the model lives.
+        """Return a new classifier of a model, or the one given; see the class."""
+        return model if isinstance(model, cls) else cls(model, example)
 
-        It keeps what was compiled and does not keep the model; see the class.
+    def other(self, model: keras.Model | Classifier, example: Array) -> Classifier:
+        """Return the classifier of another model, made once for each of them.
+
+        Args:
+            model: such as the surrogate of a transfer attack.
+            example: (1 or more, ...) images.
         """
-        if isinstance(model, cls):
-            return model
-        if isinstance(model, keras.Layer) and model in _CLASSIFIERS:
-            return _CLASSIFIERS[model]
-        classifier = _CLASSIFIERS[model] = cls(model, example)
-        classifier._held = weakref.ref(model)
-        return classifier
-
-    @property
-    def model(self) -> keras.Model:
-        """The Keras model.
-
-        Raises:
-            ReferenceError: it is no more.
-        """
-        model = self._held()
-        if model is None:
-            raise ReferenceError("The model of this classifier is gone; hold it.")
-        return model
+        if id(model) not in self._others:
+            self._others[id(model)] = Classifier.of(model, example)
+        return self._others[id(model)]
 
     def logits(self, images: Tensor) -> Logits:
         """Return float32 logits (batch, classes) of float32 images; pure."""
-        with self._without_last_activation():
-            outputs = self.model(images, training=False)
+        outputs = self._network(self._scaled(images), training=False)
         logits = ops.cast(outputs, "float32")
         if self.probabilities:
             logits = ops.log(ops.maximum(logits, _TINY))
         if self._units == 1:
             logits = ops.pad(logits, [[0, 0], [1, 0]])
         return logits
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Return what the model itself gives for images in [0, 1]."""
+        return self.model(self._scaled(images), training=False)
 
     def scores(self, images: Tensor) -> np.ndarray:
         """Return the logits (batch, classes) as an array, by one compiled pass."""
@@ -129,7 +128,7 @@ class Classifier:
             return
         self._known = True
         outputs = self.scores(images)
-        if _look_like_probabilities(outputs, self.model.compute_dtype):
+        if are_probabilities(outputs):
             self.probabilities = True
             self._functions.clear()
             _warn(self.model, "the logarithm of its outputs is taken")
@@ -202,17 +201,9 @@ class Classifier:
         count = ops.convert_to_tensor(steps, "int32")
         return self.compiled((key, "loop"), looped)(count, state, *constants)
 
-    @contextlib.contextmanager
-    def _without_last_activation(self) -> Iterator[None]:
-        if not self._strip:
-            yield
-            return
-        activation = self._last.activation
-        self._last.activation = keras.activations.linear
-        try:
-            yield
-        finally:
-            self._last.activation = activation
+    def _scaled(self, images: Tensor) -> Tensor:
+        low, high = self.input_range
+        return images if (low, high) == (0, 1) else images * (high - low) + low
 
 
 def _output_units(model: Any, example: Any) -> int:
@@ -224,29 +215,17 @@ def _output_units(model: Any, example: Any) -> int:
                 f"The model `{model.name}` does not know its output. Call it on an "
                 "image first, or give `example`."
             ) from None
-        images = ops.convert_to_tensor(example, "float32")
-        shape = getattr(model(images, training=False), "shape", None)
+        outputs = model(ops.convert_to_tensor(example, "float32"), training=False)
+        shape = keras.tree.map_structure(lambda each: each.shape, outputs)
     shape = tuple(shape) if hasattr(shape, "__iter__") else shape
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
             f"The model `{model.name}` must have one output (batch, classes). "
-            f"Received: output shape {shape}."
+            f"Received: output shape {shape}. Give a model of that output alone: of "
+            "several, keras.Model(model.inputs, model.outputs[0]); of one with more "
+            "axes, keras.Sequential([model, keras.layers.Flatten()])."
         )
     return int(shape[1])
-
-
-def _last_layer(model: Any) -> Any:
-    """Return Keras' own layer at the end of nested models, None where none is seen."""
-    while getattr(model, "outputs", None):
-        model = model.outputs[0]._keras_history.operation
-    return model if isinstance(model, _ENDS) else None
-
-
-def _look_like_probabilities(outputs: np.ndarray, dtype: str) -> bool:
-    # 1e-5 as in AutoAttack; half precision sums less exactly.
-    slack = 1e-5 if dtype in ("float32", "float64") else 1e-2
-    inside = outputs.min() > -slack and outputs.max() < 1 + slack
-    return bool(inside and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=slack))
 
 
 def _reads_channels_last(model: Any) -> bool:
@@ -257,6 +236,7 @@ def _reads_channels_last(model: Any) -> bool:
 
 def _warn(model: Any, what: str) -> None:
     warnings.warn(
-        f"Attacks need logits, and `{model.name}` gives probabilities: {what}.",
+        f"Attacks need logits, and `{model.name}` gives probabilities: {what}. "
+        "kmtard.networks.logits_of(model) is a model of the logits.",
         stacklevel=2,
     )

@@ -216,23 +216,33 @@ class PGD(Attack):
         return cls(**{**config, "start": start})
 
 
-def fgsm(*, epsilon: float = 8 / 255) -> PGD:
+def fgsm(*, epsilon: float = 8 / 255, norm: str = "linf") -> PGD:
     """One step of size `epsilon` from the clean image (Goodfellow et al. 2015)."""
-    return PGD(epsilon, step_size=epsilon, steps=1, start="clean")
+    return PGD(epsilon, step_size=epsilon, steps=1, start="clean", norm=norm)
 
 
 def pgd_sat(
-    *, epsilon: float = 8 / 255, step_size: float = 2 / 255, steps: int = 20
+    *,
+    epsilon: float = 8 / 255,
+    step_size: float = 2 / 255,
+    steps: int = 20,
+    norm: str = "linf",
 ) -> PGD:
     """PGD as SAT is evaluated with: uniform start, 20 steps of 2/255."""
-    return PGD(epsilon, step_size=step_size, steps=steps, start="uniform_clipped")
+    start = "uniform_clipped"
+    return PGD(epsilon, step_size=step_size, steps=steps, start=start, norm=norm)
 
 
 def pgd_trades(
-    *, epsilon: float = 8 / 255, step_size: float = 0.003, steps: int = 20
+    *,
+    epsilon: float = 8 / 255,
+    step_size: float = 0.003,
+    steps: int = 20,
+    norm: str = "linf",
 ) -> PGD:
     """PGD as TRADES and the MTARD papers choose checkpoints with: 20 steps of 0.003."""
-    return PGD(epsilon, step_size=step_size, steps=steps, start="uniform_clipped")
+    start = "uniform_clipped"
+    return PGD(epsilon, step_size=step_size, steps=steps, start=start, norm=norm)
 
 
 def cw_inf(

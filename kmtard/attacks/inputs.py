@@ -36,6 +36,19 @@ def check_images(images: np.ndarray) -> None:
         )
 
 
+def class_labels(labels: np.ndarray) -> np.ndarray:
+    """Return (N,) labels of a column (N, 1) or of one-hot rows, as `fit` takes them.
+
+    Anything else comes back as it is, for `check_labels` to refuse.
+    """
+    if labels.ndim != 2:
+        return labels
+    if labels.shape[1] == 1:
+        return labels[:, 0]
+    one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if one_hot else labels
+
+
 def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
     """Refuse labels that are not one class an image.
 
@@ -49,7 +62,7 @@ def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
     """
     if labels.shape != (images,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            "`y` must be integer labels, one an image. Received: shape "
+            "`y` must be integer labels, one per image, or one-hot. Received: shape "
             f"{labels.shape}, dtype {labels.dtype}, for {images} images."
         )
     low, high = labels.min(), labels.max()

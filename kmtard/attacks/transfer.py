@@ -49,7 +49,7 @@ class Transfer(Attack):
         Raises:
             ValueError: the two networks do not have the same classes.
         """
-        surrogate = Classifier.of(self.surrogate, batch.x[:1])
+        surrogate = classifier.other(self.surrogate, batch.x[:1])
         if surrogate.num_classes != classifier.num_classes:
             raise ValueError(
                 "Surrogate and target must have the same classes. Received: "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -28,7 +30,7 @@ from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
 from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
-from kmtard.runs.results import Results
+from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import choose_backend, silent_native_code
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     errors = Console(stderr=True)
     try:
         if compared := given.pop("compare", None):
-            first, second = map(Evaluation.load, compared)
+            first, second = map(_record, compared)
             Console().print(to_rich(comparison_table(first, second, compared)))
             return 0
         if "model" not in given:
@@ -84,6 +86,24 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     return 0
 
 
+def _record(path: str) -> Evaluation:
+    """Return the evaluation of a run, a folder, or a model's file.
+
+    Raises:
+        RunError: there is none.
+    """
+    model = Path(path)
+    if model.suffix != ".keras":
+        return Evaluation.load(path)
+    folder = model.with_suffix(".evaluation")
+    if not (folder / RECORD).exists():
+        raise RunError(
+            f"Expected an evaluation of {path} in {folder}. Received: nothing there. "
+            f"Evaluate the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
+        )
+    return Evaluation.load(folder)
+
+
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -102,8 +122,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--epsilon", type=_number, help="radius of the ball, such as 8/255")
     add("--step-size", type=_number, help="of PGD; the paper's, scaled with epsilon")
     add("--steps", type=int, help="of PGD; the paper's")
+    add("--norm", choices=("linf", "l2"), help="of the ball; the recipe's, or linf")
     add("--surrogate", metavar="FILE", type=path, help=".keras file of the model that "
         "images are transferred from; the run's robust teacher")  # fmt: skip
+    add("--input-range", metavar="LOW,HIGH", type=_range, help="of the images that the "
+        "model was made for, such as 0,255; epsilon is of [0, 1]")  # fmt: skip
     add("--batch-size", type=int, help="images attacked at a time")
     add("--seed", type=int, help="of every random number")
     add("--backend", choices=BACKENDS, help="of Keras")
@@ -111,7 +134,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "folder, or MODEL.evaluation")  # fmt: skip
     add("--save-images", action="store_true", help="keep the adversarial images")
     add("--compare", nargs=2, metavar=("A", "B"), type=path, help="test by McNemar "
-        "which of two evaluated models is better")  # fmt: skip
+        "which of two evaluated models is better: runs or .keras files")  # fmt: skip
     add_trust(parser)
     return parser
 
@@ -123,6 +146,17 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"expected a number or a fraction such as 8/255, received {text!r}"
         ) from None
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(",")
+    with contextlib.suppress(ValueError):
+        if float(low) < float(high):
+            return float(low), float(high)
+    raise argparse.ArgumentTypeError(
+        f"expected two numbers such as 0,255 or, with an equals sign, "
+        f"--input-range=-1,1; received {text!r}"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -137,6 +171,10 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
     screen = Console()
     folder = plan.output or subject.folder
     screen.out(f"results: {folder}  backend: {plan.backend}", highlight=False)
+    if plan.input_range:
+        low, high = plan.input_range
+        text = f"the model gets images in [{low:g}, {high:g}]; epsilon is of [0, 1]"
+        screen.out(text, highlight=False)
     display = Display(screen, stop)
     with display.bars:
         return plan.execute(subject, display).results

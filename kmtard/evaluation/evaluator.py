@@ -13,7 +13,7 @@ import keras
 from kmtard import registry
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
-from kmtard.evaluation.diagnostics.diagnose import of_results
+from kmtard.evaluation.diagnostics.diagnose import of_outcome, of_results, with_answers
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.fingerprints import weights_fingerprint
 from kmtard.evaluation.images import ImageSet
@@ -47,7 +47,7 @@ class Candidate:
     """A network to evaluate.
 
     Attributes:
-        model: any Keras model from images in [0, 1] to logits.
+        model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
         attacks: name -> attack.
         name: in words.
         role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
@@ -72,8 +72,10 @@ def evaluate(
     epsilon: float = PAPER_EPSILON,
     step_size: float | None = None,
     steps: int | None = None,
+    norm: str = "linf",
     surrogate: Any = None,
     headline: str = HEADLINE,
+    input_range: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
     batch_size: int = 128,
     folder: str | PathLike[str] | None = None,
@@ -101,15 +103,22 @@ def evaluate(
         epsilon: radius of the ball for attacks given by name, in [0, 1].
         step_size: of PGD given by name; None for the paper's, scaled with epsilon.
         steps: of PGD given by name; None for the paper's.
+        norm: of the ball for attacks given by name, "linf" or "l2".
         surrogate: model that transferred images are crafted on; a suite without one
             leaves them out and says so.
         headline: the attack that W-Robust accuracy is against; the strongest one where
             it is not among the attacks.
+        input_range: of the images that the model was made for, and of those in a pair
+            of arrays; (0, 255) for a model that begins with Rescaling(1 / 255).
+            Epsilon and distances are in units of [0, 1] all the same. A surrogate reads
+            images in [0, 1].
         seed: of every random number.
         batch_size: images attacked at a time.
         folder: gets `evaluation.json`, and in `evaluation/` the finished batches, from
             which an interrupted evaluation goes on, and up to 64 images as PNG; None
-            keeps nothing. An evaluation.json under the same conditions (images, seed,
+            keeps nothing. A model that its configuration does not identify, such as a
+            subclassed one without `get_config`, starts anew each time, and a finding
+            says so. An evaluation.json under the same conditions (images, seed,
             epsilon, step size, steps, backend) keeps its other attacks; where it is
             under other conditions, the new one goes to `evaluation/NAME.json`.
         own: True replaces an evaluation.json under other conditions; False never
@@ -136,12 +145,19 @@ def evaluate(
     """
     if save_images and folder is None:
         raise ValueError("`save_images` needs a `folder` to write them to.")
-    strength = Strength(epsilon, step_size, steps)
+    strength = Strength(epsilon, step_size, steps, norm)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
-    images = ImageSet.of(data)
-    classifier = Classifier.of(model, images.batch(slice(0, 1)))
+    low, high = input_range
+    if not low < high:
+        raise ValueError(
+            f"`input_range` must be (low, high), such as (0, 255). Received: "
+            f"{input_range!r}."
+        )
+    images = ImageSet.of(data, input_range)
+    example = low + (high - low) * images.batch(slice(0, 1))
+    classifier = Classifier(model, example, input_range=input_range)
     candidate = Candidate(
-        model=model,
+        model=classifier,
         attacks=chosen,
         name=name or classifier.model.name,
         role=role,
@@ -197,6 +213,10 @@ def evaluate_networks(
     """
     _check(candidates, batch_size)
     conditions = _conditions(images, strength, seed)
+    if isinstance(candidates[0].model, Classifier):
+        low, high = candidates[0].model.input_range
+        if (low, high) != (0, 1):
+            conditions["input_range"] = [low, high]
     record = Record.of(folder, len(images), conditions, own) if folder else None
     found: list[NetworkEvaluation] = []
     pictures: tuple[int, ...] = ()
@@ -265,13 +285,18 @@ def _evaluated(
         name: evaluator.attacked(name, attack, clean)
         for name, attack in attacks.items()
     }
-    compared = of_results(columns, attacks) if evaluator.diagnose else []
+    compared: list[Finding] = []
+    if evaluator.diagnose:
+        compared += of_results(columns)
+        labels, classes = evaluator.images.labels, evaluator.classifier.num_classes
+        compared += of_outcome(clean, columns, labels, classes)
+    findings = [*evaluator.findings, *compared, *candidate.findings]
     return NetworkEvaluation(
         role=candidate.role,
         name=candidate.name,
         clean=clean,
         attacks=columns,
-        findings=(*evaluator.findings, *compared, *candidate.findings),
+        findings=tuple(with_answers(findings, columns)),
         seconds=candidate.seconds,
         weights=weights,
     )
@@ -312,7 +337,10 @@ def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
 
 def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, Any]:
     """Return what results must share to stand in one record."""
+    # Only where it differs: records of version 0.1 do not have it.
+    norm = {"norm": strength.norm} if strength.norm != "linf" else {}
     return {
+        **norm,
         "images": images.fingerprint,
         "seed": seed,
         "epsilon": strength.epsilon,
@@ -329,7 +357,7 @@ def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    model = Classifier.of(model).model
+    model = model.model if isinstance(model, Classifier) else model
     return {
         "backend": keras.config.backend(),
         "dtype": str(model.dtype_policy.name),

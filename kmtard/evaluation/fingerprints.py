@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -30,22 +31,60 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+UNIDENTIFIED = "unidentified"
+"""Stands for a model of which nothing tells whether another one is the same."""
+
+OWN_PACKAGES = ("keras", "kmtard")
+
+
 def model_fingerprint(model: Any) -> str:
-    """Return 16 hexadecimal digits that stand for a model's structure and weights."""
+    """Return 16 hexadecimal digits that stand for a model's structure and weights.
+
+    Returns:
+        `UNIDENTIFIED` if configuration and weights do not determine what the model
+        computes: a class without a `get_config` of its own, or a Python function in
+        its configuration.
+    """
     try:
         structure = model.to_json()
-    except (NotImplementedError, TypeError, ValueError):
-        structure = type(model).__name__  # a subclassed model without `get_config`
-    return fingerprint(structure, *model.get_weights())
+        sources = [inspect.getsource(each) for each in _own_classes(model)]
+    except (AttributeError, NotImplementedError, OSError, TypeError, ValueError):
+        return UNIDENTIFIED
+    if '"class_name": "function"' in structure:
+        return UNIDENTIFIED
+    return fingerprint(structure, *sources, *model.get_weights())
 
 
-def weights_fingerprint(model: Any) -> str:
+def weights_fingerprint(model: Any) -> str | None:
     """Return 16 hexadecimal digits that stand for a model's weights alone.
 
     A network in training and the same one read from its file have equal weights, and
     not always equal texts of their structure.
+
+    Returns:
+        None where equal weights do not mean an equal model; see `model_fingerprint`.
     """
+    if model_fingerprint(model) == UNIDENTIFIED:
+        return None
     return fingerprint(*model.get_weights())
+
+
+def _own_classes(model: Any) -> list[type]:
+    """Return the classes of a model's layers that no package of ours defines.
+
+    Raises:
+        TypeError: one of them has no `get_config` of its own.
+    """
+    classes = dict.fromkeys(type(layer) for layer in model._flatten_layers())
+    own = [each for each in classes if _package(each) not in OWN_PACKAGES]
+    for each in own:
+        if not any("get_config" in vars(base) for base in each.__mro__ if base in own):
+            raise TypeError(f"Expected {each.__name__} to define `get_config`.")
+    return own
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
 def settings_of(attack: Attack) -> dict[str, Any]:

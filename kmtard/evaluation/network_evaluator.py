@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,11 @@ from kmtard.evaluation.aggregate import (
 )
 from kmtard.evaluation.diagnostics.diagnose import norm_of, of_batch, of_model
 from kmtard.evaluation.diagnostics.finding import Finding
-from kmtard.evaluation.fingerprints import model_fingerprint, settings_of
+from kmtard.evaluation.fingerprints import (
+    UNIDENTIFIED,
+    model_fingerprint,
+    settings_of,
+)
 from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.pictures import picture_indices, to_pixels, write_pictures
 from kmtard.evaluation.result import CLEAN, Column
@@ -36,6 +41,14 @@ from kmtard.runs.files import move_into_place
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """What float32 may add to a distance from the clean image."""
+
+NOT_RESUMED = Finding(
+    "not-resumed",
+    "Nothing tells whether finished batches in the folder are of this very model: it "
+    "has a class without a `get_config` of its own, or a Python function as an "
+    "argument. Everything was computed anew. Give the class `get_config`, and "
+    "evaluations go on where they stopped.",
+)
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,16 @@ class NetworkEvaluator:
         """Keep neither batches nor pictures, until told where."""
         self._store: Path | None = None
         self._common: dict[str, Any] = {}
+        self._stores: dict[str, BatchStore] = {}
         self._pictures: Path | None = None
         self._pictured = np.zeros(0, int)
 
     def keep_batches(self, folder: Path) -> None:
-        """Keep finished batches in a folder, and take from there what is finished."""
+        """Keep finished batches in a folder, and take from there what is finished.
+
+        Nothing is taken where the model cannot be identified: the batches there may be
+        those of another one.
+        """
         self._store = folder
         self._common = {
             "model": model_fingerprint(self.classifier.model),
@@ -104,6 +122,10 @@ class NetworkEvaluator:
             "batch_size": self.batch_size,
             "backend": keras.config.backend(),
         }
+        if self.classifier.input_range != (0, 1):
+            self._common["input_range"] = list(self.classifier.input_range)
+        if self._common["model"] == UNIDENTIFIED:
+            self.findings.append(NOT_RESUMED)
 
     def keep_pictures(self, folder: Path) -> tuple[int, ...]:
         """Keep up to 64 images of each column as PNG; return their numbers."""
@@ -185,9 +207,13 @@ class NetworkEvaluator:
     def _batch_store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
         if self._store is None:
             return None
-        whole = {**self._common, "attack": settings}
-        # By its label, as version 0.1 named the folder.
-        return BatchStore(self._store, safe_name(label(name)), whole)
+        if name not in self._stores:
+            whole = {**self._common, "attack": settings}
+            keep = UNIDENTIFIED not in json.dumps(whole)
+            # By its label, as version 0.1 named the folder.
+            folder = safe_name(label(name))
+            self._stores[name] = BatchStore(self._store, folder, whole, keep=keep)
+        return self._stores[name]
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN

@@ -87,13 +87,14 @@ class Record:
         """Return the folder of the finished batches of a role."""
         return self.working / "batches" / role
 
-    def pictures_of(self, weights: str) -> Path:
+    def pictures_of(self, weights: str | None) -> Path:
         """Return the folder of pictures, without those of a student with others.
 
         Args:
-            weights: fingerprint of the student's weights.
+            weights: fingerprint of the student's weights; None if they do not tell.
         """
-        if self.earlier is None or self.earlier.student.weights != weights:
+        known = None if self.earlier is None else self.earlier.student.weights
+        if weights is None or known != weights:
             shutil.rmtree(self.pictures, ignore_errors=True)
         return self.pictures
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kmtard.evaluation.diagnostics.results import settled
 from kmtard.evaluation.statistics import w_robust, wilson_interval
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError
@@ -143,11 +144,16 @@ class NetworkEvaluation:
 
     def with_attacks_of(self, earlier: NetworkEvaluation) -> NetworkEvaluation:
         """Return this with the attacks that only an earlier evaluation ran."""
-        findings = dict.fromkeys((*self.findings, *earlier.findings))
+        attacks = {**earlier.attacks, **self.attacks}
+        # What the diagnostics found again is told as it is now.
+        now = {_about(finding, attacks) for finding in self.findings}
+        old = (each for each in earlier.findings if _about(each, attacks) not in now)
+        accuracies = {name: column.accuracy for name, column in attacks.items()}
+        settings = {name: column.settings for name, column in attacks.items()}
         return replace(
             self,
-            attacks={**earlier.attacks, **self.attacks},
-            findings=tuple(findings),
+            attacks=attacks,
+            findings=tuple(settled((*self.findings, *old), accuracies, settings)),
             seconds=earlier.seconds if self.seconds is None else self.seconds,
         )
 
@@ -169,6 +175,12 @@ class NetworkEvaluation:
                 {"name": each.name, "message": each.message} for each in self.findings
             ],
         }
+
+
+def _about(finding: Finding, attacks: Mapping[str, Column]) -> tuple[str, str]:
+    """Return a finding's name, and the attack that its message begins with."""
+    attack = finding.message.partition(": ")[0]
+    return finding.name, attack if attack in attacks else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,16 +33,21 @@ class BatchStore:
         root: folder of all settings; made if missing.
         name: of the attack, the beginning of the folder's name.
         settings: everything that decides what the batches hold; plain JSON.
+        keep: whether batches that are there already count; otherwise they are removed.
 
     Raises:
         RunError: nothing can be written there.
     """
 
-    def __init__(self, root: Path, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path, name: str, settings: Mapping[str, Any], *, keep: bool = True
+    ) -> None:
         text = json.dumps({"format": FORMAT, **settings}, sort_keys=True, indent=2)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._root, self._name = root, name
         self.path = root / f"{name}-{key}"
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
         self.is_new = not (self.path / SETTINGS).exists()
         if self.is_new:
             _make_folder(self.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from kmtard import registry
@@ -38,6 +39,7 @@ class Strength:
         step_size: of PGD in all its settings; None for that of the papers at 8/255,
             scaled with epsilon, without which small steps never reach the border.
         steps: of PGD in all its settings; None for theirs.
+        norm: of the ball, "linf" or "l2".
 
     Raises:
         ValueError: a value is out of its range.
@@ -46,17 +48,21 @@ class Strength:
     epsilon: float = PAPER_EPSILON
     step_size: float | None = None
     steps: int | None = None
+    norm: str = "linf"
 
     def __post_init__(self) -> None:
         """Refuse, above all, an epsilon that was meant for images in [0, 255]."""
         for name, value in (("epsilon", self.epsilon), ("step_size", self.step_size)):
-            if value is not None and not 0 <= value <= 1:
+            number = isinstance(value, Real)
+            if value is not None and not (number and 0 <= value <= 1):
                 raise ValueError(
-                    f"`{name}` must lie in [0, 1], as the images do: 8/255, not 8. "
-                    f"Received: {value}"
+                    f"`{name}` must be a number in [0, 1], as the images are: 8/255, "
+                    f"not 8. Received: {value!r}"
                 )
         if self.steps is not None and self.steps < 0:
             raise ValueError(f"`steps` must be >= 0. Received: {self.steps}")
+        if self.norm not in ("linf", "l2"):
+            raise ValueError(f"`norm` must be 'linf' or 'l2'. Received: {self.norm!r}.")
 
 
 def suite_attacks(
@@ -81,8 +87,9 @@ def suite_attacks(
             f"Expected a suite out of {', '.join(SUITES)}. Received: {name!r}."
         )
     missing = left_out(name) if surrogate is None else []
+    paper = Strength(strength.epsilon, norm=strength.norm)
     names = [each for each in SUITES[name] if each not in missing]
-    return named_attacks(names, Strength(strength.epsilon), surrogate)
+    return named_attacks(names, paper, surrogate)
 
 
 def left_out(suite: str) -> list[str]:
@@ -99,13 +106,17 @@ def named_attacks(
         ValueError: names are unknown, all of them listed, or a surrogate is missing.
     """
     names = [registry.canonical("attacks", name) for name in names]
-    if mistakes := find_mistakes(names, has_surrogate=surrogate is not None):
+    if mistakes := find_mistakes(
+        names, has_surrogate=surrogate is not None, norm=strength.norm
+    ):
         raise ValueError("\n".join(mistakes))
     return {name: _made(name, strength, surrogate) for name in names}
 
 
-def find_mistakes(names: Iterable[str], *, has_surrogate: bool) -> list[str]:
-    """Return one line for each name that is no attack, or lacks its surrogate.
+def find_mistakes(
+    names: Iterable[str], *, has_surrogate: bool, norm: str = "linf"
+) -> list[str]:
+    """Return one line for each name that is no attack, or that lacks what it needs.
 
     Nothing is imported, so a command line can be refused before Keras is loaded.
     """
@@ -116,6 +127,12 @@ def find_mistakes(names: Iterable[str], *, has_surrogate: bool) -> list[str]:
                 mistakes.append(
                     f"The attack {name} crafts its images on another model: expected a "
                     "surrogate, received none."
+                )
+            if norm == "l2" and not registry.takes_l2(name):
+                able = filter(registry.takes_l2, registry.ATTACKS)
+                mistakes.append(
+                    f"Expected attacks that can be had in L2: {', '.join(able)}. "
+                    f"Received: {name}, which is L_inf only."
                 )
         except registry.RegistryError as error:
             mistakes.append(str(error))
@@ -144,6 +161,8 @@ def _made(name: str, strength: Strength, surrogate: Any) -> Attack:
         settings["step_size"] = default.default * strength.epsilon / PAPER_EPSILON
     if name in PLAIN_PGD and strength.steps is not None:
         settings["steps"] = strength.steps
+    if strength.norm != "linf":
+        settings["norm"] = strength.norm
     models = [surrogate] if needs_surrogate(name) else []
     attack = make(*models, **settings)
     if not isinstance(attack, base.Attack):

@@ -68,8 +68,8 @@ class AdversarialModel(backend.AttackingModel):
     Args:
         student: any Keras model from images in [0, 1] to logits.
         attack: makes the adversarial images of training; `PGD()` when None.
-        evaluation_attack: that of `test_step`; `pgd_trades` with the epsilon of
-            `attack` when None.
+        evaluation_attack: that of `test_step`; `pgd_trades` with the epsilon and the
+            norm of `attack` when None.
         attack_bn: BatchNorm while attacking in training. "eval": moving averages,
             nothing updated. "train": batch statistics, and the averages are updated at
             each of the attack's passes, as the code of SAT and ARD does.
@@ -109,9 +109,7 @@ class AdversarialModel(backend.AttackingModel):
         check_networks({"student": student})
         self.student = student
         self.attack = (attack or PGD()).starting(self.start)
-        self.evaluation_attack = evaluation_attack or pgd_trades(
-            epsilon=self.attack.epsilon
-        )
+        self.evaluation_attack = evaluation_attack or _validation_attack(self.attack)
         self.attack_bn = attack_bn
         self.seed = seed
         self.attack_seed = keras.random.SeedGenerator(seed)
@@ -533,3 +531,12 @@ def _guarded(callbacks: Any) -> Any:
         guard.set_params(callbacks.params)
         callbacks.callbacks.insert(0, guard)
     return callbacks
+
+
+def _validation_attack(attack: Attack) -> Attack:
+    """Return `pgd_trades` in the ball of the attack that a method trains with."""
+    epsilon, norm = attack.epsilon, getattr(attack, "norm", "linf")
+    if norm == "linf":
+        return pgd_trades(epsilon=epsilon)
+    # An L2 ball has no step size of the papers: this reaches the border in 8 steps.
+    return pgd_trades(epsilon=epsilon, step_size=epsilon / 8, norm=norm)

@@ -52,12 +52,9 @@ def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
             "`logits_of` expects a Keras model from images to probabilities. "
             f"Received: {type(model).__name__}."
         )
-    if getattr(model, "outputs", None) and len(model.outputs) == 1:
-        outputs = _before_softmax(model.outputs[0])
-        if outputs is model.outputs[0]:
-            return model
-        if outputs is not None:
-            return keras.Model(_inputs(model), outputs, name=model.name)
+    network = without_last_activation(model)
+    if network is not None:
+        return network
     images = _images(model, example)
     if not are_probabilities(ops.convert_to_numpy(model(images, training=False))):
         return model
@@ -78,8 +75,38 @@ def are_probabilities(outputs: np.ndarray) -> bool:
     return bool(inside and np.abs(outputs.sum(-1) - 1).max() <= SLACK)
 
 
-def _before_softmax(output: Any) -> Any:
-    """Return what is before the softmax of an output.
+def without_last_activation(model: keras.Model) -> keras.Model | None:
+    """Return a model without the softmax that the layers of a model show at its end.
+
+    Of a single output, the sigmoid is left out.
+
+    Args:
+        model: any Keras model; nothing about it changes, and it is not called.
+
+    Returns:
+        A model on the same layers and weights, `model` itself if it gives logits, None
+        if its layers do not tell.
+    """
+    if not _runs_its_graph(model) or len(model.outputs) != 1:
+        return None
+    outputs = _before_activation(model.outputs[0])
+    if outputs is None or outputs is model.outputs[0]:
+        return model if outputs is not None else None
+    return keras.Model(_inputs(model), outputs, name=model.name)
+
+
+def _runs_its_graph(model: Any) -> bool:
+    """Tell whether a model computes what its layers say, and nothing of its own."""
+    of_keras = type(model).__module__.partition(".")[0] == "keras"
+    return of_keras and "call" not in vars(model) and bool(_outputs(model))
+
+
+def _outputs(model: Any) -> Any:
+    return getattr(model, "outputs", None)
+
+
+def _before_activation(output: Any) -> Any:
+    """Return what is before the softmax of an output, or the sigmoid of a single one.
 
     Args:
         output: symbolic, (batch, classes).
@@ -89,33 +116,38 @@ def _before_softmax(output: Any) -> Any:
     """
     operation, node_index, _ = output._keras_history
     [*inputs] = operation._inbound_nodes[node_index].input_tensors
+    single = output.shape[-1] == 1
     # The layer and the function have this name; the latter is in no public module.
-    if type(operation).__name__ == "Softmax":
+    if type(operation).__name__ == "Softmax" and not single:
         return inputs[0]
     if isinstance(operation, keras.Model):
-        inner = logits_of(operation) if getattr(operation, "outputs", None) else None
-        if inner is None:
-            return None
+        inner = without_last_activation(operation)
         if inner is None or inner is operation:
-            return output if inner else None
+            return output if inner is operation else None
         return inner(inputs if len(inputs) > 1 else inputs[0])
     activation = getattr(operation, "activation", None)
-    if isinstance(operation, keras.layers.Activation):
-        if activation is keras.activations.softmax:
+    last = keras.activations.sigmoid if single else keras.activations.softmax
+    if type(operation) is keras.layers.Activation:
+        if activation is last:
             return inputs[0]
         if activation is keras.activations.linear:  # a cast, after mixed precision
             return _before_cast(output, inputs[0], operation)
     if type(operation) is keras.layers.Dense:
         if activation is keras.activations.linear:
             return output
-        if activation is keras.activations.softmax:
+        # The matrix of LoRA and of quantization is more than one variable.
+        plain = not (operation.lora_enabled or operation.quantization_mode)
+        if activation is last and plain:
             return _twin(operation)(inputs[0])
     return None
 
 
 def _before_cast(output: Any, source: Any, cast: Any) -> Any:
-    logits = _before_softmax(source)
-    return output if logits is source else None if logits is None else cast(logits)
+    logits = _before_activation(source)
+    if logits is None or logits is source:
+        return output if logits is source else None
+    # A layer of its own: calling the user's would leave a trace on it.
+    return type(cast).from_config(cast.get_config())(logits)
 
 
 def _twin(layer: keras.layers.Dense) -> keras.layers.Dense:

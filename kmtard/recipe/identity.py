@@ -16,6 +16,9 @@ TEACHER_FORMAT = 1
 REPORTED_ONLY = {"attacks", "headline", "suite"}
 # Keys of [runtime] without influence on the settings: folders, and what a name shows.
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
+# Left out where they have these values: version 0.1 had no such keys, and its hashes
+# must be found again.
+SINCE_0_1 = {"norm": "linf"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:
@@ -57,5 +60,16 @@ def settings_key(recipe: Recipe) -> str:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    text = json.dumps(settings, sort_keys=True, default=str)
+    text = json.dumps(_as_before(settings), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_before(value: Any) -> Any:
+    """Return settings without the defaults of newer keys."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _as_before(item)
+        for key, item in value.items()
+        if key not in SINCE_0_1 or item != SINCE_0_1[key]
+    }

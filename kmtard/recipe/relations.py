@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kmtard import registry
-from kmtard.recipe.document import Table, table_at
+from kmtard.recipe.document import Table, method_key, table_at
 from kmtard.recipe.errors import Mistake, key_text
 from kmtard.registry.roles import TEACHERS, Role
 
@@ -19,6 +19,7 @@ def mismatches(document: Table) -> Iterator[Mistake]:
             yield from _unclear_origin(role, table_at(document, role))
     yield from _no_images_to_select_on(document)
     yield from _no_surrogate(document)
+    yield from _linf_only(document)
 
 
 def _lacking_teachers(document: Table) -> Iterator[Mistake]:
@@ -73,6 +74,33 @@ def _no_surrogate(document: Table) -> Iterator[Mistake]:
                 f"{name} needs the table [adv_teacher], the model it transfers from"
             )
             yield Mistake(key_text(("evaluation", "attacks")), message)
+
+
+def _linf_only(document: Table) -> Iterator[Mistake]:
+    """Refuse attacks that cannot be had in the norm of the evaluation."""
+    evaluation = table_at(document, "evaluation")
+    name = table_at(document, "method").get("name")
+    own = table_at(document, "methods", method_key(document, name), "attack")
+    trained = own.get("norm", table_at(document, "attack").get("norm"))
+    if evaluation.get("norm", trained) != "l2":
+        return
+    if evaluation.get("suite") is not None:
+        message = "expected no suite where the norm is l2: it holds attacks of L_inf"
+        yield Mistake("evaluation.suite", message, evaluation["suite"])
+    names = evaluation.get("attacks", [])
+    for each in names if isinstance(names, list) else []:
+        if isinstance(each, str) and _known(each) and not registry.takes_l2(each):
+            able = ", ".join(filter(registry.takes_l2, registry.ATTACKS))
+            message = f"expected attacks that can be had in l2: {able}"
+            yield Mistake(key_text(("evaluation", "attacks")), message, each)
+
+
+def _known(attack: str) -> bool:
+    try:
+        registry.keywords("attacks", attack)
+    except registry.RegistryError:
+        return False
+    return True
 
 
 def parameters(table: str, name: object) -> tuple[str, ...]:

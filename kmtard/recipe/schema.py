@@ -58,6 +58,7 @@ Count = Annotated[int, Field(gt=0)]
 # Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
 Epsilon = Annotated[Number, Field(ge=0, le=1)]
 StepSize = Annotated[Number, Field(gt=0, le=1)]
+Norm = Literal["linf", "l2"]
 Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
 Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
 
@@ -100,7 +101,8 @@ class Student(Section):
 class Attack(Section):
     """The attack that crafts the training examples."""
 
-    epsilon: Epsilon = Field(description="Radius of the Linf ball; images are [0, 1].")
+    epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
+    norm: Norm = Field("linf", description="Norm that the ball is measured in.")
     step_size: StepSize = Field(description="Length of a step.")
     steps: Annotated[int, Field(ge=0)] = Field(description="Steps an attack.")
     start: Start | None = Field(
@@ -143,7 +145,10 @@ class Evaluation(Section):
         description="Attacks that belong together, on the student, beside those above.",
     )
     epsilon: Epsilon | None = Field(
-        None, description="Radius of the Linf ball; that of [attack] if left out."
+        None, description="Radius of the ball; that of [attack] if left out."
+    )
+    norm: Norm | None = Field(
+        None, description="Norm of the ball; that of [attack] if left out."
     )
     step_size: StepSize | None = Field(
         None, description="Length of PGD's steps; the papers', scaled with epsilon."

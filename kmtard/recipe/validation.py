@@ -151,9 +151,13 @@ def _resolved(
             update[role] = _teacher(recipe, role, common, parties[role])
     if recipe.evaluation.selection == "test":
         update["data"] = recipe.data.model_copy(update={"held_out": 0.0})
-    if recipe.evaluation.epsilon is None:
-        epsilon = {"epsilon": update["attack"].epsilon}
-        update["evaluation"] = recipe.evaluation.model_copy(update=epsilon)
+    evaluation, attack = recipe.evaluation, update["attack"]
+    ball = {
+        key: getattr(attack, key)
+        for key in ("epsilon", "norm")
+        if getattr(evaluation, key) is None
+    }
+    update["evaluation"] = evaluation.model_copy(update=ball)
     return recipe.model_copy(update=update)
 
 

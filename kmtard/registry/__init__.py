@@ -82,6 +82,7 @@ ATTACKS = {
     "fab_t": "kmtard.attacks.fab:fab_t",
     "square": "kmtard.attacks.square:Square",
     "autoattack": "kmtard.attacks.autoattack:AutoAttack",
+    "autoattack_rand": "kmtard.attacks.autoattack:autoattack_rand",
     "square_100": "kmtard.attacks.square:square_100",
     "rays_100": "kmtard.attacks.rays:rays_100",
     "ge": "kmtard.attacks.gradient_estimation:ge",
@@ -161,6 +162,20 @@ def label(name: str) -> str:
     ```
     """
     return name.replace("_", "-") if name in HYPHENATED else name
+
+
+def takes_l2(name: str) -> bool:
+    """Tell whether an attack can be had in L2 beside L_inf.
+
+    Args:
+        name: an attack of the table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+    """
+    # The standard version of AutoAttack ends with Square, which is L_inf only.
+    only_linf = canonical("attacks", name) == "autoattack"
+    return not only_linf and "norm" in keywords("attacks", name)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

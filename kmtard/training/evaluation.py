@@ -106,4 +106,5 @@ def _strength(recipe: Recipe) -> Strength:
     epsilon = evaluation.epsilon
     if epsilon is None:
         epsilon = recipe.attack.epsilon
-    return Strength(epsilon, evaluation.step_size, evaluation.steps)
+    norm = evaluation.norm or recipe.attack.norm
+    return Strength(epsilon, evaluation.step_size, evaluation.steps, norm)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 POSITIVE = ("limit", "batch_size")
 CONDITIONS = (
-    *("data", "directory", "limit", "epsilon", "step_size", "steps", "seed"),
-    *("backend", "surrogate"),
+    *("data", "directory", "limit", "epsilon", "step_size", "steps", "norm", "seed"),
+    *("backend", "surrogate", "input_range"),
 )
 """What must be the recipe's, for the results to stand beside those of the run."""
 
@@ -49,6 +49,7 @@ class Plan:
         backend: of Keras.
         surrogate: .keras file of the model that images are transferred from; None for
             a run's robust teacher.
+        input_range: of the images that the model was made for; None for [0, 1].
         output: folder of the results; None for that of the model.
         own: as for `evaluate`: True under the conditions of the run's recipe, False
             under others, None where there is no run or another folder is named.
@@ -63,10 +64,12 @@ class Plan:
     epsilon: float = Strength.epsilon
     step_size: float | None = None
     steps: int | None = None
+    norm: str = "linf"
     batch_size: int = 128
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND", "tensorflow")
     surrogate: str | None = None
+    input_range: tuple[float, float] | None = None
     output: str | None = None
     save_images: bool = False
     headline: str = HEADLINE
@@ -101,7 +104,9 @@ class Plan:
         # Where no subject was found, that is the mistake.
         has_teacher = subject is None or subject.has_teacher
         has_surrogate = has_teacher or self.surrogate is not None
-        found += find_mistakes(self.attacks, has_surrogate=has_surrogate)
+        found += find_mistakes(
+            self.attacks, has_surrogate=has_surrogate, norm=self.norm
+        )
         if self.suite is not None and self.suite not in SUITES:
             near = registry.nearest(self.suite, SUITES)
             hint = f" Did you mean {near}?" if near else ""
@@ -146,8 +151,10 @@ class Plan:
             epsilon=self.epsilon,
             step_size=self.step_size,
             steps=self.steps,
+            norm=self.norm,
             surrogate=self._surrogate(subject),
             headline=self.headline,
+            input_range=self.input_range or (0.0, 1.0),
             seed=self.seed,
             batch_size=self.batch_size,
             folder=self.output or subject.folder,
@@ -176,7 +183,7 @@ class Plan:
 
     def _strength_mistakes(self) -> list[str]:
         try:
-            Strength(self.epsilon, self.step_size, self.steps)
+            Strength(self.epsilon, self.step_size, self.steps, self.norm)
         except ValueError as error:
             return [str(error)]
         return []
@@ -202,6 +209,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "epsilon": evaluation.epsilon,
         "step_size": evaluation.step_size,
         "steps": evaluation.steps,
+        "norm": evaluation.norm or recipe.attack.norm,
         "batch_size": recipe.data.batch_size,
         "seed": recipe.runtime.seed,
         "backend": recipe.runtime.backend,

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kmtard import registry
 from kmtard.recipe import Recipe, load, teacher_key
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
 from kmtard.runs.results import MODEL
+
+LONGEST_REASON = 500
+"""Characters of an error of Keras that are shown."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,17 @@ class Subject:
         return network_name(self.run, self.role) if self.run else str(self.path)
 
     def load_model(self) -> Any:
-        """Return the Keras model.
+        """Return the Keras model; of a saved method, its student.
+
+        The modules that the run's recipe names are imported before, so that Keras
+        finds their layers.
 
         Raises:
             RunError: it is not there yet, or cannot be read.
         """
+        if self.recipe is not None:
+            registry.resolve("networks", self.recipe.student.network)
+            registry.resolve("methods", self.recipe.method.name)
         return load_model(self.run.best / "student.keras" if self.run else self.path)
 
     @property
@@ -126,14 +136,35 @@ def image_set_name(data: str) -> str:
 
 
 def load_model(path: Path) -> Any:
-    """Return the Keras model of a .keras file.
+    """Return the Keras model of a .keras file; of a saved method, its student.
 
     Raises:
         RunError: it cannot be read.
     """
     import keras
 
+    from kmtard.methods import AdversarialModel
+
     try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"Expected a Keras model in {path}: {error}") from error
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # what code in a model's classes raises, too
+        raise RunError(f"Expected a Keras model in {path}: {_reason(error)}") from error
+    return model.student if isinstance(model, AdversarialModel) else model
+
+
+def _reason(error: Exception) -> str:
+    """Return why Keras cannot load a model, without the model's whole configuration."""
+    text = str(error).rpartition("Exception encountered: ")[2]
+    for configuration in ("Full object config", "\n\nconfig=", "config={"):
+        text = text.partition(configuration)[0]
+    text = " ".join(text.split())
+    if len(text) > LONGEST_REASON:
+        text = f"{text[:LONGEST_REASON]} ..."
+    if "Could not locate" in text:
+        name = text.partition("'")[2].partition("'")[0]
+        return (
+            f"{name} is a class or function of its author's own. Give --import MODULE "
+            "with the module that defines it under "
+            "@keras.saving.register_keras_serializable()."
+        )
+    return text or type(error).__name__

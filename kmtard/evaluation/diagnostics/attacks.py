@@ -34,11 +34,12 @@ def check_strength(
         y: (batch,) integer labels.
         epsilon: L_inf radius of the evaluation.
     """
+    classifier = Classifier.of(model, x[:1])
 
     def accuracy(radius: float, steps: int) -> float:
         size = 2.5 * radius / steps if steps > 1 else radius
         attack = PGD(radius, step_size=size, steps=steps, start="clean")
-        return float(np.mean(~attack.run(model, x, y).success))
+        return float(np.mean(~attack.run(classifier, x, y).success))
 
     one, few, many = (accuracy(epsilon, steps) for steps in (1, 10, 40))
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +10,6 @@ import numpy as np
 from kmtard.attacks import PGD, Attack
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.gradient_estimation import GradientEstimation
-from kmtard.attacks.rays import RayS
-from kmtard.attacks.square import Square
-from kmtard.attacks.transfer import Transfer
 from kmtard.backend.types import Labels
 from kmtard.evaluation.diagnostics.attacks import (
     check_strength,
@@ -22,12 +18,16 @@ from kmtard.evaluation.diagnostics.attacks import (
 )
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.diagnostics.model import check_model
-from kmtard.evaluation.diagnostics.results import check_results
+from kmtard.evaluation.diagnostics.results import (
+    check_outcome,
+    check_results,
+    kind_of,
+    settled,
+)
+from kmtard.runs.results import epsilon_of
 
 if TYPE_CHECKING:
     from kmtard.evaluation.result import Column
-
-BLACK_BOX = (Square, RayS, GradientEstimation)
 
 
 def of_model(
@@ -60,12 +60,10 @@ def of_batch(
     return loss_did_not_grow(classifier, x, x_adv, y)
 
 
-def of_results(
-    columns: Mapping[str, Column], attacks: Mapping[str, Attack]
-) -> list[Finding]:
+def of_results(columns: Mapping[str, Column]) -> list[Finding]:
     """Return findings that come from comparing attacks with each other."""
     accuracies = {name: column.accuracy for name, column in columns.items()}
-    kinds = {name: _kind(attack) for name, attack in attacks.items()}
+    kinds = {name: kind_of(column.settings) for name, column in columns.items()}
     found = check_results(accuracies, kinds)
     for column in columns.values():
         if column.stages:
@@ -73,6 +71,28 @@ def of_results(
             stages = {name: n / images for name, n in column.stages.items()}
             found += check_results(stages, {})
     return found
+
+
+def of_outcome(
+    clean: Column, columns: Mapping[str, Column], labels: np.ndarray, num_classes: int
+) -> list[Finding]:
+    """Return findings about results that are possible and mostly mean a mistake."""
+    if clean.predictions is None:  # a batch of version 0.1
+        return []
+    fooled = {
+        name: (clean.correct - column.correct, epsilon_of(column.settings) or 0.0)
+        for name, column in columns.items()
+    }
+    return check_outcome(labels, clean.predictions, fooled, num_classes)
+
+
+def with_answers(
+    findings: Iterable[Finding], columns: Mapping[str, Column]
+) -> list[Finding]:
+    """Return findings, those that one of the attacks has answered with its answer."""
+    accuracies = {name: column.accuracy for name, column in columns.items()}
+    settings = {name: column.settings for name, column in columns.items()}
+    return settled(findings, accuracies, settings)
 
 
 def norm_of(attack: Attack) -> str:
@@ -86,9 +106,3 @@ def _members(attacks: Mapping[str, Attack]) -> Iterator[tuple[str, Attack]]:
         if isinstance(attack, AutoAttack):
             for member, each in attack.attacks.items():
                 yield f"{name}, {member}", each
-
-
-def _kind(attack: Attack) -> str:
-    if isinstance(attack, Transfer):
-        return "transfer"
-    return "black-box" if isinstance(attack, BLACK_BOX) else "white-box"

@@ -15,6 +15,8 @@ from kmtard import backend, losses
 from kmtard.attacks.classifier import Classifier
 from kmtard.backend.types import Array, Labels
 from kmtard.evaluation.diagnostics.finding import Findings, when
+from kmtard.evaluation.diagnostics.results import RANGE_FIX
+from kmtard.networks.logits import are_probabilities
 
 RUNS = 5
 """Forward passes that must agree."""
@@ -22,8 +24,8 @@ RUNS = 5
 SCORE_TOLERANCE = 1e-4
 """L2 distance between normalised logits of equal images."""
 
-SUM_TOLERANCE = 1e-5
-"""By which probabilities may leave [0, 1] or miss the sum of 1."""
+SMALL_RANGE = 0.1
+"""Images that a layer squeezes into less were meant to be of 0 to 255."""
 
 GRADIENT_CALLS = frozenset(
     {"_make_grads", "backward", "grad", "grad_f", "gradient", "value_and_grad_f", "vjp"}
@@ -54,10 +56,12 @@ def check_model(
             *state_changes(classifier, images),
             *dynamic_defence(classifier, images),
             *identical_logits(images, logits),
+            *input_scale(classifier),
         ]
-        if not expect_random:
-            runs = [eager_logits(classifier, images) for _ in range(RUNS)]
-            found += randomised_defence(runs, labels)
+        runs = [eager_logits(classifier, images) for _ in range(RUNS)]
+        random = randomised_defence(runs, labels, expected=expect_random)
+        found += random
+        if not random:
             found += batch_dependence(classifier, images)
     return found
 
@@ -73,11 +77,38 @@ def input_range(x: np.ndarray) -> Findings:
     )
 
 
+def input_scale(classifier: Classifier) -> Findings:
+    """Find layers made for images of another range than the model gets."""
+    low, high = classifier.input_range
+    found = []
+    for layer in classifier.model._flatten_layers():
+        if type(layer) is keras.layers.Rescaling:
+            scale = np.abs(np.asarray(layer.scale, "float64"))
+            made_for_more = bool(np.any(scale * (high - low) < SMALL_RANGE))
+            name = f"Rescaling(scale={float(scale.min()):.3g})"
+        elif type(layer) is keras.layers.Normalization and layer.built:
+            mean, deviation = (
+                np.abs(ops.convert_to_numpy(each))
+                for each in (layer.mean, ops.sqrt(layer.variance))
+            )
+            limit = 2 * max(abs(low), abs(high))
+            made_for_more = bool(mean.max() > limit or deviation.max() > limit)
+            name = f"Normalization(mean up to {float(mean.max()):.3g})"
+        else:
+            continue
+        found += when(
+            made_for_more,
+            "input-scale",
+            f"The model holds {name}, for images of another range than the "
+            f"[{low:g}, {high:g}] that it gets. {RANGE_FIX}",
+        )
+    return found
+
+
 def softmax_output(outputs: np.ndarray) -> Findings:
     """Find outputs (batch, classes) that are probabilities."""
-    inside = outputs.min() > -SUM_TOLERANCE and outputs.max() < 1 + SUM_TOLERANCE
     return when(
-        inside and (np.abs(outputs.sum(axis=1) - 1) < SUM_TOLERANCE).all(),
+        are_probabilities(outputs),
         "softmax-output",
         "The model gives softmax probabilities; logits are needed, since gradients "
         "vanish where a probability is close to 0 or 1. The attacks saw its logits, or "
@@ -171,23 +202,31 @@ def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
     )
 
 
-def randomised_defence(runs: Iterable[np.ndarray], y: np.ndarray) -> Findings:
+def randomised_defence(
+    runs: Iterable[np.ndarray], y: np.ndarray, *, expected: bool = False
+) -> Findings:
     """Find predictions that differ from call to call.
 
     Args:
         runs: logits (batch, classes) of the same images.
         y: (batch,) labels.
+        expected: an attack that averages over draws is among those that run.
     """
     scores = list(runs)
     correct = {int(np.sum(logits.argmax(axis=1) == y)) for logits in scores}
     units = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in scores]
     apart = max(np.linalg.norm(u - v, axis=1).max() for u in units for v in units)
+    advice = (
+        "Only attacks that average over draws count"
+        if expected
+        else "Other attacks overstate robustness: run --attacks autoattack_rand, or "
+        "AutoAttack(version='rand') in code"
+    )
     return when(
         len(correct) > 1 or apart > SCORE_TOLERANCE,
         "randomised-defence",
         f"The same images give other logits from call to call (apart by {apart:.1e}; "
-        f"{min(correct)} to {max(correct)} of {len(y)} correct). Use "
-        "AutoAttack(version='rand').",
+        f"{min(correct)} to {max(correct)} of {len(y)} correct). {advice}.",
     )
 
 
@@ -220,7 +259,7 @@ def identical_logits(x: np.ndarray, logits: np.ndarray) -> Findings:
 
 def raw_outputs(classifier: Classifier, x: np.ndarray) -> np.ndarray:
     """Return what the model itself gives, its last activation included."""
-    outputs = classifier.model(ops.convert_to_tensor(x, "float32"), training=False)
+    outputs = classifier.outputs(ops.convert_to_tensor(x, "float32"))
     return ops.convert_to_numpy(ops.cast(outputs, "float32"))
 
 

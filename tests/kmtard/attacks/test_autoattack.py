@@ -6,8 +6,9 @@ import pytest
 from keras import layers, ops
 
 from kmtard.attacks.apgd import APGD
-from kmtard.attacks.autoattack import VERSIONS, AutoAttack, members
+from kmtard.attacks.autoattack import VERSIONS, AutoAttack, autoattack_rand, members
 from kmtard.attacks.base import Attack, Found
+from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.fab import FAB
 from kmtard.attacks.square import Square
 
@@ -191,6 +192,37 @@ class Shaken(layers.Layer):
         return x + 0.1 * keras.random.normal(ops.shape(x), seed=self.seeds)
 
 
+class Flips(Attack):
+    """Leaves images as they are: what differs is what the model says of them."""
+
+    epsilon = 0.1
+
+    def attack_batch(self, classifier, batch):
+        return Found(batch.x, *(0 * batch.active.astype(int),) * 3)
+
+
+@pytest.mark.parametrize("draws", [[0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0]])
+def test_what_the_attacks_found_is_not_drawn_again(draws, x, net, monkeypatch):
+    """A random model: clean, after the attack, and what a further draw would say."""
+    answers = iter(draws)
+    rows = len(x[:4])
+    monkeypatch.setattr(
+        Classifier, "predict", lambda self, x: np.full(len(x), next(answers))
+    )
+    result = AutoAttack(attacks={"flips": Flips()}).run(
+        net, x[:4], np.zeros(rows, int), batch_size=rows
+    )
+    fooled = draws[0] == 1 or draws[1] == 1
+    assert result.success.tolist() == [fooled] * rows
+    assert (~result.stages["flips"].robust).tolist() == [fooled] * rows
+    assert (result.predictions != 0).tolist() == [fooled] * rows
+
+
+def test_random_version_has_a_name():
+    assert autoattack_rand(epsilon=0.2).get_config()["version"] == "rand"
+    assert autoattack_rand(epsilon=0.2).epsilon == 0.2
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -198,9 +230,12 @@ class Shaken(layers.Layer):
         ({"norm": "l2"}, "Square, which is L_inf only"),
         ({"norm": "l1", "version": "rand"}, "`norm` must be"),
         ({"epsilon": -1}, "`epsilon` must be"),
+        ({"epsilon": np.array([0.1, 0.2])}, "`epsilon` must be a number.*array"),
     ],
     ids=str,
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        AutoAttack(**arguments)
+    for more in ({}, {"attacks": short(0.1)}):
+        if not more or "epsilon" in arguments:
+            with pytest.raises(ValueError, match=message):
+                AutoAttack(**arguments, **more)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from kmtard.attacks import PGD, fgsm
 from kmtard.attacks.classifier import Classifier
 
 SHAPE = (4, 4, 3)
@@ -25,6 +26,15 @@ class Own(keras.Model):
 
     def call(self, images):
         return self.head(self.flatten(images))
+
+
+class Signed(Own):
+    """A model with a Python attribute that counts."""
+
+    sign = 1
+
+    def call(self, images):
+        return self.sign * super().call(images)
 
 
 class Counted(keras.Model):
@@ -151,7 +161,7 @@ def test_subclassed_model_needs_an_example(images):
 )
 def test_output_of_another_shape_is_refused(end, images):
     model = keras.Sequential([layers.Input(SHAPE), layers.Conv2D(2, 3), *end])
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match="one output.*Flatten"):
         Classifier(model, images)
 
 
@@ -159,7 +169,7 @@ def test_several_outputs_are_refused(images):
     inputs = layers.Input(SHAPE)
     flat = layers.Flatten()(inputs)
     model = keras.Model(inputs, [layers.Dense(2)(flat), layers.Dense(2)(flat)])
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match=r"one output.*model.outputs\[0\]"):
         Classifier(model, images)
 
 
@@ -200,7 +210,7 @@ def test_python_runs_once_a_shape(images):
     for rows in (2, 2, 3, 3, 2):
         classifier.predict(ops.convert_to_tensor(images[:rows]))
     assert model.traces == before + 2
-    assert Classifier.of(model) is classifier
+    assert Classifier.of(classifier) is classifier
 
 
 def test_loop_counts_its_steps(images):
@@ -234,17 +244,95 @@ def test_host_loop_equals_the_compiled_one(images, monkeypatch):
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("build", [Own, lambda: net(layers.Dense(5))])
+@pytest.mark.parametrize("build", [Own, lambda: net(layers.Dense(5, "softmax"))])
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
 def test_model_is_not_kept_alive(build, images):
-    """Only a classifier that was made by hand holds its model."""
-    x = ops.convert_to_tensor(images)
-    Classifier(net(layers.Dense(5))).predict(x)
+    """Not by what was compiled for an attack either."""
     model = build()
-    classifier = Classifier.of(model, images)
-    classifier.predict(x)
+    fgsm()(model, images, np.zeros(len(images), int))
     reference = weakref.ref(model)
     del model
     gc.collect()
     assert reference() is None
-    with pytest.raises(ReferenceError, match="hold it"):
-        classifier.logits(images)
+
+
+def accuracy_under(model, images, labels):
+    return 1 - fgsm(epsilon=0.01).run(model, images, labels).success.mean()
+
+
+def test_changed_layers_are_seen(images):
+    model = net(layers.Dense(5))
+    labels = ops.convert_to_numpy(model(images)).argmax(axis=1)
+    clean = PGD(steps=0, start="clean")
+    assert not clean.run(model, images, labels).success.any()
+    model.pop()
+    model.add(layers.Dense(5, kernel_initializer="zeros", bias_initializer="ones"))
+    assert clean.run(model, images, labels).predictions.tolist() == [0] * 6
+
+
+def test_popped_softmax_is_seen(images):
+    """An attack on what was left out would overstate robustness."""
+    plain, model = twins([layers.Dense(5)], [layers.Dense(5), layers.Softmax()])
+    labels = ops.convert_to_numpy(plain(images)).argmax(axis=1)
+    with pytest.warns(UserWarning, match="need logits"):
+        accuracy_under(model, images, labels)
+    model.pop()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Attacks need logits")
+        found = accuracy_under(model, images, labels)
+    assert found == accuracy_under(plain, images, labels)
+
+
+def test_changed_attribute_is_seen(images):
+    model = Signed()
+    labels = ops.convert_to_numpy(model(images)).argmax(axis=1)
+    clean = PGD(steps=0, start="clean")
+    assert not clean.run(model, images, labels).success.any()
+    model.sign = -1
+    assert clean.run(model, images, labels).success.all()
+
+
+@pytest.mark.parametrize("end", [layers.Softmax, lambda: layers.Activation("softmax")])
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
+def test_model_is_never_changed(end, images):
+    """A model in use by another thread computes what it always did."""
+    model = net(layers.Dense(5), end())
+    before = ops.convert_to_numpy(model(images))
+    config, layer = model.get_config(), model.layers[-1]
+    nodes = len(layer._inbound_nodes)
+    seen = []
+
+    class Watching(Classifier):
+        def logits(self, images):
+            seen.append(ops.convert_to_numpy(model(start)))
+            return super().logits(images)
+
+    start = ops.convert_to_tensor(images)
+    Watching(model).logits(start)
+    np.testing.assert_array_equal(seen[0], before)
+    fgsm()(model, images, np.zeros(len(images), int))
+    assert model.get_config() == config
+    assert len(layer._inbound_nodes) == nodes
+
+
+def test_own_call_of_a_functional_model_counts(images):
+    """Its graph ends in a softmax, and its `call` does something else."""
+
+    class Negated(keras.Model):
+        def call(self, images, training=None):
+            return -100.0 * super().call(images, training=training)
+
+    inputs = layers.Input(SHAPE)
+    outputs = layers.Dense(5, "softmax")(layers.Flatten()(inputs))
+    model = Negated(inputs, outputs)
+    found = logits(model, images)
+    np.testing.assert_allclose(found, ops.convert_to_numpy(model(images)), rtol=1e-5)
+
+
+def test_low_rank_update_of_a_dense_layer_counts(images):
+    model = net(layers.Dense(5, "softmax"))
+    model.layers[-1].enable_lora(2)
+    model.layers[-1].lora_kernel_b.assign(np.ones((2, 5)) * np.arange(5))
+    with pytest.warns(UserWarning, match="logarithm"):
+        found = logits(model, images)
+    np.testing.assert_allclose(np.exp(found), ops.convert_to_numpy(model(images)), 1e-4)

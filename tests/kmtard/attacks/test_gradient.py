@@ -253,7 +253,7 @@ def test_bad_images(change, message, linear, images, labels):
     ids=["too few", "float", "one-hot", "column"],
 )
 def test_bad_labels(bad, linear, images):
-    with pytest.raises(ValueError, match="integer labels, one an image"):
+    with pytest.raises(ValueError, match="integer labels, one per image"):
         fgsm()(linear, images, np.asarray(bad))
 
 

@@ -418,7 +418,7 @@ def test_bad_images(model: keras.Model, data: Any) -> None:
     for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
         with pytest.raises(ValueError, match=why):
             evaluate(model, (images, y), attacks="fgsm")
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one per image"):
         evaluate(model, (x, y[:-1]), attacks="fgsm")
     with pytest.raises(ValueError, match="the model's classes"):
         evaluate(model, (x, y + 1), attacks="fgsm")
@@ -441,3 +441,144 @@ def test_folder_that_is_a_file(model: keras.Model, data: Any, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Cannot make"):
         evaluate(model, data, attacks="fgsm", folder=tmp_path / "file")
+
+
+class Sign(keras.Model):
+    """Has no `get_config`: two of them differ in what nobody can read."""
+
+    def __init__(self, sign: Any) -> None:
+        super().__init__()
+        self.sign = sign
+        self.flatten, self.head = layers.Flatten(), layers.Dense(2)
+
+    def call(self, images: Any) -> Any:
+        return self.sign() * self.head(self.flatten(images))
+
+
+class Configured(layers.Layer):
+    """A layer of one's own that tells what it is."""
+
+    def __init__(self, sign: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sign = sign
+
+    def call(self, images: Any) -> Any:
+        return self.sign * images
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sign": self.sign}
+
+
+def test_model_without_identity_is_not_resumed(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    found = []
+    for sign in (1, -1):
+        other = Sign(lambda sign=sign: sign)
+        other(data[0])
+        other.set_weights(model.get_weights())
+        found.append(evaluate(other, data, attacks="fgsm", folder=tmp_path))
+    clean = evaluate(model, data, attacks="fgsm").clean_accuracy
+    first, second = (each.clean_accuracy for each in found)
+    assert (first, second) == (pytest.approx(clean), pytest.approx(1 - clean))
+    for each in found:
+        [told] = [f.message for f in each.findings if f.name == "not-resumed"]
+        assert "get_config" in told
+
+
+def test_model_with_configured_layers_is_resumed(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    def made(sign: int) -> keras.Model:
+        image, own = keras.Input((4, 4, 1), name="image"), Configured(sign, name="own")
+        return keras.Sequential([image, own, model], name="whole")
+
+    attack = Counting()
+    evaluate(made(1), data, attacks={"counting": attack}, folder=tmp_path)
+    calls = len(attack.calls)
+    again = evaluate(made(1), data, attacks={"counting": attack}, folder=tmp_path)
+    assert len(attack.calls) == calls
+    assert not any(each.name == "not-resumed" for each in again.findings)
+    other = evaluate(made(-1), data, attacks={"counting": attack}, folder=tmp_path)
+    assert other.clean_accuracy != again.clean_accuracy
+
+
+def test_changed_model_is_evaluated_as_it_is(data: Any) -> None:
+    x, _ = data
+    changing = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(4), layers.Dense(3)]
+    )
+    y = ops.convert_to_numpy(changing(x)).argmax(axis=1)
+    assert evaluate(changing, (x, y), attacks="fgsm").clean_accuracy == 1
+    changing.pop()
+    changing.add(layers.Dense(3, "linear", kernel_initializer="zeros"))
+    changing.layers[-1].bias.assign([0.0, 0.0, 1.0])
+    found = evaluate(changing, (x, y), attacks="fgsm")
+    assert found.clean_accuracy == np.mean(y == 2)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8", "minus one to one"])
+def test_model_of_another_range(model: keras.Model, data: Any, kind: str) -> None:
+    """It is as good and as robust as the same model of images in [0, 1]."""
+    x, y = data
+    x = np.round(255 * x) / np.float32(255)
+    symmetric = kind == "minus one to one"
+    rescaling = layers.Rescaling(0.5, 0.5) if symmetric else layers.Rescaling(1 / 255)
+    wrapped = keras.Sequential([keras.Input((4, 4, 1)), rescaling, model])
+    own = 2 * x - 1 if symmetric else 255 * x
+    own = np.round(own).astype("uint8") if kind == "uint8" else own
+    settings = {"attacks": ["fgsm", "pgd_trades"], "epsilon": 0.1}
+    wanted = evaluate(model, (x, y), **settings)
+    found = evaluate(
+        wrapped,
+        (own, y),
+        input_range=(-1, 1) if symmetric else (0, 255),
+        **settings,
+    )
+    assert found.clean_accuracy == wanted.clean_accuracy
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert found.attacks["fgsm"].distance.linf == pytest.approx(0.1, abs=1e-3)
+    assert not any(each.name == "input-scale" for each in found.findings)
+
+
+def test_images_of_another_range_than_said(model: keras.Model, data: Any) -> None:
+    x, y = data
+    with pytest.raises(ValueError, match="divided already.*Multiply"):
+        evaluate(model, (x, y), input_range=(0, 255))
+    with pytest.raises(ValueError, match=r"lie in the `input_range` \[0, 255\]"):
+        evaluate(model, (x - 1, y), input_range=(0, 255))
+    with pytest.raises(ValueError, match=r"`input_range` must be \(low, high\)"):
+        evaluate(model, (x, y), input_range=(255, 0))
+
+
+def test_wrong_range_smells(data: Any) -> None:
+    x, y = data
+    wrapped = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Rescaling(1 / 255), *linear().layers]
+    )
+    wrapped.layers[-1].bias.assign([1.0, 0.0])
+    found = evaluate(wrapped, (x, y), attacks="fgsm")
+    names = {each.name for each in found.findings}
+    assert {"input-scale", "one-class", "clean-near-chance"} <= names
+
+
+def test_epsilon_must_be_a_number(model: keras.Model, data: Any) -> None:
+    with pytest.raises(ValueError, match=r"`epsilon` must be a number.*array"):
+        evaluate(model, data, epsilon=np.array([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("kind", ["column", "one-hot"])
+def test_labels_are_taken_as_fit_takes_them(
+    model: keras.Model, data: Any, kind: str
+) -> None:
+    x, y = data
+    shaped = y[:, None] if kind == "column" else np.eye(2, dtype="float32")[y]
+    wanted = evaluate(model, data, attacks="fgsm", epsilon=0.1)
+    found = evaluate(model, (x, shaped), attacks="fgsm", epsilon=0.1)
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert found.labels.tolist() == y.tolist()
+    attack = fgsm(epsilon=0.1)
+    np.testing.assert_array_equal(attack(model, x, shaped), attack(model, x, y))
+    soft = 0.9 * np.eye(2, dtype="float32")[y] + 0.05
+    with pytest.raises(ValueError, match="integer labels"):
+        attack(model, x, soft)

@@ -150,6 +150,17 @@ def test_new_attacks_are_added_to_those_of_the_same_weights() -> None:
     assert list(unknown.added_to(made(unknown_before)).attacks) == ["fgsm"]
 
 
+def test_later_evaluation_answers_an_earlier_finding() -> None:
+    random = Finding("randomised-defence", "By 0.1.")
+    fgsm, _ = network().attacks.values()
+    first = replace(network(attacks={"fgsm": fgsm}), findings=(random,))
+    rand = Column(fgsm.robust, {"kind": "AutoAttack", "version": "rand"})
+    again = Finding("randomised-defence", "By 0.2.")
+    second = replace(network(attacks={"autoattack_rand": rand}), findings=(again,))
+    [found] = made(second).added_to(made(first)).findings
+    assert found.message.startswith("By 0.2. Settled: autoattack_rand")
+
+
 def test_table_of_a_training_by_version_0_1_has_no_answers(tmp_path: Path) -> None:
     row = {
         "role": "student",

@@ -131,3 +131,16 @@ def test_all_unknown_names_are_told_at_once() -> None:
 def test_strength_out_of_range(values: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match=f"Received: {values[-1]}"):
         Strength(*values)
+
+
+def test_attacks_in_l2() -> None:
+    attacks = named_attacks(
+        ["fgsm", "pgd_trades", "apgd_ce", "autoattack_rand"], Strength(0.5, norm="l2")
+    )
+    assert {attack.get_config()["norm"] for attack in attacks.values()} == {"l2"}
+    with pytest.raises(ValueError, match="can be had in L2.*square, which is L_inf"):
+        named_attacks(["square"], Strength(0.5, norm="l2"))
+    with pytest.raises(ValueError, match="autoattack, which is L_inf only"):
+        named_attacks(["autoattack"], Strength(0.5, norm="l2"))
+    with pytest.raises(ValueError, match="`norm` must be 'linf' or 'l2'"):
+        Strength(0.5, norm="l1")

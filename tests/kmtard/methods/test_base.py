@@ -337,6 +337,18 @@ def test_own_method(tiny: SimpleNamespace) -> None:
     assert set(logs) == {"loss", "margin", "robust_accuracy"}
 
 
+def test_default_evaluation_attack_has_the_norm_of_the_attack(
+    tiny: SimpleNamespace,
+) -> None:
+    model = Natural(tiny.compiled("natural").student, attack=PGD(0.5, norm="l2"))
+    attack = model.evaluation_attack
+    assert (attack.epsilon, attack.norm) == (0.5, "l2")
+    assert attack.steps * attack.step_size > 2 * attack.epsilon
+    x_adv = attack(model.student, tiny.x, tiny.y)
+    lengths = np.linalg.norm((x_adv - tiny.x).reshape(len(tiny.x), -1), axis=1)
+    assert 0.4 < lengths.max() < 0.5 + 1e-5
+
+
 def test_default_evaluation_attack_has_the_epsilon_of_the_attack(
     tiny: SimpleNamespace,
 ) -> None:

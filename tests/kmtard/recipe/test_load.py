@@ -50,6 +50,8 @@ def network(num_classes, input_shape, *, width: int = 16): ...
 
 def attack(*, epsilon: float): ...
 
+def attack_in_l2(*, epsilon: float, norm: str = "linf"): ...
+
 def digits(directory=None): ...
 """
 
@@ -104,7 +106,8 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         target = f"recipe_parts:{methods.get(name, 'multi')}"
         monkeypatch.setitem(registry.METHODS, name, target)
     for name in registry.ATTACKS:
-        monkeypatch.setitem(registry.ATTACKS, name, "recipe_parts:attack")
+        target = "attack_in_l2" if registry.takes_l2(name) else "attack"
+        monkeypatch.setitem(registry.ATTACKS, name, f"recipe_parts:{target}")
     monkeypatch.setitem(registry.NETWORKS, "small_cnn", "recipe_parts:network")
     monkeypatch.setitem(registry.DATASETS, "digits", "recipe_parts:digits")
     monkeypatch.chdir(tmp_path)  # what lies elsewhere may not be named
@@ -574,3 +577,34 @@ def test_the_digits_recipe_suits_every_method(method: str, smoke: bool) -> None:
     assert resolved.training("student").method == method
     assert resolved.training("adv_teacher").method_options["beta"] == 6.0
     assert set(registry.METHODS) == set(tomllib.loads(path.read_text())["methods"])
+
+
+def test_norm_of_the_attack_is_that_of_the_evaluation(base: Path) -> None:
+    assert load(base).evaluation.norm == load(base).attack.norm == "linf"
+    keys = ["attack.norm='l2'", "evaluation.attacks=['fgsm', 'pgd_trades', 'apgd_ce']"]
+    changed = load(base, overrides=keys)
+    assert changed.evaluation.norm == "l2"
+    other = load(base, overrides=[*keys, "evaluation.norm='linf'"])
+    assert (other.attack.norm, other.evaluation.norm) == ("l2", "linf")
+    assert settings_key(changed) != settings_key(load(base))
+
+
+def test_recipe_without_norm_has_the_teachers_of_version_0_1(base: Path) -> None:
+    """The hash of one that says what the default is, too."""
+    plain, said = load(base), load(base, overrides=["attack.norm='linf'"])
+    assert teacher_key(said, "adv_teacher") == teacher_key(plain, "adv_teacher")
+    changed = load(base, overrides=["attack.norm='l2'"])
+    assert teacher_key(changed, "adv_teacher") != teacher_key(plain, "adv_teacher")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("evaluation.attacks=['fgsm', 'square']", "evaluation.attacks"),
+        ("evaluation.attacks=['autoattack']", "evaluation.attacks"),
+        ("evaluation.suite='paper'", "evaluation.suite"),
+    ],
+)
+def test_attacks_of_linf_are_refused_in_l2(base: Path, override: str, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"(?s){key}.*l2"):
+        load(base, overrides=["attack.norm='l2'", override])

@@ -1,17 +1,77 @@
-"""What a command line may name as a model."""
+"""Models from files: saved methods, and what Keras cannot load."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import keras
+import numpy as np
 import pytest
+from keras import layers, ops
 
+import kmtard
 from kmtard.runs import RunError
-from kmtard.training.subject import Subject
-
-pytestmark = pytest.mark.once("torch")
+from kmtard.training.subject import Subject, load_model
 
 
+def network() -> keras.Model:
+    image = keras.Input((4, 4, 1))
+    return keras.Sequential([image, layers.Flatten(), layers.Dense(3)])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: kmtard.methods.TRADES(network()),
+        lambda: kmtard.MultiTeacherDistiller(network(), network(), network()),
+    ],
+    ids=["trades", "multi_teacher"],
+)
+def test_saved_method_gives_its_student(build: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((4, 4, 4, 1), "float32")
+    method = build()
+    method(x)
+    method.save(tmp_path / "method.keras")
+    student = load_model(tmp_path / "method.keras")
+    assert isinstance(student, keras.Sequential)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(student(x)), ops.convert_to_numpy(method.student(x))
+    )
+
+
+@pytest.mark.once("torch")
+def test_keras_finds_a_saved_method_after_import_kmtard(tmp_path: Path) -> None:
+    path = tmp_path / "all.keras"
+    method = kmtard.methods.TRADES(network())
+    method(np.zeros((1, 4, 4, 1), "float32"))
+    method.save(path)
+    code = f"import keras, kmtard; keras.models.load_model({str(path)!r}).student"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@keras.saving.register_keras_serializable(package="test_subject")
+class Unknown(layers.Layer):
+    """A layer that another process does not know."""
+
+
+@pytest.mark.once("torch")
+def test_layer_that_is_not_known_is_named_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.keras"
+    inner = network().layers
+    keras.Sequential([keras.Input((4, 4, 1)), Unknown(), *inner]).save(path)
+    known = keras.saving.get_custom_objects()
+    monkeypatch.delitem(known, "test_subject>Unknown")
+    with pytest.raises(RunError, match="Unknown is a class.*--import MODULE") as error:
+        load_model(path)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.once("torch")
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5"])
 def test_a_whole_h5_model_is_refused_with_what_to_do(
     suffix: str, tmp_path: Path

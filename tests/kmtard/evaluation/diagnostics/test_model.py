@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmtard import backend
+from kmtard.attacks.classifier import Classifier
 from kmtard.evaluation.diagnostics.model import check_model
 from tests.kmtard.evaluation.diagnostics.nets import (
     Apply,
@@ -60,11 +61,33 @@ def test_unsound_model(function, name, x):
     assert name in names(found)
 
 
-def test_random_model_that_is_known_to_be(x):
-    found = check_model(
-        net(first=[Apply(noisy)]), x, np.zeros(8, int), expect_random=True
-    )
-    assert "randomised-defence" not in names(found)
+@pytest.mark.parametrize("known", [True, False])
+def test_randomness_is_told_whatever_attacks(x, known):
+    model = net(first=[Apply(noisy)])
+    found = check_model(model, x, np.zeros(8, int), expect_random=known)
+    [random] = [each for each in found if each.name == "randomised-defence"]
+    assert ("autoattack_rand" in random.message) is not known
+    assert "batch-dependence" not in names(found)
+
+
+@pytest.mark.parametrize(
+    "layer, input_range, wrong",
+    [
+        (lambda: layers.Rescaling(1 / 255), (0, 1), True),
+        (lambda: layers.Rescaling(1 / 255), (0, 255), False),
+        (lambda: layers.Rescaling(2.0, offset=-1.0), (0, 1), False),
+        (lambda: layers.Normalization(mean=120.0, variance=3600.0), (0, 1), True),
+        (lambda: layers.Normalization(mean=120.0, variance=3600.0), (0, 255), False),
+        (lambda: layers.Normalization(mean=0.5, variance=0.06), (0, 1), False),
+    ],
+)
+def test_layers_for_another_range(layer, input_range, wrong, x):
+    model = net(first=[layer()])
+    classifier = Classifier(model, input_range=input_range)
+    found = check_model(classifier, x, np.zeros(8, int))
+    told = [each.message for each in found if each.name == "input-scale"]
+    assert bool(told) is wrong
+    assert all("--input-range 0,255" in each for each in told)
 
 
 class AlwaysTraining(layers.BatchNormalization):

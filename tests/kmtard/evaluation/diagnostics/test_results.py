@@ -1,8 +1,14 @@
 """Diagnostics that compare accuracies."""
 
+import numpy as np
 import pytest
 
-from kmtard.evaluation.diagnostics.results import check_results
+from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.diagnostics.results import (
+    check_outcome,
+    check_results,
+    settled,
+)
 from tests.kmtard.evaluation.diagnostics.nets import names
 
 pytestmark = pytest.mark.once("torch")
@@ -24,3 +30,60 @@ def test_results(accuracies, expected):
     kinds = dict.fromkeys(("pgd", "fgsm", "apgd-ce"), "white-box")
     kinds |= {"rays_100": "black-box", "transfer_pgd": "transfer"}
     assert names(check_results(accuracies, kinds)) == expected
+
+
+LABELS = np.arange(100) % 4
+RIGHT = {"fgsm": (5, 8 / 255)}
+
+
+@pytest.mark.parametrize(
+    "predictions, fooled, expected",
+    [
+        (LABELS, RIGHT, set()),
+        (LABELS, {"fgsm": (0, 8 / 255)}, {"nothing-fooled"}),
+        (LABELS, {"fgsm": (0, 8 / 255), "square": (1, 8 / 255)}, set()),
+        (LABELS, {"fgsm": (0, 1e-5)}, set()),
+        (LABELS, {}, set()),
+        (np.roll(LABELS, 1), RIGHT, {"clean-near-chance"}),
+        (0 * LABELS, RIGHT, {"clean-near-chance", "one-class"}),
+        (np.minimum(LABELS, 2), RIGHT, {"class-never-predicted"}),
+    ],
+)
+def test_results_that_smell(predictions, fooled, expected):
+    found = check_outcome(LABELS, predictions, fooled, 4)
+    assert names(found) == expected
+    few = slice(0, 8)
+    assert check_outcome(LABELS[few], predictions[few], fooled, 4) == []
+
+
+SETTINGS = {
+    "fgsm": {"kind": "PGD"},
+    "square": {"kind": "Square"},
+    "autoattack_rand": {"kind": "AutoAttack", "version": "rand"},
+}
+
+
+@pytest.mark.parametrize(
+    "name, attacks, answer",
+    [
+        ("zero-gradients", {"fgsm": 0.9}, ""),
+        ("zero-gradients", {"fgsm": 0.9, "square": 0.1}, "square leaves 10.00%"),
+        ("zero-gradients", {"fgsm": 0.1, "square": 0.9}, ""),
+        ("randomised-defence", {"fgsm": 0.5}, ""),
+        (
+            "randomised-defence",
+            {"fgsm": 0.5, "autoattack_rand": 0.3},
+            "autoattack_rand averages over draws and leaves 30.00%",
+        ),
+        ("white-box-weaker", {"fgsm": 0.5, "square": 0.3}, ""),
+        ("white-box-weaker", {"fgsm": 0.3, "square": 0.3}, "difference is gone"),
+        ("input-range", {"fgsm": 0.9, "square": 0.1}, ""),
+    ],
+)
+def test_answered_findings_say_so(name, attacks, answer):
+    settings = {each: SETTINGS[each] for each in attacks}
+    for message in ("Words.", "Words. Settled: an older answer."):
+        [found] = settled([Finding(name, message)], attacks, settings)
+        assert found.message.startswith("Words.")
+        assert answer in found.message
+        assert found.message.count("Settled") == bool(answer)
