@@ -3,14 +3,84 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import uuid
 from pathlib import Path
+from typing import BinaryIO
+
+LARGEST = 64 * 2**20
+"""Bytes that a document of a run has at most, such as run.json."""
 
 
 class RunError(Exception):
     """A run folder cannot be made, opened, claimed or written; the text says why."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read it, and nothing else.
+
+    A pipe would block its reader, a device may never end, and opening one can change
+    it. A link to a regular file is followed.
+
+    Raises:
+        OSError: there is no file, it cannot be opened, or it is no regular file.
+    """
+    # Looked at before: opening a device may do something. Looked at again when it is
+    # open, without waiting: it may have been replaced.
+    _check_regular(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.fdopen(_checked(descriptor, path), "rb")
+
+
+def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        limit: bytes that it has at most.
+
+    Raises:
+        OSError: as of `open_regular`, or the file is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        reason = f"Larger than {limit:,} bytes, the most that is read"
+        raise OSError(errno.EFBIG, reason, os.fspath(path))
+    return content
+
+
+def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to append to it; made if missing.
+
+    A link is not followed: it may lead out of the folder.
+
+    Raises:
+        OSError: it cannot be opened, or it is a link or no regular file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        _check_regular(os.lstat(path), path)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    return os.fdopen(_checked(descriptor, path), "ab")
+
+
+def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
+    try:
+        _check_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(found: os.stat_result, path: str | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(number, "Not a regular file", os.fspath(path))
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -59,7 +129,9 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
         RunError: another process holds the lock, or there are no locks here.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # A link could make or lock a file elsewhere.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = _checked(os.open(path, flags, 0o666), path)
     except OSError as error:
         raise RunError(f"Cannot open {path}: {error.strerror}.") from error
     # A record lock belongs to the process and not, as flock, to the descriptor: no

@@ -22,8 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs.events import EVENTS, EventReader, EventWriter
-from kmtard.runs.files import RunError, lock_for_life, write_atomic
-from kmtard.runs.processes import is_same_process, process_start_time
+from kmtard.runs.files import RunError, lock_for_life, read_regular, write_atomic
+from kmtard.runs.processes import (
+    is_same_process,
+    may_be_alive,
+    process_start_time,
+)
 
 __all__ = [
     "EVENTS",
@@ -185,7 +189,7 @@ class Run:
     def info(self) -> dict[str, Any]:
         """Return what run.json says; empty if it is missing or unreadable."""
         try:
-            info = json.loads(self.info_path.read_bytes())
+            info = json.loads(read_regular(self.info_path))
         except (OSError, ValueError, RecursionError):
             return {}
         return info if isinstance(info, dict) else {}
@@ -200,7 +204,8 @@ class Run:
         The last `run_*` event decides between "finished", "stopped" and "failed".
         Where it is `run_started`, or there is none, the owner decides: "running";
         "crashed", its process is gone; "remote", it is on another host and can only
-        be watched; "unknown", run.json does not name it.
+        be watched; "unknown", run.json does not name it, or names a live process
+        without saying when it began.
         """
         ended = FINAL.get(self._poll_run_event() or "")
         if ended:
@@ -211,8 +216,10 @@ class Run:
             return "unknown"
         if host != socket.gethostname():
             return "remote"
-        alive = is_same_process(pid, info.get("process_start"))
-        return "running" if alive else "crashed"
+        start = info.get("process_start")
+        if is_same_process(pid, start):
+            return "running"
+        return "unknown" if may_be_alive(pid, start) else "crashed"
 
     def _poll_run_event(self) -> str | None:
         restarts = self._run_events.restarts

@@ -17,6 +17,11 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """Return a text of several lines with each of them as of `visible`."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def shortened(text: str, width: int) -> str:
     """Return the text in so many cells, its middle left out where it is too long."""
     if cell_len(text) > width > 1:

@@ -46,7 +46,7 @@ async def test_a_launch_goes_into_the_queue(folder: Path) -> None:
         await pilot.press("f9")
         await until(pilot, lambda: bool(app.queue.entries()))
         [entry] = app.queue.entries()
-        assert list(entry.argv) == [
+        assert entry.command == [
             *[sys.executable, "-m", "kmtard.fit", "digits.toml"],
             *["--set", "method.beta=2", "--smoke"],
         ]
@@ -65,7 +65,7 @@ async def test_the_run_will_appear_among_the_others(folder: Path) -> None:
         await pilot.press("l")
         await until(pilot, lambda: bool(app.queue.entries()))
         [entry] = app.queue.entries()
-        assert entry.argv[-1] == f"runtime.runs_dir={folder / 'my runs'}"
+        assert entry.command[-1] == f"runtime.runs_dir={folder / 'my runs'}"
         assert f"'runtime.runs_dir={folder / 'my runs'}'" in command(screen)
 
 
@@ -251,7 +251,7 @@ async def test_a_name_that_is_no_utf8_is_shown_and_copied(folder: Path) -> None:
         await pilot.press("l")
         await until(pilot, lambda: not screen._is_launching)
         [entry] = app.queue.entries()
-        assert Path(entry.argv[3]) == Path(file.name)
+        assert Path(entry.command[3]) == Path(file.name)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, AskScreen))
         await pilot.pause()
