@@ -99,9 +99,7 @@ def confirmation(entries: Sequence[Entry]) -> str:
         line = visible(f"{command_text(entry.command)}  (in {entry.cwd})")
         line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
         lines.append(line if entry.task else f"never starts: {line}")
-    return "\n".join(
-        ["You did not queue this on this computer. It would run:", *lines]
-    )
+    return "\n".join(["You did not queue this on this computer. It would run:", *lines])
 
 
 def _end_of(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -24,6 +25,7 @@ from rich.progress import (
 from kmtard.commands.method_list import method_lines
 from kmtard.recipe import Recipe, RecipeError, load, settings_key
 from kmtard.runs import EventWriter, Run, RunError
+from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
 from kmtard.training.startup import choose_backend, silent_native_code
@@ -56,10 +58,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
             return _dry_run(recipe)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
+        log = _log(run)
     except (RecipeError, RunError) as error:
         Console(stderr=True).out(str(error), highlight=False)
         return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
-    with open(run.log_path, "a", encoding="utf-8") as log:
+    with log:
         return _execute(recipe, run, Console(file=log, width=100))
 
 
@@ -142,6 +145,13 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         return run
     name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def _log(run: Run) -> TextIO:
+    try:
+        return io.TextIOWrapper(append_regular(run.log_path), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"Cannot write {run.log_path}: {error.strerror}.") from error
 
 
 def run_name(recipe: Recipe, path: str) -> str:

@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.runs.files import RunError, write_atomic
+from kmtard.runs.files import (
+    RunError,
+    open_regular,
+    read_regular,
+    refuse_links,
+    write_atomic,
+)
 
 SETTINGS = "settings.json"
 FORMAT = 1  # raise it when a stored batch means something else
@@ -42,6 +48,7 @@ class BatchStore:
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._root, self._name = root, name
         self.path = root / f"{name}-{key}"
+        refuse_links(root, self.path)
         self.is_new = not (self.path / SETTINGS).exists()
         if self.is_new:
             _make_folder(self.path)
@@ -76,8 +83,7 @@ class BatchStore:
             indices: of the images it should be of.
         """
         try:
-            content = io.BytesIO(self._file(number).read_bytes())
-            with np.load(content) as arrays:
+            with open_regular(self._file(number)) as file, np.load(file) as arrays:
                 batch = dict(arrays)
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             return None
@@ -110,7 +116,7 @@ def _make_folder(path: Path) -> None:
 def _flat(path: Path) -> dict[str, Any]:
     """Read settings as dotted keys and values."""
     try:
-        return dict(_items(json.loads(path.read_text(encoding="utf-8")), ""))
+        return dict(_items(json.loads(read_regular(path)), ""))
     except (OSError, ValueError):
         return {}
 

@@ -54,18 +54,33 @@ def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes
 
 
 def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to append to it; made if missing.
+    """Open a regular file to append to it and to look at its end; made if missing.
 
     A link is not followed: it may lead out of the folder.
 
     Raises:
         OSError: it cannot be opened, or it is a link or no regular file.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         _check_regular(os.lstat(path), path)
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     return os.fdopen(_checked(descriptor, path), "ab")
+
+
+def refuse_links(*paths: Path) -> None:
+    """Raise RunError if one of the paths is a link.
+
+    For what is written, replaced or deleted below a folder that may come from
+    somebody else: a link there may lead to any file of the user.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise RunError(
+                f"Expected a file or folder of its own, received a link: {path}. "
+                "What it leads to is not changed. Delete the link, or put what it "
+                "leads to in its place."
+            )
 
 
 def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:

@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs.events import EVENTS, EventReader, EventWriter
-from kmtard.runs.files import RunError, lock_for_life, read_regular, write_atomic
+from kmtard.runs.files import (
+    RunError,
+    lock_for_life,
+    read_regular,
+    refuse_links,
+    write_atomic,
+)
 from kmtard.runs.processes import (
     is_same_process,
     may_be_alive,
@@ -161,8 +167,10 @@ class Run:
 
         Raises:
             RunError: another live process owns the run, or one on another host that
-                wrote no final event; or run.json cannot be written.
+                wrote no final event; or run.json cannot be written; or a part of the
+                run is a link.
         """
+        self.refuse_links()
         lock_for_life(self.path / ".lock")
         info = self.info()
         state, pid = self.state(), os.getpid()
@@ -185,6 +193,21 @@ class Run:
             "created": info.get("created", time.time()),
         }
         write_atomic(self.info_path, json.dumps({**details, **owner}, indent=2) + "\n")
+
+    def refuse_links(self) -> None:
+        """Raise RunError if a part that is written is a link, which may lead anywhere.
+
+        The folder itself may be a link.
+        """
+        parts = (
+            *(self.checkpoints, self.best, self.report, self.events_path),
+            *(
+                self.log_path,
+                self.evaluation_path,
+                self.evaluation_path.with_suffix(""),
+            ),
+        )
+        refuse_links(*parts)
 
     def info(self) -> dict[str, Any]:
         """Return what run.json says; empty if it is missing or unreadable."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
-
-ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-
 
 def process_start_time(pid: int) -> float | None:
     """Return when a process began, in seconds since the machine booted.
 
     None for a process that is gone or a zombie.
     """
+    # Most runs have ended: reading them needs no process, and importing this is slow.
+    import psutil
+
+    ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     try:
         while True:
             booted = psutil.boot_time()
             process = psutil.Process(pid)
-            if process.status() in ENDED:
+            if process.status() in ended:
                 return None
             started = process.create_time()
             # psutil gives the time of day, which changes when the clock is set. Run

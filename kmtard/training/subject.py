@@ -12,6 +12,7 @@ from typing import Any
 from kmtard.recipe import Recipe, load, teacher_key
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
+from kmtard.runs.files import open_regular
 from kmtard.runs.results import MODEL
 
 
@@ -125,6 +126,8 @@ def load_model(path: Path) -> Any:
     import keras
 
     try:
+        # A pipe would block whoever opens it.
+        open_regular(path).close()
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"Expected a Keras model in {path}: {error}") from error

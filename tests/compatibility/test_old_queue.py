@@ -10,8 +10,8 @@ import pytest
 
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
-from kmtard.runs.queue.task import Task
 from kmtard.runs.queue.run_finder import owns
+from kmtard.runs.queue.task import Task
 
 pytestmark = pytest.mark.once("jax")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs import RunError, write_atomic
-from kmtard.runs.files import read_regular
+from kmtard.runs.files import read_regular, refuse_links
 from kmtard.runs.queue.entry import Entry, read_entry
 
 PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
@@ -118,12 +118,7 @@ class QueueFile:
 
     def _refuse_links(self) -> None:
         # Logs are written and deleted there.
-        for folder in (self.folder, self.logs):
-            if folder.is_symlink():
-                raise RunError(
-                    f"Cannot use the queue, {folder}: expected a folder, received a "
-                    "link. Delete the link."
-                )
+        refuse_links(self.folder, self.logs)
 
     def _load(self) -> Content:
         try:

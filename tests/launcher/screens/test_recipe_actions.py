@@ -15,6 +15,7 @@ from textual.widgets import Input, TabbedContent
 from kmtard.recipe import load
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
 from launcher.screens import recipe_actions
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
@@ -168,9 +169,8 @@ async def test_saving_into_the_file_itself_ends_the_changes(folder: Path) -> Non
 
 
 def stand_in(script: str) -> Any:
-    def command_of(recipe: Path, **options: Any) -> Sequence[str]:
-        settings = ["--set", *options["overrides"]] if options["overrides"] else []
-        return [sys.executable, "-c", script, str(recipe), *settings]
+    def command_of(task: Task) -> Sequence[str]:
+        return [sys.executable, "-c", script, *task.command()[3:]]
 
     return command_of
 

@@ -319,9 +319,7 @@ def test_a_wrong_command_line_is_said() -> None:
     assert "RUNS_DIR" in done.stdout
 
 
-def test_a_folder_that_is_deleted_ends_the_runner(
-    queue: Queue, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_deleted_ends_the_runner(queue: Queue, tmp_path: Path) -> None:
     queue.add(program(tmp_path, "import time; time.sleep(60)"), "a", "")
     queue.ensure_runner()
     until(lambda: queue.entries()[0].is_alive)
