@@ -28,6 +28,7 @@ from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
+from kmtard.runs.visible import tell
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
-                Console().out(line, highlight=False)
+                tell(Console(), line)
             return 0
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         run = _run(arguments, recipe)
         log = _log(run)
     except (RecipeError, RunError) as error:
-        Console(stderr=True).out(str(error), highlight=False)
+        tell(Console(stderr=True), error)
         return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
     with log:
         return _execute(recipe, run, Console(file=log, width=100))
@@ -121,7 +122,7 @@ def _with_teachers(recipe: Recipe) -> Recipe:
         if getattr(trained, role).train:
             weights, name = getattr(recipe, role).weights, role.replace("_", " ")
             text = f"{weights} is missing: the smoke test trains the {name} instead"
-            Console().out(text, highlight=False)
+            tell(Console(), text)
     return trained
 
 
@@ -132,7 +133,7 @@ def _dry_run(recipe: Recipe) -> int:
             from kmtard.training.estimate import dry_run
         dry_run(recipe, screen)
     except KeyboardInterrupt:
-        screen.out("interrupted; what is shown holds")
+        tell(screen, "interrupted; what is shown holds")
         return INTERRUPTED
     return 0
 
@@ -177,7 +178,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
 
     def line(text: str) -> None:
         for console in (screen, log):
-            console.out(text, highlight=False)
+            tell(console, text)
 
     resumed = any(event["event"] == "run_started" for event in run.events().poll())
     events.write("run_started", resumed=resumed, method=recipe.method.name)
@@ -197,7 +198,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         reason = f"{type(error).__name__}: {error}"
-        log.out(traceback.format_exc(), highlight=False)
+        tell(log, traceback.format_exc())
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
         return FAILED
@@ -247,7 +248,7 @@ class Screen:
 
 def _bar(screen: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -255,12 +255,36 @@ class Run:
         return self._last_run_event
 
 
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """Return folders without those that are another one of them under another name.
+
+    A link such as `latest` beside the runs is no further run.
+
+    Args:
+        paths: in their order, which stays.
+    """
+    chosen: dict[str, Path] = {}
+    parents: dict[Path, str] = {}
+    for path in paths:
+        is_link = path.is_symlink()
+        if is_link or path.name in ("", ".."):
+            place = os.path.realpath(path)
+        else:
+            # One look at the folder of all runs is enough.
+            if path.parent not in parents:
+                parents[path.parent] = os.path.realpath(path.parent)
+            place = os.path.join(parents[path.parent], path.name)
+        if place not in chosen or (chosen[place].is_symlink() and not is_link):
+            chosen[place] = path
+    return list(chosen.values())
+
+
 def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
-    """Return the runs in a folder, newest first; other folders are passed over."""
+    """Return the runs in a folder, newest first; other folders are skipped."""
     if not os.path.isdir(runs_dir):
         return []
     runs = []
-    for path in sorted(Path(runs_dir).iterdir()):
+    for path in each_once(sorted(Path(runs_dir).iterdir())):
         with contextlib.suppress(RunError):
             runs.append(Run.open(path))
     return sorted(runs, key=_created, reverse=True)

@@ -16,6 +16,8 @@ from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS, Role
+from kmtard.runs.tables import rich_text
+from kmtard.runs.visible import tell
 from kmtard.training.build import build_network, load_data
 from kmtard.training.schedules import EvaluationEpochs
 from kmtard.training.teachers import cached_weights, needed_teachers
@@ -113,7 +115,7 @@ def dry_run(recipe: Recipe, screen: Console) -> None:
         f"{counts.chosen:,} {chosen_by} images choose the best epoch",
     )
     for line in lines:
-        screen.out(line, highlight=False)
+        tell(screen, line)
     data = generated(recipe, facts.shape, facts.classes)
     sources = _sources(recipe)
     trials = {role: Trial(recipe, role, data) for role in ROLES if role not in sources}
@@ -160,13 +162,13 @@ def _networks(
                 role in each.model.trained_networks for each in trials.values()
             )
             cells += [f"{sources[role]}, learns" if learns else sources[role]]
-        table.add_row(*cells)
+        table.add_row(*map(rich_text, cells))
     table.caption = "memory: that of a training step, an estimate"
     return table
 
 
 def _times(trials: dict[Role, Trial], counts: Counts, screen: Console) -> Table:
-    screen.out("Measured on generated images:")
+    tell(screen, "Measured on generated images:")
     table = _table(
         "Time of the run, an estimate",
         ("phase", "epochs", "steps", "evaluations", "time"),
@@ -175,9 +177,9 @@ def _times(trials: dict[Role, Trial], counts: Counts, screen: Console) -> Table:
     for role in reversed(trials):
         trial = trials[role]
         step = trial.step()
-        screen.out(f"  {_named(role)}: a training step takes {step}")
+        tell(screen, f"  {_named(role)}: a training step takes {step}")
         evaluation = trial.evaluation()
-        screen.out(f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
+        tell(screen, f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
         steps = counts.steps * trial.training.schedule.epochs
         # And once more when the run is over.
         evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))

@@ -1,4 +1,4 @@
-"""Files of a run that are no files: read at once as missing or damaged, never waited for."""
+"""Files of a run that are no files are read at once, as missing or damaged."""
 
 from __future__ import annotations
 
