@@ -173,7 +173,12 @@ class Run:
         self.refuse_links()
         lock_for_life(self.path / ".lock")
         info = self.info()
-        state, pid = self.state(), os.getpid()
+        try:
+            state, pid = self.state(), os.getpid()
+        except OSError as error:
+            raise RunError(
+                f"Cannot read {self.events_path}: {error.strerror}."
+            ) from error
         if state == "running" and info["pid"] != pid:
             raise RunError(
                 f"Run {self.path} belongs to process {info['pid']}, which is alive. "

@@ -24,7 +24,7 @@ def process_start_time(pid: int) -> float | None:
             # psutil gives the time of day, which changes when the clock is set. Run
             # folders hold seconds since the boot, which do not.
             if psutil.boot_time() == booted:
-                return round(started - booted, 2)
+                return float(round(started - booted, 2))
     except (psutil.Error, OSError, OverflowError, ValueError):
         return None
 

@@ -130,7 +130,7 @@ def read_entry(values: Any, logs: Path) -> Entry:
     if values["backend"] not in BACKENDS:
         raise ValueError(f"backend: received {values['backend']!r}")
     task, refused = _task(values)
-    known = {name: values.get(name) for name in TYPES}
+    known: dict[str, Any] = {name: values.get(name) for name in TYPES}
     log = logs / f"{values['id']}.log"
     return Entry(**known, task=task, refused=refused, log=log)
 
