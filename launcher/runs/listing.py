@@ -51,6 +51,12 @@ COLUMNS = (
     Column("epoch", 9, lambda row: row.progress or ABSENT, lambda row: row.done, True),
     Column("time", 7, lambda row: duration(row.seconds), lambda row: row.seconds, True),
     _text("of", 9, lambda row: row.score.origin if row.score else ""),
+    Column(
+        "radius",
+        7,
+        lambda row: radius_text(row.epsilon) or ABSENT,
+        lambda row: row.epsilon,
+    ),
     _text("data", 13, lambda row: row.data),
     Column(
         "started",
@@ -60,12 +66,6 @@ COLUMNS = (
         True,
     ),
     _text("attack", 12, lambda row: row.score.attack if row.score else ""),
-    Column(
-        "radius",
-        7,
-        lambda row: radius_text(row.epsilon) or ABSENT,
-        lambda row: row.epsilon,
-    ),
 )
 BY_TITLE = {column.title: column for column in COLUMNS}
 ATTACKED = ("W-Robust", "robust")
