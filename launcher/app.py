@@ -15,7 +15,7 @@ from textual.theme import Theme
 
 from kmtard.runs import RunError
 from kmtard.runs.queue.queue import Queue
-from kmtard.runs.visible import visible
+from kmtard.runs.visible import visible_lines
 from launcher.keys import clashes, read_keys, unknown_ids
 from launcher.settings import Settings, config_dir, state_path
 
@@ -138,10 +138,22 @@ class LauncherApp(App[None]):
         for mistake in unknown_ids(keys, known) + clashes(keys, known):
             self.call_from_thread(self.report, mistake)
         try:
-            if any(entry.state == "waiting" for entry in self.queue.entries()):
+            if any(map(self.queue.may_start, self.queue.entries())):
                 self.queue.ensure_runner()
+            if self.queue.unconfirmed():
+                self.call_from_thread(self._tell_of_foreign_queue)
         except RunError as error:
             self.call_from_thread(self.report, error)
+
+    def _tell_of_foreign_queue(self) -> None:
+        self.notify(
+            "You did not queue some of what waits here on this computer. It starts "
+            "only after you confirm it: press 3, then s.",
+            title="Nothing was started",
+            severity="warning",
+            timeout=10,
+            markup=False,
+        )
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Offer in the palette what the screen's keys do, then Textual's own."""
@@ -189,5 +201,5 @@ class LauncherApp(App[None]):
 
     def report(self, error: object) -> None:
         """Show the user what went wrong, the text as it is."""
-        text = "\n".join(map(visible, str(error).splitlines()))
+        text = visible_lines(str(error))
         self.notify(text, severity="error", timeout=10, markup=False)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from textual.binding import Binding
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 
+from kmtard.runs.files import read_regular
+
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 NAMED = {key.value for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 
@@ -32,7 +34,7 @@ class KeyFile(NamedTuple):
 def read_keys(path: Path) -> KeyFile:
     """Read `"screen.action" = "key, other"`; a file that is missing says nothing."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except FileNotFoundError:
         return KeyFile({}, [])
     except (OSError, ValueError, RecursionError) as error:

@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if mistake is None and not _has_screen():
         mistake = "expected a terminal; without one, use python -m kmtard.fit RECIPE"
     if mistake is not None:
-        sys.stderr.write(f"kmtard-launch: {mistake}\n")
+        from kmtard.runs.visible import visible_lines
+
+        sys.stderr.write(f"kmtard-launch: {visible_lines(mistake)}\n")
         return BAD_USE
 
     from launcher.app import LauncherApp

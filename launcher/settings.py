@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kmtard.runs import RunError, write_atomic
+from kmtard.runs.files import read_regular
+from kmtard.runs.places import config_dir, state_dir
+
+__all__ = ["Settings", "config_dir", "state_path"]
 
 Value = TypeVar("Value", bool, int, float, str, list[str])
 
 
-def config_dir() -> Path:
-    """Return the folder of the user's own files, as `keys.toml`."""
-    return _base("XDG_CONFIG_HOME", ".config") / "kmtard"
-
-
 def state_path() -> Path:
     """Return the file of what is remembered."""
-    return _base("XDG_STATE_HOME", ".local/state") / "kmtard" / "launch.json"
-
-
-def _base(variable: str, default: str) -> Path:
-    given = os.environ.get(variable, "")
-    return Path(given) if os.path.isabs(given) else Path.home() / default
+    return state_dir() / "launch.json"
 
 
 class Settings:
@@ -63,7 +56,7 @@ class Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -33,12 +33,16 @@ GOLDEN_DIR = Path(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let all processes of a session use what one of them compiled for JAX."""
+    """Share what is compiled for JAX, and keep the user's own files out."""
     # The workers have their controller's environment.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="kmtard-jax-")
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    # No test reads or writes what the user's own launcher remembers.
+    state = tempfile.TemporaryDirectory(prefix="kmtard-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

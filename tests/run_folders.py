@@ -125,6 +125,8 @@ def evaluated(make_run: MakeRun) -> Callable[..., Path]:
         student = content["networks"][-1]
         student["clean"]["accuracy"] = 0.5 + 0.1 * seed
         student["attacks"]["pgd_trades"]["accuracy"] = 0.2
+        for score in student["attacks"].values():
+            score["settings"]["epsilon"] = epsilon
         student["attacks"]["pgd_trades"]["w_robust_accuracy"] = 0.35 + 0.05 * seed
         run.evaluation_path.write_text(json.dumps(content))
         return run.path

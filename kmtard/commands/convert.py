@@ -16,6 +16,7 @@ from rich.console import Console
 
 from kmtard import registry
 from kmtard.runs import RunError
+from kmtard.runs.visible import tell
 from kmtard.training.startup import choose_backend, silent_native_code
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> 
             constants=arguments.constants,
         )
     except (ImportError, OSError, RunError, TypeError, ValueError) as error:
-        Console(stderr=True, soft_wrap=True).out(f"failed: {error}", highlight=False)
+        tell(Console(stderr=True, soft_wrap=True), f"failed: {error}")
         return FAILED
     for line in _lines(arguments, done):
-        screen.out(line, highlight=False)
+        tell(screen, line)
     return 0
 
 

@@ -32,6 +32,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
+from kmtard.runs.visible import tell
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -70,18 +71,18 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         plan = Plan.of(given, subject.recipe if subject else None)
         mistakes += plan.mistakes(subject)
         if subject is None or mistakes:
-            errors.out("\n".join(mistakes), highlight=False)
+            tell(errors, "\n".join(mistakes))
             return BAD_COMMAND_LINE
         with StopSignal() as stop:
             _show(_evaluated(plan, subject, stop))
     except Stopped:
         command = shlex.join([*prog.split(), *words])
-        Console().out(f"stopped; go on with: {command}", highlight=False)
+        tell(Console(), f"stopped; go on with: {command}")
     except RegistryError as error:
-        errors.out(str(error), highlight=False)
+        tell(errors, error)
         return BAD_COMMAND_LINE
     except (RunError, ValueError) as error:
-        errors.out(f"failed: {error}", highlight=False)
+        tell(errors, f"failed: {error}")
         return FAILED
     return 0
 
@@ -170,11 +171,11 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
         modules.import_allowed()
     screen = Console()
     folder = plan.output or subject.folder
-    screen.out(f"results: {folder}  backend: {plan.backend}", highlight=False)
+    tell(screen, f"results: {folder}  backend: {plan.backend}")
     if plan.input_range:
         low, high = plan.input_range
         text = f"the model gets images in [{low:g}, {high:g}]; epsilon is of [0, 1]"
-        screen.out(text, highlight=False)
+        tell(screen, text)
     display = Display(screen, stop)
     with display.bars:
         return plan.execute(subject, display).results
@@ -186,7 +187,7 @@ def _show(results: Results) -> None:
         screen.width = WIDTH
     screen.print(to_rich(attacks_table(results, results.student)))
     for finding in results.student.findings:
-        screen.out(f"warning: {finding.name}: {finding.message}", highlight=False)
+        tell(screen, f"warning: {finding.name}: {finding.message}")
 
 
 class Display:
@@ -201,7 +202,7 @@ class Display:
         self._screen, self._stop = screen, stop
         self._tasks: dict[str, TaskID] = {}
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}  {task.fields[accuracy]}"),
             TimeElapsedColumn(),
@@ -233,4 +234,4 @@ class Display:
         self._stop.check()
 
     def _line(self, text: str) -> None:
-        self._screen.out(text, highlight=False)
+        tell(self._screen, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -26,8 +27,10 @@ from kmtard.commands.trust import add_trust
 from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import EventWriter, Run, RunError
+from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
+from kmtard.runs.visible import tell
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
-                Console().out(line, highlight=False)
+                tell(Console(), line)
             return 0
         for module in arguments.imports:
             modules.allow(module)
@@ -60,10 +63,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
             return _dry_run(recipe, arguments.trust)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
+        log = _log(run)
     except (RecipeError, RegistryError, RunError) as error:
-        Console(stderr=True).out(str(error), highlight=False)
+        tell(Console(stderr=True), error)
         return FAILED if isinstance(error, RunError) else BAD_RECIPE
-    with open(run.log_path, "a", encoding="utf-8") as log:
+    with log:
         return _execute(recipe, run, Console(file=log, width=100))
 
 
@@ -138,7 +142,7 @@ def _with_teachers(recipe: Recipe) -> Recipe:
         if getattr(trained, role).train:
             weights, name = getattr(recipe, role).weights, role.replace("_", " ")
             text = f"{weights} is missing: the smoke test trains the {name} instead"
-            Console().out(text, highlight=False)
+            tell(Console(), text)
     return trained
 
 
@@ -149,7 +153,7 @@ def _dry_run(recipe: Recipe, trust: bool) -> int:
             from kmtard.training.estimate import dry_run
         dry_run(recipe, screen, build_own=trust)
     except KeyboardInterrupt:
-        screen.out("interrupted; what is shown holds")
+        tell(screen, "interrupted; what is shown holds")
         return INTERRUPTED
     return 0
 
@@ -162,6 +166,13 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         return run
     name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def _log(run: Run) -> TextIO:
+    try:
+        return io.TextIOWrapper(append_regular(run.log_path), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"Cannot write {run.log_path}: {error.strerror}.") from error
 
 
 def run_name(recipe: Recipe, path: str) -> str:
@@ -187,7 +198,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
 
     def line(text: str) -> None:
         for console in (screen, log):
-            console.out(text, highlight=False)
+            tell(console, text)
 
     resumed = any(event["event"] == "run_started" for event in run.events().poll())
     events.write("run_started", resumed=resumed, method=recipe.method.name)
@@ -208,7 +219,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         reason = f"{type(error).__name__}: {error}"
-        log.out(traceback.format_exc(), highlight=False)
+        tell(log, traceback.format_exc())
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
         return FAILED
@@ -258,7 +269,7 @@ class Screen:
 
 def _bar(screen: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

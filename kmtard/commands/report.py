@@ -18,6 +18,7 @@ from rich.console import Console
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
+from kmtard.runs.visible import tell
 
 FORMATS = ("table", "markdown", "csv")
 
@@ -46,5 +47,5 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
         else:
             sys.stdout.write(to_csv(table, absent=ABSENT))
     for problem in problems:
-        Console(stderr=True).out(problem, highlight=False)
+        tell(Console(stderr=True), problem)
     return 1 if problems else 0

@@ -294,6 +294,8 @@ class NetworkEvaluator:
         path = self._pictures / f"{safe_name(name)}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
+        # What an earlier evaluation left behind, or a link that leads elsewhere.
+        temporary.unlink(missing_ok=True)
         shape = (len(self.images), *self.images.source.shape[1:])
         file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         for first in range(0, shape[0], self.batch_size):

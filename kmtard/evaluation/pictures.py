@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kmtard.runs.files import RunError, write_atomic
+from kmtard.runs.files import RunError, refuse_links, write_atomic
 
 MOST = 64
 """Pictures of one column, at most."""
@@ -56,6 +56,7 @@ def write_pictures(
     Raises:
         RunError: a file cannot be written.
     """
+    refuse_links(folder.parent, folder)
     try:
         if folder.is_dir():
             shutil.rmtree(folder)

@@ -22,6 +22,7 @@ from kmtard.runs.files import (
     RunError,
     lock_for_life,
     move_into_place,
+    refuse_links,
     write_atomic,
 )
 from kmtard.runs.results import RECORD, NewerSchemaError, parse, read_content
@@ -132,6 +133,8 @@ def record_name(images: int, conditions: Mapping[str, Any]) -> str:
 
 def _working_folder(folder: Path) -> Path:
     working = folder / "evaluation"
+    images = working / "images"
+    refuse_links(folder / RECORD, working, images, working / "batches")
     try:
         working.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.runs.files import RunError, write_atomic
+from kmtard.registry.bounded import open_regular
+from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
 
 SETTINGS = "settings.json"
 FORMAT = 1  # raise it when a stored batch means something else
@@ -46,6 +47,7 @@ class BatchStore:
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._root, self._name = root, name
         self.path = root / f"{name}-{key}"
+        refuse_links(root, self.path)
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
         self.is_new = not (self.path / SETTINGS).exists()
@@ -82,8 +84,7 @@ class BatchStore:
             indices: of the images it should be of.
         """
         try:
-            content = io.BytesIO(self._file(number).read_bytes())
-            with np.load(content) as arrays:
+            with open_regular(self._file(number)) as file, np.load(file) as arrays:
                 batch = dict(arrays)
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             return None
@@ -116,7 +117,7 @@ def _make_folder(path: Path) -> None:
 def _flat(path: Path) -> dict[str, Any]:
     """Read settings as dotted keys and values."""
     try:
-        return dict(_items(json.loads(path.read_text(encoding="utf-8")), ""))
+        return dict(_items(json.loads(read_regular(path)), ""))
     except (OSError, ValueError):
         return {}
 

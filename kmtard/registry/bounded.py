@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 KINDS = {
     stat.S_IFDIR: "folder",
@@ -16,19 +17,39 @@ KINDS = {
 }
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read it, and nothing else.
+
+    A pipe would block its reader, a device may never end, and opening one can change
+    it. A link to a regular file is followed.
+
+    Raises:
+        OSError: there is no file, it cannot be opened, or it is no regular file;
+            `strerror` says which.
+        ValueError: the path holds a null character.
+    """
+    # Looked at before: opening a device may do something. Looked at again when it is
+    # open, without waiting: it may have been replaced.
+    check_regular(os.stat(path), path)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        check_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
 def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the content of a regular file that is not too large.
-
-    A pipe would block whoever opens it, and `/dev/zero` has no end: neither is opened,
-    nor is a link to one.
 
     Args:
         path: the file, or a link to it.
         most: bytes that it may have.
 
     Raises:
-        OSError: there is no such file, it is no regular file, or it is larger;
-            `strerror` says which.
+        OSError: as of `open_regular`, or the file is larger.
         ValueError: the path holds a null character.
 
     Example:
@@ -36,15 +57,25 @@ def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
     read_bounded("recipes/digits.toml", 2**18)
     ```
     """
-    _check(os.stat(path), path, most)
-    # Between the two looks the file may have been replaced by a pipe.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with open(os.open(path, flags), "rb") as file:
-        _check(os.fstat(file.fileno()), path, most)
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise _too_large(path, most)
+        text = f"it has more than {most:,} bytes"
+        raise OSError(errno.EFBIG, text, os.fspath(path))
     return content
+
+
+def check_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        OSError: `strerror` says what it is instead.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "special file")
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        text = f"it is a {kind}, not a regular file"
+        raise OSError(number, text, os.fspath(path))
 
 
 def lies_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
@@ -58,17 +89,3 @@ def working_folder() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
-
-
-def _check(status: os.stat_result, path: str | os.PathLike[str], most: int) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = KINDS.get(stat.S_IFMT(status.st_mode), "special file")
-        text = f"it is a {kind}, not a regular file"
-        raise OSError(errno.EINVAL, text, os.fspath(path))
-    if status.st_size > most:
-        raise _too_large(path, most)
-
-
-def _too_large(path: str | os.PathLike[str], most: int) -> OSError:
-    text = f"it has more than {most:,} bytes"
-    return OSError(errno.EFBIG, text, os.fspath(path))

@@ -7,6 +7,7 @@
   of a folder, several runs beside each other, the seeds of one setting in one row.
 - `tables`, `formats`: tables in each of their forms, numbers as text.
 - `documents`, `log_file`, `visible`: files and text that may hold anything.
+- `places`: the user's own files, outside every folder of runs.
 - `queue/`: runs that wait for their turn.
 
 Command line, training, reports and launcher share these modules. None of them loads

@@ -8,8 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtard.runs.folder import Run
-from kmtard.runs.formats import ABSENT, deviation, duration, percent, points
-from kmtard.runs.settings import differing, read_settings, seed_groups
+from kmtard.runs.formats import (
+    ABSENT,
+    deviation,
+    duration,
+    percent,
+    points,
+    radius_text,
+)
+from kmtard.runs.settings import (
+    differing,
+    distinctions,
+    read_settings,
+    seed_groups,
+)
 from kmtard.runs.summary import Summary, SummaryReader
 from kmtard.runs.tables import Table
 
@@ -92,44 +104,89 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """Return the final or best figures, in %.
 
     Runs that differ in their seed alone are followed by two rows: their mean, and
-    the standard deviation (n - 1).
+    the standard deviation (n - 1). Where the radii of the attacks differ they have a
+    column, and robust accuracies of different radii have no difference and no mean.
 
     Args:
         runs: in their order.
         baseline: folder of the run that the others' differences are to; None for none.
     """
-    base = next((run.shares for run in runs if run.path == baseline), None)
+    base = next((run for run in runs if run.path == baseline), None)
+    radii = [run.summary.epsilon for run in runs]
+    groups = seed_groups([run.settings for run in runs], radii)
+    firsts = [runs[group[0]] for group in groups]
     lines = [_line(run, base) for run in runs]
-    for group in seed_groups(run.settings for run in runs):
-        lines += _group_lines([runs[position] for position in group], base)
+    for group in groups:
+        members = [runs[position] for position in group]
+        alike = [each for each in firsts if _method(each) == _method(members[0])]
+        settings = [each.settings for each in alike]
+        differs = distinctions(settings)[alike.index(members[0])]
+        name = ", ".join(filter(None, (_method(members[0]), differs)))
+        lines += _group_lines(name, members, base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
-    header = ["run", *FIGURES, *changes, "of", "attack", "epoch", "time", "state"]
-    return Table(header, lines, {*FIGURES, *changes, "time"})
+    header = ["run", *FIGURES, *changes, "of", "attack", "radius"]
+    header += ["epoch", "time", "state"]
+    if len(set(radii)) < 2:
+        place = header.index("radius")
+        header, *lines = (
+            [*cells[:place], *cells[place + 1 :]] for cells in (header, *lines)
+        )
+    return Table(header, lines, {*FIGURES, *changes, "radius", "time"})
 
 
-def _line(run: Compared, base: Shares | None) -> list[str]:
+def _method(run: Compared) -> str:
+    return run.summary.method
+
+
+def _radius(run: Compared) -> str:
+    return radius_text(run.summary.epsilon) or ABSENT
+
+
+def _line(run: Compared, base: Compared | None) -> list[str]:
     summary, score = run.summary, run.summary.score
     about = [score.origin, score.attack] if score else [ABSENT] * 2
-    about += [summary.progress or ABSENT, duration(summary.seconds), summary.state]
-    return [summary.name, *_cells(run.shares, base), *about]
+    about += [
+        _radius(run),
+        summary.progress or ABSENT,
+        duration(summary.seconds),
+        summary.state,
+    ]
+    shares = _comparable(run, base)
+    return [summary.name, *_cells(run.shares, shares), *about]
 
 
-def _group_lines(runs: Sequence[Compared], base: Shares | None) -> list[list[str]]:
+def _comparable(run: Compared, base: Compared | None) -> Shares | None:
+    """Return what a run's figures can be compared with."""
+    if base is None:
+        return None
+    if run.summary.epsilon == base.summary.epsilon:
+        return base.shares
+    return (base.shares[0], None, None)
+
+
+def _group_lines(
+    name: str, runs: Sequence[Compared], base: Compared | None
+) -> list[list[str]]:
     columns = [
         [share for share in shares if share is not None]
         for shares in zip(*(run.shares for run in runs), strict=True)
     ]
     if min(map(len, columns)) < 2:
         return []
-    method, count = runs[0].summary.method, len(runs)
+    count = len(runs)
     # Of different attacks there is no common robust accuracy.
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
-    about = [ABSENT, attacks.pop() if len(attacks) == 1 else ABSENT, *[ABSENT] * 3]
+    attack = attacks.pop() if len(attacks) == 1 else ABSENT
+    about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]
     means = list(map(statistics.mean, columns))
     empty = [ABSENT] * len(FIGURES) if base else []
     return [
-        [f"{method}, mean of {count}", *_cells(means, base), *about],
-        [f"{method}, ± of {count}", *map(deviation, columns), *empty, *about],
+        [
+            f"{name}, mean of {count}",
+            *_cells(means, _comparable(runs[0], base)),
+            *about,
+        ],
+        [f"{name}, ± of {count}", *map(deviation, columns), *empty, *about],
     ]
 
 

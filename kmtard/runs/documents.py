@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from kmtard.runs.files import read_regular
+
 MANY = 10**9
 """A larger number is not a number of epochs or steps."""
 
@@ -14,10 +16,7 @@ MANY = 10**9
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file; empty if it is missing or damaged."""
     try:
-        # A pipe would block whoever opens it.
-        if not path.is_file():
-            return {}
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
 

@@ -7,14 +7,14 @@ import json
 import math
 import os
 import re
-import stat
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kmtard.runs.files import RunError
+from kmtard.registry.bounded import open_regular
+from kmtard.runs.files import RunError, append_regular
 
 EVENTS = (
     "run_started",
@@ -87,15 +87,13 @@ class EventWriter:
 
 def _append(path: Path, line: bytes) -> None:
     # Opened for each line: a folder deleted under a run is then an error, not a loss.
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
+    with append_regular(path) as file:
+        descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line
         if os.write(descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(descriptor)
 
 
 def _plain(value: Any, path: tuple[str, ...], non_finite: list[str]) -> Any:
@@ -155,10 +153,7 @@ class EventReader:
             OSError: the file is there and cannot be read.
         """
         try:
-            # A pipe would block whoever opens it.
-            if not stat.S_ISREG(os.stat(self.path).st_mode):
-                raise OSError(errno.EINVAL, "Expected a file", str(self.path))
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 return self._read(file)
         except FileNotFoundError:
             self._restart_if_shrunk(0)

@@ -7,10 +7,69 @@ import fcntl
 import os
 import uuid
 from pathlib import Path
+from typing import BinaryIO
+
+from kmtard.registry.bounded import check_regular, read_bounded
+
+LARGEST = 64 * 2**20
+"""Bytes that a document of a run has at most, such as run.json."""
 
 
 class RunError(Exception):
     """A run folder cannot be made, opened, claimed or written; the text says why."""
+
+
+def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
+    """Return the content of a regular file of a run.
+
+    Args:
+        path: the file.
+        limit: bytes that it has at most.
+
+    Raises:
+        OSError: there is no file, it cannot be opened, it is no regular file, or it is
+            larger.
+    """
+    return read_bounded(path, limit)
+
+
+def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to append to it and to look at its end; made if missing.
+
+    A link is not followed: it may lead out of the folder.
+
+    Raises:
+        OSError: it cannot be opened, or it is a link or no regular file.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        check_regular(os.lstat(path), path)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    return os.fdopen(_checked(descriptor, path), "ab")
+
+
+def refuse_links(*paths: Path) -> None:
+    """Raise RunError if one of the paths is a link.
+
+    For what is written, replaced or deleted below a folder that may come from
+    somebody else: a link there may lead to any file of the user.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise RunError(
+                f"Expected a file or folder of its own, received a link: {path}. "
+                "What it leads to is not changed. Delete the link, or put what it "
+                "leads to in its place."
+            )
+
+
+def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
+    try:
+        check_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -70,7 +129,9 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
         RunError: another process holds the lock, or there are no locks here.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # A link could make or lock a file elsewhere.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = _checked(os.open(path, flags, 0o666), path)
     except OSError as error:
         raise RunError(f"Cannot open {path}: {error.strerror}.") from error
     # A record lock belongs to the process and not, as flock, to the descriptor: no

@@ -18,14 +18,24 @@ import socket
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kmtard.registry.bounded import lies_within, working_folder
 from kmtard.runs.events import EVENTS, EventReader, EventWriter
-from kmtard.runs.files import RunError, lock_for_life, write_atomic
-from kmtard.runs.processes import is_same_process, process_start_time
+from kmtard.runs.files import (
+    RunError,
+    lock_for_life,
+    read_regular,
+    refuse_links,
+    write_atomic,
+)
+from kmtard.runs.processes import (
+    is_same_process,
+    may_be_alive,
+    process_start_time,
+)
 
 __all__ = [
     "EVENTS",
@@ -159,11 +169,18 @@ class Run:
 
         Raises:
             RunError: another live process owns the run, or one on another host that
-                wrote no final event; or run.json cannot be written.
+                wrote no final event; or run.json cannot be written; or a part of the
+                run is a link.
         """
+        self.refuse_links()
         lock_for_life(self.path / ".lock")
         info = self.info()
-        state, pid = self.state(), os.getpid()
+        try:
+            state, pid = self.state(), os.getpid()
+        except OSError as error:
+            raise RunError(
+                f"Cannot read {self.events_path}: {error.strerror}."
+            ) from error
         if state == "running" and info["pid"] != pid:
             raise RunError(
                 f"Run {self.path} belongs to process {info['pid']}, which is alive. "
@@ -185,10 +202,25 @@ class Run:
         }
         write_atomic(self.info_path, json.dumps({**details, **owner}, indent=2) + "\n")
 
+    def refuse_links(self) -> None:
+        """Raise RunError if a part that is written is a link, which may lead anywhere.
+
+        The folder itself may be a link.
+        """
+        parts = (
+            *(self.checkpoints, self.best, self.report, self.events_path),
+            *(
+                self.log_path,
+                self.evaluation_path,
+                self.evaluation_path.with_suffix(""),
+            ),
+        )
+        refuse_links(*parts)
+
     def info(self) -> dict[str, Any]:
         """Return what run.json says; empty if it is missing or unreadable."""
         try:
-            info = json.loads(self.info_path.read_bytes())
+            info = json.loads(read_regular(self.info_path))
         except (OSError, ValueError, RecursionError):
             return {}
         return info if isinstance(info, dict) else {}
@@ -218,7 +250,8 @@ class Run:
         The last `run_*` event decides between "finished", "stopped" and "failed".
         Where it is `run_started`, or there is none, the owner decides: "running";
         "crashed", its process is gone; "remote", it is on another host and can only
-        be watched; "unknown", run.json does not name it.
+        be watched; "unknown", run.json does not name it, or names a live process
+        without saying when it began.
         """
         ended = FINAL.get(self._poll_run_event() or "")
         if ended:
@@ -229,8 +262,10 @@ class Run:
             return "unknown"
         if host != socket.gethostname():
             return "remote"
-        alive = is_same_process(pid, info.get("process_start"))
-        return "running" if alive else "crashed"
+        start = info.get("process_start")
+        if is_same_process(pid, start):
+            return "running"
+        return "unknown" if may_be_alive(pid, start) else "crashed"
 
     def _poll_run_event(self) -> str | None:
         restarts = self._run_events.restarts
@@ -243,12 +278,36 @@ class Run:
         return self._last_run_event
 
 
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """Return folders without those that are another one of them under another name.
+
+    A link such as `latest` beside the runs is no further run.
+
+    Args:
+        paths: in their order, which stays.
+    """
+    chosen: dict[str, Path] = {}
+    parents: dict[Path, str] = {}
+    for path in paths:
+        is_link = path.is_symlink()
+        if is_link or path.name in ("", ".."):
+            place = os.path.realpath(path)
+        else:
+            # One look at the folder of all runs is enough.
+            if path.parent not in parents:
+                parents[path.parent] = os.path.realpath(path.parent)
+            place = os.path.join(parents[path.parent], path.name)
+        if place not in chosen or (chosen[place].is_symlink() and not is_link):
+            chosen[place] = path
+    return list(chosen.values())
+
+
 def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
-    """Return the runs in a folder, newest first; other folders are passed over."""
+    """Return the runs in a folder, newest first; other folders are skipped."""
     if not os.path.isdir(runs_dir):
         return []
     runs = []
-    for path in sorted(Path(runs_dir).iterdir()):
+    for path in each_once(sorted(Path(runs_dir).iterdir())):
         with contextlib.suppress(RunError):
             runs.append(Run.open(path))
     return sorted(runs, key=_created, reverse=True)

@@ -73,3 +73,19 @@ def day(moment: float) -> str:
         return time.strftime("%d %b %H:%M", local) if moment else ABSENT
     except (OverflowError, ValueError, OSError):
         return ABSENT
+
+
+def radius_text(epsilon: float | None) -> str:
+    """Return the radius of an attack's ball, in 255ths if it is a number of them.
+
+    Example:
+        >>> radius_text(8 / 255), radius_text(0.1), radius_text(None)
+        ('8/255', '0.1', '')
+    """
+    if epsilon is None:
+        return ""
+    steps = round(255 * epsilon)
+    is_short = round(epsilon, 2) == epsilon
+    if not is_short and steps and abs(255 * epsilon - steps) < 1e-3:
+        return f"{steps}/255"
+    return f"{epsilon:.4g}"

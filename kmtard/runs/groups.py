@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kmtard.runs.documents import number
 from kmtard.runs.files import RunError
-from kmtard.runs.folder import Run
-from kmtard.runs.formats import mean_and_deviation
+from kmtard.runs.folder import Run, each_once
+from kmtard.runs.formats import ABSENT, mean_and_deviation, radius_text
 from kmtard.runs.result_tables import w_robust_heading
 from kmtard.runs.results import Results, read_results
-from kmtard.runs.settings import read_settings, seed_groups
+from kmtard.runs.settings import distinctions, radius_of, read_settings, seed_groups
 from kmtard.runs.tables import Table
 
 WORDS = ("data", "student", "method")
@@ -27,8 +29,10 @@ class Group:
         data: data set.
         student: network.
         method: training method.
-        settings: number of different settings of this method that came before: groups
-            of one name differ in more than their seeds.
+        differs: what tells the runs from other groups of the same method, in words;
+            empty if there is no other.
+        epsilon: radius of the attack that W-Robust accuracy is against; None if
+            unknown.
         scores: column -> one value in [0, 1] per run.
         w_robust: W-Robust accuracy of each run, in [0, 1].
     """
@@ -36,14 +40,10 @@ class Group:
     data: str
     student: str
     method: str
-    settings: int
+    differs: str
+    epsilon: float | None
     scores: Mapping[str, Sequence[float]]
     w_robust: Sequence[float]
-
-    @property
-    def label(self) -> str:
-        """The method, numbered where its runs differ in their settings."""
-        return self.method + (f" ({self.settings + 1})" if self.settings else "")
 
     def text(self, column: str) -> str:
         """Return mean and deviation in %, the latter if there are several runs."""
@@ -57,29 +57,54 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
         paths: folders; those that are no runs at all are skipped.
 
     Returns:
-        The groups, best W-Robust accuracy first, and one message for each run that is
-        left out.
+        The groups and one message for each run that is left out. The groups of each
+        radius stand together, best W-Robust accuracy first.
     """
     found: list[tuple[dict[str, str], Results]] = []
     problems = []
-    for path in paths:
+    for path in each_once(paths):
         if not Run(path).info_path.exists():
             continue
         try:
             found.append(_read(Run.open(path)))
         except RunError as error:
             problems.append(f"{path} is left out: {error}")
-    groups: list[Group] = []
-    settings = [each for each, _ in found]
-    # Accuracies on different numbers of images have no common mean.
-    images = [results.images for _, results in found]
-    for positions in seed_groups(settings, images):
-        data, student, method = (settings[positions[0]].get(key, "") for key in KEYS)
-        names = (data, student, method)
-        alike = sum((each.data, each.student, each.method) == names for each in groups)
-        results = [found[place][1] for place in positions]
-        groups.append(_group(data, student, method, alike, results))
-    return sorted(groups, key=lambda each: -statistics.mean(each.w_robust)), problems
+    # Accuracies on other images or at another radius have no common mean.
+    facts = [(results.images, _epsilon(each, results)) for each, results in found]
+    places = seed_groups([each for each, _ in found], facts)
+    told = [_told(*found[positions[0]]) for positions in places]
+    names = [tuple(each.get(key, "") for key in KEYS) for each in told]
+    groups = []
+    for name, positions in zip(names, places, strict=True):
+        alike = [each for each, other in zip(told, names, strict=True) if other == name]
+        mine = alike.index(_told(*found[positions[0]]))
+        results = [found[position][1] for position in positions]
+        epsilon = facts[positions[0]][1]
+        groups.append(_group(name, distinctions(alike)[mine], epsilon, results))
+    return sorted(groups, key=_rank), problems
+
+
+def _epsilon(settings: Mapping[str, str], results: Results) -> float | None:
+    score = results.student.robust
+    found = number(score.epsilon) if score else None
+    return radius_of(settings) if found is None else found
+
+
+def _told(settings: Mapping[str, str], results: Results) -> dict[str, str]:
+    """Return the settings of a run and its number of images, less the radius.
+
+    The radius has a column of its own.
+    """
+    told = {**settings, "images": str(results.images or ABSENT)}
+    told.pop("evaluation.epsilon", None)
+    if radius_of(told) == _epsilon(settings, results):
+        del told["attack.epsilon"]
+    return told
+
+
+def _rank(group: Group) -> tuple[float, float]:
+    epsilon = math.inf if group.epsilon is None else group.epsilon
+    return epsilon, -statistics.mean(group.w_robust)
 
 
 def _read(run: Run) -> tuple[dict[str, str], Results]:
@@ -95,8 +120,12 @@ def _read(run: Run) -> tuple[dict[str, str], Results]:
 
 
 def _group(
-    data: str, student: str, method: str, settings: int, found: Sequence[Results]
+    names: tuple[str, ...],
+    differs: str,
+    epsilon: float | None,
+    found: Sequence[Results],
 ) -> Group:
+    data, student, method = names
     scores: dict[str, list[float]] = {}
     last: dict[str, list[float]] = {}
     w_robust = []
@@ -108,24 +137,35 @@ def _group(
         value = network.w_robust or 0.0
         w_robust.append(value)
         last.setdefault(w_robust_heading(network.headline), []).append(value)
-    return Group(data, student, method, settings, scores | last, w_robust)
+    return Group(data, student, method, differs, epsilon, scores | last, w_robust)
 
 
 def groups_table(groups: Sequence[Group]) -> Table:
-    """Return one row per group: mean and deviation of each accuracy in %."""
+    """Return one row per group: mean and deviation of each accuracy in %.
+
+    What differs between groups of one method has a column, and so have radii that
+    differ. Each radius has rows of its own.
+    """
+    has_settings = any(group.differs for group in groups)
     names = dict.fromkeys(name for group in groups for name in group.scores)
     last = [name for name in names if name.startswith(w_robust_heading(None))]
     columns = [*(name for name in names if name not in last), *last]
+    radii = [radius_text(group.epsilon) or ABSENT for group in groups]
+    has_radius = len(set(radii)) > 1
     rows = [
         [
-            *(group.data, group.student, group.label, str(len(group.w_robust))),
+            *(group.data, group.student, group.method),
+            *([group.differs or ABSENT] if has_settings else []),
+            *([radius] if has_radius else []),
+            str(len(group.w_robust)),
             *map(group.text, columns),
         ]
-        for group in groups
+        for group, radius in zip(groups, radii, strict=True)
     ]
-    numbers = ["runs", *columns]
+    numbers = [*(["radius"] if has_radius else []), "runs", *columns]
     notes = ["%; mean ± standard deviation over the seeds"]
-    return Table([*WORDS, *numbers], rows, numbers, notes=notes)
+    words = [*WORDS, *(["settings"] if has_settings else [])]
+    return Table([*words, *numbers], rows, numbers, notes=notes)
 
 
 def without_shared(table: Table) -> Table:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kmtard.registry.bounded import open_regular
 from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.documents import number, read_toml, table, whole
 from kmtard.runs.events import EventStream
@@ -148,9 +148,6 @@ class History:
         stamp = found.st_ino, found.st_size, found.st_mtime_ns
         if stamp == self._stamp:
             return False
-        # A pipe would block whoever opens it.
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("expected a file")
         head = _head(self.run.events_path)
         if not head.startswith(self._head) or found.st_size < self._reader.done:
             with self.lock:
@@ -317,7 +314,7 @@ def _label(name: str) -> str:
 
 
 def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read(HEAD)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmtard.runs.files import RunError
-from kmtard.runs.folder import Run
+from kmtard.runs.folder import Run, each_once
 from kmtard.runs.summary import Summary, SummaryReader
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Library:
         with contextlib.suppress(FileNotFoundError):
             names = [name for name in os.listdir(self.runs_dir) if name[0] != "."]
         readers = {}
-        for name in sorted(names):
-            run = Run(self.runs_dir / name)
+        for path in each_once(self.runs_dir / name for name in sorted(names)):
+            run, name = Run(path), path.name
             if os.path.isfile(run.recipe_path):
                 readers[name] = self._readers.get(name) or SummaryReader(run)
         self._readers = readers

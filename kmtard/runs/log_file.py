@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from kmtard.registry.bounded import open_regular
 from kmtard.runs.visible import visible
 
 PIECE = 1 << 18  # bytes read at first, and more each time at the top
@@ -76,10 +76,7 @@ class LogFile:
             stamp = found.st_ino, found.st_size, found.st_mtime_ns
             if stamp == self._stamp:
                 return False
-            # A pipe would block whoever opens it.
-            if not stat.S_ISREG(found.st_mode):
-                return self._fail(f"{self.path.name}: expected a file.")
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 self._read(file, found)
         except FileNotFoundError:
             return self._fail(f"There is no {self.path.name} yet.")
@@ -145,7 +142,7 @@ class LogFile:
         first = self._offsets[0]
         begin = max(0, first - PIECE)
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 if begin:
                     file.seek(begin - 1)
                     begin += len(file.readline(LONGEST)) - 1
@@ -197,9 +194,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     """Return the end of a log, safe to show; empty if there is none."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
-        # A pipe would block whoever opens it.
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
-                lines = [plain(line) for line in file.read(LOG_END).split(b"\n")]
+        with open_regular(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
+            lines = [plain(line) for line in file.read(LOG_END).split(b"\n")]
     return [line for line in lines if line.strip()][-count:]

@@ -33,6 +33,7 @@ class Accuracies:
         epoch: the epoch that had them, on the images that select the best epoch; None
             for the chosen network on the test images.
         attack: name of the attack; that of epochs if left out.
+        epsilon: its radius; None if it is that of the recipe.
     """
 
     clean: float | None
@@ -40,6 +41,7 @@ class Accuracies:
     w_robust: float
     epoch: int | None = None
     attack: str = SELECTION
+    epsilon: float | None = None
 
     @property
     def origin(self) -> str:

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import Any
 
 
 def process_start_time(pid: int) -> float | None:
     """Return when a process began, in seconds since the machine booted.
 
-    None for a process that is gone or a zombie, and on systems without /proc.
+    None for a process that is gone or a zombie.
     """
+    # Most runs have ended: reading them needs no process, and importing this is slow.
+    import psutil
+
+    ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+        while True:
+            booted = psutil.boot_time()
+            process = psutil.Process(pid)
+            if process.status() in ended:
+                return None
+            started = process.create_time()
+            # psutil gives the time of day, which changes when the clock is set. Run
+            # folders hold seconds since the boot, which do not.
+            if psutil.boot_time() == booted:
+                return float(round(started - booted, 2))
+    except (psutil.Error, OSError, OverflowError, ValueError):
         return None
-    # The name may hold spaces and parentheses: the third field follows the last ")".
-    fields = stat[stat.rindex(b")") + 1 :].split()
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def is_same_process(pid: int, start: float | None) -> bool:
     """Return whether the process `pid` lives and is the one that began at `start`.
 
-    A start of None, from a system without /proc, leaves only whether `pid` lives.
+    Without a start there is no identity: the answer is False.
     """
-    if start is not None:
-        return process_start_time(pid) == start
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except OverflowError:
-        return False
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
+    return is_number(start) and process_start_time(pid) == start
+
+
+def may_be_alive(pid: int, start: float | None) -> bool:
+    """Return whether `pid` lives and nothing says that it is another process."""
+    if is_number(start):
+        return is_same_process(pid, start)
+    return process_start_time(pid) is not None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of a file is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from kmtard.registry import canonical
 from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
-from kmtard.runs.files import RunError
+from kmtard.runs.files import RunError, read_regular
 from kmtard.runs.folder import safe_name
 
 SCHEMA = 2
@@ -354,7 +354,7 @@ def read_content(path: Path) -> dict[str, Any]:
         RunError: there is no file, it is not a JSON object, or its schema is newer.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise RunError(
             f"Expected an evaluation in {path}, which does not exist. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ PLACES = ("runtime.seed", "runtime.runs_dir", "runtime.cache_dir")
 
 ABOUT = ("data.name", "method.name", "student.network", "runtime.seed")
 """Settings that say in brief what a run is."""
+
+MOST = 3  # settings in the name of a row
+LONGEST = 24  # characters of a setting's value there
 
 
 def read_settings(run: Run) -> dict[str, str]:
@@ -56,6 +60,58 @@ def differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for each in settings for key in each)
     values = {key: [each.get(key, ABSENT) for each in settings] for key in keys}
     return {key: found for key, found in values.items() if len(set(found)) > 1}
+
+
+def radius_of(settings: Mapping[str, str]) -> float | None:
+    """Return the radius that a recipe's evaluation attacks with; None if unknown."""
+    for key in ("evaluation.epsilon", "attack.epsilon"):
+        try:
+            return float(settings[key])
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def distinctions(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what tells each of several settings from the others, in words.
+
+    Args:
+        settings: flat, each different from every other one; seed and places do not
+            count.
+
+    Returns:
+        For each `key=value, key=value`, without the keys that it does not have; empty
+        texts where there is only one.
+
+    Example:
+        >>> distinctions([{"a.b": "1", "c": "x"}, {"a.b": "2", "c": "x"}])
+        ['a.b=1', 'a.b=2']
+    """
+    found = [item for item in differing(settings).items() if item[0] not in PLACES]
+    texts = []
+    for position in range(len(settings)):
+        parts = [
+            f"{key}={_cut(values[position])}"
+            for key, values in found[:MOST]
+            if values[position] != ABSENT
+        ]
+        if more := found[MOST:]:
+            parts.append(f"{len(more)} more")
+        texts.append(", ".join(parts))
+    # Those that differ only in what is left out are numbered.
+    return [
+        f"{text} ({texts[:position].count(text) + 1})"
+        if text and texts.count(text) > 1
+        else text
+        for position, text in enumerate(texts)
+    ]
+
+
+def _cut(value: str) -> str:
+    if "." in value:
+        with contextlib.suppress(ValueError):
+            value = f"{float(value):.6g}"
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
 
 
 def seed_groups(

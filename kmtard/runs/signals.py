@@ -14,7 +14,7 @@ REASONS = {
     "stopped": "has stopped already",
     "failed": "has failed already",
     "crashed": "has no process any more",
-    "unknown": "has no run.json that names its process",
+    "unknown": "has no run.json that identifies its process",
 }
 
 
@@ -88,6 +88,11 @@ def _send(handle: int, number: signal.Signals) -> None:
 
 
 def _signal(pid: int, start: float | None, send: Callable[[int], None]) -> None:
+    if start is None:
+        raise RunError(
+            f"Process {pid} may be another one by now: it is not known when it began. "
+            "No signal was sent."
+        )
     gone = RunError(f"Process {pid} has ended.")
     try:
         # The handle stays with this process, whoever gets its number next.

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmtard.registry.roles import TEACHERS
@@ -15,7 +15,7 @@ from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
 from kmtard.runs.results import read_figures
-from kmtard.runs.settings import ABOUT, read_settings
+from kmtard.runs.settings import ABOUT, radius_of, read_settings
 
 DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
@@ -40,6 +40,8 @@ class Summary:
         progress: the phase and its epoch, as `History.short_progress`.
         done: share of the epochs of that phase; None where it is not known.
         seconds: worked, over all restarts.
+        epsilon: radius of the attack that the student's accuracy is against; None if
+            it is unknown.
         created: UNIX seconds; 0 if not known.
         host: of its process.
         note: what went wrong; mostly empty.
@@ -56,6 +58,7 @@ class Summary:
     progress: str = ""
     done: float | None = None
     seconds: float = 0.0
+    epsilon: float | None = None
     created: float = 0.0
     host: str = ""
     note: str = ""
@@ -81,7 +84,7 @@ class SummaryReader:
         self.run = run
         self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
-        self._settings: tuple[_Stamp | None, list[str]] | None = None
+        self._settings: tuple[_Stamp | None, list[str], float | None] | None = None
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
@@ -103,15 +106,18 @@ class SummaryReader:
     def _read(self, recipe: _Stamp | None) -> Summary:
         if self._settings is None or self._settings[0] != recipe:
             settings = read_settings(self.run)
-            self._settings = recipe, [settings.get(key, "") for key in ABOUT]
+            about = [settings.get(key, "") for key in ABOUT]
+            self._settings = recipe, about, radius_of(settings)
         try:
             # First, so that its progress through a long file can be watched.
             self.history.poll()
-            return self._of(self.run.state(), *self._settings[1])
+            summary = self._of(self.run.state(), *self._settings[1])
         # A number that is too large for a process id overflows.
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return Summary(self.run, DAMAGED, note=f"It cannot be read: {reason}.")
+        found = summary.score.epsilon if summary.score else None
+        return replace(summary, epsilon=self._settings[2] if found is None else found)
 
     def _of(
         self, state: str, data: str, method: str, network: str, seed: str
@@ -169,6 +175,7 @@ def final_accuracies(run: Run) -> Accuracies | None:
         robust.accuracy,
         robust.w_robust,
         attack=student.headline or "",
+        epsilon=number(robust.epsilon),
     )
 
 

@@ -59,8 +59,8 @@ class Table:
 def to_rich(table: Table) -> RichTable:
     """Return the table for the terminal, its text safe to show."""
     shown = RichTable(
-        title=_rich_text(table.title) or None,
-        caption="\n".join(map(_rich_text, table.notes)) or None,
+        title=rich_text(table.title) or None,
+        caption="\n".join(map(rich_text, table.notes)) or None,
         caption_justify="left",
     )
     for position, name in enumerate(table.header):
@@ -68,17 +68,18 @@ def to_rich(table: Table) -> RichTable:
         # What does not fit is folded and not cut off.
         shown.add_column(
             # What stands in parentheses gets a line of its own: columns stay narrow.
-            _rich_text(name).replace(" (", "\n("),
+            rich_text(name).replace(" (", "\n("),
             justify="right" if is_number else "left",
             no_wrap=position == 0,
             overflow="fold",
         )
     for row in table.rows:
-        shown.add_row(*map(_rich_text, row))
+        shown.add_row(*map(rich_text, row))
     return shown
 
 
-def _rich_text(text: str) -> str:
+def rich_text(text: str) -> str:
+    """Return a text for rich, which may hold anything, to be shown as it is."""
     return escape(visible(text))
 
 
@@ -93,7 +94,7 @@ def to_csv(table: Table, *, absent: str = "") -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.header)
+    writer.writerow(map(_csv_cell, table.header))
     writer.writerows(
         [absent if cell == ABSENT else _csv_cell(cell) for cell in row]
         for row in table.rows

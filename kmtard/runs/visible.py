@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 
 
 def visible(text: str) -> str:
@@ -15,6 +16,20 @@ def visible(text: str) -> str:
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
         for char in text.replace("\t", " ")
     )
+
+
+def visible_lines(text: str) -> str:
+    """Return a text of several lines with each of them as of `visible`."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def tell(console: Console, text: object) -> None:
+    """Print a text that may hold anything, as it is and on lines of its own.
+
+    Everything that a command says goes through this or through a `Table`: names,
+    recipes, logs and errors can come from somebody else.
+    """
+    console.out(visible_lines(str(text)), highlight=False)
 
 
 def shortened(text: str, width: int) -> str:

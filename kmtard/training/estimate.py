@@ -17,6 +17,8 @@ from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS, Role
+from kmtard.runs.tables import rich_text
+from kmtard.runs.visible import tell
 from kmtard.training.build import build_network, load_data
 from kmtard.training.schedules import EvaluationEpochs
 from kmtard.training.teachers import cached_weights, needed_teachers
@@ -109,9 +111,9 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
         DataError: the user's own data cannot be read.
     """
     if registry.is_code("datasets", recipe.data.name) and not build_own:
-        screen.out(recipe.to_toml(), highlight=False)
+        tell(screen, recipe.to_toml())
         text = "data set of your own: not read, and nothing measured; --trust runs it"
-        screen.out(text, highlight=False)
+        tell(screen, text)
         return
     facts = facts_of(recipe)
     counts = counts_of(recipe, facts)
@@ -122,7 +124,7 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
         f"{counts.chosen:,} {chosen_by} images choose the best epoch",
     )
     for line in lines:
-        screen.out(line, highlight=False)
+        tell(screen, line)
     data = generated(recipe, facts.shape, facts.classes)
     sources, unbuilt = _sources(recipe), {} if build_own else _unbuilt(recipe)
     tried = [role for role in ROLES if role not in sources | unbuilt]
@@ -131,7 +133,7 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
     for role, reason in unbuilt.items():
         if role not in sources:
             text = f"{_named(role)}: {reason}, not measured; --trust runs it"
-            screen.out(text, highlight=False)
+            tell(screen, text)
     if trials:
         screen.print(_times(trials, counts, screen, unbuilt.keys() - sources.keys()))
 
@@ -201,7 +203,7 @@ def _networks(
                 role in each.model.trained_networks for each in trials.values()
             )
             cells += [f"{sources[role]}, learns" if learns else sources[role]]
-        table.add_row(*cells)
+        table.add_row(*map(rich_text, cells))
     table.caption = "memory: that of a training step, an estimate"
     return table
 
@@ -209,7 +211,7 @@ def _networks(
 def _times(
     trials: dict[Role, Trial], counts: Counts, screen: Console, left_out: Set[Role]
 ) -> Table:
-    screen.out("Measured on generated images:")
+    tell(screen, "Measured on generated images:")
     table = _table(
         "Time of the run, an estimate",
         ("phase", "epochs", "steps", "evaluations", "time"),
@@ -218,9 +220,9 @@ def _times(
     for role in reversed(trials):
         trial = trials[role]
         step = trial.step()
-        screen.out(f"  {_named(role)}: a training step takes {step}")
+        tell(screen, f"  {_named(role)}: a training step takes {step}")
         evaluation = trial.evaluation()
-        screen.out(f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
+        tell(screen, f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
         steps = counts.steps * trial.training.schedule.epochs
         # And once more when the run is over.
         evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))

@@ -24,7 +24,7 @@ from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
 from kmtard.runs.events import EventWriter
-from kmtard.runs.files import RunError, move_into_place, write_atomic
+from kmtard.runs.files import RunError, move_into_place, read_regular, write_atomic
 from kmtard.runs.phase import SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
@@ -154,7 +154,7 @@ class Experiment:
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
         with contextlib.suppress(OSError, ValueError):
-            if figures := json.loads(path.read_bytes()):
+            if figures := json.loads(read_regular(path)):
                 self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(

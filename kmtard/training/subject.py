@@ -11,6 +11,7 @@ from typing import Any
 
 from kmtard import registry
 from kmtard.recipe import Recipe, load, teacher_key
+from kmtard.registry.bounded import open_regular
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
@@ -146,6 +147,8 @@ def load_model(path: Path) -> Any:
     from kmtard.methods import AdversarialModel
 
     try:
+        # A pipe would block whoever opens it.
+        open_regular(path).close()
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # what code in a model's classes raises, too
         raise RunError(f"Expected a Keras model in {path}: {_reason(error)}") from error

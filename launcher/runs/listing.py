@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kmtard.runs.formats import ABSENT, day, duration, percent
+from kmtard.runs.formats import ABSENT, day, duration, percent, radius_text
 from kmtard.runs.summary import Summary
 from kmtard.runs.tables import Table
 
@@ -50,6 +51,12 @@ COLUMNS = (
     Column("epoch", 9, lambda row: row.progress or ABSENT, lambda row: row.done, True),
     Column("time", 7, lambda row: duration(row.seconds), lambda row: row.seconds, True),
     _text("of", 9, lambda row: row.score.origin if row.score else ""),
+    Column(
+        "radius",
+        7,
+        lambda row: radius_text(row.epsilon) or ABSENT,
+        lambda row: row.epsilon,
+    ),
     _text("data", 13, lambda row: row.data),
     Column(
         "started",
@@ -61,10 +68,14 @@ COLUMNS = (
     _text("attack", 12, lambda row: row.score.attack if row.score else ""),
 )
 BY_TITLE = {column.title: column for column in COLUMNS}
+ATTACKED = ("W-Robust", "robust")
 COMPACT = ("state", "name", "W-Robust")
 """What the list shows where there is little room."""
 
-TEXTS = ("state", "name", "method", "data", "epoch", "of", "started", "attack")
+TEXTS = (
+    *("state", "name", "method", "data"),
+    *("epoch", "of", "started", "attack"),
+)
 FIELDS: dict[str, Callable[[Summary], str]] = {
     "state": lambda row: row.state,
     "name": lambda row: row.name,
@@ -89,6 +100,9 @@ def ordered(
 ) -> list[Summary]:
     """Return runs in the order of a column; those it says nothing of go last.
 
+    Accuracies under attacks of different radii are not ranked together: the runs of
+    each radius stand together.
+
     Args:
         rows: newest first, which stays so among equal ones.
         title: of the column.
@@ -99,7 +113,10 @@ def ordered(
     unknown: list[Summary] = []
     for row in rows:
         (unknown if column.key(row) is None else known).append(row)
-    return sorted(known, key=column.key, reverse=column.falls != turned) + unknown
+    known.sort(key=column.key, reverse=column.falls != turned)
+    if title in ATTACKED:
+        known.sort(key=lambda row: math.inf if row.epsilon is None else row.epsilon)
+    return known + unknown
 
 
 def fitting(width: int, longest: int) -> tuple[list[Column], int]:

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from kmtard.runs.visible import visible
+from kmtard.runs.visible import visible, visible_lines
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -50,7 +50,7 @@ class ConfirmScreen(ModalScreen[bool]):
         with Vertical(id="confirm"):
             yield Static(Text(visible(self._question)), id="question")
             if self._details:
-                yield Static(Text(visible(self._details)), id="details")
+                yield Static(Text(visible_lines(self._details)), id="details")
             with Horizontal():
                 yield Button(
                     Text(f"{self._yes} (y)"), "warning", id="yes", compact=True

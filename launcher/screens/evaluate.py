@@ -16,8 +16,9 @@ from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from kmtard.registry import ATTACKS, RegistryError, label, summary
+from kmtard.runs.queue.task import Task
 from kmtard.runs.visible import visible
-from launcher.commands import command_text, evaluate_command
+from launcher.commands import command_text
 from launcher.widgets.key_bar import KeyBar
 
 PAPER = "paper"
@@ -91,7 +92,9 @@ recipe says epsilon, steps and the number of images.
         text = "Choose one attack at least."
         if choice.attacks or choice.suite:
             text = command_text(
-                evaluate_command(Path(self._run.name), choice.attacks, choice.suite)
+                Task.evaluate(
+                    self._run.name, attacks=choice.attacks, suite=choice.suite
+                ).command()
             )
         self.query_one("#said", Static).update(Text(visible(text)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -18,7 +18,14 @@ from textual.widgets import DataTable, Static
 
 from kmtard.runs.visible import visible
 from launcher.commands import command_text
-from launcher.queue_look import Look, about, is_stuck, read_look, runner_text
+from launcher.queue_look import (
+    Look,
+    about,
+    confirmation,
+    is_stuck,
+    read_look,
+    runner_text,
+)
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.reporting import reported
 from launcher.screens.watching import WatchingScreen
@@ -26,7 +33,10 @@ from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.queue_table import SIGNS, QueueTable, shown_state
 
 if TYPE_CHECKING:
+    from kmtard.runs.queue.entry import Entry
     from launcher.app import LauncherApp
+
+ASKED = 5  # entries in one question: each of them has to be seen
 
 
 class QueueScreen(WatchingScreen):
@@ -43,6 +53,8 @@ Commands wait here for their turn, first in first out. A runner of its own start
   saves and exits. The second time it offers to kill it.
 - **Enter** opens the run, **y** copies the command line, **a** queues it again.
 - **c** clears what has ended; the runs stay.
+- **s** starts the runner. If the queue came with a folder from somebody else, it shows
+  what would run and asks first.
 """
     CSS_PATH = "queue.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -192,8 +204,20 @@ Commands wait here for their turn, first in first out. A runner of its own start
 
     @work
     async def action_start(self) -> None:
-        """Start the runner."""
-        await self._change(self.launcher.queue.ensure_runner)
+        """Start the runner, after a question where others wrote what waits."""
+        queue, entries = self.launcher.queue, self._shown.unconfirmed
+        for first in range(0, len(entries), ASKED):
+            asked = entries[first : first + ASKED]
+            if not await self._is_confirmed(asked):
+                return
+            await self._change(partial(queue.confirm, asked))
+        await self._change(queue.ensure_runner)
+
+    async def _is_confirmed(self, entries: Sequence[Entry]) -> bool:
+        count = "entry" if len(entries) == 1 else f"{len(entries)} entries"
+        return await self._is_sure(
+            f"Start the {count} of another writer?", "Start", confirmation(entries)
+        )
 
     @work
     async def action_again(self) -> None:
@@ -205,8 +229,18 @@ Commands wait here for their turn, first in first out. A runner of its own start
             self._tell(f"{entry.title} is in the queue already.")
             return
 
+        if (task := entry.task) is None:
+            self._tell(
+                f"{entry.title} holds a command that is not one of kmtard's own. "
+                "Launch its recipe again, or resume or evaluate its run."
+            )
+            return
+        is_own = await asyncio.to_thread(queue.is_own, entry)
+        if not is_own and not await self._is_confirmed([entry]):
+            return
+
         def add() -> None:
-            queue.add(entry.argv, entry.title, entry.backend, entry.cwd)
+            queue.add(task, entry.title, entry.backend, entry.cwd)
             queue.ensure_runner()
 
         await self._change(add)
@@ -214,7 +248,7 @@ Commands wait here for their turn, first in first out. A runner of its own start
     def action_copy(self) -> None:
         """Copy the command line."""
         if entry := self.table.selected:
-            text = command_text(entry.argv)
+            text = command_text(entry.command)
             self.app.copy_to_clipboard(text)
             self._tell(f"Copied: {text}")
 

@@ -17,8 +17,9 @@ from textual.screen import Screen
 
 from kmtard.registry import label
 from kmtard.runs.files import RunError
+from kmtard.runs.queue.task import Task
 from kmtard.runs.visible import visible
-from launcher.commands import command_text, dry_run_command, fit_command
+from launcher.commands import command_text, dry_run_command
 from launcher.recipes.draft import Checked, Draft, check
 from launcher.recipes.dry_run import DryRun
 from launcher.recipes.recipe_files import RecipeFile
@@ -103,9 +104,9 @@ class RecipeActions(Screen[None]):
 
     @work(thread=True, exclusive=True, group="copy")
     def _copy(self, file: RecipeFile, draft: Draft) -> None:
-        argv = launch_command(check(file, draft, self.launcher.runs_dir))
+        task = launch_task(check(file, draft, self.launcher.runs_dir))
         # A file's name may have bytes that no clipboard takes.
-        text = os.fsencode(command_text(argv)).decode(errors="replace")
+        text = os.fsencode(command_text(task.command())).decode(errors="replace")
         self.app.call_from_thread(self.app.copy_to_clipboard, text)
         self.notify("Copied the command line.", markup=False)
 
@@ -124,7 +125,7 @@ class RecipeActions(Screen[None]):
             queue = self.launcher.queue
             try:
                 backend = checked.recipe.runtime.backend
-                queue.add(launch_command(checked), heading(checked), backend)
+                queue.add(launch_task(checked), heading(checked), backend)
                 queue.ensure_runner()
             except (OSError, RunError, RuntimeError) as error:
                 problem = str(error)
@@ -168,12 +169,7 @@ class RecipeActions(Screen[None]):
             await self.refuse(checked)
             return
         path = checked.file.path
-        argv = dry_run_command(
-            as_typed(path),
-            method=checked.draft.method,
-            overrides=(*checked.overrides, *checked.runs_override),
-            smoke=checked.draft.smoke,
-        )
+        argv = dry_run_command(launch_task(checked))
         old = self._dry_runs.get(path)
         # What ended well with the same settings would say the same again.
         if old is None or old.argv != tuple(argv) or old.exit_code:
@@ -230,9 +226,9 @@ class RecipeActions(Screen[None]):
             self.launcher.report(visible(problem))
 
 
-def launch_command(checked: Checked) -> list[str]:
-    """Return the command that runs a draft."""
-    return fit_command(
+def launch_task(checked: Checked) -> Task:
+    """Return the task that trains what a draft says."""
+    return Task.fit(
         as_typed(checked.file.path),
         method=checked.draft.method,
         overrides=(*checked.overrides, *checked.runs_override),

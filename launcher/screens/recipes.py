@@ -21,7 +21,7 @@ from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.recipe_actions import (
     RecipeActions,
     command_lines,
-    launch_command,
+    launch_task,
 )
 from launcher.widgets.field_row import FieldRow
 from launcher.widgets.key_bar import KeyBar
@@ -237,7 +237,7 @@ comes with the package, and where `--recipe PATH` says.
         self._checked = checked
         self.query_one(RecipeChoices).judge(len(checked.mistakes))
         rewrite, self._rewrite = self._rewrite, False
-        line = command_lines(launch_command(checked))
+        line = command_lines(launch_task(checked).command())
         await self._views.show(checked, line, rewrite=rewrite)
 
     async def refuse(self, checked: Checked) -> None:

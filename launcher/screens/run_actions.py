@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from kmtard.runs import Run, signals
-from launcher.commands import evaluate_command, resume_command
+from kmtard.runs.queue.task import Task
 from launcher.runs import trash
 from launcher.runs.run_rules import (
     OFFERED,
@@ -195,8 +195,7 @@ class RunActions(Screen[None]):
         if run := self._own_run():
             with reported(self.app):
                 await asyncio.to_thread(check_resumable, run)
-                command = resume_command(run.path)
-                await self._enqueue(command, f"resume {run.name}", run)
+                await self._enqueue(Task.resume(run.path), f"resume {run.name}", run)
 
     @work
     async def action_evaluate_run(self) -> None:
@@ -209,13 +208,15 @@ class RunActions(Screen[None]):
             await asyncio.to_thread(check_judgeable, run)
             choice = await self.app.push_screen_wait(EvaluateScreen(run.path))
             if choice is not None:
-                command = evaluate_command(run.path, choice.attacks, choice.suite)
-                await self._enqueue(command, f"evaluate {run.name}", run)
+                task = Task.evaluate(
+                    run.path, attacks=choice.attacks, suite=choice.suite
+                )
+                await self._enqueue(task, f"evaluate {run.name}", run)
 
-    async def _enqueue(self, command: list[str], title: str, run: Run) -> None:
+    async def _enqueue(self, task: Task, title: str, run: Run) -> None:
         queue = self.launcher.queue
         backend = str((await asyncio.to_thread(run.info)).get("backend", ""))
-        await asyncio.to_thread(queue.add, command, title, backend, run=run.path)
+        await asyncio.to_thread(queue.add, task, title, backend, run=run.path)
         await asyncio.to_thread(queue.ensure_runner)
         self._tell(f"In the queue: {title}")
 

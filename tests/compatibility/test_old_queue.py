@@ -11,6 +11,7 @@ import pytest
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.run_finder import owns
+from kmtard.runs.queue.task import Task
 
 pytestmark = pytest.mark.once("jax")
 
@@ -24,8 +25,9 @@ def test_it_is_read(old: Path, expected: dict[str, Any]) -> None:
     assert queue.limit == 2
     assert [entry.is_elsewhere for entry in entries] == [False, False, True, False]
     assert entries[1].stopping and entries[0].exit_code == 0
-    command = ("python", "-m", "kmtard.fit", "tiny.toml", "--method", "b-mtard")
-    assert {entry.argv for entry in entries} == {command}
+    assert {entry.task for entry in entries} == {
+        Task.fit("tiny.toml", method="b-mtard")
+    }
 
 
 def test_ended_entries_own_their_runs(old: Path) -> None:
@@ -37,6 +39,6 @@ def test_ended_entries_own_their_runs(old: Path) -> None:
 def test_it_is_changed(old: Path, expected: dict[str, Any]) -> None:
     queue = Queue(old / "runs")
     assert queue.clear_finished() == 2
-    added = queue.add(["true"], "new", "jax")
+    added = queue.add(Task.fit("new.toml"), "new", "jax")
     ids = [entry.id for entry in Queue(old / "runs").entries()]
     assert ids == [*(each[0] for each in expected["queue"][2:]), added.id]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from textual.app import App
 
 from kmtard.runs import Run
+from kmtard.runs.queue.task import Task
 
 PATIENCE = 30.0
 
@@ -38,6 +42,33 @@ else:
     events.write("run_finished", metrics={})
 """
 """A run that ends as its second argument says, without Keras."""
+
+
+STAND_IN = Path(__file__).parents[1] / "stand_in"
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started run recipes that are Python programs."""
+    path = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(STAND_IN), path]))
+
+
+def program(folder: Path, code: str, *words: object) -> Task:
+    """Return the task that runs a program, where `programs` are run.
+
+    The words stand in `sys.argv` after the program.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid.uuid4().hex}.py"
+    argv = [str(path), *map(str, words)]
+    path.write_text(f"import sys\nsys.argv = {argv!r}\n{code}")
+    return Task.fit(path)
+
+
+def run_program(runs_dir: Path, name: str, end: str = "finish") -> Task:
+    """Return the task of a stand-in: `end` is finish, fail, wait or deaf."""
+    return program(runs_dir / ".programs", RUN, name, end, runs_dir)
 
 
 def run_command(runs_dir: Path, name: str, end: str = "finish") -> list[str]:

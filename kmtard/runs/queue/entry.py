@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs.processes import is_same_process
+from kmtard.runs.queue.task import Task, read_task, task_of
 
 STATES = ("waiting", "running", "finished", "failed", "cancelled", "unknown")
 NUMBER = (int, float)
@@ -17,12 +18,14 @@ NUMBER = (int, float)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A command that waits for its turn, runs, or has ended.
+    """A task that waits for its turn, runs, or has ended.
 
     Attributes:
         id: of digits and letters, never given twice.
         title: for people.
-        argv: the command.
+        task: what to do; None for a command of version 0.1 that is not one of
+            kmtard's own, which never starts.
+        refused: that command, to be shown; empty where there is a task.
         cwd: folder that it is run in.
         backend: of Keras; empty where the command knows.
         added: UNIX seconds.
@@ -33,11 +36,12 @@ class Entry:
         host: machine of its process.
         exit_code: negative if a signal ended it, as in `subprocess`.
         run: the run's folder, once it is known.
+        seal: shows that this user wrote or confirmed it on this host; see `Seal`.
     """
 
     id: str
     title: str
-    argv: tuple[str, ...]
+    task: Task | None
     cwd: str
     backend: str
     added: float
@@ -51,6 +55,13 @@ class Entry:
     ended: float | None = None
     exit_code: int | None = None
     run: str | None = None
+    seal: str | None = None
+    refused: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """The command line, to start or to show."""
+        return self.task.command() if self.task else list(self.refused)
 
     @property
     def is_ended(self) -> bool:
@@ -71,14 +82,17 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the queue's file holds; the log's place follows from the id."""
-        names = (field.name for field in fields(self) if field.name != "log")
-        return {name: getattr(self, name) for name in names}
+        left_out = ("log", "task", "refused")
+        names = (field.name for field in fields(self) if field.name not in left_out)
+        values = {name: getattr(self, name) for name in names}
+        if self.task is not None:
+            return {**values, "task": self.task.as_json()}
+        return {**values, "argv": list(self.refused)}
 
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "id": (str,),
     "title": (str,),
-    "argv": (list,),
     "cwd": (str,),
     "backend": (str,),
     "added": NUMBER,
@@ -91,7 +105,9 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "ended": (*NUMBER, type(None)),
     "exit_code": (int, type(None)),
     "run": (str, type(None)),
+    "seal": (str, type(None)),
 }
+BACKENDS = ("", "jax", "tensorflow", "torch")
 
 
 def read_entry(values: Any, logs: Path) -> Entry:
@@ -102,7 +118,7 @@ def read_entry(values: Any, logs: Path) -> Entry:
         logs: folder of the logs.
 
     Raises:
-        ValueError: it describes none.
+        ValueError: it does not describe an entry.
     """
     if not isinstance(values, dict):
         raise ValueError(f"Expected an entry. Received: {values!r}")
@@ -111,8 +127,22 @@ def read_entry(values: Any, logs: Path) -> Entry:
             raise ValueError(f"{name}: received {values.get(name)!r}")
     if values["state"] not in STATES or not re.fullmatch(r"\w+", values["id"]):
         raise ValueError(f"Received: {values['state']!r}, {values['id']!r}")
-    if not values["argv"] or not all(type(word) is str for word in values["argv"]):
-        raise ValueError(f"argv: received {values['argv']!r}")
-    known = {name: values[name] for name in TYPES}
+    if values["backend"] not in BACKENDS:
+        raise ValueError(f"backend: received {values['backend']!r}")
+    task, refused = _task(values)
+    known: dict[str, Any] = {name: values.get(name) for name in TYPES}
     log = logs / f"{values['id']}.log"
-    return Entry(**{**known, "argv": tuple(values["argv"]), "log": log})
+    return Entry(**known, task=task, refused=refused, log=log)
+
+
+def _task(values: Mapping[str, Any]) -> tuple[Task | None, tuple[str, ...]]:
+    if "task" in values:
+        return read_task(values["task"]), ()
+    # Version 0.1 wrote command lines.
+    argv = values.get("argv")
+    if not isinstance(argv, list) or not argv:
+        raise ValueError(f"argv: received {argv!r}")
+    if not all(type(word) is str for word in argv):
+        raise ValueError(f"argv: received {argv!r}")
+    task = task_of(argv)
+    return task, () if task else tuple(argv)

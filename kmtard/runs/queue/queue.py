@@ -1,4 +1,4 @@
-"""The queue of commands, in a folder that several processes read and write."""
+"""The queue of tasks, in a folder that several processes read and write."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmtard.runs import RunError, signals
+from kmtard.runs.files import append_regular, read_regular
 from kmtard.runs.processes import is_same_process
-from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.entry import BACKENDS, Entry
 from kmtard.runs.queue.queue_file import QueueFile, problem
+from kmtard.runs.queue.seal import Seal
+from kmtard.runs.queue.task import Task
 
 __all__ = ["Entry", "Queue", "RunnerInfo"]
+
+
+REFUSED = (
+    b"Not started: this entry holds a command of an earlier version that is not one of "
+    b"kmtard's own. Launch the recipe again, or resume or evaluate the run.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,10 @@ class RunnerInfo:
 
 
 class Queue(QueueFile):
-    """Commands, first in first out; a runner of its own process starts them.
+    """Tasks, first in first out; a runner of its own process starts them.
 
-    Nothing is written before the first change.
+    Nothing is written before the first change. Entries that this user did not write on
+    this host start nothing before they are confirmed.
 
     Args:
         runs_dir: folder of the runs; the queue is in `.queue` there.
@@ -52,6 +62,7 @@ class Queue(QueueFile):
         self.runner_log = self.folder / "runner.log"
         self.runner_lock = self.folder / "runner.lock"
         self.runner_path = self.folder / "runner.json"
+        self._seal = Seal(self.folder)
         self._started: list[subprocess.Popen[bytes]] = []
 
     def entries(self) -> list[Entry]:
@@ -74,40 +85,85 @@ class Queue(QueueFile):
 
     def add(
         self,
-        argv: Sequence[str],
+        task: Task,
         title: str,
         backend: str,
         cwd: str | None = None,
         run: Path | None = None,
     ) -> Entry:
-        """Append a command.
+        """Append a task.
 
         Args:
-            argv: the command.
+            task: what to do.
             title: for people.
-            backend: of Keras, for the environment; empty to leave it as it is.
+            backend: of Keras, for the environment; any other word leaves it as it is.
             cwd: folder to run it in; the present one if left out.
             run: the run's folder, if there is one before the command runs.
 
         Raises:
-            RunError: the queue cannot be written, or its command waits or runs already.
+            RunError: the queue cannot be written, or the task waits or runs already.
         """
         key = uuid.uuid4().hex
         entry = Entry(
             id=key,
             title=title,
-            argv=tuple(argv),
+            task=task,
             cwd=cwd or os.getcwd(),
-            backend=backend,
+            backend=backend if backend in BACKENDS else "",
             added=time.time(),
             log=self.logs / f"{key}.log",
             run=None if run is None else str(run),
         )
+        entry = replace(entry, seal=self._seal.make(entry))
         with self.change() as content:
             if run and any(_is_pending(other, entry) for other in content.entries):
                 raise RunError(f"{title}: it is in the queue already.")
             content.entries.append(entry)
         return entry
+
+    def is_own(self, entry: Entry) -> bool:
+        """Return whether this user wrote or confirmed an entry on this host."""
+        return self._seal.fits(entry)
+
+    def may_start(self, entry: Entry) -> bool:
+        """Return whether an entry waits, is a task, and is this user's own."""
+        return (
+            entry.state == "waiting" and entry.task is not None and self.is_own(entry)
+        )
+
+    def unconfirmed(self) -> list[Entry]:
+        """Return what waits and starts only after `confirm`.
+
+        Raises:
+            RunError: the queue's file cannot be read.
+        """
+        waiting = [entry for entry in self.entries() if entry.state == "waiting"]
+        return [entry for entry in waiting if not self.may_start(entry)]
+
+    def confirm(self, entries: Sequence[Entry]) -> None:
+        """Let entries start that this user did not write on this host.
+
+        An entry that has changed since it was read stays as it is. One whose command
+        is not kmtard's own fails at once, and its log says why.
+
+        Args:
+            entries: as they were shown to the user.
+
+        Raises:
+            RunError: the queue cannot be written.
+        """
+        shown = {entry.id: entry for entry in entries}
+        with self.change() as content:
+            for entry in content.entries:
+                same = shown.get(entry.id)
+                if same is None or not _does_the_same(same, entry):
+                    continue
+                if entry.task is not None:
+                    content.update(entry.id, seal=self._seal.make(entry))
+                elif entry.state == "waiting":
+                    with contextlib.suppress(OSError), append_regular(entry.log) as log:
+                        log.write(REFUSED)
+                    content.update(entry.id, state="failed", ended=time.time())
 
     def remove(self, key: str) -> None:
         """Take an entry away, with its log.
@@ -176,7 +232,7 @@ class Queue(QueueFile):
     def runner(self) -> RunnerInfo | None:
         """Return the process that registered itself as the runner, dead or alive."""
         try:
-            values = json.loads(self.runner_path.read_bytes())
+            values = json.loads(read_regular(self.runner_path))
             return RunnerInfo(
                 int(values["pid"]), values["process_start"], str(values["host"])
             )
@@ -203,9 +259,10 @@ class Queue(QueueFile):
             return
         self.refuse_elsewhere()
         command = [sys.executable, "-m", "kmtard.runs.queue.runner", str(self.runs_dir)]
+        self._refuse_links()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self.runner_log, "ab") as log:
+            with append_regular(self.runner_log) as log:
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -228,7 +285,16 @@ class Queue(QueueFile):
 
 
 def _is_pending(other: Entry, entry: Entry) -> bool:
-    return not other.is_ended and (other.argv, other.run) == (entry.argv, entry.run)
+    return not other.is_ended and (other.task, other.run) == (entry.task, entry.run)
+
+
+def _does_the_same(one: Entry, other: Entry) -> bool:
+    return (one.task, one.refused, one.cwd, one.backend) == (
+        other.task,
+        other.refused,
+        other.cwd,
+        other.backend,
+    )
 
 
 def _delete(entries: Sequence[Entry]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs import RunError, write_atomic
+from kmtard.runs.files import read_regular, refuse_links
 from kmtard.runs.queue.entry import Entry, read_entry
 
 PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
@@ -101,9 +102,11 @@ class QueueFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        self._refuse_links()
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self.folder / "lock", flags, 0o666)
         except OSError as error:
             raise problem(self.folder, error) from error
         try:
@@ -113,9 +116,13 @@ class QueueFile:
         finally:
             os.close(descriptor)
 
+    def _refuse_links(self) -> None:
+        # Logs are written and deleted there.
+        refuse_links(self.folder, self.logs)
+
     def _load(self) -> Content:
         try:
-            values = json.loads(self._path.read_bytes())
+            values = json.loads(read_regular(self._path))
         except FileNotFoundError:
             return Content()
         except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs import Run
+from kmtard.runs.folder import each_once
 from kmtard.runs.queue.entry import Entry
 
 
@@ -26,7 +27,8 @@ class RunFinder:
     def find(self, entry: Entry) -> str | None:
         """Return the folder of the run that an entry's process owns; None without."""
         with contextlib.suppress(OSError):
-            for name in os.listdir(self.runs_dir):
+            paths = [self.runs_dir / name for name in os.listdir(self.runs_dir)]
+            for name in (path.name for path in each_once(paths)):
                 if owns(entry, self._owner(name)):
                     return str(self.runs_dir / name)
         return None

@@ -2,7 +2,8 @@
 
 It needs no user interface, is alone for each folder of runs, finds the commands that
 it or one before it has started, and ends when nothing waits or runs. SIGTERM ends the
-runner alone: the commands go on.
+runner alone: the commands go on. It starts only what this user wrote or confirmed on
+this host.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from types import FrameType
 from typing import IO, cast
 
 from kmtard.runs import Run, RunError
-from kmtard.runs.files import lock_for_life, write_atomic
+from kmtard.runs.files import (
+    append_regular,
+    lock_for_life,
+    read_regular,
+    write_atomic,
+)
 from kmtard.runs.processes import process_start_time
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
@@ -84,12 +90,12 @@ class Runner:
                 self._watch(entry)
         while self._start_next():
             pass
-        if any(map(_is_pending, self.queue.entries())):
+        if any(map(self._is_pending, self.queue.entries())):
             return True
         if not self.queue.folder.is_dir():
             return False
         with self.queue.change() as content:
-            if any(map(_is_pending, content.entries)):
+            if any(map(self._is_pending, content.entries)):
                 return True
             # Who adds an entry after this finds no runner, and starts one.
             self._unregister()
@@ -129,7 +135,7 @@ class Runner:
         with contextlib.ExitStack() as unless_written:
             with self.queue.change() as content:
                 running = sum(entry.state == "running" for entry in content.entries)
-                waiting = [e for e in content.entries if e.state == "waiting"]
+                waiting = list(filter(self.queue.may_start, content.entries))
                 if not waiting or running >= content.limit:
                     return False
                 entry = waiting[0]
@@ -151,6 +157,11 @@ class Runner:
         _release(child, b"go\n")
         return True
 
+    def _is_pending(self, entry: Entry) -> bool:
+        if entry.state == "waiting":
+            return self.queue.may_start(entry)
+        return entry.state == "running" and not entry.is_elsewhere
+
     def _unregister(self) -> None:
         with contextlib.suppress(OSError):
             self.queue.runner_path.unlink()
@@ -161,10 +172,6 @@ class Runner:
             _say(text)
 
 
-def _is_pending(entry: Entry) -> bool:
-    return not entry.is_ended and not entry.is_elsewhere
-
-
 def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     """Return the process that waits to become the command; None if there cannot be one.
 
@@ -172,10 +179,10 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
         OSError: the log cannot be opened.
     """
     backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
-    with open(entry.log, "ab") as log:
+    with append_regular(entry.log) as log:
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", START, "sh", *entry.argv],
+                ["/bin/sh", "-c", START, "sh", *entry.command],
                 cwd=entry.cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
                 stdin=subprocess.PIPE,
@@ -200,7 +207,7 @@ def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
 
 def _was_not_started(entry: Entry) -> bool:
     with contextlib.suppress(OSError):
-        return entry.log.read_bytes().endswith(f"{NOT_STARTED}\n".encode())
+        return read_regular(entry.log).endswith(f"{NOT_STARTED}\n".encode())
     return False
 
 

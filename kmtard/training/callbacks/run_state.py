@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +16,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kmtard.registry.bounded import open_regular
+
 FORMAT = 1
+NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
 
 
 class CheckpointError(ValueError):
@@ -31,7 +36,8 @@ class RunState(keras.callbacks.Callback):
     `BackupAndRestore` the place inside an epoch.
 
     Args:
-        folder: for the files; the newest `keep` stay.
+        folder: for the files, named by their steps such as `0000000120.npz`; the
+            newest `keep` stay. Files of other names and links are not touched.
         write: `write(path, data)` that replaces a file in one go.
         steps_per_epoch: batches of a whole epoch.
         stateful: name -> callback with a JSON-able `state` to save along.
@@ -61,10 +67,11 @@ class RunState(keras.callbacks.Callback):
             The number of steps taken, 0 when there is nothing to go on from.
 
         Raises:
-            CheckpointError: none of the files can be used; names each reason.
+            CheckpointError: none of the files can be used; names each reason. Or the
+                folder is a link.
         """
         reasons = []
-        for path in sorted(self.folder.glob("*.npz"), reverse=True):
+        for path in reversed(self._points()):
             try:
                 arrays, meta = _read(path)
                 groups = {
@@ -111,7 +118,12 @@ class RunState(keras.callbacks.Callback):
         self.save()
 
     def save(self) -> Path:
-        """Write a resume point of the model as it is now, and prune old ones."""
+        """Write a resume point of the model as it is now, and prune old ones.
+
+        Raises:
+            CheckpointError: the folder is a link.
+        """
+        self._refuse_link()
         step = int(self.model.steps_taken.value)
         arrays = {
             f"{name}/{index:05d}": _array(variable)
@@ -125,9 +137,34 @@ class RunState(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step:010d}.npz"
         self.write(path, buffer.getvalue())
-        for old in sorted(self.folder.glob("*.npz"))[: -self.keep]:
-            old.unlink(missing_ok=True)
+        # A file with more steps can be there when an older point was resumed.
+        for old in self._points()[: -self.keep]:
+            if old != path:
+                old.unlink(missing_ok=True)
         return path
+
+    def _points(self) -> list[Path]:
+        """Return the resume points, oldest first; no links and no other files."""
+        self._refuse_link()
+        try:
+            with os.scandir(self.folder) as entries:
+                found = [
+                    Path(entry.path)
+                    for entry in entries
+                    if NAME.fullmatch(entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found, key=lambda path: int(path.stem))
+
+    def _refuse_link(self) -> None:
+        if self.folder.is_symlink():
+            raise CheckpointError(
+                f"Expected a folder of resume points, received a link: {self.folder}. "
+                "What it leads to is not read or changed. Delete the link, or put the "
+                "folder in its place."
+            )
 
     @property
     def _place(self) -> int:
@@ -164,7 +201,7 @@ def _array(variable: Any) -> np.ndarray:
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
         # np.load would leave a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as loaded:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as loaded:
             arrays = dict(loaded)
         meta = json.loads(str(arrays.pop("meta")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -74,3 +74,17 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     picture = np.zeros((2, 2, 1), np.uint8)
     with pytest.raises(RunError, match="Cannot replace"):
         write_pictures(tmp_path / "file" / "a", {0: picture}, channels_last=True)
+
+
+@pytest.mark.parametrize("name", ["images", "images/clean"])
+def test_a_link_is_neither_emptied_nor_filled(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    (mine / "clean").mkdir(parents=True)
+    (mine / "clean" / "photo.png").write_text("precious")
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(mine if name == "images" else mine / "clean")
+    picture = {0: np.zeros((2, 2, 1), "uint8")}
+    with pytest.raises(RunError, match="received a link"):
+        write_pictures(tmp_path / "images" / "clean", picture, channels_last=True)
+    assert [path.name for path in (mine / "clean").iterdir()] == ["photo.png"]

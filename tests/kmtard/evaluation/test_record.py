@@ -154,3 +154,19 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="Cannot make"):
         Record.of(tmp_path / "file", 2, CONDITIONS, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["evaluation.json", "evaluation", "evaluation/images", "evaluation/batches"],
+)
+def test_a_link_in_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    mine, folder = tmp_path / "mine", tmp_path / "run"
+    mine.mkdir()
+    (mine / "photo.png").write_text("precious")
+    link = folder / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(mine)
+    with pytest.raises(RunError, match="received a link"):
+        Record.of(folder, 2, CONDITIONS, None)
+    assert [path.name for path in mine.iterdir()] == ["photo.png"]

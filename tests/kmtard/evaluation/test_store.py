@@ -82,3 +82,15 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RunError, match="Choose another place"):
         BatchStore(file, "pgd", SETTINGS)
+
+
+def test_a_link_or_a_pipe_is_no_batch(tmp_path: Path) -> None:
+    store = BatchStore(tmp_path / "batches", "pgd", SETTINGS)
+    os.mkfifo(store.path / "000000.npz")
+    (store.path / "000001.npz").symlink_to("/dev/zero")
+    (store.path / "000002.npz").mkdir()
+    assert [store.read(number, INDICES) for number in range(3)] == [None] * 3
+    elsewhere = store.path.rename(tmp_path / "elsewhere")
+    store.path.symlink_to(elsewhere)
+    with pytest.raises(RunError, match="received a link"):
+        BatchStore(tmp_path / "batches", "pgd", SETTINGS)

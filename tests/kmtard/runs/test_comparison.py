@@ -105,3 +105,28 @@ def test_both_spellings_of_a_method_are_one_setting(compared):
 
     assert settings_table(runs).rows == []
     assert [run.summary.method for run in runs] == ["b-mtard", "b-mtard"]
+
+
+RADIUS = RECIPE + "[attack]\nepsilon = {}\n"
+
+
+def test_radii_are_told_apart(make_run):
+    def read(name, seed, epsilon):
+        recipe = RADIUS.format("mtard", seed, epsilon)
+        return ComparedReader(make_run(name, recipe=recipe)).read()
+
+    runs = [read("a", 0, 0.1), read("b", 1, 0.1), read("c", 0, 0.2), read("d", 1, 0.2)]
+    table = figures_table(runs, runs[0].path)
+    radius = table.header.index("radius")
+
+    assert [row[radius] for row in table.rows[:4]] == ["0.1", "0.1", "0.2", "0.2"]
+    assert [row[4:7] for row in table.rows[1:3]] == [
+        ["+0.00", "+0.00", "+0.00"],
+        ["+0.00", "-", "-"],
+    ]
+    assert [row[0] for row in table.rows[4:]] == [
+        *("mtard, attack.epsilon=0.1, mean of 2", "mtard, attack.epsilon=0.1, ± of 2"),
+        *("mtard, attack.epsilon=0.2, mean of 2", "mtard, attack.epsilon=0.2, ± of 2"),
+    ]
+    assert {len(row) for row in table.rows} == {len(table.header)}
+    assert "radius" not in figures_table(runs[:2], None).header

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kmtard.runs import list_runs
 from kmtard.runs.groups import collect, groups_table, without_shared
+from kmtard.runs.library import Library
 from tests.kmtard.runs.test_results import of_training
 
 pytestmark = pytest.mark.once("torch")
@@ -19,11 +21,91 @@ Evaluated = Callable[..., Path]
 def test_seeds_share_a_row(evaluated: Evaluated) -> None:
     groups, problems = collect([evaluated(0), evaluated(1), evaluated(2, epsilon=0.2)])
     assert problems == []
-    assert [group.label for group in groups] == ["b-mtard (2)", "b-mtard"]
-    assert [group.text("clean") for group in groups] == ["70.00", "55.00 ± 7.07"]
-    assert groups[1].text("pgd_trades") == "20.00 ± 0.00"
-    assert groups[1].text("W-Robust (pgd_trades)") == "37.50 ± 3.54"
-    assert groups[1].text("autoattack") == "-"
+    assert [(group.epsilon, group.differs) for group in groups] == [
+        *((0.1, ""), (0.2, "")),
+    ]
+    assert [group.text("clean") for group in groups] == ["55.00 ± 7.07", "70.00"]
+    assert groups[0].text("pgd_trades") == "20.00 ± 0.00"
+    assert groups[0].text("W-Robust (pgd_trades)") == "37.50 ± 3.54"
+    assert groups[0].text("autoattack") == "-"
+
+
+def test_radii_have_a_column_and_are_not_ranked_together(
+    evaluated: Evaluated,
+) -> None:
+    paths = [evaluated(3, epsilon=8 / 255), evaluated(0, epsilon=0.2)]
+    paths += [evaluated(1, method="mtard"), evaluated(0)]
+    groups, _ = collect(paths)
+    table = groups_table(groups)
+    assert table.header[:5] == ["data", "student", "method", "radius", "runs"]
+    assert [row[2:4] for row in table.rows] == [
+        *(["b-mtard", "8/255"], ["mtard", "0.1"], ["b-mtard", "0.1"]),
+        ["b-mtard", "0.2"],
+    ]
+    assert "radius" not in groups_table(groups[1:3]).header
+
+
+def test_settings_that_differ_have_a_column(evaluated: Evaluated) -> None:
+    paths = [evaluated(0), evaluated(1), evaluated(0, method="mtard")]
+    recipe = paths[1] / "recipe.toml"
+    recipe.write_text(recipe.read_text() + "[optimizer]\nlearning_rate = 0.05\n")
+    table = groups_table(collect(paths)[0])
+    assert table.header[:5] == ["data", "student", "method", "settings", "runs"]
+    assert [row[2:4] for row in table.rows] == [
+        ["b-mtard", "optimizer.learning_rate=0.05"],
+        *(["b-mtard", "-"], ["mtard", "-"]),
+    ]
+
+
+def test_what_is_trained_at_one_radius_and_evaluated_at_another_is_told(
+    evaluated: Evaluated,
+) -> None:
+    first, second = evaluated(0), evaluated(1, epsilon=0.2)
+    content = json.loads((second / "evaluation.json").read_text())
+    for score in content["networks"][-1]["attacks"].values():
+        score["settings"]["epsilon"] = 0.1
+    (second / "evaluation.json").write_text(json.dumps(content))
+    groups, _ = collect([first, second])
+    assert [group.differs for group in groups] == [
+        *("attack.epsilon=0.2", ""),
+    ]
+
+
+def test_evaluations_at_another_radius_are_no_further_seed(
+    evaluated: Evaluated,
+) -> None:
+    first, second = evaluated(0), evaluated(1)
+    content = json.loads((second / "evaluation.json").read_text())
+    for score in content["networks"][-1]["attacks"].values():
+        score["settings"]["epsilon"] = 0.3
+    (second / "evaluation.json").write_text(json.dumps(content))
+    groups, _ = collect([first, second])
+    assert [(group.epsilon, len(group.w_robust)) for group in groups] == [
+        (0.1, 1),
+        (0.3, 1),
+    ]
+
+
+def test_a_link_beside_the_runs_is_no_further_seed(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    paths = [evaluated(0), evaluated(1)]
+    latest = paths[0].with_name("latest")
+    latest.symlink_to(paths[1].name)
+    [group], problems = collect([latest, *paths, paths[0].parent / "." / paths[0].name])
+    assert (len(group.w_robust), problems) == (2, [])
+    assert [run.name for run in list_runs(latest.parent)] == [
+        *(path.name for path in reversed(paths)),
+    ]
+    names = [row.name for row in Library(latest.parent).scan()]
+    assert sorted(names) == sorted(path.name for path in paths)
+    # Alone it is the run that it leads to.
+    [group], _ = collect([latest])
+    assert len(group.w_robust) == 1
+    outside = tmp_path / "other" / "latest"
+    outside.parent.mkdir()
+    outside.symlink_to(paths[0])
+    assert [run.path for run in list_runs(outside.parent)] == [outside]
 
 
 def test_different_numbers_of_images_have_no_mean(

@@ -227,3 +227,48 @@ def test_of_two_processes_that_resume_at_once_one_succeeds(tmp_path: Path) -> No
             process.communicate()
     assert sorted(answers) == ["claimed", "refused"]
     assert Run(tmp_path).info()["pid"] == processes[answers.index("claimed")].pid
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("checkpoints", "best", "report", "evaluation", "events.jsonl"),
+        *("out.log", "evaluation.json", ".lock"),
+    ],
+)
+def test_a_part_that_is_a_link_is_not_written(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    path = run.path / name
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside)
+    before = run.info_path.read_bytes()
+    with pytest.raises(RunError, match="link"):
+        Run.open(run.path).claim({})
+    assert outside.read_text() == "precious"
+    assert run.info_path.read_bytes() == before
+
+
+def test_a_run_may_be_opened_through_a_link(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(run.path)
+    Run.open(tmp_path / "latest").claim({})
+
+
+def test_an_event_is_not_written_through_a_link_or_a_pipe(
+    run: Run, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    run.events_path.unlink(missing_ok=True)
+    run.events_path.symlink_to(outside)
+    with pytest.raises(RunError, match="Cannot write the event"):
+        EventWriter(run.events_path).write("run_started")
+    run.events_path.unlink()
+    os.mkfifo(run.events_path)
+    with pytest.raises(RunError, match="not a regular file"):
+        EventWriter(run.events_path).write("run_started")
+    assert outside.read_text() == "precious"

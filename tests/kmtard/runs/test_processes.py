@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from kmtard.runs.processes import is_same_process, process_start_time
@@ -79,8 +81,27 @@ def test_a_process_that_ended_is_not_there() -> None:
     assert not is_same_process(pid, None)
 
 
-def test_without_a_start_time_a_living_number_is_enough() -> None:
-    assert is_same_process(os.getpid(), None)
+@pytest.mark.parametrize("start", [None, True, "1.0", [], float("nan")])
+def test_without_a_start_time_there_is_no_identity(start: Any) -> None:
+    assert not is_same_process(os.getpid(), start)
+
+
+def test_the_clock_of_the_day_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = process_start_time(os.getpid())
+    booted = psutil.boot_time()
+    # psutil adds this to what the kernel says.
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: booted + 3600)
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted + 3600)
+    assert process_start_time(os.getpid()) == start
+
+
+@needs_proc
+def test_start_times_are_those_of_version_0_1() -> None:
+    stat = Path("/proc/self/stat").read_bytes()
+    ticks = int(stat[stat.rindex(b")") + 1 :].split()[19])
+    assert process_start_time(os.getpid()) == ticks / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**80])

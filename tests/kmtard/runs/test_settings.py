@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from kmtard.runs.settings import ABOUT, differing, flatten, read_settings, seed_groups
+from kmtard.runs.settings import (
+    ABOUT,
+    differing,
+    distinctions,
+    flatten,
+    radius_of,
+    read_settings,
+    seed_groups,
+)
 
 pytestmark = pytest.mark.once("torch")
 
@@ -56,3 +64,23 @@ def test_the_settings_of_a_run_are_those_of_its_recipe(make_run):
     assert [settings.get(key) for key in ABOUT] == ["digits", None, None, "3"]
     run.recipe_path.write_text("[")
     assert read_settings(run) == {}
+
+
+def test_what_tells_settings_apart_is_short_and_different_for_each() -> None:
+    first = {"a": "1", "b": "x" * 99, "c": "1", "d": "1", "runtime.seed": "0"}
+    second = {"a": "1", "b": "y", "c": "2", "d": "2", "e": "1", "runtime.seed": "1"}
+    third = {**second, "e": "2"}
+    assert distinctions([first]) == [""]
+    texts = distinctions([first, second, third])
+    assert texts == [
+        f"b={'x' * 23}…, c=1, d=1, 1 more",
+        "b=y, c=2, d=2, 1 more (1)",
+        "b=y, c=2, d=2, 1 more (2)",
+    ]
+
+
+def test_the_radius_is_that_of_the_evaluation() -> None:
+    assert radius_of({"attack.epsilon": "0.1", "evaluation.epsilon": "0.2"}) == 0.2
+    assert radius_of({"attack.epsilon": "0.1"}) == 0.1
+    assert radius_of({"attack.epsilon": "x"}) is None
+    assert radius_of({}) is None

@@ -89,6 +89,22 @@ def test_a_number_given_to_another_process_is_not_signalled(running: Running) ->
     assert process.poll() is None
 
 
+@pytest.mark.parametrize("start", [None, True, "x"])
+def test_without_an_identity_nothing_is_signalled(
+    running: Running, start: object
+) -> None:
+    run, process = running
+    claim(run, process_start=start)
+    assert run.state() == "unknown"
+    for action in (signals.stop, signals.kill):
+        with pytest.raises(RunError, match="no run.json that identifies"):
+            action(run)
+    for send in (signals.terminate, signals.kill_group):
+        with pytest.raises(RunError, match="No signal was sent"):
+            send(process.pid, None)
+    assert process.poll() is None
+
+
 def test_on_another_host_it_is_watched_only(running: Running) -> None:
     run, process = running
     claim(run, host="elsewhere")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
-from kmtard.runs.visible import shortened, visible
+from kmtard.runs.visible import shortened, tell, visible
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,10 @@ def test_a_long_text_loses_its_middle(text, width):
         assert short.rstrip()[-1] == text[-1]
     else:
         assert short.rstrip() == text
+
+
+def test_a_command_shows_text_as_it_is() -> None:
+    file = io.StringIO()
+    tell(Console(file=file, force_terminal=True), "a\x1b[31m[bold]\u202e\nb\r 1.0")
+    mark = "\N{REPLACEMENT CHARACTER}"
+    assert file.getvalue() == f"a{mark}[31m[bold]{mark}\nb{mark} 1.0\n"

@@ -56,6 +56,21 @@ def test_runs_without_a_value_go_last_in_either_order():
     assert names(True) == ["low", "two", "high", "none"]
 
 
+def test_radii_are_not_ranked_together():
+    rows = [
+        row("low", best=0.1, epsilon=0.1),
+        row("unknown", best=0.8),
+        row("far", best=0.9, epsilon=0.2),
+        row("high", best=0.5, epsilon=0.1),
+    ]
+
+    names = [each.name for each in ordered(rows, "W-Robust")]
+
+    assert names == ["high", "low", "far", "unknown"]
+    texts = [BY_TITLE["radius"].text(each) for each in rows]
+    assert texts == ["0.1", "-", "0.2", "0.1"]
+
+
 @pytest.mark.parametrize("title", BY_TITLE)
 def test_every_column_sorts_rows_of_any_kind(title):
     rows = [
@@ -89,7 +104,9 @@ def test_a_table_for_a_file_has_every_column_and_plain_seconds():
     line = dict(zip(table.header, table.rows[0], strict=True))
     assert line["name"] == "=x"
     assert (line["W-Robust"], line["of"], line["seconds"]) == ("50.00", "epoch 3", "61")
-    assert set(table.numbers) == {"clean", "robust", "W-Robust", "seconds"}
+    assert set(table.numbers) == {
+        *("clean", "robust", "W-Robust", "radius", "seconds"),
+    }
 
 
 def test_runs_are_counted():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from textual.pilot import Pilot
 
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
 from launcher.app import LauncherApp
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.queue import QueueScreen
 from launcher.settings import Settings
-from tests.launcher.engine_fixtures import run_command, told
+from tests.launcher.engine_fixtures import program, programs, run_program, told
 from tests.launcher.engine_fixtures import until as wait_until
 from tests.launcher.pilots import screen_text, until
+
+__all__ = ["programs"]
 
 ensure_runner = Queue.ensure_runner
 SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
@@ -52,7 +55,7 @@ async def open_queue(pilot: Pilot[None]) -> QueueScreen:
 
 def add(queue: Queue, *titles: str) -> None:
     for title in titles:
-        queue.add(["python", "-c", f"print('{title}')"], title, "jax")
+        queue.add(Task.fit(f"{title}.toml"), title, "jax")
 
 
 def titles(queue: Queue) -> list[str]:
@@ -89,7 +92,7 @@ async def test_entries_are_listed_as_they_are(
         text = screen_text(pilot)
         assert "[b]a[/b] 実験" in text and "✗ failed" in text and "\x1b" not in text
         if size[1] > 16:
-            assert "python -c" in text and "jax" in text
+            assert "python -m kmtard.fit" in text and "jax" in text
             await pilot.press("down")
             await until(pilot, lambda: "exit code 2" in screen_text(pilot))
 
@@ -136,22 +139,22 @@ async def test_keys_change_order_limit_and_content(app: LauncherApp) -> None:
 @pytest.mark.asyncio
 async def test_the_command_line_is_copied_as_it_is_typed(app: LauncherApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
-        app.queue.add([sys.executable, "-c", "print('[b]')"], "a", "jax")
+        app.queue.add(Task.fit("my [b].toml"), "a", "jax")
         screen = await open_queue(pilot)
         await until(pilot, lambda: screen.table.row_count == 1)
         await pilot.press("y")
         await pilot.pause()
-        assert app.clipboard == """python -c 'print('"'"'[b]'"'"')'"""
+        assert app.clipboard == "python -m kmtard.fit 'my [b].toml'"
 
 
 @pytest.mark.asyncio
 async def test_a_runner_that_is_missing_is_said_and_can_be_started(
-    app: LauncherApp, monkeypatch: pytest.MonkeyPatch
+    app: LauncherApp, tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_queue(pilot)
         assert "runner not needed" in screen_text(pilot)
-        app.queue.add([sys.executable, "-c", "print('it ran')"], "a", "jax")
+        app.queue.add(program(tmp_path, "print('it ran')"), "a", "jax")
         await until(pilot, lambda: "s starts it" in screen_text(pilot))
         monkeypatch.setattr(Queue, "ensure_runner", ensure_runner)
         await pilot.press("s")
@@ -166,10 +169,10 @@ async def test_a_runner_that_is_missing_is_said_and_can_be_started(
 
 @pytest.mark.asyncio
 async def test_what_runs_is_stopped_then_killed_after_a_question(
-    app: LauncherApp,
+    app: LauncherApp, programs: None
 ) -> None:
     queue = app.queue
-    queue.add(run_command(queue.runs_dir, "r", "deaf"), "a", "jax")
+    queue.add(run_program(queue.runs_dir, "r", "deaf"), "a", "jax")
     ensure_runner(queue)
     wait_until(lambda: queue.entries()[0].run)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -241,3 +244,72 @@ async def test_what_runs_on_another_host_is_watched_only(app: LauncherApp) -> No
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")
         await until(pilot, lambda: screen.table.row_count == 0)
+
+
+def foreign(app: LauncherApp, *commands: list[str]) -> None:
+    """Put a queue of version 0.1 into the folder, as an archive would bring it."""
+    entry = {
+        **{"title": "digits", "cwd": str(app.runs_dir.parent), "backend": "jax"},
+        **{"added": 1.0, "state": "waiting", "stopping": False},
+        **dict.fromkeys(("host", "pid", "process_start", "started", "ended")),
+        **dict.fromkeys(("exit_code", "run")),
+    }
+    entries = [
+        {**entry, "id": f"e{number}", "argv": command}
+        for number, command in enumerate(commands)
+    ]
+    app.queue.folder.mkdir(parents=True)
+    content = json.dumps({"limit": 1, "entries": entries})
+    (app.queue.folder / "queue.json").write_text(content)
+
+
+@pytest.mark.asyncio
+async def test_a_queue_of_somebody_else_starts_only_after_a_question(
+    app: LauncherApp,
+    tmp_path: Path,
+    programs: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Queue, "ensure_runner", ensure_runner)
+    ours = program(tmp_path, f"open({str(tmp_path / 'ours')!r}, 'w').close()")
+    theirs = ["/bin/sh", "-c", f"touch '{tmp_path}/theirs'"]
+    foreign(app, theirs, ours.command())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "press 3, then s" in told(app))
+        await open_queue(pilot)
+        await until(pilot, lambda: "2 to confirm: s asks" in screen_text(pilot))
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        text = screen_text(pilot)
+        assert "never starts: /bin/sh -c" in text and "kmtard.fit" in text
+        await pilot.press("n")
+        await pilot.pause()
+        assert not app.queue.runner_alive()
+        assert len(app.queue.unconfirmed()) == 2
+        assert not (tmp_path / "ours").exists()
+        await until(pilot, lambda: isinstance(app.screen, QueueScreen))
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, (tmp_path / "ours").exists)
+        await until(pilot, lambda: "✓ finished" in screen_text(pilot))
+    assert [entry.state for entry in app.queue.entries()] == ["failed", "finished"]
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.asyncio
+async def test_what_somebody_else_ran_is_not_run_again_without_a_question(
+    app: LauncherApp,
+) -> None:
+    foreign(app, Task.fit("a.toml").command(), ["/bin/sh", "-c", "true"])
+    set_state(app.queue, "digits", state="finished")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_queue(pilot)
+        await until(pilot, lambda: screen.table.row_count == 2)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, QueueScreen))
+        await pilot.press("down", "a")
+        await until(pilot, lambda: "not one of kmtard's own" in told(app))
+    assert [entry.state for entry in app.queue.entries()] == ["finished"] * 2

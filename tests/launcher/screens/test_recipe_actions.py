@@ -15,6 +15,7 @@ from textual.widgets import Input, TabbedContent
 from kmtard.recipe import load
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
 from launcher.screens import recipe_actions
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
@@ -46,7 +47,7 @@ async def test_a_launch_goes_into_the_queue(folder: Path) -> None:
         await pilot.press("f9")
         await until(pilot, lambda: bool(app.queue.entries()))
         [entry] = app.queue.entries()
-        assert list(entry.argv) == [
+        assert entry.command == [
             *[sys.executable, "-m", "kmtard.fit", "digits.toml"],
             *["--set", "method.beta=2", "--smoke"],
         ]
@@ -65,7 +66,7 @@ async def test_the_run_will_appear_among_the_others(folder: Path) -> None:
         await pilot.press("l")
         await until(pilot, lambda: bool(app.queue.entries()))
         [entry] = app.queue.entries()
-        assert entry.argv[-1] == f"runtime.runs_dir={folder / 'my runs'}"
+        assert entry.command[-1] == f"runtime.runs_dir={folder / 'my runs'}"
         assert f"'runtime.runs_dir={folder / 'my runs'}'" in command(screen)
 
 
@@ -168,9 +169,8 @@ async def test_saving_into_the_file_itself_ends_the_changes(folder: Path) -> Non
 
 
 def stand_in(script: str) -> Any:
-    def command_of(recipe: Path, **options: Any) -> Sequence[str]:
-        settings = ["--set", *options["overrides"]] if options["overrides"] else []
-        return [sys.executable, "-c", script, str(recipe), *settings]
+    def command_of(task: Task) -> Sequence[str]:
+        return [sys.executable, "-c", script, *task.command()[3:]]
 
     return command_of
 
@@ -251,7 +251,7 @@ async def test_a_name_that_is_no_utf8_is_shown_and_copied(folder: Path) -> None:
         await pilot.press("l")
         await until(pilot, lambda: not screen._is_launching)
         [entry] = app.queue.entries()
-        assert Path(entry.argv[3]) == Path(file.name)
+        assert Path(entry.command[3]) == Path(file.name)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, AskScreen))
         await pilot.pause()

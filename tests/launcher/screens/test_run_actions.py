@@ -65,7 +65,7 @@ async def show(pilot: Pilot[None], run: Run | None) -> OneRun:
 
 
 def commands(app: LauncherApp) -> list[list[str]]:
-    return [list(entry.argv[1:]) for entry in app.queue.entries()]
+    return [entry.command[1:] for entry in app.queue.entries()]
 
 
 async def refused(pilot: Pilot[None], key: str, reason: str) -> None:

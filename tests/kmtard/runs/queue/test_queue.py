@@ -19,14 +19,19 @@ from kmtard.runs import RunError
 from kmtard.runs.processes import process_start_time
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
+
+TASK = Task.fit("a.toml")
 
 ADD = """
 import sys
 from pathlib import Path
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
 queue = Queue(Path(sys.argv[1]))
+TASK = Task.fit("a.toml")
 for number in range(100):
-    queue.add(["true"], f"{sys.argv[2]}{number}", "jax")
+    queue.add(TASK, f"{sys.argv[2]}{number}", "jax")
 """
 
 
@@ -36,7 +41,7 @@ def queue(tmp_path: Path) -> Queue:
 
 
 def add(queue: Queue, *titles: str) -> list[Entry]:
-    return [queue.add(["true"], title, "jax") for title in titles]
+    return [queue.add(TASK, title, "jax") for title in titles]
 
 
 def titles(queue: Queue) -> list[str]:
@@ -123,11 +128,11 @@ def test_what_has_ended_is_cleared_with_its_log(queue: Queue) -> None:
 
 
 def test_a_run_is_not_resumed_twice_at_a_time(queue: Queue, tmp_path: Path) -> None:
-    entry = queue.add(["true"], "resume a", "jax", run=tmp_path)
+    entry = queue.add(TASK, "resume a", "jax", run=tmp_path)
     with pytest.raises(RunError, match="resume a: it is in the queue already"):
-        queue.add(["true"], "resume a", "jax", run=tmp_path)
+        queue.add(TASK, "resume a", "jax", run=tmp_path)
     set_entry(queue, entry, state="failed")
-    queue.add(["true"], "resume a", "jax", run=tmp_path)
+    queue.add(TASK, "resume a", "jax", run=tmp_path)
     assert len(queue.entries()) == 2
 
 
@@ -172,8 +177,11 @@ def test_a_damaged_file_is_kept_aside(queue: Queue, content: bytes) -> None:
     [
         {"id": "../../x"},
         {"state": "sleeping"},
-        {"argv": []},
-        {"argv": [1]},
+        {"task": {}},
+        {"task": {**TASK.as_json(), "action": "/bin/sh"}},
+        {"task": {**TASK.as_json(), "target": "--trust"}},
+        {"task": {**TASK.as_json(), "overrides": [1]}},
+        {"backend": "evil"},
         {"pid": True},
         {"pid": "1"},
         {"added": None},

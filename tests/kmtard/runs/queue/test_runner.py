@@ -16,11 +16,13 @@ from kmtard.runs import Run
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.runner import NOT_STARTED, Runner
-from launcher.commands import fit_command
-from tests.launcher.engine_fixtures import run_command, until
+from kmtard.runs.queue.task import Task
+from tests.launcher.engine_fixtures import program, programs, run_program, until
 from tests.run_folders import RECIPE
 
 WRITE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+
+__all__ = ["programs"]
 
 HOLD = """
 import sys, time
@@ -32,7 +34,7 @@ time.sleep(60)
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
+def queue(tmp_path: Path, programs: None) -> Iterator[Queue]:
     queue = Queue(tmp_path / "runs")
     yield queue
     kill_runner(queue)
@@ -58,7 +60,7 @@ def started(queue: Queue) -> subprocess.Popen[bytes]:
 
 
 def writes(queue: Queue, path: Path, text: str) -> Entry:
-    return queue.add([sys.executable, "-c", WRITE, str(path), text], text, "")
+    return queue.add(program(path.parent, WRITE, path, text), text, "")
 
 
 def present(queue: Queue, entry: Entry) -> Entry:
@@ -88,12 +90,14 @@ def test_entries_run_in_their_order_and_the_runner_ends(
     assert not queue.runner_path.exists()
 
 
-def test_the_process_is_a_session_of_its_own_with_the_backend(queue: Queue) -> None:
+def test_the_process_is_a_session_of_its_own_with_the_backend(
+    queue: Queue, tmp_path: Path
+) -> None:
     code = (
         "import os, sys; print(os.environ['KERAS_BACKEND'], os.getsid(0) == "
         "os.getpid(), repr(sys.stdin.read()), os.getcwd())"
     )
-    entry = queue.add([sys.executable, "-c", code], "a", "torch", cwd="/")
+    entry = queue.add(program(tmp_path, code), "a", "torch", cwd="/")
     queue.ensure_runner()
     until_done(queue)
     assert present(queue, entry).log.read_text() == "torch True '' /\n"
@@ -105,7 +109,7 @@ def test_the_process_is_a_session_of_its_own_with_the_backend(queue: Queue) -> N
 def test_the_run_of_an_entry_is_found(
     queue: Queue, end: str, state: str, code: int
 ) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", end), "a", "jax")
+    entry = queue.add(run_program(queue.runs_dir, "r", end), "a", "jax")
     queue.ensure_runner()
     until_done(queue)
     ended = present(queue, entry)
@@ -114,14 +118,12 @@ def test_the_run_of_an_entry_is_found(
 
 
 def test_what_fails_before_it_is_a_run_shows_why(queue: Queue) -> None:
-    no_recipe = queue.add(fit_command(Path("no.toml")), "a", "jax")
-    no_program = queue.add(["no-such-program"], "b", "")
-    no_folder = queue.add(["true"], "c", "", cwd=str(queue.runs_dir / "none"))
+    no_recipe = queue.add(Task.fit("no.toml"), "a", "jax")
+    no_folder = queue.add(Task.fit("b"), "b", "", cwd=str(queue.runs_dir / "none"))
     queue.ensure_runner()
     until_done(queue)
     for entry, code, reason in (
         (no_recipe, 2, "no.toml"),
-        (no_program, 127, "not found"),
         (no_folder, None, "No such file"),
     ):
         ended = present(queue, entry)
@@ -131,7 +133,7 @@ def test_what_fails_before_it_is_a_run_shows_why(queue: Queue) -> None:
 
 def test_so_many_run_at_a_time_as_the_limit_says(queue: Queue) -> None:
     entries = [
-        queue.add(run_command(queue.runs_dir, name, "wait"), name, "jax")
+        queue.add(run_program(queue.runs_dir, name, "wait"), name, "jax")
         for name in "abc"
     ]
 
@@ -150,7 +152,7 @@ def test_so_many_run_at_a_time_as_the_limit_says(queue: Queue) -> None:
 
 
 def test_a_stopped_entry_saves_and_is_cancelled(queue: Queue) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", "wait"), "a", "jax")
+    entry = queue.add(run_program(queue.runs_dir, "r", "wait"), "a", "jax")
     queue.ensure_runner()
     until(lambda: present(queue, entry).run)
     queue.stop(entry.id)
@@ -160,7 +162,7 @@ def test_a_stopped_entry_saves_and_is_cancelled(queue: Queue) -> None:
 
 
 def test_a_killed_entry_is_cancelled(queue: Queue) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", "deaf"), "a", "jax")
+    entry = queue.add(run_program(queue.runs_dir, "r", "deaf"), "a", "jax")
     queue.ensure_runner()
     until(lambda: present(queue, entry).run)
     queue.stop(entry.id)
@@ -174,7 +176,7 @@ def test_a_killed_entry_is_cancelled(queue: Queue) -> None:
 def test_a_runner_that_ends_is_followed_by_one_that_goes_on(
     queue: Queue, tmp_path: Path, number: signal.Signals
 ) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", "wait"), "a", "jax")
+    entry = queue.add(run_program(queue.runs_dir, "r", "wait"), "a", "jax")
     writes(queue, tmp_path / "out", "b")
     queue.ensure_runner()
     until(lambda: present(queue, entry).run)
@@ -197,8 +199,8 @@ def test_a_runner_that_ends_is_followed_by_one_that_goes_on(
 def test_how_a_run_ended_while_no_runner_watched_is_read_from_it(
     queue: Queue, end: str, state: str
 ) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", end), "a", "jax")
-    child = subprocess.Popen(entry.argv, stdout=subprocess.PIPE)
+    entry = queue.add(run_program(queue.runs_dir, "r", end), "a", "jax")
+    child = subprocess.Popen(entry.command, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
     run = Run(queue.runs_dir / "r")
@@ -213,7 +215,7 @@ def test_how_a_run_ended_while_no_runner_watched_is_read_from_it(
 
 
 def test_how_another_command_ended_unwatched_is_not_known(queue: Queue) -> None:
-    entry = queue.add(["true"], "a", "")
+    entry = queue.add(Task.fit("a"), "a", "")
     host = os.uname().nodename
     with queue.change() as content:
         content.update(
@@ -297,7 +299,7 @@ def test_a_runner_waits_for_the_one_before_it_to_be_gone(
 
 
 def test_a_closed_terminal_does_not_end_it(queue: Queue) -> None:
-    entry = queue.add(run_command(queue.runs_dir, "r", "wait"), "a", "jax")
+    entry = queue.add(run_program(queue.runs_dir, "r", "wait"), "a", "jax")
     queue.ensure_runner()
     until(lambda: present(queue, entry).run)
     runner = queue.runner()
@@ -317,8 +319,8 @@ def test_a_wrong_command_line_is_said() -> None:
     assert "RUNS_DIR" in done.stdout
 
 
-def test_a_folder_that_is_deleted_ends_the_runner(queue: Queue) -> None:
-    queue.add(["sleep", "60"], "a", "")
+def test_a_folder_that_is_deleted_ends_the_runner(queue: Queue, tmp_path: Path) -> None:
+    queue.add(program(tmp_path, "import time; time.sleep(60)"), "a", "")
     queue.ensure_runner()
     until(lambda: queue.entries()[0].is_alive)
     entry = queue.entries()[0]
@@ -333,8 +335,8 @@ def test_a_folder_that_is_deleted_ends_the_runner(queue: Queue) -> None:
 @pytest.mark.slow
 def test_a_real_run_goes_through_the_queue(queue: Queue) -> None:
     overrides = [f'runtime.runs_dir="{queue.runs_dir}"', 'runtime.backend="jax"']
-    command = fit_command(RECIPE, overrides=overrides, smoke=True)
-    entry = queue.add(command, "digits", "jax")
+    task = Task.fit(RECIPE, overrides=overrides, smoke=True)
+    entry = queue.add(task, "digits", "jax")
     queue.ensure_runner()
     until(lambda: present(queue, entry).is_ended, patience=400)
     ended = present(queue, entry)

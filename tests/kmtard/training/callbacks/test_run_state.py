@@ -155,6 +155,59 @@ def test_two_points_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_only_files_named_as_resume_points_are_read_or_deleted(
+    tmp_path: Path,
+) -> None:
+    model = distiller()
+    folder = tmp_path / "student"
+    folder.mkdir()
+    outside = tmp_path / "outside.npz"
+    outside.write_bytes(b"precious")
+    (folder / "0000000003.npz").symlink_to(outside)
+    (folder / "0000000004.npz").mkdir()
+    others = [
+        "backup-1.npz",
+        "x0000000001.npz",
+        "1.npz",
+        "0000000001.npz.bak",
+        "９.npz",
+    ]
+    for name in others:
+        (folder / name).write_bytes(b"mine")
+    points = [at_step(step, model, folder).save() for step in (5, 10, 15)]
+    assert [path.exists() for path in points] == [False, True, True]
+    assert {path.name for path in folder.iterdir()} == {
+        *others,
+        *("0000000003.npz", "0000000004.npz", "0000000010.npz", "0000000015.npz"),
+    }
+    assert outside.read_bytes() == b"precious"
+    assert RunState(folder, write_atomic, STEPS).restore(distiller()) == 15
+
+
+def test_what_is_just_written_is_never_deleted(tmp_path: Path) -> None:
+    model = distiller()
+    for step in (90, 95):
+        at_step(step, model, tmp_path).save()
+    path = at_step(5, model, tmp_path, keep=1).save()
+    assert path.exists()
+    assert (tmp_path / "0000000095.npz").exists()
+
+
+def test_a_folder_that_is_a_link_is_neither_read_nor_changed(tmp_path: Path) -> None:
+    model = distiller()
+    outside = tmp_path / "outside"
+    points = [at_step(step, model, outside).save() for step in (5, 10)]
+    contents = [path.read_bytes() for path in points]
+    folder = tmp_path / "student"
+    folder.symlink_to(outside)
+    with pytest.raises(CheckpointError, match="received a link"):
+        RunState(folder, write_atomic, STEPS).restore(distiller())
+    with pytest.raises(CheckpointError, match="received a link"):
+        at_step(15, model, folder, keep=1).save()
+    assert [path.read_bytes() for path in points] == contents
+    assert sorted(outside.iterdir()) == points
+
+
 def test_nothing_to_go_on_from(tmp_path: Path) -> None:
     assert RunState(tmp_path / "none", write_atomic, STEPS).restore(distiller()) == 0
 

@@ -1,0 +1,109 @@
+"""Which entries of a queue this user wrote or confirmed on this host.
+
+A runs folder can come from anywhere. What proves that an entry is the user's own is a
+seal that only the user can make: its key is in the user's state folder, never in a
+runs folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmtard.runs.files import RunError, read_regular
+from kmtard.runs.places import state_dir
+from kmtard.runs.queue.entry import Entry
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Makes and checks the seals of one queue.
+
+    A seal binds what an entry does to this host and to the place of the queue: a copy
+    of a sealed queue elsewhere has to be confirmed again.
+
+    Args:
+        folder: of the queue.
+    """
+
+    folder: Path
+
+    def make(self, entry: Entry) -> str:
+        """Return the seal of an entry.
+
+        Raises:
+            RunError: the key cannot be read or made.
+        """
+        return self._of(entry, _key() or _new_key())
+
+    def fits(self, entry: Entry) -> bool:
+        """Return whether this user made the entry's seal here."""
+        key = _key()
+        if key is None or not entry.seal:
+            return False
+        made = self._of(entry, key)
+        return hmac.compare_digest(made.encode(), entry.seal.encode())
+
+    def _of(self, entry: Entry, key: bytes) -> str:
+        parts = [
+            socket.gethostname(),
+            os.path.realpath(self.folder),
+            entry.id,
+            entry.task.as_json() if entry.task else None,
+            entry.cwd,
+            entry.backend,
+        ]
+        message = json.dumps(parts, sort_keys=True).encode()
+        return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def key_path() -> Path:
+    """Return the file of the key."""
+    return state_dir() / "queue.key"
+
+
+def _key() -> bytes | None:
+    with contextlib.suppress(OSError):
+        key = read_regular(key_path(), limit=KEY_BYTES)
+        if len(key) == KEY_BYTES:
+            return key
+    return None
+
+
+def _new_key() -> bytes:
+    path, key = key_path(), secrets.token_bytes(KEY_BYTES)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            # Of two processes that make a key, the first one's stays.
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        finally:
+            os.unlink(temporary)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {path}: {error.strerror}. The queue needs this file to know "
+            "its own entries. Make the folder writable, or set XDG_STATE_HOME."
+        ) from error
+    found = _key()
+    if found is None:
+        raise RunError(
+            f"Expected a key of {KEY_BYTES} bytes in {path}. Delete the file: the "
+            "next entry makes a new one."
+        )
+    return found

@@ -1,0 +1,214 @@
+"""What a queue can do: train a recipe, resume a run, evaluate a run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ACTIONS = ("fit", "resume", "evaluate")
+PYTHON = re.compile(r"(.*/)?python[\d.]*", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One thing to do, from which the command line is built when it starts.
+
+    A queue's file holds tasks and no commands: whoever writes the file cannot choose
+    the program that runs.
+
+    Args:
+        action: one of `ACTIONS`.
+        target: the recipe for "fit", the run's folder otherwise.
+        method: the student's method, for "fit"; the recipe's if None.
+        overrides: `table.key=value`, as in TOML, for "fit".
+        smoke: whether to use few images and two epochs, for "fit".
+        attacks: names of attacks, for "evaluate"; the recipe's if empty.
+        suite: attacks that belong together, for "evaluate".
+
+    Raises:
+        ValueError: the action is unknown, a value does not belong to it, or a value
+            could be taken for an option of the command line.
+
+    Example:
+        >>> Task.fit("recipes/digits.toml", smoke=True).command()[1:]
+        ['-m', 'kmtard.fit', 'recipes/digits.toml', '--smoke']
+    """
+
+    action: str
+    target: str
+    method: str | None = None
+    overrides: tuple[str, ...] = ()
+    smoke: bool = False
+    attacks: tuple[str, ...] = ()
+    suite: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise ValueError(
+                f"action: expected one of {', '.join(ACTIONS)}, "
+                f"received {self.action!r}."
+            )
+        of_fit = self.method is not None or self.overrides or self.smoke
+        of_evaluate = self.attacks or self.suite is not None
+        if (of_fit and self.action != "fit") or (
+            of_evaluate and self.action != "evaluate"
+        ):
+            raise ValueError(f"Received settings that {self.action!r} does not take.")
+        named = (self.target, self.method, self.suite, *self.overrides, *self.attacks)
+        for word in named:
+            if word is not None and (not word or word[0] == "-" or "\0" in word):
+                raise ValueError(
+                    f"Expected a value that does not begin with '-', received {word!r}."
+                )
+        if any("," in name for name in self.attacks):
+            raise ValueError(f"attacks: received {self.attacks!r}.")
+
+    @classmethod
+    def fit(
+        cls,
+        recipe: str | Path,
+        *,
+        method: str | None = None,
+        overrides: Sequence[str] = (),
+        smoke: bool = False,
+    ) -> Task:
+        """Return the task that trains what a recipe says."""
+        return cls(
+            action="fit",
+            target=_path(recipe),
+            method=method,
+            overrides=tuple(overrides),
+            smoke=smoke,
+        )
+
+    @classmethod
+    def resume(cls, run: str | Path) -> Task:
+        """Return the task that resumes a run."""
+        return cls(action="resume", target=_path(run))
+
+    @classmethod
+    def evaluate(
+        cls, run: str | Path, *, attacks: Sequence[str] = (), suite: str | None = None
+    ) -> Task:
+        """Return the task that evaluates the best student of a run."""
+        return cls(
+            action="evaluate", target=_path(run), attacks=tuple(attacks), suite=suite
+        )
+
+    def command(self) -> list[str]:
+        """Return the command line, which starts with this Python."""
+        if self.action == "resume":
+            return _module("kmtard.fit", "--resume", self.target)
+        if self.action == "evaluate":
+            command = _module("kmtard.evaluate", self.target)
+            if self.attacks:
+                command += ["--attacks", ",".join(self.attacks)]
+            return command if self.suite is None else [*command, "--suite", self.suite]
+        command = _module("kmtard.fit", self.target)
+        if self.method is not None:
+            command += ["--method", self.method]
+        for override in self.overrides:
+            command += ["--set", override]
+        return [*command, "--smoke"] if self.smoke else command
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the queue's file holds."""
+        values = asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "action": (str,),
+    "target": (str,),
+    "method": (str, type(None)),
+    "overrides": (list,),
+    "smoke": (bool,),
+    "attacks": (list,),
+    "suite": (str, type(None)),
+}
+
+
+def read_task(values: Any) -> Task:
+    """Return the task that a JSON object describes.
+
+    Raises:
+        ValueError: it does not describe a task.
+    """
+    if not isinstance(values, dict) or values.keys() != TYPES.keys():
+        raise ValueError(f"Expected a task with {list(TYPES)}, received {values!r}.")
+    read = {}
+    for name, types in TYPES.items():
+        value = values[name]
+        if type(value) not in types:
+            raise ValueError(f"{name}: received {value!r}.")
+        if isinstance(value, list):
+            if not all(type(word) is str for word in value):
+                raise ValueError(f"{name}: received {value!r}.")
+            value = tuple(value)
+        read[name] = value
+    return Task(**read)
+
+
+def task_of(argv: Sequence[str]) -> Task | None:
+    """Return the task of a command line from a queue of version 0.1.
+
+    Args:
+        argv: the command.
+
+    Returns:
+        The task whose command line this is, word for word after the Python; None for
+        every other command.
+    """
+    if len(argv) < 4 or not PYTHON.fullmatch(argv[0]):
+        return None
+    try:
+        task = _parsed(argv[1:3], argv[3:])
+    except (ValueError, IndexError):
+        return None
+    if task is None or task.command()[1:] != list(argv[1:]):
+        return None
+    return task
+
+
+def _parsed(module: Sequence[str], words: Sequence[str]) -> Task | None:
+    name = module[1].removeprefix("kmtard.")
+    if name == "fit" and words[0] == "--resume":
+        return Task.resume(words[1])
+    if name not in ("fit", "evaluate"):
+        return None
+    given: dict[str, list[str]] = {}
+    rest = list(words[1:])
+    smoke = "--smoke" in rest[-1:]
+    if smoke:
+        rest.pop()
+    for option, value in zip(rest[::2], rest[1::2], strict=True):
+        given.setdefault(option, []).append(value)
+    method, suite, attacks = (
+        given.get(option, [None])[0] for option in ("--method", "--suite", "--attacks")
+    )
+    return Task(
+        action=name,
+        target=words[0],
+        method=method,
+        overrides=tuple(given.get("--set", ())),
+        smoke=smoke,
+        attacks=tuple(attacks.split(",")) if attacks else (),
+        suite=suite,
+    )
+
+
+def _path(path: str | Path) -> str:
+    # A name that looks like an option is still a file.
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text
+
+
+def _module(name: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", name, *words]
