@@ -78,11 +78,9 @@ class FAB(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
-        moves = (attack(model, x, y) - x).reshape(len(x), -1)
-        distances = np.linalg.norm(moves, axis=1)
-        ```
+        >>> attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
+        >>> moves = (attack(model, x, y) - x).reshape(len(x), -1)
+        >>> distances = np.linalg.norm(moves, axis=1)
     """
 
     def __init__(

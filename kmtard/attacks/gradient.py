@@ -61,10 +61,8 @@ class PGD(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
-        x_adv = attack(model, x, y)
-        ```
+        >>> attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
+        >>> x_adv = attack(model, x, y)
     """
 
     def __init__(

@@ -69,10 +69,8 @@ class GradientEstimation(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
-        x_adv = attack(model, x, y)
-        ```
+        >>> attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
+        >>> x_adv = attack(model, x, y)
     """
 
     def __init__(

@@ -84,10 +84,8 @@ class RayS(Attack):
         ValueError: an argument is out of its range.
 
     Example:
-        ```python
-        result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
-        result.queries[result.success].mean()
-        ```
+        >>> result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
+        >>> queries = result.queries[result.success]
     """
 
     def __init__(
