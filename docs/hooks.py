@@ -82,7 +82,9 @@ def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 def value_of(kind: dict[str, Any]) -> str:
     """Say what a part of a JSON schema allows, the bounds of numbers left out."""
-    every = [value_of(each) for each in kind.get("anyOf", []) if each != {"type": "null"}]
+    every = [
+        value_of(each) for each in kind.get("anyOf", []) if each != {"type": "null"}
+    ]
     allowed = kind.get("enum", [kind["const"]] if "const" in kind else [])
     if every or allowed:
         return " or ".join(every or [f"`{toml(each)}`" for each in allowed])

@@ -1,6 +1,6 @@
 """Distill a student from a clean and a robust teacher, on the digits.
 
-    python examples/distill_student.py --epochs 4
+python examples/distill_student.py --epochs 4
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     attack = kmtard.attacks.PGD(0.1, step_size=0.025, steps=10)
 
     def train(model: AdversarialModel) -> None:
-        model.compile(
-            kmtard.optimizers.L2SGD(0.1, momentum=0.9, weight_decay=2e-4)
-        )
+        model.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9, weight_decay=2e-4))
         model.fit(
             x,
             y,

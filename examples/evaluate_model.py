@@ -1,6 +1,6 @@
 """Evaluate a Keras model under several attacks, and read the result.
 
-    python examples/evaluate_model.py student.keras --attacks pgd_trades,autoattack
+python examples/evaluate_model.py student.keras --attacks pgd_trades,autoattack
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, (x, y), attacks=options.attacks.split(","), epsilon=options.epsilon
     )
     print(result.to_markdown())
-    strongest = min(result.robust_accuracy, key=lambda name: result.robust_accuracy[name])
+    strongest = min(
+        result.robust_accuracy, key=lambda name: result.robust_accuracy[name]
+    )
     print(f"The strongest attack is {strongest}: quote that number.")
 
 
