@@ -61,7 +61,7 @@ class FAB(Attack):
     Args:
         epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2);
             infinity takes any point that is misclassified.
-        steps: >= 0.
+        steps: number of steps, >= 0.
         restarts: runs for each target, >= 1; more than one need a finite epsilon.
         targeted: aim at the classes one after the other, best clean logit first; or
             at each step at the class whose hyperplane is nearest, which takes the

@@ -59,7 +59,7 @@ class GradientEstimation(Attack):
         sigma: length scale of the differences in pixel intensity, > 0.
         samples: images an estimate asks about, >= 1, and even if antithetic; one number
             for all steps or one for each.
-        steps: >= 0.
+        steps: number of steps, >= 0.
         step_size: pixel intensity, >= 0.
         antithetic: whether each direction is tried both ways.
         distribution: of the directions, a name of `DISTRIBUTIONS`.
