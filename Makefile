@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .PHONY: help env demo digits-table fashion-table \
         check lint types contracts tests $(BACKENDS:%=test-%) \
-        test-launcher check-slow gpu-check format clean
+        docs test-launcher check-slow gpu-check format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ $(VENV)/.user: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.user
-	$(PIP) '$(TORCH)' --editable '.[jax,dev]'
+	$(PIP) '$(TORCH)' --editable '.[jax,dev,docs]'
 	@touch $@
 
 env: $(VENV)/.dev  ## Make .venv with every backend and the tools
@@ -68,7 +68,7 @@ fashion-table: env  ## Train six methods on 15,000 Fashion-MNIST images, 3 seeds
 	done
 	$(BIN)/python -m kmtard.report runs/fashion/*
 
-check: lint types contracts tests  ## Format, lint, types, import contracts, tests
+check: lint types contracts docs tests  ## Format, lint, types, import contracts, docs, tests
 
 lint: env  ## Format check and ruff
 	$(BIN)/ruff format --check .
@@ -79,6 +79,9 @@ types: env  ## mypy
 
 contracts: env  ## import-linter
 	$(BIN)/lint-imports
+
+docs: env  ## Build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 tests: env  ## Tests on every backend, and of the launcher
 	@failed=; for part in $(BACKENDS) launcher; do \
@@ -105,6 +108,6 @@ format: env  ## Format and repair what ruff can
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove .venv and caches; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache \
 	  .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ class L2SGD(keras.optimizers.Optimizer):
     the learning rate inside the velocity, which differs after each drop.
 
     Args:
-        learning_rate: >= 0, a number or a `LearningRateSchedule`.
+        learning_rate: a number >= 0, or a `LearningRateSchedule`.
         momentum: in [0, 1).
         weight_decay: L2 coefficient, >= 0, on every trainable array (kernels, biases,
             BatchNorm's gamma and beta) but those given to `exclude_from_weight_decay`.

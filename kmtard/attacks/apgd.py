@@ -62,10 +62,8 @@ class APGD(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.APGD(8 / 255, loss="dlr", targets=9)
-        robust_accuracy = 1 - attack.run(model, x, y).success.mean()
-        ```
+        >>> attack = kmtard.attacks.APGD(8 / 255, loss="dlr", targets=9)
+        >>> robust_accuracy = 1 - attack.run(model, x, y).success.mean()
     """
 
     def __init__(

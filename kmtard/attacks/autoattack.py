@@ -126,10 +126,9 @@ class AutoAttack(Attack):
         ValueError: an argument is not known, or Square is asked for in L2.
 
     Example:
-        ```python
-        result = kmtard.attacks.AutoAttack(8 / 255).run(model, x, y)
-        {name: stage.robust_accuracy for name, stage in result.stages.items()}
-        ```
+        >>> result = kmtard.attacks.AutoAttack(8 / 255).run(model, x, y)
+        >>> list(result.stages)
+        ['apgd-ce', 'apgd-t', 'fab-t', 'square']
     """
 
     def __init__(

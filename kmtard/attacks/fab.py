@@ -61,7 +61,7 @@ class FAB(Attack):
     Args:
         epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2);
             infinity takes any point that is misclassified.
-        steps: >= 0.
+        steps: number of steps, >= 0.
         restarts: runs for each target, >= 1; more than one need a finite epsilon.
         targeted: aim at the classes one after the other, best clean logit first; or
             at each step at the class whose hyperplane is nearest, which takes the
@@ -78,11 +78,9 @@ class FAB(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
-        moves = (attack(model, x, y) - x).reshape(len(x), -1)
-        distances = np.linalg.norm(moves, axis=1)
-        ```
+        >>> attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
+        >>> moves = (attack(model, x, y) - x).reshape(len(x), -1)
+        >>> distances = np.linalg.norm(moves, axis=1)
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class PGD(Attack):
 
     Args:
         epsilon: radius in pixel intensity, >= 0; 8/255 in the papers.
-        step_size: >= 0.
+        step_size: length of a step, >= 0.
         steps: number of gradients, >= 0; with 0 the start is returned.
         start: a name of `STARTS` ("gaussian" is TRADES' and B-MTARD's training start,
             "uniform_clipped" that of the evaluation; with L2, "uniform" goes a length
@@ -61,10 +61,8 @@ class PGD(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
-        x_adv = attack(model, x, y)
-        ```
+        >>> attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
+        >>> x_adv = attack(model, x, y)
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class GradientEstimation(Attack):
         sigma: length scale of the differences in pixel intensity, > 0.
         samples: images an estimate asks about, >= 1, and even if antithetic; one number
             for all steps or one for each.
-        steps: >= 0.
+        steps: number of steps, >= 0.
         step_size: pixel intensity, >= 0.
         antithetic: whether each direction is tried both ways.
         distribution: of the directions, a name of `DISTRIBUTIONS`.
@@ -69,10 +69,8 @@ class GradientEstimation(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
-        x_adv = attack(model, x, y)
-        ```
+        >>> attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
+        >>> x_adv = attack(model, x, y)
     """
 
     def __init__(

@@ -70,8 +70,8 @@ class RayS(Attack):
     The nearest point comes back if it is within epsilon, otherwise x.
 
     Args:
-        epsilon: radius within which an image counts as fooled, in pixel intensity,
-            >= 0; infinity takes any point that is misclassified.
+        epsilon: radius >= 0 within which an image counts as fooled, in pixel intensity;
+            infinity takes any point that is misclassified.
         queries: for each image, >= 1.
         strict_budget: end a bisection when the queries are used up; its misclassified
             end counts. Otherwise, as in the authors' code, no try begins after the
@@ -84,10 +84,8 @@ class RayS(Attack):
         ValueError: an argument is out of its range.
 
     Example:
-        ```python
-        result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
-        result.queries[result.success].mean()
-        ```
+        >>> result = kmtard.attacks.RayS(8 / 255, queries=500).run(model, x, y)
+        >>> queries = result.queries[result.success]
     """
 
     def __init__(

@@ -86,10 +86,8 @@ class Square(Attack):
         ValueError: an argument is out of its range or not known.
 
     Example:
-        ```python
-        result = kmtard.attacks.Square(8 / 255, queries=1000).run(model, x, y)
-        result.queries[result.success].mean()
-        ```
+        >>> result = kmtard.attacks.Square(8 / 255, queries=1000).run(model, x, y)
+        >>> queries = result.queries[result.success]
     """
 
     def __init__(

@@ -27,10 +27,8 @@ class Transfer(Attack):
         TypeError: `attack` is no attack.
 
     Example:
-        ```python
-        attack = kmtard.attacks.Transfer(kmtard.attacks.PGD(), surrogate=teacher)
-        x_adv = attack(student, x, y)
-        ```
+        >>> attack = kmtard.attacks.Transfer(kmtard.attacks.PGD(), surrogate=teacher)
+        >>> x_adv = attack(student, x, y)
     """
 
     def __init__(self, attack: Attack, *, surrogate: keras.Model | Classifier) -> None:

@@ -6,8 +6,9 @@ and the light rooms `kmtard.runs` and `kmtard.registry`; it knows no recipe.
 
 Example:
     >>> import kmtard
-    >>> result = kmtard.evaluation.evaluate(model, (x, y), attacks="fgsm", epsilon=0.1)
-    >>> result.w_robust_accuracy["fgsm"]
+    >>> found = kmtard.evaluation.evaluate(model, (x, y), attacks="fgsm", epsilon=0.1)
+    >>> 0 <= found.w_robust_accuracy["fgsm"] <= 1
+    True
 """
 
 from typing import TYPE_CHECKING

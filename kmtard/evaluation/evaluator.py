@@ -139,9 +139,9 @@ def evaluate(
             version of kmtard wrote it.
 
     Example:
-        >>> found = evaluate(model, (x, y), attacks=["fgsm", "autoattack"])
-        >>> found.robust_accuracy["autoattack"]
-        0.4375
+        >>> found = evaluate(model, (x, y), attacks=["fgsm", "apgd_ce"])
+        >>> found.robust_accuracy["apgd_ce"] <= found.clean_accuracy
+        True
     """
     if save_images and folder is None:
         raise ValueError("`save_images` needs a `folder` to write them to.")

@@ -121,7 +121,7 @@ def record_name(images: int, conditions: Mapping[str, Any]) -> str:
     Example:
         >>> conditions = {"seed": 3, "epsilon": 8 / 255, "backend": "jax"}
         >>> record_name(100, conditions)
-        '100-images-epsilon-0.0314-seed-3-jax-0b8ef4'
+        '100-images-epsilon-0.0314-seed-3-jax-21b422'
     """
     digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
     told = (

@@ -88,15 +88,15 @@ def build(
             an argument is not known or out of its range; or the name is no method's.
 
     Example:
-    ```python
-    import kmtard
-    from kmtard.networks.small_cnn import small_cnn
-
-    student, teacher = small_cnn(10, (8, 8, 1)), small_cnn(10, (8, 8, 1))
-    model, callbacks = kmtard.methods.build(
-        "rslad", student=student, adv_teacher=teacher, class_scale=1.0
-    )
-    ```
+        >>> import kmtard
+        >>> student, teacher = (
+        ...     kmtard.networks.small_cnn(10, (8, 8, 1)) for _ in range(2)
+        ... )
+        >>> model, callbacks = kmtard.methods.build(
+        ...     "rslad", student=student, adv_teacher=teacher, class_scale=1.0
+        ... )
+        >>> model.class_scale
+        1.0
     """
     networks = {
         "student": student,

@@ -50,17 +50,15 @@ class MultiTeacherDistiller(Distiller):
         ValueError: networks with other classes, or a temperature <= 0.
 
     Example:
-    ```python
-    import kmtard
-    from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
-    from kmtard.networks.small_cnn import small_cnn
-
-    student, nat_teacher, adv_teacher = (small_cnn(10, (8, 8, 1)) for _ in range(3))
-    model = kmtard.MultiTeacherDistiller(student, nat_teacher, adv_teacher)
-    model.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9))
-    callbacks = [EntropyBalance(rate=1e-3), NormalizationLossBalance(rate=0.025)]
-    # model.fit(x, y, callbacks=callbacks)
-    ```
+        >>> import kmtard
+        >>> from kmtard.callbacks import EntropyBalance, NormalizationLossBalance
+        >>> networks = [kmtard.networks.small_cnn(10, (8, 8, 1)) for _ in range(3)]
+        >>> model = kmtard.MultiTeacherDistiller(*networks)
+        >>> model.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9))
+        >>> balances = [EntropyBalance(rate=1e-3), NormalizationLossBalance(rate=0.025)]
+        >>> history = model.fit(x, y, callbacks=balances, verbose=0)
+        >>> "nat_temperature" in history.history
+        True
     """
 
     tracked = ("nat_loss", "adv_loss", "nat_entropy", "adv_entropy")

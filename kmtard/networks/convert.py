@@ -4,9 +4,10 @@ The keys are those of the public codes: TRADES and RobustBench, DeepMind, B-MTAR
 pytorch-cifar, chenyaofo/pytorch-cifar-models.
 
 Example:
-    network = resnet18(10, (32, 32, 3))
-    convert.load(network, "student.pt")
-    convert.save(network, "student.safetensors")
+    >>> import kmtard
+    >>> network = kmtard.networks.resnet18(10, (32, 32, 3))
+    >>> kmtard.networks.convert.save(network, "student.safetensors")
+    >>> kmtard.networks.convert.load(network, "student.safetensors")
 """
 
 from __future__ import annotations

@@ -44,10 +44,9 @@ def load(
         RecipeError: all that is wrong with the file and the overrides.
 
     Example:
-    ```python
-    recipe = load("recipes/digits.toml", method="trades", overrides=["attack.steps=7"])
-    recipe.attack.steps  # 7
-    ```
+        >>> path = "recipes/digits.toml"
+        >>> load(path, method="trades", overrides=["attack.steps=7"]).attack.steps
+        7
     """
     document = read(Path(path))
     names = [name for _, name in named_code(document)]

@@ -143,10 +143,10 @@ def canonical(table: str, name: str) -> str:
             other text is returned as it is.
 
     Example:
-    ```python
-    canonical("methods", "b-mtard")  # "b_mtard"
-    canonical("methods", "my-package.module:Method")  # the same text
-    ```
+        >>> canonical("methods", "b-mtard")
+        'b_mtard'
+        >>> canonical("methods", "my-package.module:Method")
+        'my-package.module:Method'
     """
     spelled = name.replace("-", "_")
     return spelled if spelled in TABLES[table] else name
@@ -156,10 +156,8 @@ def label(name: str) -> str:
     """Return how tables and screens write the name of a method or an attack.
 
     Example:
-    ```python
-    label("b_mtard")  # "b-mtard"
-    label("pgd_trades")  # "pgd_trades"
-    ```
+        >>> label("b_mtard"), label("pgd_trades")
+        ('b-mtard', 'pgd_trades')
     """
     return name.replace("_", "-") if name in HYPHENATED else name
 

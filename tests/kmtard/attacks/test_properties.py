@@ -279,18 +279,3 @@ def test_only_the_first_argument_may_be_positional(name: str) -> None:
     parameters = inspect.signature(getattr(kmtard.attacks, name)).parameters.values()
     kinds = [parameter.kind for parameter in parameters]
     assert set(kinds[1:]) <= {inspect.Parameter.KEYWORD_ONLY}
-
-
-@pytest.mark.once("torch")
-@pytest.mark.parametrize(
-    "attack", [type(each) for each in DIFFERENT] + [Transfer], ids=lambda c: c.__name__
-)
-def test_example_runs(attack: type[Attack]) -> None:
-    code = inspect.cleandoc(attack.__doc__).partition("```python")[2]
-    model, x = network(), np.random.default_rng(1).random((2, *SHAPE), "float32")
-    # Images that are wrong as they are cost an attack nothing.
-    y = ops.convert_to_numpy(model(x)).argmin(-1)
-    names = {"kmtard": kmtard, "np": np, "model": model, "x": x, "y": y}
-    code = inspect.cleandoc(code.partition("```")[0])
-    exec(code, {**names, "student": model, "teacher": model})
-    assert f"kmtard.attacks.{attack.__name__}(" in code
