@@ -15,6 +15,7 @@ from kmtard.data.batches import THREADS
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
 from kmtard.data.sources import Images, LazyImages
+from kmtard.registry.bounded import open_regular
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
 """The files that count as images, in lower or upper case."""
@@ -163,7 +164,8 @@ def _side_by_side(function: Callable[[Any], Any], items: Iterable) -> Iterator[A
 
 def _opened(path: Path, read: Callable[[Image.Image], Any]) -> Any:
     try:
-        with Image.open(path) as image:
+        # A pipe would block its reader.
+        with open_regular(path) as file, Image.open(file) as image:
             return read(image)
     except _DAMAGE as error:
         raise DataError(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from kmtard.data.arrays import open_arrays
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
 
@@ -31,18 +30,20 @@ def npz(directory: str | None = None) -> DataSet:
     """
     path = _file(directory)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_arrays(path) as archive:
             missing = [name for name in _ARRAYS if name not in archive]
             if missing:
                 raise ValueError(
                     f"expected the arrays {', '.join(_ARRAYS)}; missing: "
                     f"{', '.join(missing)}; found: {', '.join(archive) or 'none'}"
                 )
-            x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
+            x_train, y_train, x_test, y_test = (
+                np.asarray(archive[name]) for name in _ARRAYS
+            )
         train, test = _split(x_train, y_train), _split(x_test, y_test)
         classes = 1 + max(int(split.labels.max()) for split in (train, test))
         return DataSet(path.stem, train, test, classes)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"Cannot use {path}: {error}") from error
 
 

@@ -7,14 +7,13 @@ import io
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kmtard.registry.bounded import open_regular
+from kmtard.data.arrays import open_arrays
 from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
 
 SETTINGS = "settings.json"
@@ -84,9 +83,9 @@ class BatchStore:
             indices: of the images it should be of.
         """
         try:
-            with open_regular(self._file(number)) as file, np.load(file) as arrays:
+            with open_arrays(self._file(number)) as arrays:
                 batch = dict(arrays)
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        except (OSError, ValueError):
             return None
         whole = np.array_equal(batch.get("indices", ()), indices)
         return batch if whole else None

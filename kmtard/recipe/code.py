@@ -55,7 +55,8 @@ def untrusted(document: Table, names: list[str], reason: str) -> Iterator[Mistak
         if name in names:
             message = (
                 f"this is code, and the recipe may be a stranger's: {reason}. Read the "
-                "code; if you trust it, give --trust"
+                "code; if you trust it, give --trust on the command line (the launcher "
+                "and its queue cannot)"
             )
             yield Mistake(key, message, name)
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 KINDS = {
     stat.S_IFDIR: "folder",
+    stat.S_IFLNK: "link",
     stat.S_IFIFO: "pipe",
     stat.S_IFSOCK: "socket",
     stat.S_IFCHR: "device",

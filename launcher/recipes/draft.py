@@ -97,13 +97,16 @@ class Checked:
         return found
 
 
-def check(file: RecipeFile, draft: Draft, runs_dir: Path) -> Checked:
+def check(
+    file: RecipeFile, draft: Draft, runs_dir: Path, *, foreign: str | None = None
+) -> Checked:
     """Make the form of a recipe, and check what is written in it.
 
     Args:
         file: the recipe.
         draft: what differs from it.
         runs_dir: the folder that shall get the run.
+        foreign: why code that the file names may be a stranger's, as for `load`.
     """
     method = draft.method or file.method
     form = sections(file.document, method, draft.edits) if file.document else ()
@@ -117,6 +120,7 @@ def check(file: RecipeFile, draft: Draft, runs_dir: Path) -> Checked:
             method=draft.method,
             overrides=(*overrides, *runs_override),
             smoke=draft.smoke,
+            foreign=foreign,
         )
     except RecipeError as error:
         mistakes += error.mistakes

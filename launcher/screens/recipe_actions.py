@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from kmtard.recipe import foreign_reason
 from kmtard.registry import label
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.task import Task
@@ -119,7 +120,9 @@ class RecipeActions(Screen[None]):
 
     @work(thread=True, group="launch")
     def _launch(self, file: RecipeFile, draft: Draft) -> None:
-        checked = check(file, draft, self.launcher.runs_dir)
+        # Its process would refuse it: no task carries --trust.
+        foreign = foreign_reason(file.path)
+        checked = check(file, draft, self.launcher.runs_dir, foreign=foreign)
         problem = ""
         if checked.recipe is not None:
             queue = self.launcher.queue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from textual.command import CommandPalette
 from textual.widgets import Markdown
@@ -46,6 +48,24 @@ async def test_every_screen_at_every_size_has_help(
             assert app.screen.query_one(Markdown).source.strip()
             await pilot.press("escape")
             await until(pilot, lambda kind=screen: isinstance(app.screen, kind))
+
+
+@pytest.mark.asyncio
+async def test_no_port_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[object] = []
+    monkeypatch.setattr(socket.socket, "bind", lambda self, place: bound.append(place))
+    monkeypatch.setattr(socket.socket, "listen", lambda self, *_: bound.append(self))
+    process = psutil.Process()
+    before = process.net_connections("inet")
+    app = LauncherApp(tmp_path / "runs")
+    async with app.run_test() as pilot:
+        for key, screen in SCREENS.items():
+            await pilot.press(key)
+            await until(pilot, lambda kind=screen: isinstance(app.screen, kind))
+        assert process.net_connections("inet") == before
+    assert bound == []
 
 
 @pytest.mark.asyncio

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -176,10 +177,17 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     """Return the process that waits to become the command; None if there cannot be one.
 
     Raises:
-        OSError: the log cannot be opened.
+        OSError: the log cannot be opened, as on a full disk.
     """
     backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
-    with append_regular(entry.log) as log:
+    try:
+        log = append_regular(entry.log)
+    except OSError as error:
+        if not _is_in_the_way(entry.log):
+            raise
+        _refuse_log(entry, error)
+        return None
+    with log:
         try:
             return subprocess.Popen(
                 ["/bin/sh", "-c", START, "sh", *entry.command],
@@ -193,6 +201,28 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
         except (OSError, ValueError) as error:
             log.write(f"Cannot start in {entry.cwd}: {error}\n".encode())
             return None
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Tell whether a link, a folder or a pipe is where a file is to be written."""
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _refuse_log(entry: Entry, error: OSError) -> None:
+    """Say why an entry cannot have a log: in the runner's, and in its own."""
+    text = (
+        f"Not started: expected {entry.log} to be a file of its own: {error.strerror}. "
+        "What a link leads to is not changed. Add the task to the queue again."
+    )
+    _say(text)
+    # Deletes the link and not what it leads to; a folder stays.
+    with contextlib.suppress(OSError):
+        entry.log.unlink()
+        with append_regular(entry.log) as log:
+            log.write(f"{text}\n".encode())
 
 
 def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kmtard.registry.bounded import open_regular
+from kmtard.data.arrays import open_arrays
 
 FORMAT = 1
 NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
@@ -200,11 +199,10 @@ def _array(variable: Any) -> np.ndarray:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
-        # np.load would leave a damaged file open.
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as loaded:
+        with open_arrays(path) as loaded:
             arrays = dict(loaded)
         meta = json.loads(str(arrays.pop("meta")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"cannot be read ({error})") from error
     if meta.get("format") != FORMAT:
         raise CheckpointError(f"format {meta.get('format')}, expected {FORMAT}")

@@ -29,6 +29,7 @@ from kmtard.runs import Run, list_runs
 from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
+from tests.kmtard.conftest import SECRET
 
 METRICS = {
     *("loss", "nat_loss", "adv_loss", "nat_weight", "adv_weight", "nat_temperature"),
@@ -68,6 +69,19 @@ def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
     assert {path.name for path in run.best.iterdir()} == {
         *("nat_teacher.weights.h5", "adv_teacher.weights.h5", "student.keras"),
     }
+
+
+def test_the_environment_is_in_no_file_of_a_run(finished: Finished) -> None:
+    process, run = finished
+    contents = {
+        path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()
+    }
+    assert run.info_path in contents and run.log_path in contents
+    for name, value in SECRET.items():
+        assert value not in process.stdout + process.stderr
+        for path, content in contents.items():
+            assert value.encode() not in content, path
+            assert name.encode() not in content, path
 
 
 def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmtard.data import image_folder as folders
 from kmtard.data.errors import DataError
 from kmtard.data.image_folder import image_folder
 from kmtard.data.npz import npz
@@ -20,6 +22,8 @@ from tests.kmtard.data.archives import encoded, jpeg, pixels
 
 pytestmark = pytest.mark.once("jax")
 
+# The package's attribute of this name is the function.
+folders = importlib.import_module("kmtard.data.image_folder")
 RGB, GREY = pixels(6, 5, 4, 3), pixels(6, 5, 4, 1)
 
 
@@ -245,6 +249,23 @@ def test_npz_refuses_a_damaged_file(content: bytes | None, tmp_path: Path) -> No
     path.write_bytes(path.read_bytes()[:-50] if content is None else content)
     with pytest.raises(DataError, match=f"Cannot use {path}"):
         npz(str(path))
+
+
+def test_npz_refuses_what_is_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays(x_train=None))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_train", b"bytes")
+    with pytest.raises(DataError, match=f"(?s)Cannot use {path}"):
+        npz(str(path))
+
+
+def test_a_pipe_among_the_images_does_not_block(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/b/0.PNG").unlink()
+    os.mkfifo(root / "train/b/0.PNG")
+    with pytest.raises(DataError, match=r"0\.PNG: .*a pipe, not a regular file"):
+        image_folder(str(root))
 
 
 def test_npz_needs_one_file(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,29 @@ def test_a_part_that_is_missing_is_named(
         tiny_imagenet(str(tmp_path))
     assert str(tmp_path / ARCHIVE) in str(error.value)
     assert not list((tmp_path / "tiny_imagenet").rglob("*"))
+
+
+def test_members_that_lead_elsewhere_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inner" / "data"
+    folder.mkdir(parents=True)
+    image = tiny_imagenet_files(1)["tiny-imagenet-200/test/images/test_0.JPEG"]
+    hostile = {
+        **dict.fromkeys(("../../up", str(tmp_path / "absolute")), b"outside"),
+        "tiny-imagenet-200/train/n00001000/images/../../../../../up.JPEG": image,
+        "tiny-imagenet-200/train/n00001000/images/..": image,
+    }
+    path = write_zip(folder / ARCHIVE, {**tiny_imagenet_files(), **hostile})
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("tiny-imagenet-200/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(tmp_path))
+    trust(monkeypatch, TinyImagenet, path)
+    tiny_imagenet(str(folder))
+    assert [each.name for each in tmp_path.iterdir()] == ["inner"]
+    assert [each.name for each in (tmp_path / "inner").iterdir()] == ["data"]
+    assert not [each for each in folder.rglob("*") if each.is_symlink()]
 
 
 def test_a_truncated_archive_is_refused(

@@ -142,6 +142,22 @@ def test_attacks_get_names(model: keras.Model, data: Any) -> None:
     assert list(evaluate(model, data).attacks) == ["fgsm", "pgd_trades"]
 
 
+@pytest.mark.once("torch")
+@pytest.mark.parametrize("name", ["../../out", "/out", "..", "a/../../../out"])
+def test_the_name_of_an_attack_does_not_leave_the_folder(
+    model: keras.Model, data: Any, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "a" / "b"
+    options: dict[str, Any] = {"folder": folder, "save_images": True}
+    evaluate(model, data, attacks={name: Clipped()}, **options)
+    outside = [path for path in tmp_path.rglob("*") if not path.is_relative_to(folder)]
+    assert outside == [tmp_path / "a"]
+    assert {path.name for path in folder.iterdir()} == {
+        *("evaluation", "evaluation.json"),
+    }
+    assert list(folder.rglob("*.npy")) and list(folder.rglob("*.png"))
+
+
 def test_data_set_and_split_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = digits()
     net = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +52,27 @@ def test_torn_file_is_no_batch(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     assert store.read(0, INDICES) is None
     file.write_bytes(b"")
+    assert store.read(0, INDICES) is None
+
+
+def test_code_and_bombs_in_a_batch_are_not_read(tmp_path: Path) -> None:
+    store = BatchStore(tmp_path, "pgd", SETTINGS)
+    ran = tmp_path / "ran"
+
+    class Touch:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    file = store.path / "000000.npz"
+    np.savez(file, **batch(), code=np.array([Touch()], object))
+    assert store.read(0, INDICES) is None
+    assert not ran.exists()
+    header = io.BytesIO()
+    head = {"descr": "<f8", "fortran_order": False, "shape": (2**41,)}
+    np.lib.format.write_array_header_1_0(header, head)
+    np.savez(file, **batch())
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("bomb.npy", header.getvalue())
     assert store.read(0, INDICES) is None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ import pytest
 from keras import layers, ops
 
 import kmtard
+from kmtard.data.digits import digits
+from kmtard.networks import convert
+from kmtard.recipe import load
 from kmtard.runs import RunError
+from kmtard.training.build import load_teacher
 from kmtard.training.subject import Subject, load_model
+
+
+DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
 
 def network() -> keras.Model:
@@ -69,6 +78,50 @@ def test_layer_that_is_not_known_is_named_alone(
     with pytest.raises(RunError, match="Unknown is a class.*--import MODULE") as error:
         load_model(path)
     assert len(str(error.value)) < 400
+
+
+def hostile(path: Path, kind: str, ran: Path) -> None:
+    """Save a model that makes a file where its code is run."""
+    inner = network()
+    if kind == "lambda":
+        touch = f"__import__('pathlib').Path({str(ran)!r}).touch()"
+        own = layers.Lambda(eval(f"lambda x: ({touch}, x)[1]"))
+        keras.Sequential([keras.Input((4, 4, 1)), own, *inner.layers]).save(path)
+        ran.unlink()
+        return
+    inner.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1] = {
+        "module": "subprocess" if kind == "module" else None,
+        "class_name": "run",
+        "config": {"args": ["touch", str(ran)]},
+        "registered_name": "run",
+    }
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.once("torch")
+@pytest.mark.parametrize("kind", ["lambda", "module", "name"])
+def test_code_in_a_model_is_not_run(tmp_path: Path, kind: str) -> None:
+    path, ran = tmp_path / "model.keras", tmp_path / "ran"
+    hostile(path, kind, ran)
+    with pytest.raises(RunError, match="Expected a Keras model"):
+        load_model(path)
+    teacher = f'nat_teacher={{network="resnet56", weights="{path}"}}'
+    with pytest.raises((RunError, TypeError)):
+        load_teacher(load(DIGITS, overrides=[teacher]), "nat_teacher", digits())
+    with pytest.raises((ValueError, TypeError)):
+        convert.convert_file(path, tmp_path / "a.safetensors")
+    assert not ran.exists()
+    if kind == "lambda":
+        # It would have been, had Keras been told to trust it.
+        keras.models.load_model(path, safe_mode=False)
+        assert ran.exists()
 
 
 @pytest.mark.once("torch")

@@ -26,6 +26,7 @@ from tests.launcher.recipes_fixtures import (
     choose,
     command,
     folder,
+    mistakes,
     new_app,
     rows,
     settled,
@@ -55,6 +56,27 @@ async def test_a_launch_goes_into_the_queue(folder: Path) -> None:
         assert entry.backend == "tensorflow"
         assert Path(entry.cwd) == folder
         await until(pilot, lambda: not screen._is_launching)
+
+
+async def test_a_strangers_recipe_that_names_code_is_not_queued(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "elsewhere" / "foreign.toml"
+    path.parent.mkdir()
+    text = DIGITS.read_text().replace('"small_cnn"', '"own_parts:build"')
+    assert text != DIGITS.read_text()
+    path.write_text(text)
+    code = "def build(num_classes, input_shape): ...\n"
+    (folder / "own_parts.py").write_text(code)
+    app = new_app(folder)
+    app.recipes = (path,)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await settled(pilot)
+        await choose(pilot, "foreign.toml")
+        await pilot.press("l")
+        await until(pilot, lambda: "give --trust on the command" in mistakes(screen))
+        assert "the launcher and its queue cannot" in mistakes(screen)
+        assert app.queue.entries() == []
 
 
 async def test_the_run_will_appear_among_the_others(folder: Path) -> None:

@@ -211,9 +211,27 @@ def test_a_log_that_is_a_link_is_not_written(queue: Queue, tmp_path: Path) -> No
     entry = queue.add(program(tmp_path, "print('x')"), "a", "jax")
     (tmp_path / "mine").write_text("precious")
     entry.log.symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError):
-        Runner(queue).step()
+    assert not Runner(queue).step()
     assert (tmp_path / "mine").read_text() == "precious"
+    assert queue.read().find(entry.id).state == "failed"
+    assert "it is a link, not a regular file" in entry.log.read_text()
+    assert not entry.log.is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_an_entry_that_cannot_have_a_log_fails_and_the_next_one_starts(
+    queue: Queue, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(queue, {**OLD, "argv": Task.fit("a.toml").command()})
+    queue.logs.mkdir()
+    (Path.mkdir if kind == "folder" else os.mkfifo)(queue.logs / "abc.log")
+    queue.confirm(queue.unconfirmed())
+    task, touched = touches(tmp_path)
+    queue.add(task, "own", "jax")
+    work(queue)
+    assert [entry.state for entry in queue.entries()] == ["failed", "finished"]
+    assert touched.exists()
+    assert f"it is a {kind}, not a regular file" in capsys.readouterr().out
 
 
 def pipe(path: Path) -> None:

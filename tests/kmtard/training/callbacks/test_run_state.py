@@ -235,6 +235,20 @@ def test_all_points_damaged_names_each(tmp_path: Path, damage: bytes) -> None:
         assert f"{name}: cannot be read" in str(error.value)
 
 
+@pytest.mark.once("torch")
+def test_code_in_a_resume_point_is_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Touch:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    np.savez(tmp_path / "0000000005.npz", meta=np.array([Touch()], object))
+    with pytest.raises(CheckpointError, match="Object arrays cannot be loaded"):
+        RunState(tmp_path, write_atomic, STEPS).restore(distiller())
+    assert not ran.exists()
+
+
 def test_flipped_bits_are_found(tmp_path: Path) -> None:
     path = at_step(STEPS, distiller(), tmp_path).save()
     content = bytearray(path.read_bytes())
