@@ -22,7 +22,6 @@ from kmtard.runs import RunError
 from kmtard.training.build import load_teacher
 from kmtard.training.subject import Subject, load_model
 
-
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
 
