@@ -26,7 +26,6 @@ from tests.launcher.recipes_fixtures import (
     choose,
     command,
     folder,
-    mistakes,
     new_app,
     rows,
     settled,
@@ -74,8 +73,11 @@ async def test_a_strangers_recipe_that_names_code_is_not_queued(
         screen = await settled(pilot)
         await choose(pilot, "foreign.toml")
         await pilot.press("l")
-        await until(pilot, lambda: "give --trust on the command" in mistakes(screen))
-        assert "the launcher and its queue cannot" in mistakes(screen)
+        await until(pilot, lambda: "student.network" in rows(screen))
+        await until(pilot, lambda: rows(screen)["student.network"].has_mistakes)
+        told = str(rows(screen)["student.network"].query_one(".mistakes").render())
+        assert "it lies outside the working folder" in told
+        assert "give --trust on the command line (the launcher and its" in told
         assert app.queue.entries() == []
 
 
