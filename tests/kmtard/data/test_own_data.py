@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,18 @@ def test_npz_refuses_what_is_no_array(tmp_path: Path) -> None:
         archive.writestr("x_train", b"bytes")
     with pytest.raises(DataError, match=f"(?s)Cannot use {path}"):
         npz(str(path))
+
+
+def test_an_image_that_declares_a_huge_size_is_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    path = root / "train/b/0.PNG"
+    content = path.read_bytes()
+    # Signature, then the length and the name of the first chunk.
+    head = b"IHDR" + struct.pack(">II", 100_000, 100_000) + content[24:29]
+    checksum = struct.pack(">I", zlib.crc32(head))
+    path.write_bytes(content[:12] + head + checksum + content[33:])
+    with pytest.raises(DataError, match=r"0\.PNG: .*10000000000 pixels.*exceeds limit"):
+        image_folder(str(root))
 
 
 def test_a_pipe_among_the_images_does_not_block(tmp_path: Path) -> None:

@@ -103,6 +103,21 @@ def test_the_process_is_a_session_of_its_own_with_the_backend(
     assert present(queue, entry).log.read_text() == "torch True '' /\n"
 
 
+def test_the_environment_is_in_no_file_of_the_queue(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMTARD_TEST_TOKEN", "hunter2")
+    code = "import os; assert os.environ['KMTARD_TEST_TOKEN'] == 'hunter2'"
+    entry = queue.add(program(tmp_path, code), "a", "")
+    queue.ensure_runner()
+    until_done(queue)
+    assert present(queue, entry).state == "finished"
+    files = [path for path in queue.folder.rglob("*") if path.is_file()]
+    assert entry.log in files and queue.runner_log in files
+    for path in files:
+        assert b"hunter2" not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize(
     ("end", "state", "code"), [("finish", "finished", 0), ("fail", "failed", 1)]
 )
