@@ -19,7 +19,7 @@ from kmtard.evaluation.suites import SUITES, Strength, named_attacks, needs_surr
 from kmtard.recipe import Recipe
 from kmtard.runs import Run
 from kmtard.runs.phase import SELECTION
-from kmtard.training.subject import image_set_name, network_name
+from kmtard.training.subject import image_set_name, network_name, trained_accuracy
 
 
 def selection_attack(recipe: Recipe) -> Attack:
@@ -73,6 +73,7 @@ def evaluate_run(
             role=role,
             seconds=seconds.get(role),
             findings=missing_surrogate(suite, surrogate),
+            trained_accuracy=trained_accuracy(run, role),
         )
         candidates.append(candidate)
     return evaluate_networks(

@@ -162,6 +162,7 @@ class Plan:
             save_images=self.save_images,
             name=subject.name,
             role=subject.role,
+            trained_accuracy=subject.trained_accuracy,
             watch=watch,
         )
 

@@ -24,7 +24,7 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.store import BatchStore
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import load
-from kmtard.runs import Run
+from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 
 ROOT = Path(kmtard.__file__).parents[1]
@@ -165,6 +165,86 @@ def test_file_with_options(
     assert images.shape == clean.shape
     assert 0 < np.abs(images - clean).max() < 8 / 255 + 1e-6
     assert "pgd_sat" in capsys.readouterr().out
+
+
+def test_clean_accuracy_far_below_that_of_the_training_smells(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = {"robust_accuracy": 0.5, "w_robust_accuracy": 0.7}
+    metrics = {**accuracies, "clean_accuracy": 0.9}
+    run.events().path.unlink(missing_ok=True)
+    events = EventWriter(run.events_path)
+    events.write("epoch", phase="student", epoch=1, step=1, seconds=1, metrics=metrics)
+    assert main([str(run.path), "--attacks", "fgsm"]) == 0
+    assert "clean-below-training" not in capsys.readouterr().out
+    other = keras.models.load_model(run.best / "student.keras", compile=False)
+    kernel, bias = other.get_weights()
+    other.set_weights([np.roll(kernel, 1, axis=1), bias])
+    other.save(run.best / "student.keras")
+    assert main([str(run.path), "--attacks", "fgsm", "--seed", "1"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "warning: clean-below-training" in output
+    assert "in its training the model had 90.00%" in output
+
+
+def test_input_range_gives_the_model_what_it_was_made_for(
+    run: Run, student: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    biased = keras.models.clone_model(student)
+    biased.set_weights([student.get_weights()[0], np.linspace(0, 0.3, 10)])
+    biased.save(run.best / "student.keras")
+    words = [str(run.path), "--attacks", "fgsm"]
+    assert main(words) == 0
+    before = Evaluation.load(run.path)
+    image = keras.Input((8, 8, 1))
+    whole = keras.Model(image, biased(layers.Rescaling(1 / 255)(image)))
+    whole.save(run.best / "student.keras")
+    assert main([*words, "--input-range", "0,255"]) == 0
+    assert "images in [0, 255]; epsilon is of [0, 1]" in capsys.readouterr().out
+    [found] = [
+        Evaluation.load(each.path)
+        for each in read_all(run.path)[0]
+        if "input_range" in each.conditions
+    ]
+    assert found.clean_accuracy == before.clean_accuracy
+    assert found.robust_accuracy == before.robust_accuracy
+    assert found.attacks["fgsm"].settings == before.attacks["fgsm"].settings
+    assert Evaluation.load(run.path).to_dict() == before.to_dict()
+    assert main(words) == 0
+    assert Evaluation.load(run.path).clean_accuracy < before.clean_accuracy / 2
+
+
+@pytest.mark.parametrize("text", ["255", "255,0", "0,x", "0,1,2", ""])
+def test_input_range_that_is_none(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["net.keras", "--input-range", text])
+    assert error.value.code == 2
+    assert "expected two numbers such as 0,255" in capsys.readouterr().err
+
+
+def test_norm_l2(
+    run: Run, student: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(run.path), "--norm", "l2", "--epsilon", "0.5"]
+    assert main([*words, "--attacks", "pgd_trades"]) == 0
+    [found] = [
+        Evaluation.load(each.path)
+        for each in read_all(run.path)[0]
+        if each.conditions.get("norm") == "l2"
+    ]
+    assert found.attacks["pgd_trades"].settings["norm"] == "l2"
+    assert 0.3 < found.attacks["pgd_trades"].distance.l2 < 0.5 + 1e-5
+    wanted = evaluate(
+        student,
+        digits().test.limit(LIMIT),
+        **{"attacks": "pgd_trades", "norm": "l2", "epsilon": 0.5},
+        **{"step_size": 0.1, "steps": 2},
+    )
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert main([*words, "--attacks", "autoattack"]) == 2
+    assert "autoattack, which is L_inf only" in capsys.readouterr().err
 
 
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
