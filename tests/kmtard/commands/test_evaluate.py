@@ -24,11 +24,27 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.store import BatchStore
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import load
+from kmtard.registry import modules
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
+# A module of a user's own.
+OWN_NETWORK = """
+import keras
+
+
+@keras.saving.register_keras_serializable(package="own_nets")
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+def halved(num_classes, input_shape, *, width=2):
+    layers = keras.layers.Flatten(), Halved(), keras.layers.Dense(num_classes)
+    return keras.Sequential([keras.Input(input_shape), *layers])
+"""
 # What a child runs to end itself by SIGKILL after a number of batches.
 KILLED = """
 import os, signal, sys
@@ -245,6 +261,40 @@ def test_norm_l2(
     assert found.robust_accuracy == wanted.robust_accuracy
     assert main([*words, "--attacks", "autoattack"]) == 2
     assert "autoattack, which is L_inf only" in capsys.readouterr().err
+
+
+def test_run_of_a_network_of_the_users_own(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "own_nets.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(modules, "_given", {})
+    known = keras.saving.get_custom_objects()
+
+    def forget() -> None:
+        sys.modules.pop("own_nets", None)
+        known.pop("own_nets>Halved", None)
+
+    text = load(recipe, overrides=["student.network='own_nets:halved'"]).to_toml()
+    run = Run.create(tmp_path / "runs", "own", text, {})
+    modules.load("own_nets").halved(10, (8, 8, 1)).save(run.best / "student.keras")
+    shutil.copy(run.best / "student.keras", tmp_path / "file.keras")
+    words = ["--attacks", "fgsm", "--limit", "20"]
+    forget()
+    assert main([str(run.path), *words]) == 0
+    [found] = read_all(run.path)[0]
+    forget()
+    of_file = ["file.keras", *words, "--data", "digits", "--epsilon", "0.1"]
+    assert main(of_file) == 1
+    assert "Give --import MODULE" in capsys.readouterr().err
+    assert main([*of_file, "--import", "own_nets"]) == 0
+    [alone] = read_all(tmp_path / "file.evaluation")[0]
+    assert alone.student.clean.accuracy == found.student.clean.accuracy
+    forget()
 
 
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
