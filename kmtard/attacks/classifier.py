@@ -65,6 +65,8 @@ class Classifier:
             )
         self.model = model
         self.input_range = input_range
+        self.doing = ""
+        self.pulse: Callable[[], None] = _nothing
         self._functions: dict[Hashable, Callable[..., Any]] = {}
         self._others: dict[int, Classifier] = {}
         self._units = _output_units(model, example)
@@ -192,18 +194,24 @@ class Classifier:
         if backend.on_cpu():
             compiled = self.compiled((key, "step"), step)
             for _ in range(steps):
+                self.pulse()
                 state = compiled(state, *constants)
             return state
 
         def looped(steps: Any, state: Any, *constants: Any) -> Any:
             return ops.fori_loop(0, steps, lambda _, s: step(s, *constants), state)
 
+        self.pulse()
         count = ops.convert_to_tensor(steps, "int32")
         return self.compiled((key, "loop"), looped)(count, state, *constants)
 
     def _scaled(self, images: Tensor) -> Tensor:
         low, high = self.input_range
         return images if (low, high) == (0, 1) else images * (high - low) + low
+
+
+def _nothing() -> None:
+    """Be called in vain."""
 
 
 def _output_units(model: Any, example: Any) -> int:

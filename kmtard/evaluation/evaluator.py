@@ -134,8 +134,9 @@ def evaluate(
         role: `student` for that of a run.
         trained_accuracy: clean accuracy in [0, 1] that the model had in its training;
             a finding tells if it is far below that here.
-        watch: called before each attack and after each batch, which is then safe; what
-            it raises ends the evaluation.
+        watch: called before each attack, often within a batch (`Step.doing` is then
+            not None), and after each batch, which is then safe; what it raises ends the
+            evaluation.
 
     Returns:
         What was found, or what the record in `folder` now holds.

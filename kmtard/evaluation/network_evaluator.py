@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ NOT_RESUMED = Finding(
 
 @dataclass(frozen=True)
 class Step:
-    """The progress of an evaluation, before each attack and after each batch.
+    """The progress of an evaluation: before each attack, within and after each batch.
 
     Attributes:
         attack: its name, or `clean`.
@@ -64,6 +64,8 @@ class Step:
         accuracy: of all images, if the rest do as these did; None before the first
             batch.
         note: something to tell the user; mostly empty.
+        doing: within a batch, which attack of a sequence is at work, empty where there
+            is none; None before an attack and after a batch, where it is safe to end.
     """
 
     attack: str
@@ -73,6 +75,7 @@ class Step:
     images: int
     accuracy: float | None = None
     note: str = ""
+    doing: str | None = None
 
 
 @dataclass
@@ -189,7 +192,8 @@ class NetworkEvaluator:
         store = self._batch_store(name, settings)
         place = (name, self.names.index(name) + 1, len(self.names))
         note = _note(store) if store else ""
-        self.watch(Step(*place, 0, len(images), note=note))
+        self._step = Step(*place, 0, len(images))
+        self.watch(replace(self._step, note=note))
         share = len(images) / len(self.images)
         done = fooled = 0
         for number, first in enumerate(range(0, len(images), self.batch_size)):
@@ -201,7 +205,9 @@ class NetworkEvaluator:
                     store.write(number, batch)
             done += len(indices)
             fooled += int(np.count_nonzero(batch["success"]))
-            self.watch(Step(*place, done, len(images), share * (1 - fooled / done)))
+            accuracy = share * (1 - fooled / done)
+            self._step = Step(*place, done, len(images), accuracy)
+            self.watch(self._step)
             yield batch
 
     def _batch_store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
@@ -241,14 +247,18 @@ class NetworkEvaluator:
     def _crafted(self, attack: Attack, indices: np.ndarray) -> Batch:
         x, y = self.images.batch(indices), self.images.labels[indices]
         began = time.monotonic()
-        result = attack.run(
-            self.classifier,
-            x,
-            y,
-            seed=self.seed,
-            indices=indices,
-            batch_size=self.batch_size,
-        )
+        self.classifier.pulse = self._pulse
+        try:
+            result = attack.run(
+                self.classifier,
+                x,
+                y,
+                seed=self.seed,
+                indices=indices,
+                batch_size=self.batch_size,
+            )
+        finally:
+            self.classifier.pulse = lambda: None
         seconds = time.monotonic() - began
         x_adv = np.asarray(result.x_adv, "float32")
         linf, l2 = distances(x, x_adv)
@@ -271,6 +281,9 @@ class NetworkEvaluator:
         if kept.any():
             batch |= {PICTURED: indices[kept], PICTURES: to_pixels(x_adv[kept])}
         return {**batch, "x_adv": x_adv} if self.save_images else batch
+
+    def _pulse(self) -> None:
+        self.watch(replace(self._step, doing=self.classifier.doing))
 
     def _keep(self, name: str, pictures: Mapping[int, np.ndarray]) -> None:
         if self._pictures:

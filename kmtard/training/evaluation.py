@@ -85,7 +85,8 @@ def evaluate_run(
         batch_size=recipe.data.batch_size,
         folder=run.path,
         own=True,
-        watch=lambda step: between(),
+        # Within a batch, what is done of it would be lost.
+        watch=lambda step: between() if step.doing is None else None,
         tell=lambda network, headline: tell(row(network, headline)),
     )
 
