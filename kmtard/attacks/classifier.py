@@ -43,6 +43,8 @@ class Classifier:
         num_classes: at least 2.
         channels_last: whether images are (height, width, channels).
         probabilities: whether the logarithm of the output is taken.
+        doing: which attack of a sequence is at work; empty where there is none.
+        pulse: called between the steps of attacks, to tell that they go on.
 
     Raises:
         TypeError: `model` is no Keras model.

@@ -42,6 +42,9 @@ from kmtard.runs.files import move_into_place
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """What float32 may add to a distance from the clean image."""
 
+PULSE = 1.0
+"""Seconds between two steps within a batch, at least."""
+
 NOT_RESUMED = Finding(
     "not-resumed",
     "Nothing tells whether finished batches in the folder are of this very model: it "
@@ -105,6 +108,8 @@ class NetworkEvaluator:
 
     def __post_init__(self) -> None:
         """Keep neither batches nor pictures, until told where."""
+        self._step: Step
+        self._pulsed = time.monotonic()
         self._store: Path | None = None
         self._common: dict[str, Any] = {}
         self._stores: dict[str, BatchStore] = {}
@@ -283,6 +288,10 @@ class NetworkEvaluator:
         return {**batch, "x_adv": x_adv} if self.save_images else batch
 
     def _pulse(self) -> None:
+        now = time.monotonic()
+        if now - self._pulsed < PULSE:
+            return
+        self._pulsed = now
         self.watch(replace(self._step, doing=self.classifier.doing))
 
     def _keep(self, name: str, pictures: Mapping[int, np.ndarray]) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-
 BACKENDS = ("jax", "tensorflow", "torch")
 
 

@@ -43,7 +43,12 @@ def test_a_backend_that_keras_has_already_loaded_is_refused() -> None:
     ],
 )
 def test_commands_say_so_in_one_line(words: tuple[str, ...], code: int) -> None:
-    done = ended("openvino", "-c", "import sys, kmtard.commands.main as m; sys.exit(m.main())", *words)
+    done = ended(
+        "openvino",
+        "-c",
+        "import sys, kmtard.commands.main as m; sys.exit(m.main())",
+        *words,
+    )
     found = " ".join(done.stderr.split())
     assert "Expected a backend of Keras out of jax, tensorflow, torch." in found
     assert "Received: 'openvino'. Set the environment variable KERAS_BACKEND" in found

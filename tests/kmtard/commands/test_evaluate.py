@@ -8,18 +8,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.console import Console
 
 import kmtard
-from kmtard.commands.evaluate import main
+from kmtard.commands.evaluate import Display, main
 from kmtard.data.digits import digits
 from kmtard.evaluation.evaluator import evaluate
+from kmtard.evaluation.network_evaluator import Step
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.store import BatchStore
 from kmtard.networks.small_cnn import small_cnn
@@ -27,6 +31,7 @@ from kmtard.recipe import load
 from kmtard.registry import modules
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
+from kmtard.training.stopping import Stopped, StopSignal
 
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
@@ -295,6 +300,30 @@ def test_run_of_a_network_of_the_users_own(
     [alone] = read_all(tmp_path / "file.evaluation")[0]
     assert alone.student.clean.accuracy == found.student.clean.accuracy
     forget()
+
+
+def test_display_tells_seldom_and_ends_after_a_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, now = StringIO(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with StopSignal() as stop:
+        display = Display(Console(file=file, width=100), stop)
+        display(Step("autoattack", 3, 3, 0, 128))
+        for now[0], doing in ((4.0, "apgd-ce"), (6.0, "apgd-t"), (9.0, "apgd-t")):
+            display(Step("autoattack", 3, 3, 0, 128, doing=doing))
+        now[0] = 12.0
+        display(Step("autoattack", 3, 3, 64, 128, 0.5))
+        now[0] = 14.0
+        os.kill(os.getpid(), signal.SIGTERM)
+        display(Step("autoattack", 3, 3, 64, 128, 0.5, doing="square"))
+        with pytest.raises(Stopped):
+            display(Step("autoattack", 3, 3, 128, 128, 0.5))
+    assert file.getvalue().splitlines() == [
+        "autoattack (3/3), apgd-t: 0 of 128 images",
+        "autoattack (3/3): 64 of 128 images, 50.00 %",
+        "autoattack (3/3): 50.00 % of all images left right",
+    ]
 
 
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
