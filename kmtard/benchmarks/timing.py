@@ -9,17 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kmtard.training.startup import check_backend, silent_native_code
+from kmtard.training.startup import silent_native_code
 
 
 def keras_on(backend: str | None) -> Any:
-    """Import Keras on a backend, the configured one if None.
-
-    Raises:
-        ValueError: kmtard does not have that backend.
-    """
-    if configured := backend or os.environ.get("KERAS_BACKEND"):
-        check_backend(configured)
+    """Import Keras on a backend, the configured one if None."""
     if backend:
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -39,6 +39,7 @@ def test_a_backend_that_keras_has_already_loaded_is_refused() -> None:
     ("words", "code"),
     [
         (("evaluate", "net.keras", "--data", "digits"), 2),
+        (("benchmark", "--net", "digits"), 2),
         (("convert", "in.pt", "out.keras", "--network", "resnet18"), 1),
     ],
 )
