@@ -8,6 +8,8 @@ One file per family of attacks, and what they share: `base`, `classifier`, `argu
 `noise` and the geometry of the balls. May import `kmtard.backend` and `kmtard.losses`.
 """
 
+# First: it refuses other backends of Keras before Keras is imported.
+from kmtard import backend as _backend  # noqa: F401
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 from kmtard.attacks.autoattack import AutoAttack, autoattack_rand
 from kmtard.attacks.base import Attack, AttackResult

@@ -178,6 +178,8 @@ class AutoAttack(Attack):
         x_adv, stages = batch.x, {}
         for name, attack in self.attacks.items():
             attacked = correct if self.individual else robust
+            classifier.doing = name
+            classifier.pulse()
             found, fooled, predicted = _judged(attack, classifier, batch, attacked)
             first = fooled & robust
             x_adv = ops.where(first.reshape(column(batch.x)), found.x_adv, x_adv)
@@ -185,6 +187,7 @@ class AutoAttack(Attack):
             robust = robust & ~fooled
             counts = found.queries, found.forwards, found.backwards
             stages[name] = Stage(attacked & ~fooled, *counts)
+        classifier.doing = ""
         checked = batch.active.astype(int)
         total = Found(
             x_adv,

@@ -43,6 +43,8 @@ class Classifier:
         num_classes: at least 2.
         channels_last: whether images are (height, width, channels).
         probabilities: whether the logarithm of the output is taken.
+        doing: which attack of a sequence is at work; empty where there is none.
+        pulse: called between the steps of attacks, to tell that they go on.
 
     Raises:
         TypeError: `model` is no Keras model.
@@ -65,6 +67,8 @@ class Classifier:
             )
         self.model = model
         self.input_range = input_range
+        self.doing = ""
+        self.pulse: Callable[[], None] = _nothing
         self._functions: dict[Hashable, Callable[..., Any]] = {}
         self._others: dict[int, Classifier] = {}
         self._units = _output_units(model, example)
@@ -192,18 +196,24 @@ class Classifier:
         if backend.on_cpu():
             compiled = self.compiled((key, "step"), step)
             for _ in range(steps):
+                self.pulse()
                 state = compiled(state, *constants)
             return state
 
         def looped(steps: Any, state: Any, *constants: Any) -> Any:
             return ops.fori_loop(0, steps, lambda _, s: step(s, *constants), state)
 
+        self.pulse()
         count = ops.convert_to_tensor(steps, "int32")
         return self.compiled((key, "loop"), looped)(count, state, *constants)
 
     def _scaled(self, images: Tensor) -> Tensor:
         low, high = self.input_range
         return images if (low, high) == (0, 1) else images * (high - low) + low
+
+
+def _nothing() -> None:
+    """Be called in vain."""
 
 
 def _output_units(model: Any, example: Any) -> int:

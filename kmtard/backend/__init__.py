@@ -30,11 +30,30 @@ Each module gives the same names:
 """
 
 import importlib
+import os
+import sys
 from typing import Any
 
-import keras
-import numpy as np
+_NAMES = ("jax", "tensorflow", "torch")
 
+
+def _check(name: str) -> None:
+    if name not in _NAMES:
+        raise ImportError(
+            f"kmtard works on the Keras backends {', '.join(_NAMES)}. Received: "
+            f"{name!r}. Set the environment variable KERAS_BACKEND to one of them "
+            "before Keras is imported."
+        )
+
+
+if "keras" not in sys.modules:
+    # Keras itself fails with other words where such a backend is not installed.
+    _check(os.environ.get("KERAS_BACKEND") or _NAMES[0])
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+_check(keras.backend.backend())
 _backend = importlib.import_module(f"kmtard.backend.{keras.backend.backend()}")
 
 AttackingModel = _backend.AttackingModel
@@ -55,9 +74,13 @@ _HOMES = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "torch": "t
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """Return any library's array as NumPy's, whichever backend is active."""
+    """Return any library's array as NumPy's, whichever backend is active.
+
+    NumPy has no bfloat16: such an array becomes float32, which holds its values.
+    """
     home = _home(array)
-    return home.to_numpy(array) if home else np.asarray(array)
+    found = home.to_numpy(array) if home else np.asarray(array)
+    return found.astype("float32") if found.dtype.name == "bfloat16" else found
 
 
 def from_numpy(array: np.ndarray, like: Any) -> Any:

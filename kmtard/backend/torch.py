@@ -56,7 +56,8 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    return array.detach().cpu().numpy()
+    array = array.detach().cpu()
+    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
 
 
 def from_numpy(array: np.ndarray, like: Any) -> Any:

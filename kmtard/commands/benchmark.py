@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kmtard.benchmarks import device_report, pipeline, step
+from kmtard.training.startup import check_backend
 
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 """Options that the process of each net is given."""
@@ -22,9 +23,15 @@ PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -> int:
     """Run the command; return its exit code."""
-    arguments = _parser(prog).parse_args(argv)
+    parser = _parser(prog)
+    arguments = parser.parse_args(argv)
     if arguments.device_report:
         return device_report.main(arguments)
+    if backend := arguments.backend or os.environ.get("KERAS_BACKEND"):
+        try:
+            check_backend(backend)
+        except ValueError as error:
+            parser.error(str(error))
     if arguments.net == "all":
         nets = (*step.NETS, pipeline.NAME)
         results = [_in_own_process(arguments, net) for net in nets]

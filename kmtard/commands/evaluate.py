@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +35,7 @@ from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
 from kmtard.runs.visible import tell
 from kmtard.training.plan import Plan, find_subject
-from kmtard.training.startup import choose_backend, silent_native_code
+from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.subject import Subject
 
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
+SECONDS = 5.0  # between two lines about an attack, where there are no bars
 WIDTH = 110  # of the table in a file
-BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") -> int:
@@ -201,6 +202,7 @@ class Display:
     def __init__(self, screen: Console, stop: StopSignal) -> None:
         self._screen, self._stop = screen, stop
         self._tasks: dict[str, TaskID] = {}
+        self._told = time.monotonic()
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -221,6 +223,9 @@ class Display:
         """
         accuracy = "" if step.accuracy is None else f"{percent(step.accuracy)} %"
         place = f"{step.attack} ({step.number}/{step.attacks})"
+        if step.doing is not None:
+            self._tell_within(step, place)
+            return
         if step.attack not in self._tasks:
             task = self.bars.add_task(place, total=step.images, accuracy=accuracy)
             self._tasks[step.attack] = task
@@ -231,7 +236,26 @@ class Display:
         if step.done == step.images:
             self.bars.update(task, visible=False)
             self._line(f"{place}: {accuracy or '0.00 %'} of all images left right")
+        elif step.done:
+            self._tell_seldom(step, place)
         self._stop.check()
 
+    def _tell_within(self, step: Step, place: str) -> None:
+        """Show what goes on within a batch, whose end alone is a place to stop."""
+        if step.doing:
+            task = self._tasks[step.attack]
+            self.bars.update(task, description=f"{place}, {step.doing}")
+        self._tell_seldom(step, place)
+
+    def _tell_seldom(self, step: Step, place: str) -> None:
+        """Print how far an attack is, every few seconds, where there are no bars."""
+        now = time.monotonic()
+        if self._screen.is_terminal or now - self._told < SECONDS:
+            return
+        doing = f", {step.doing}" if step.doing else ""
+        accuracy = "" if step.accuracy is None else f", {percent(step.accuracy)} %"
+        self._line(f"{place}{doing}: {step.done} of {step.images} images{accuracy}")
+
     def _line(self, text: str) -> None:
+        self._told = time.monotonic()
         tell(self._screen, text)

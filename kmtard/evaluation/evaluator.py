@@ -15,6 +15,7 @@ from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.evaluation.diagnostics.diagnose import of_outcome, of_results, with_answers
 from kmtard.evaluation.diagnostics.finding import Finding
+from kmtard.evaluation.diagnostics.results import below_training
 from kmtard.evaluation.fingerprints import weights_fingerprint
 from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.network_evaluator import NetworkEvaluator, Step
@@ -53,6 +54,8 @@ class Candidate:
         role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
         seconds: of its training; None where it was not trained in this run.
         findings: what is known beforehand.
+        trained_accuracy: clean accuracy that its training had, in [0, 1]; None where
+            it is not known.
     """
 
     model: Any
@@ -61,6 +64,7 @@ class Candidate:
     role: str = MODEL
     seconds: float | None = None
     findings: tuple[Finding, ...] = ()
+    trained_accuracy: float | None = None
 
 
 def evaluate(
@@ -83,6 +87,7 @@ def evaluate(
     save_images: bool = False,
     name: str | None = None,
     role: str = MODEL,
+    trained_accuracy: float | None = None,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Evaluation:
     """Evaluate a model under attacks.
@@ -127,8 +132,11 @@ def evaluate(
             those pictures; clean where none was attacked.
         name: of the model, in words; its Keras name by default.
         role: `student` for that of a run.
-        watch: called before each attack and after each batch, which is then safe; what
-            it raises ends the evaluation.
+        trained_accuracy: clean accuracy in [0, 1] that the model had in its training;
+            a finding tells if it is far below that here.
+        watch: called before each attack, often within a batch (`Step.doing` is then
+            not None), and after each batch, which is then safe; what it raises ends the
+            evaluation.
 
     Returns:
         What was found, or what the record in `folder` now holds.
@@ -162,6 +170,7 @@ def evaluate(
         name=name or classifier.model.name,
         role=role,
         findings=missing_surrogate(suite, surrogate),
+        trained_accuracy=trained_accuracy,
     )
     return evaluate_networks(
         [candidate],
@@ -290,6 +299,8 @@ def _evaluated(
         compared += of_results(columns)
         labels, classes = evaluator.images.labels, evaluator.classifier.num_classes
         compared += of_outcome(clean, columns, labels, classes)
+    trained = candidate.trained_accuracy
+    compared += below_training(clean.correct, len(clean.robust), trained)
     findings = [*evaluator.findings, *compared, *candidate.findings]
     return NetworkEvaluation(
         role=candidate.role,

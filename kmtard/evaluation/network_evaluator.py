@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ from kmtard.runs.files import move_into_place
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """What float32 may add to a distance from the clean image."""
 
+PULSE = 1.0
+"""Seconds between two steps within a batch, at least."""
+
 NOT_RESUMED = Finding(
     "not-resumed",
     "Nothing tells whether finished batches in the folder are of this very model: it "
@@ -53,7 +56,7 @@ NOT_RESUMED = Finding(
 
 @dataclass(frozen=True)
 class Step:
-    """The progress of an evaluation, before each attack and after each batch.
+    """The progress of an evaluation: before each attack, within and after each batch.
 
     Attributes:
         attack: its name, or `clean`.
@@ -64,6 +67,8 @@ class Step:
         accuracy: of all images, if the rest do as these did; None before the first
             batch.
         note: something to tell the user; mostly empty.
+        doing: within a batch, which attack of a sequence is at work, empty where there
+            is none; None before an attack and after a batch, where it is safe to end.
     """
 
     attack: str
@@ -73,6 +78,7 @@ class Step:
     images: int
     accuracy: float | None = None
     note: str = ""
+    doing: str | None = None
 
 
 @dataclass
@@ -102,6 +108,8 @@ class NetworkEvaluator:
 
     def __post_init__(self) -> None:
         """Keep neither batches nor pictures, until told where."""
+        self._step: Step
+        self._pulsed = time.monotonic()
         self._store: Path | None = None
         self._common: dict[str, Any] = {}
         self._stores: dict[str, BatchStore] = {}
@@ -189,7 +197,8 @@ class NetworkEvaluator:
         store = self._batch_store(name, settings)
         place = (name, self.names.index(name) + 1, len(self.names))
         note = _note(store) if store else ""
-        self.watch(Step(*place, 0, len(images), note=note))
+        self._step = Step(*place, 0, len(images))
+        self.watch(replace(self._step, note=note))
         share = len(images) / len(self.images)
         done = fooled = 0
         for number, first in enumerate(range(0, len(images), self.batch_size)):
@@ -201,7 +210,9 @@ class NetworkEvaluator:
                     store.write(number, batch)
             done += len(indices)
             fooled += int(np.count_nonzero(batch["success"]))
-            self.watch(Step(*place, done, len(images), share * (1 - fooled / done)))
+            accuracy = share * (1 - fooled / done)
+            self._step = Step(*place, done, len(images), accuracy)
+            self.watch(self._step)
             yield batch
 
     def _batch_store(self, name: str, settings: dict[str, Any]) -> BatchStore | None:
@@ -241,14 +252,18 @@ class NetworkEvaluator:
     def _crafted(self, attack: Attack, indices: np.ndarray) -> Batch:
         x, y = self.images.batch(indices), self.images.labels[indices]
         began = time.monotonic()
-        result = attack.run(
-            self.classifier,
-            x,
-            y,
-            seed=self.seed,
-            indices=indices,
-            batch_size=self.batch_size,
-        )
+        self.classifier.pulse = self._pulse
+        try:
+            result = attack.run(
+                self.classifier,
+                x,
+                y,
+                seed=self.seed,
+                indices=indices,
+                batch_size=self.batch_size,
+            )
+        finally:
+            self.classifier.pulse = lambda: None
         seconds = time.monotonic() - began
         x_adv = np.asarray(result.x_adv, "float32")
         linf, l2 = distances(x, x_adv)
@@ -271,6 +286,13 @@ class NetworkEvaluator:
         if kept.any():
             batch |= {PICTURED: indices[kept], PICTURES: to_pixels(x_adv[kept])}
         return {**batch, "x_adv": x_adv} if self.save_images else batch
+
+    def _pulse(self) -> None:
+        now = time.monotonic()
+        if now - self._pulsed < PULSE:
+            return
+        self._pulsed = now
+        self.watch(replace(self._step, doing=self.classifier.doing))
 
     def _keep(self, name: str, pictures: Mapping[int, np.ndarray]) -> None:
         if self._pictures:

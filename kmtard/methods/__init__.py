@@ -6,9 +6,7 @@ attacks, callbacks, balances, losses and the backend; knows no recipe.
 
 from __future__ import annotations
 
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from kmtard import registry
 from kmtard.backend.types import Network
@@ -33,6 +31,9 @@ from kmtard.methods.rslad import RSLAD
 from kmtard.methods.sat import SAT
 from kmtard.methods.score import SCORE
 from kmtard.methods.trades import TRADES
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = [
     "ABSLD",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -402,12 +403,17 @@ class AdversarialModel(backend.AttackingModel):
                 integers of the student's classes nor one-hot; or a network that is to
                 be trained is frozen.
         """
+        given = _bound(super().fit, x, y, *args, callbacks=callbacks, **kw)
         check_trainable(self.trained_networks)
-        for images, labels in ((x, y), (kw.get("validation_data"), None)):
+        for images, labels in (
+            (x, y),
+            (given.arguments.get("validation_data"), None),
+        ):
             check_data(images, labels, self.num_classes)
-        callbacks = _guarded(callbacks)
-        set_directions(callbacks, self.trackers)
-        return super().fit(x, y, *args, callbacks=callbacks, **kw)
+        guarded = _guarded(given.arguments["callbacks"])
+        set_directions(guarded, self.trackers)
+        given.arguments["callbacks"] = guarded
+        return super().fit(*given.args, **given.kwargs)
 
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
@@ -417,10 +423,13 @@ class AdversarialModel(backend.AttackingModel):
         Raises:
             ValueError: images or labels are wrong; see `fit`.
         """
+        given = _bound(super().evaluate, x, y, *args, callbacks=callbacks, **kw)
+        callbacks = given.arguments["callbacks"]
         # Within `fit`, Keras hands over the callbacks that `fit` has guarded.
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             check_data(x, y, self.num_classes)
-        return super().evaluate(x, y, *args, callbacks=_guarded(callbacks), **kw)
+        given.arguments["callbacks"] = _guarded(callbacks)
+        return super().evaluate(*given.args, **given.kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
         """Train on one batch as `keras.Model` does, after the checks of `fit`.
@@ -519,6 +528,22 @@ class AdversarialModel(backend.AttackingModel):
     ) -> AdversarialModel:
         """Make the model that `get_config` described."""
         return cls(**deserialized(config, custom_objects))
+
+
+def _bound(
+    function: Callable[..., Any], *args: Any, callbacks: Any, **kw: Any
+) -> inspect.BoundArguments:
+    """Return arguments by their names; `callbacks` may stand among the positional.
+
+    Raises:
+        TypeError: `function` does not take them.
+    """
+    signature = inspect.signature(function)
+    if callbacks is not None:
+        kw["callbacks"] = callbacks
+    given = signature.bind(*args, **kw)
+    given.arguments.setdefault("callbacks", None)
+    return given
 
 
 def _guarded(callbacks: Any) -> Any:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kmtard import backend
 from kmtard.attacks.inputs import check_images
 
 
@@ -196,7 +197,7 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
     batch. What is wrong in later batches the steps mark; see `callbacks.InputGuard`.
 
     Raises:
-        ValueError: see `check_images` and `check_labels`.
+        ValueError: labels are missing; or see `check_images` and `check_labels`.
     """
     if isinstance(x, (tuple, list)):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(x))
@@ -207,11 +208,18 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
         if first is None:
             raise ValueError("The data set is empty: expected at least one batch.")
         x, y, _ = keras.utils.unpack_x_y_sample_weight(first)
-        x, y = np.asarray(x), np.asarray(y)
-    if isinstance(x, np.ndarray) or ops.is_tensor(x):
-        check_images(_numpy(x))
+        x = np.asarray(x)
+        y = None if y is None else np.asarray(y)
+    known = isinstance(x, np.ndarray) or ops.is_tensor(x)
+    if y is None and known:
+        raise ValueError(
+            "Labels are needed, as fit(x, y) or as pairs (x, y) in the data. Received: "
+            "images alone, y is None."
+        )
+    if known:
+        check_images(backend.to_numpy(x))
     if isinstance(y, np.ndarray) or ops.is_tensor(y):
-        check_labels(_numpy(y), num_classes)
+        check_labels(backend.to_numpy(y), num_classes)
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None) -> None:
@@ -252,7 +260,3 @@ def check_labels(labels: np.ndarray, num_classes: int | None) -> None:
             f"Labels must lie in 0 .. {(num_classes or 0) - 1}, the student's classes. "
             f"Received: labels from {labels.min()} to {labels.max()}"
         )
-
-
-def _numpy(array: Any) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(array) if ops.is_tensor(array) else array)

@@ -7,7 +7,7 @@ Example:
     >>> import kmtard
     >>> network = kmtard.networks.resnet18(10, (32, 32, 3))
     >>> kmtard.networks.convert.save(network, "student.safetensors")
-    >>> kmtard.networks.convert.load(network, "student.safetensors")
+    >>> read = kmtard.networks.convert.load(network, "student.safetensors")
 """
 
 from __future__ import annotations

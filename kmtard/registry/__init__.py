@@ -112,6 +112,17 @@ DATASETS = {
     "npz": "kmtard.data.npz:npz",
 }
 
+FAMILIES = {
+    "attacks": {
+        "pgd": ("pgd_trades", "pgd_sat"),
+        "apgd": ("apgd_ce", "apgd_dlr", "apgd_t"),
+        "cw": ("cw_inf",),
+        "fab": ("fab_t",),
+        "aa": ("autoattack",),
+    }
+}
+"""What people call attacks that have several settings, or a longer name here."""
+
 TABLES = {
     "methods": METHODS,
     "additions": ADDITIONS,
@@ -177,8 +188,21 @@ def takes_l2(name: str) -> bool:
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the one of `words` most like `word`, or None if none is like it."""
-    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
+    """Return the one of `words` most like `word`, or None if none is like it.
+
+    Upper and lower case are alike, as are hyphens and underscores.
+
+    Example:
+        >>> nearest("AutoAttack", ATTACKS)
+        'autoattack'
+    """
+    spelled = {_plain(each): each for each in words}
+    close = difflib.get_close_matches(_plain(word), list(spelled), n=1)
+    return spelled[close[0]] if close else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")
 
 
 def is_code(table: str, name: str) -> bool:
@@ -323,8 +347,14 @@ def _target(table: str, name: str) -> tuple[str, str]:
         f"a name from the table of {table}, or package.module:Object",
         repr(name),
         names,
-        nearest(name, names),
+        _meant(table, name),
     )
+
+
+def _meant(table: str, name: str) -> str | None:
+    """Return what an unknown name probably stands for."""
+    family = FAMILIES.get(table, {}).get(_plain(name))
+    return " or ".join(family) if family else nearest(name, TABLES[table])
 
 
 def _signature(table: str, name: str) -> ast.arguments:

@@ -19,7 +19,7 @@ from kmtard.evaluation.suites import SUITES, Strength, named_attacks, needs_surr
 from kmtard.recipe import Recipe
 from kmtard.runs import Run
 from kmtard.runs.phase import SELECTION
-from kmtard.training.subject import image_set_name, network_name
+from kmtard.training.subject import image_set_name, network_name, trained_accuracy
 
 
 def selection_attack(recipe: Recipe) -> Attack:
@@ -73,6 +73,7 @@ def evaluate_run(
             role=role,
             seconds=seconds.get(role),
             findings=missing_surrogate(suite, surrogate),
+            trained_accuracy=trained_accuracy(run, role),
         )
         candidates.append(candidate)
     return evaluate_networks(
@@ -84,7 +85,8 @@ def evaluate_run(
         batch_size=recipe.data.batch_size,
         folder=run.path,
         own=True,
-        watch=lambda step: between(),
+        # Within a batch, what is done of it would be lost.
+        watch=lambda step: between() if step.doing is None else None,
         tell=lambda network, headline: tell(row(network, headline)),
     )
 

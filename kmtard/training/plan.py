@@ -23,6 +23,7 @@ from kmtard.evaluation.suites import (
 from kmtard.recipe import Recipe
 from kmtard.runs import RunError
 from kmtard.runs.results import HEADLINE
+from kmtard.training.startup import check_backend
 from kmtard.training.subject import Subject, image_set_name, load_model
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Plan:
     norm: str = "linf"
     batch_size: int = 128
     seed: int = 0
-    backend: str = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend: str = os.environ.get("KERAS_BACKEND") or "tensorflow"
     surrogate: str | None = None
     input_range: tuple[float, float] | None = None
     output: str | None = None
@@ -101,6 +102,10 @@ class Plan:
             for name in POSITIVE
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        try:
+            check_backend(self.backend)
+        except ValueError as error:
+            found.append(str(error))
         # Where no subject was found, that is the mistake.
         has_teacher = subject is None or subject.has_teacher
         has_surrogate = has_teacher or self.surrogate is not None
@@ -162,6 +167,7 @@ class Plan:
             save_images=self.save_images,
             name=subject.name,
             role=subject.role,
+            trained_accuracy=subject.trained_accuracy,
             watch=watch,
         )
 

@@ -8,9 +8,29 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a backend that kmtard does not have.
+
+    Raises:
+        ValueError: with those there are.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"Expected a backend of Keras out of {', '.join(BACKENDS)}. Received: "
+            f"{backend!r}. Set the environment variable KERAS_BACKEND to one of them."
+        )
+
 
 def choose_backend(backend: str) -> None:
-    """Fix Keras' backend, which it reads once, when it is first imported."""
+    """Fix Keras' backend, which it reads once, when it is first imported.
+
+    Raises:
+        ValueError: kmtard does not have it.
+    """
+    check_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # It takes the attacks, compiled once for each network, for one traced again.

@@ -15,6 +15,7 @@ from kmtard.registry.bounded import open_regular
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
+from kmtard.runs.history import History
 from kmtard.runs.results import MODEL
 
 LONGEST_REASON = 500
@@ -76,6 +77,11 @@ class Subject:
         """What an evaluation calls the model."""
         return network_name(self.run, self.role) if self.run else str(self.path)
 
+    @property
+    def trained_accuracy(self) -> float | None:
+        """The clean accuracy of the run's best epoch; None for a file."""
+        return trained_accuracy(self.run, self.role) if self.run else None
+
     def load_model(self) -> Any:
         """Return the Keras model; of a saved method, its student.
 
@@ -124,6 +130,17 @@ class Subject:
         network = build_network(recipe, "adv_teacher", data)
         network.load_weights(found)
         return network
+
+
+def trained_accuracy(run: Run, role: str) -> float | None:
+    """Return the clean accuracy of a network's best epoch, in [0, 1].
+
+    It is None where the run's events do not tell, as of a teacher from a file.
+    """
+    history = History(run, in_detail=False)
+    history.poll()
+    best = history.best(role)
+    return best.clean if best else None
 
 
 def network_name(run: Run, role: str) -> str:

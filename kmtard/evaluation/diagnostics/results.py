@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from kmtard.evaluation.diagnostics.finding import Finding, Findings, when
+from kmtard.evaluation.statistics import wilson_interval
 
 TOLERANCE = 0.002
 """Share of images by which a weaker attack may be ahead."""
 
 FEW = 10
 """Fewer images than these show nothing by what is missing among them."""
+
+FAR_BELOW = 0.1
+"""Clean accuracy that is lower than in training by this share smells."""
 
 BLACK_BOX = frozenset({"Square", "RayS", "GradientEstimation"})
 
@@ -126,6 +130,29 @@ def check_outcome(
         f"reads. Run square and autoattack. {RANGE_FIX}",
     )
     return found
+
+
+def below_training(correct: int, images: int, trained: float | None) -> Findings:
+    """Find a clean accuracy far below the one that the model's training had.
+
+    Args:
+        correct: images that the model has right.
+        images: how many there are.
+        trained: clean accuracy of the model in training, in [0, 1]; None where it is
+            not known.
+    """
+    if trained is None or not 0 <= trained <= 1 or images < FEW:
+        return []
+    accuracy, (_, high) = correct / images, wilson_interval(correct, images)
+    return when(
+        round(trained - accuracy, 6) >= FAR_BELOW and trained > high,
+        "clean-below-training",
+        f"{accuracy:.2%} of the clean images are right; in its training the model had "
+        f"{trained:.2%}: these are probably other data than those that it was trained "
+        "on, in another range, or the weights are of another file. Evaluate on the "
+        "data set of the training, and check the path of the model and when the file "
+        f"was written. {RANGE_FIX}",
+    )
 
 
 def _predicted_classes(labels: np.ndarray, predictions: np.ndarray) -> Findings:

@@ -101,6 +101,17 @@ def test_images_become_float32(dtype, model, images, labels):
     assert x_adv.dtype == "float32"
 
 
+def test_bfloat16_images_become_float32(model, images, labels):
+    half = ops.cast(images, "bfloat16")
+    result = ATTACK.run(model, half, labels)
+    exact = ops.convert_to_numpy(ops.cast(half, "float32"))
+    wanted = ATTACK(model, exact, labels)
+    assert keras.backend.standardize_dtype(result.x_adv.dtype) == "float32"
+    np.testing.assert_array_equal(ops.convert_to_numpy(result.x_adv), wanted)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        ATTACK.run(model, half + 1, labels)
+
+
 def test_rows_that_are_not_active_stay(model, images, labels):
     class Half(PGD):
         def attack_batch(self, classifier, batch):

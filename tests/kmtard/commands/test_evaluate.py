@@ -8,27 +8,48 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.console import Console
 
 import kmtard
-from kmtard.commands.evaluate import main
+from kmtard.commands.evaluate import Display, main
 from kmtard.data.digits import digits
 from kmtard.evaluation.evaluator import evaluate
+from kmtard.evaluation.network_evaluator import Step
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.store import BatchStore
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import load
-from kmtard.runs import Run
+from kmtard.registry import modules
+from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
+from kmtard.training.stopping import Stopped, StopSignal
 
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
+# A module of a user's own.
+OWN_NETWORK = """
+import keras
+
+
+@keras.saving.register_keras_serializable(package="own_nets")
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+def halved(num_classes, input_shape, *, width=2):
+    layers = keras.layers.Flatten(), Halved(), keras.layers.Dense(num_classes)
+    return keras.Sequential([keras.Input(input_shape), *layers])
+"""
 # What a child runs to end itself by SIGKILL after a number of batches.
 KILLED = """
 import os, signal, sys
@@ -165,6 +186,144 @@ def test_file_with_options(
     assert images.shape == clean.shape
     assert 0 < np.abs(images - clean).max() < 8 / 255 + 1e-6
     assert "pgd_sat" in capsys.readouterr().out
+
+
+def test_clean_accuracy_far_below_that_of_the_training_smells(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = {"robust_accuracy": 0.5, "w_robust_accuracy": 0.7}
+    metrics = {**accuracies, "clean_accuracy": 0.9}
+    run.events().path.unlink(missing_ok=True)
+    events = EventWriter(run.events_path)
+    events.write("epoch", phase="student", epoch=1, step=1, seconds=1, metrics=metrics)
+    assert main([str(run.path), "--attacks", "fgsm"]) == 0
+    assert "clean-below-training" not in capsys.readouterr().out
+    other = keras.models.load_model(run.best / "student.keras", compile=False)
+    kernel, bias = other.get_weights()
+    other.set_weights([np.roll(kernel, 1, axis=1), bias])
+    other.save(run.best / "student.keras")
+    assert main([str(run.path), "--attacks", "fgsm", "--seed", "1"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "warning: clean-below-training" in output
+    assert "in its training the model had 90.00%" in output
+
+
+def test_input_range_gives_the_model_what_it_was_made_for(
+    run: Run, student: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    biased = keras.models.clone_model(student)
+    biased.set_weights([student.get_weights()[0], np.linspace(0, 0.3, 10)])
+    biased.save(run.best / "student.keras")
+    words = [str(run.path), "--attacks", "fgsm"]
+    assert main(words) == 0
+    before = Evaluation.load(run.path)
+    image = keras.Input((8, 8, 1))
+    whole = keras.Model(image, biased(layers.Rescaling(1 / 255)(image)))
+    whole.save(run.best / "student.keras")
+    assert main([*words, "--input-range", "0,255"]) == 0
+    assert "images in [0, 255]; epsilon is of [0, 1]" in capsys.readouterr().out
+    [found] = [
+        Evaluation.load(each.path)
+        for each in read_all(run.path)[0]
+        if "input_range" in each.conditions
+    ]
+    assert found.clean_accuracy == before.clean_accuracy
+    assert found.robust_accuracy == before.robust_accuracy
+    assert found.attacks["fgsm"].settings == before.attacks["fgsm"].settings
+    assert Evaluation.load(run.path).to_dict() == before.to_dict()
+    assert main(words) == 0
+    assert Evaluation.load(run.path).clean_accuracy < before.clean_accuracy / 2
+
+
+@pytest.mark.parametrize("text", ["255", "255,0", "0,x", "0,1,2", ""])
+def test_input_range_that_is_none(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["net.keras", "--input-range", text])
+    assert error.value.code == 2
+    assert "expected two numbers such as 0,255" in capsys.readouterr().err
+
+
+def test_norm_l2(
+    run: Run, student: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(run.path), "--norm", "l2", "--epsilon", "0.5"]
+    assert main([*words, "--attacks", "pgd_trades"]) == 0
+    [found] = [
+        Evaluation.load(each.path)
+        for each in read_all(run.path)[0]
+        if each.conditions.get("norm") == "l2"
+    ]
+    assert found.attacks["pgd_trades"].settings["norm"] == "l2"
+    assert 0.3 < found.attacks["pgd_trades"].distance.l2 < 0.5 + 1e-5
+    wanted = evaluate(
+        student,
+        digits().test.limit(LIMIT),
+        **{"attacks": "pgd_trades", "norm": "l2", "epsilon": 0.5},
+        **{"step_size": 0.1, "steps": 2},
+    )
+    assert found.robust_accuracy == wanted.robust_accuracy
+    assert main([*words, "--attacks", "autoattack"]) == 2
+    assert "autoattack, which is L_inf only" in capsys.readouterr().err
+
+
+def test_run_of_a_network_of_the_users_own(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "own_nets.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(modules, "_given", {})
+    known = keras.saving.get_custom_objects()
+
+    def forget() -> None:
+        sys.modules.pop("own_nets", None)
+        known.pop("own_nets>Halved", None)
+
+    text = load(recipe, overrides=["student.network='own_nets:halved'"]).to_toml()
+    run = Run.create(tmp_path / "runs", "own", text, {})
+    modules.load("own_nets").halved(10, (8, 8, 1)).save(run.best / "student.keras")
+    shutil.copy(run.best / "student.keras", tmp_path / "file.keras")
+    words = ["--attacks", "fgsm", "--limit", "20"]
+    forget()
+    assert main([str(run.path), *words]) == 0
+    [found] = read_all(run.path)[0]
+    forget()
+    of_file = ["file.keras", *words, "--data", "digits", "--epsilon", "0.1"]
+    assert main(of_file) == 1
+    assert "Give --import MODULE" in capsys.readouterr().err
+    assert main([*of_file, "--import", "own_nets"]) == 0
+    [alone] = read_all(tmp_path / "file.evaluation")[0]
+    assert alone.student.clean.accuracy == found.student.clean.accuracy
+    forget()
+
+
+def test_display_tells_seldom_and_ends_after_a_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, now = StringIO(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with StopSignal() as stop:
+        display = Display(Console(file=file, width=100), stop)
+        display(Step("autoattack", 3, 3, 0, 128))
+        for now[0], doing in ((4.0, "apgd-ce"), (6.0, "apgd-t"), (9.0, "apgd-t")):
+            display(Step("autoattack", 3, 3, 0, 128, doing=doing))
+        now[0] = 12.0
+        display(Step("autoattack", 3, 3, 64, 128, 0.5))
+        now[0] = 14.0
+        os.kill(os.getpid(), signal.SIGTERM)
+        display(Step("autoattack", 3, 3, 64, 128, 0.5, doing="square"))
+        with pytest.raises(Stopped):
+            display(Step("autoattack", 3, 3, 128, 128, 0.5))
+    assert file.getvalue().splitlines() == [
+        "autoattack (3/3), apgd-t: 0 of 128 images",
+        "autoattack (3/3): 64 of 128 images, 50.00 %",
+        "autoattack (3/3): 50.00 % of all images left right",
+    ]
 
 
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:

@@ -13,11 +13,12 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
-from kmtard.attacks import PGD, Attack, fgsm, pgd_sat
+from kmtard.attacks import PGD, Attack, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.base import AttackBatch, Found
 from kmtard.data.digits import digits
 from kmtard.evaluate import evaluate
+from kmtard.evaluation import network_evaluator
 from kmtard.evaluation.evaluator import Candidate, evaluate_networks
 from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.network_evaluator import Step
@@ -266,6 +267,40 @@ def test_steps_tell_the_running_accuracy(model: keras.Model, data: Any) -> None:
     assert (last.attack, last.number, last.attacks) == ("clipped", 2, 2)
     assert last.done == last.images == evaluation.clean.correct
     assert last.accuracy == pytest.approx(evaluation.robust_accuracy["clipped"])
+
+
+@pytest.mark.parametrize(
+    ("attack", "doing"),
+    [
+        (pgd_trades(epsilon=0.1), {""}),
+        (AutoAttack(0.1, attacks={"a": fgsm(), "b": pgd_trades()}), {"a", "b"}),
+    ],
+    ids=["pgd", "sequence"],
+)
+def test_attacks_tell_within_a_batch_that_they_go_on(
+    attack: Attack,
+    doing: set[str],
+    model: keras.Model,
+    data: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network_evaluator, "PULSE", 0.0)
+    steps: list[Step] = []
+    watched = evaluate(
+        model, data, attacks={"it": attack}, batch_size=BATCH, watch=steps.append
+    )
+    within = [step for step in steps if step.doing is not None]
+    assert {step.doing for step in within} == doing
+    assert {step.attack for step in within} == {"it"}
+    assert {step.done for step in within} == {
+        step.done for step in steps if step.attack == "it" and step.done < step.images
+    }
+    monkeypatch.setattr(network_evaluator, "PULSE", 1e9)
+    few: list[Step] = []
+    evaluate(model, data, attacks={"it": attack}, batch_size=BATCH, watch=few.append)
+    assert few == [step for step in steps if step.doing is None]
+    unwatched = evaluate(model, data, attacks={"it": attack}, batch_size=BATCH)
+    assert without_seconds(watched) == without_seconds(unwatched)
 
 
 def test_stages_of_an_attack_survive_the_store(

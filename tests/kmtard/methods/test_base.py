@@ -242,6 +242,23 @@ def test_keras_callbacks_work(
     assert logs["learning_rate"] == pytest.approx([0.05, 0.025])
 
 
+@pytest.mark.once("torch")
+def test_arguments_may_be_positional(tiny: SimpleNamespace) -> None:
+    epochs: list[int] = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epochs.append(epoch),
+        on_test_end=lambda logs: epochs.append(-1),
+    )
+    model = tiny.compiled("natural")
+    model.fit(tiny.x, tiny.y, 4, 2, 0, [note])
+    model.evaluate(tiny.x, tiny.y, 4, 0, None, None, [note])
+    assert epochs == [0, 1, -1]
+    with pytest.raises(TypeError, match="multiple values for argument 'callbacks'"):
+        model.fit(tiny.x, tiny.y, 4, 2, 0, [note], callbacks=[note])
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        model.fit(tiny.x, tiny.y, 4, 1, 0, None, 0.0, (tiny.x + 1, tiny.y))
+
+
 @pytest.mark.parametrize(
     ("monitor", "mode"),
     [

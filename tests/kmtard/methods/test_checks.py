@@ -247,6 +247,20 @@ def test_guard_comes_first_in_a_callback_list(tiny: SimpleNamespace) -> None:
     assert not kept.epochs
 
 
+@pytest.mark.parametrize("call", ["fit", "evaluate", "train_on_batch"])
+def test_images_without_labels(tiny: SimpleNamespace, call: str) -> None:
+    model = tiny.compiled("natural")
+    with pytest.raises(ValueError, match=r"Labels are needed, as fit\(x, y\)"):
+        getattr(model, call)(tiny.x)
+
+
+def test_bfloat16_images(tiny: SimpleNamespace) -> None:
+    images = keras.ops.cast(tiny.x, "bfloat16")
+    tiny.compiled("natural").fit(images, tiny.y, batch_size=4, verbose=0)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        tiny.compiled("natural").fit(images + 1, tiny.y, batch_size=4, verbose=0)
+
+
 def test_another_fit_with_good_data_is_not_blamed(tiny: SimpleNamespace) -> None:
     model = tiny.compiled("natural")
     data = tf_dataset(damaged(tiny.x, 2.0, 6), tiny.y)

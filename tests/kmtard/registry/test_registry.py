@@ -134,6 +134,38 @@ def test_a_class_without_constructor_has_no_options(name: str) -> None:
     assert registry.positional("methods", f"user_package.parts:{name}") == ()
 
 
+@pytest.mark.parametrize(
+    ("table", "name", "meant"),
+    [
+        ("attacks", "FGSM", "fgsm"),
+        ("attacks", "AutoAttack", "autoattack"),
+        ("attacks", "PGD-TRADES", "pgd_trades"),
+        ("attacks", "pgd", "pgd_trades or pgd_sat"),
+        ("attacks", "PGD", "pgd_trades or pgd_sat"),
+        ("attacks", "APGD", "apgd_ce or apgd_dlr or apgd_t"),
+        ("attacks", "AA", "autoattack"),
+        ("methods", "B-MTARD", "b_mtard"),
+        ("networks", "ResNet18", "resnet18"),
+        ("networks", "pgd", None),
+    ],
+)
+def test_names_in_another_case_and_families_are_known(
+    table: str, name: str, meant: str | None
+) -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.check(table, name)
+    assert caught.value.nearest == meant
+    for each in meant.split(" or ") if meant else ():
+        registry.check(table, each)
+
+
+def test_families_name_attacks_that_are_there() -> None:
+    for table, families in registry.FAMILIES.items():
+        for name, members in families.items():
+            assert name not in registry.TABLES[table]
+            assert set(members) <= registry.TABLES[table].keys()
+
+
 def test_unknown_name_is_told_with_the_nearest_and_the_allowed_ones() -> None:
     with pytest.raises(RegistryError) as caught:
         registry.resolve("methods", "mtrad")

@@ -20,7 +20,10 @@ from kmtard.networks import convert
 from kmtard.recipe import load
 from kmtard.runs import RunError
 from kmtard.training.build import load_teacher
-from kmtard.training.subject import Subject, load_model
+from kmtard.training.subject import Subject, load_model, trained_accuracy
+from tests.run_folders import MakeRun, epoch_metrics, make_run
+
+__all__ = ["make_run"]
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
@@ -58,6 +61,21 @@ def test_keras_finds_a_saved_method_after_import_kmtard(tmp_path: Path) -> None:
     method.save(path)
     code = f"import keras, kmtard; keras.models.load_model({str(path)!r}).student"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.once("torch")
+def test_a_run_knows_the_clean_accuracy_of_its_best_epoch(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(epochs=4, done=3, phases=("adv_teacher", "student"))
+    best = epoch_metrics(3, 4)["clean_accuracy"]
+    assert Subject.find(str(run.path)).trained_accuracy == best
+    assert trained_accuracy(run, "adv_teacher") == best
+    assert trained_accuracy(run, "nat_teacher") is None
+    run.events_path.unlink()
+    assert trained_accuracy(run, "student") is None
+    (tmp_path / "model.keras").touch()
+    assert Subject.find(str(tmp_path / "model.keras")).trained_accuracy is None
 
 
 @keras.saving.register_keras_serializable(package="test_subject")

@@ -5,6 +5,7 @@ import pytest
 
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.diagnostics.results import (
+    below_training,
     check_outcome,
     check_results,
     settled,
@@ -54,6 +55,28 @@ def test_results_that_smell(predictions, fooled, expected):
     assert names(found) == expected
     few = slice(0, 8)
     assert check_outcome(LABELS[few], predictions[few], fooled, 4) == []
+
+
+@pytest.mark.parametrize(
+    "correct, images, trained, smells",
+    [
+        (800, 1000, 0.9, True),
+        (801, 1000, 0.9, False),
+        (8, 10, 0.94, False),
+        (7, 10, 0.95, True),
+        (0, 9, 1.0, False),
+        (950, 1000, 0.9, False),
+        (10, 1000, None, False),
+        (10, 1000, float("nan"), False),
+        (10, 1000, 90.0, False),
+    ],
+)
+def test_accuracy_far_below_the_training(correct, images, trained, smells):
+    found = below_training(correct, images, trained)
+    assert names(found) == ({"clean-below-training"} if smells else set())
+    for finding in found:
+        assert f"{trained:.2%}" in finding.message
+        assert "--input-range 0,255" in finding.message
 
 
 SETTINGS = {
