@@ -262,7 +262,11 @@ def test_arguments_may_be_positional(tiny: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("monitor", "mode"),
     [
-        *((f"{prefix}{name}", "max") for prefix in ("", "val_") for name in SCORES),
+        *(
+            (f"{prefix}{name}", "max")
+            for prefix in ("", "val_")
+            for name in sorted(SCORES)
+        ),
         ("val_nat_loss", "min"),
         ("val_loss", "min"),
     ],
