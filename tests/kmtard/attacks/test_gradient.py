@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmtard import losses
+from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import (
     GAUSSIAN_STD,
     LOSSES,
@@ -249,8 +250,8 @@ def test_bad_images(change, message, linear, images, labels):
 
 @pytest.mark.parametrize(
     "bad",
-    [[0, 1], [0.0, 1.0, 2.0, 0.0, 1.0], np.eye(5, 3), [[0], [1], [2], [0], [1]]],
-    ids=["too few", "float", "one-hot", "column"],
+    [[0, 1], [0.0, 1.0, 2.0, 0.0, 1.0], np.eye(5, 3)],
+    ids=["too few", "float", "not one-hot"],
 )
 def test_bad_labels(bad, linear, images):
     with pytest.raises(ValueError, match="integer labels, one per image"):
@@ -400,11 +401,13 @@ class Counted(keras.Model):
 )
 def test_neither_seed_nor_radius_nor_steps_compile_again(images, labels):
     model = Counted()
-    PGD(start="uniform_clipped").run(model, images, labels)
+    # What several attacks share; a model that is given itself is looked at anew.
+    shared = Classifier.of(model, images)
+    PGD(start="uniform_clipped").run(shared, images, labels)
     traces = model.traces
-    PGD(start="uniform_clipped").run(model, images, labels, seed=1)
-    pgd_sat(epsilon=0.2, step_size=0.1, steps=7).run(model, images, labels, seed=2)
-    fgsm().run(model, images[:5], labels[:5])
+    PGD(start="uniform_clipped").run(shared, images, labels, seed=1)
+    pgd_sat(epsilon=0.2, step_size=0.1, steps=7).run(shared, images, labels, seed=2)
+    fgsm().run(shared, images[:5], labels[:5])
     assert model.traces == traces
 
 

@@ -35,7 +35,7 @@ IMAGES = 8
 WRONG = [2, 5]
 """Images that the network classifies wrongly as they are."""
 EPSILON = {"linf": 0.1, "l2": 0.4}
-DETERMINISTIC = {"fgsm", "fab-t", "rays_100", "fab_l2"}
+DETERMINISTIC = {"fgsm", "fab_t", "rays_100", "fab_l2"}
 """Attacks in which chance plays no part."""
 L2 = {
     "pgd_l2": PGD(0.4, step_size=0.1, start="uniform_clipped", norm="l2", restarts=2),
