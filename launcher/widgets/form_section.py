@@ -96,7 +96,8 @@ class FormSection(Vertical):
 
     async def _refresh(self) -> None:
         async with self._changing:
-            if self._section is None or self._checked is None:
+            # Without children the screen is closing, and nothing is left to show.
+            if self._section is None or self._checked is None or not self.children:
                 return
             self.set_class(self.is_open, "-open")
             self.query_one(SectionTitle).update(self._title())
