@@ -92,7 +92,7 @@ def _record(path: str) -> Evaluation:
     """Return the evaluation of a run, a folder, or a model's file.
 
     Raises:
-        RunError: there is none.
+        RunError: a path holds no evaluation.
     """
     model = Path(path)
     if model.suffix != ".keras":

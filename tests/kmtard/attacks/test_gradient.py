@@ -378,7 +378,7 @@ def test_restarts_attack_what_is_left_and_keep_what_fooled(conv, images, labels)
     np.testing.assert_array_equal(best.x_adv[first.success], first.x_adv[first.success])
     assert (best.backwards[first.success] == 1).all()
     assert (best.backwards[~best.success] == 6).all()
-    # A run's judgement, then that of all; the last run's is that of all.
+    # The result of one restart, then of all; that of the last one is that of all.
     wanted = 2 * best.backwards + (best.backwards < 6)
     np.testing.assert_array_equal(best.forwards, wanted)
 
