@@ -174,7 +174,7 @@ def test_a_foreign_recipe_that_names_code_needs_trust(
 ) -> None:
     assert fit.main([str(foreign)]) == 2
     error = capsys.readouterr().err
-    assert f"it lies outside the working folder {working}" in error
+    assert f"it is outside the working folder {working}" in error
     assert error.count("give --trust") == 3
     assert not ran(working)
     assert not (working / "runs").exists()
@@ -250,7 +250,7 @@ def named(own: Path, working: Path) -> Run:
         ({"host": "another"}, "does not name this host"),
         ({"user": "another"}, "does not name this user"),
         ({"host": None, "user": None}, "does not name this host"),
-        ({}, "its folder lies outside the working folder"),
+        ({}, "its folder is outside the working folder"),
     ],
 )
 @pytest.mark.parametrize("command", ["resume", "evaluate"])

@@ -44,7 +44,7 @@ def attack(*, epsilon): ...
 class Method:
     def __init__(self, student): ...
 """
-REASON = "it lies outside"
+REASON = "it is outside"
 
 
 @pytest.fixture

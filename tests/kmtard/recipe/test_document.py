@@ -30,7 +30,7 @@ learning_rate = 0.1
 [schedule]
 epochs = 1
 """
-TOO_DEEP = "tables and lists lie within one another more than 32 deep"
+TOO_DEEP = "tables and lists are nested more than 32 levels deep"
 
 
 def complaint(path: Path) -> str:
