@@ -1,8 +1,8 @@
-"""What a run found: the light reader of `evaluation.json`, without NumPy and Keras.
+"""Read the results in `evaluation.json`, without loading NumPy or Keras.
 
-`kmtard.evaluation` writes the record; command line, reports and launcher read it here.
-Files of version 0.1 are read too: those of a training, those of `kmtard evaluate`, and
-those that hold both.
+`kmtard.evaluation` writes the record. The command line, reports and the launcher read
+it here. Files of version 0.1 are read too: those written by a training, those written
+by `kmtard evaluate`, and those that hold both.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from kmtard.runs.files import RunError, read_regular
 from kmtard.runs.folder import safe_name
 
 SCHEMA = 2
-"""Version of the record; 1 is what version 0.1 called `format`."""
+"""Version of the record. Version 0.1 of kmtard wrote 1, under the key `format`."""
 
 CLEAN = "clean"
 WORST_CASE = "worst case"
 
 HEADLINE = "pgd_trades"
-"""The attack that W-Robust accuracy is against, unless the recipe names another."""
+"""The attack that W-Robust accuracy is against if the recipe names no other."""
 
 RECORD = "evaluation.json"
 MODEL = "model"
-"""Role of a network that belongs to no run."""
+"""Role of a network that does not belong to a run."""
 
 Found = TypeVar("Found")
 
 
 class NewerSchemaError(RunError):
-    """A newer version of kmtard wrote the record."""
+    """The record was written by a newer version of kmtard."""
 
 
 class Finding(NamedTuple):
     """A reason to doubt the numbers of an evaluation.
 
     Attributes:
-        name: of the diagnostic, such as "zero-gradients".
+        name: name of the diagnostic, such as "zero-gradients".
         message: what was found, what it means for the numbers, and what to do.
     """
 
@@ -58,12 +58,13 @@ class Cost:
     """Mean cost of an attack per attacked image, unless stated otherwise.
 
     Attributes:
-        queries: images that the model was asked about.
-        median_queries: median over the fooled images; None without any.
-        max_queries: the most for one image.
+        queries: model queries.
+        median_queries: median of the queries over the fooled images; None if no image
+            was fooled.
+        max_queries: largest number of queries for one image.
         forwards: forward passes, including the final prediction.
         backwards: backward passes.
-        seconds: wall time of all images together, including compilation.
+        seconds: wall time for all images together, including compilation.
     """
 
     queries: float
@@ -76,7 +77,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Distance:
-    """Mean distance of the fooled images from the clean ones; None without any.
+    """Mean distance of the fooled images from the clean ones; None if none was fooled.
 
     Attributes:
         linf: largest change of a pixel, in [0, 1].
@@ -91,23 +92,24 @@ class Distance:
 class Score:
     """The accuracy of one network on the clean images or under one attack.
 
-    What version 0.1 did not write is None.
+    A value that version 0.1 did not write is None.
 
     Attributes:
         accuracy: share of all images, in [0, 1]. Under an attack an image counts if it
             is classified correctly both clean and attacked.
         interval: 95 % Wilson interval of the accuracy.
-        correct: number of those images.
-        w_robust: half the clean accuracy and half this one; None for clean.
-        epsilon: radius of the attack's ball; None for clean and the worst case.
+        correct: number of images that count.
+        w_robust: mean of the clean accuracy and this accuracy; None for clean images.
+        epsilon: radius of the attack's ball; None for clean images and the worst case.
         worst_class: label and accuracy of the class with the lowest accuracy.
-        settings: what the attack was made of.
-        cost: of the attack; None for the worst case.
+        settings: settings of the attack.
+        cost: cost of the attack; None for the worst case.
         distance: how far the fooled images are from the clean ones.
-        stages: robust images after each stage of an attack that has several.
-        robust: for each image "1" if it counts and "0" if not; empty if unknown.
-        predictions: for each image the class predicted under the attack (the clean
-            prediction where the image was not attacked); empty if unknown.
+        stages: stage -> number of images still robust after it, for an attack in
+            several stages.
+        robust: one character per image: "1" if it counts, "0" if not; empty if unknown.
+        predictions: for each image the class predicted under the attack. An image that
+            was not attacked has its clean prediction. Empty if unknown.
     """
 
     accuracy: float
@@ -126,17 +128,18 @@ class Score:
 
 @dataclass(frozen=True)
 class NetworkResults:
-    """What an evaluation found out about one network.
+    """The results of one network.
 
     Attributes:
         role: `student`, `nat_teacher`, `adv_teacher`, or `model`.
-        name: of the network, in words.
-        clean: on the clean images.
+        name: name of the network for people.
+        clean: score on the clean images.
         attacks: name -> score, in the order of the table.
-        headline: the attack that `w_robust` is against; None if none was run.
-        worst_case: images that no attack fooled; None where that was not written.
+        headline: the attack that `w_robust` is against; None if no attack was run.
+        worst_case: score under all attacks together: an image counts if no attack
+            fooled it. None if it was not recorded.
         findings: warnings of the diagnostics.
-        seconds: of training; None where it was not trained in this run.
+        seconds: time spent on training; None if it was not trained in this run.
         weights: fingerprint of the weights; None if unknown.
     """
 
@@ -152,12 +155,12 @@ class NetworkResults:
 
     @property
     def label(self) -> str:
-        """The role, as tables show it."""
+        """The role as tables show it."""
         return LABELS.get(self.role, self.role)
 
     @property
     def w_robust(self) -> float | None:
-        """W-Robust accuracy under `headline`, in [0, 1]; None if it was not run."""
+        """W-Robust accuracy against `headline`, in [0, 1]; None if it was not run."""
         score = self.attacks.get(self.headline or "")
         return score.w_robust if score else None
 
@@ -168,7 +171,7 @@ class NetworkResults:
 
     @property
     def columns(self) -> dict[str, Score]:
-        """Clean, each attack, and their worst case where there are several."""
+        """Scores by column: clean, each attack, and the worst case of several."""
         columns = {CLEAN: self.clean, **self.attacks}
         if self.worst_case and len(self.attacks) > 1:
             columns[WORST_CASE] = self.worst_case
@@ -177,21 +180,21 @@ class NetworkResults:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Clean and adversarial images of the student, kept as PNG in native pixels.
+    """Clean and adversarial images of the student, saved as PNG at full resolution.
 
     Attributes:
-        folder: holds one folder per column: `clean`, and each attack.
-        indices: numbers of the images among those evaluated, ascending.
+        folder: folder with one subfolder per column: `clean`, and each attack.
+        indices: positions of the images among the evaluated images, ascending.
     """
 
     folder: Path
     indices: tuple[int, ...]
 
     def path(self, column: str, index: int) -> Path | None:
-        """Return the file of an image; None if that column does not hold it.
+        """Return the file of an image; None if that column does not have it.
 
-        Images that the student gets wrong clean are not attacked, so the folder of an
-        attack holds fewer than `indices`.
+        Images that the student misclassifies without an attack are not attacked. So an
+        attack can have fewer images than `indices`.
         """
         path = self.folder / safe_name(column) / f"{index:06d}.png"
         return path if path.is_file() else None
@@ -202,16 +205,17 @@ class Results:
     """One record: networks evaluated on the same images under the same conditions.
 
     Attributes:
-        path: of the file.
-        networks: teachers first, student last; a model file has one.
+        path: the file.
+        networks: teachers first, student last. A model file has one network.
         headline: the attack that W-Robust accuracy is against; None if none was run.
-        images: how many; None if unknown.
-        data: the images, in words; empty if unknown.
-        conditions: what results must share to stand in one record: the images'
-            fingerprint, seed, epsilon, step size, steps, backend; empty if unknown.
-        environment: versions, backend, precision, batch size; empty if unknown.
-        labels: of the images; empty if unknown.
-        pictures: folder and indices of the images kept as PNG; None without any.
+        images: number of images; None if unknown.
+        data: name of the data; empty if unknown.
+        conditions: settings that must be equal for all results in one record: the
+            fingerprint of the images, seed, epsilon, step size, steps and backend;
+            None if unknown.
+        environment: versions, backend, precision and batch size; None if unknown.
+        labels: labels of the images; empty if unknown.
+        pictures: the images saved as PNG; None if there are none.
     """
 
     path: Path
@@ -252,7 +256,7 @@ Network = TypeVar("Network", bound=_HasRole)
 
 
 def student_of(networks: Sequence[Network]) -> Network:
-    """Return the student, or the last of the networks where none is a student."""
+    """Return the student, or the last network if there is no student."""
     return next((each for each in networks if each.role == "student"), networks[-1])
 
 
@@ -261,10 +265,11 @@ def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str 
 
     Args:
         accuracies: attack -> robust accuracy of the student.
-        wanted: the attack to take if it was run.
+        wanted: the attack to use if it was run.
 
     Returns:
-        `wanted`, or else the strongest attack that was run; None without any.
+        `wanted` if it was run, else the attack with the lowest accuracy; None if no
+        attack was run.
 
     Example:
         >>> headline_of({"fgsm": 0.5, "square": 0.4})
@@ -276,7 +281,7 @@ def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str 
 
 
 def epsilon_of(settings: Mapping[str, Any]) -> Any:
-    """Return the epsilon in an attack's settings, or in those of the attack inside."""
+    """Return the epsilon in the settings of an attack, or of the attack inside it."""
     inner = settings.get("attack")
     if settings.get("epsilon") is None and isinstance(inner, Mapping):
         return epsilon_of(inner.get("config", inner))
@@ -286,11 +291,12 @@ def epsilon_of(settings: Mapping[str, Any]) -> Any:
 def read_results(path: str | os.PathLike[str]) -> Results:
     """Read a record, given as a file or as the folder that holds `evaluation.json`.
 
-    Of a file in which version 0.1 left both a training's table and a later evaluation,
-    the table is returned; `read_all` returns both.
+    A file of version 0.1 can hold both a training's table and a later evaluation. This
+    function returns the table, and `read_all` returns both.
 
     Raises:
-        RunError: there is no file, it is not a record, or a newer version wrote it.
+        RunError: the file does not exist, is not a record, or was written by a newer
+            version.
     """
     return _read(_file(path))[0]
 
@@ -298,7 +304,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
 def read_figures(path: str | os.PathLike[str]) -> Results:
     """Read a record without its labels and predictions.
 
-    They are most of the work, and a list of many runs does not need them.
+    Parsing those takes most of the time, and a list of many runs does not need them.
 
     Raises:
         RunError: as `read_results`.
@@ -316,10 +322,10 @@ def read_all(folder: str | os.PathLike[str]) -> tuple[list[Results], list[str]]:
     """Read every record of a run or of an evaluated model.
 
     Args:
-        folder: of the run, or the `MODEL.evaluation` of a file.
+        folder: folder of the run, or `MODEL.evaluation` for a model file.
 
     Returns:
-        The records, that of `evaluation.json` first, and one message for each file
+        The records, the one in `evaluation.json` first, and one message for each file
         that cannot be read.
     """
     found: list[Results] = []
@@ -335,7 +341,7 @@ def read_all(folder: str | os.PathLike[str]) -> tuple[list[Results], list[str]]:
 def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the files of all records in a folder, `evaluation.json` first.
 
-    Evaluations under other conditions than the first stand in `evaluation/NAME.json`.
+    Evaluations under other conditions than the first are in `evaluation/NAME.json`.
     """
     own = Path(folder) / RECORD
     others = sorted(own.with_suffix("").glob("*.json"))
@@ -351,26 +357,28 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the JSON of a record, of this version or an older one.
 
     Raises:
-        RunError: there is no file, it is not a JSON object, or its schema is newer.
+        RunError: the file does not exist or is not a JSON object.
+        NewerSchemaError: a newer version of kmtard wrote the file.
     """
     try:
         content = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise RunError(
             f"Expected an evaluation in {path}, which does not exist. "
-            "Make it with `kmtard evaluate`."
+            "Create it with `kmtard evaluate`."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"Expected an evaluation in {path}: {error}.") from error
     if not isinstance(content, dict):
         raise RunError(
-            f"Expected an evaluation in {path}. Received: {type(content).__name__}."
+            f"Expected an evaluation in {path}, as a JSON object. "
+            f"Received: {type(content).__name__}."
         )
     schema = content.get("schema", content.get("format", SCHEMA))
     if not isinstance(schema, int) or schema > SCHEMA:
         raise NewerSchemaError(
-            f"{path} has schema {schema!r}, and this version of kmtard reads schemas "
-            f"up to {SCHEMA}. Read it with a newer version of kmtard."
+            f"{path} has schema {schema!r}, but this version of kmtard reads schemas "
+            f"up to {SCHEMA}. Install a newer version of kmtard to read it."
         )
     return content
 
@@ -380,11 +388,15 @@ def _read(path: Path) -> list[Results]:
 
 
 def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
-    """Return what the content of a record says; two of a file that holds both.
+    """Return the results in the content of a record.
 
     Args:
-        path: of the file, for messages and for the place of its pictures.
-        content: as `read_content` returns it.
+        path: the file, for messages and to find its pictures.
+        content: the content as `read_content` returns it.
+
+    Returns:
+        One record, or two for a file of version 0.1 that holds both a training's table
+        and an evaluation.
 
     Raises:
         RunError: a part is missing or wrong.
@@ -403,7 +415,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
     if not found:
         raise RunError(
             f"Expected an evaluation in {path}. Received: an object with the keys "
-            f"{', '.join(map(repr, content)) or 'none'}. Make it with "
+            f"{', '.join(map(repr, content)) or 'none'}. Create it with "
             "`kmtard evaluate`."
         )
     return found
@@ -443,8 +455,8 @@ def _network(content: Mapping[str, Any], headline: str | None) -> NetworkResults
 
 
 def _of_training(path: Path, content: Mapping[str, Any]) -> Results:
-    """Read the table of a training by version 0.1."""
-    # An evaluation that was written into the file replaced its images and attacks.
+    """Read the table that a training of version 0.1 wrote."""
+    # A later evaluation wrote its own `images` and `attacks` into the same file.
     mixed = "format" in content
     settings = {} if mixed else content.get("attacks", {})
     rows = {str(row["role"]): row for row in content["rows"]}
@@ -486,12 +498,12 @@ def _of_row(
 
 
 def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
-    """Read an evaluation of one network by version 0.1."""
+    """Read the evaluation of one network that version 0.1 wrote."""
     found = content["attacks"].items()
     attacks = {canonical("attacks", str(k)): _score(v) for k, v in found}
     headline = headline_of({name: score.accuracy for name, score in attacks.items()})
     name = str(content["model"])
-    # In a run's folder it was always the student that was evaluated.
+    # In a run's folder, version 0.1 always evaluated the student.
     folders = path.resolve().parents[:2]
     of_run = any((folder / "recipe.toml").is_file() for folder in folders)
     network = NetworkResults(

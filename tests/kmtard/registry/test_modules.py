@@ -150,14 +150,14 @@ def test_a_package_that_declares_the_entry_point_is_accepted(elsewhere: Path) ->
 
 def test_another_entry_point_does_not_count(elsewhere: Path) -> None:
     dist_info(elsewhere, "[console_scripts]\nnets = elsewhere_nets:build\n")
-    assert "it is in" in refused("elsewhere_nets:build")
+    assert "It is in" in refused("elsewhere_nets:build")
 
 
 def test_an_unpacked_archive_declares_nothing(working: Path, elsewhere: Path) -> None:
     dist_info(working, "[kmtard.plugins]\nnets = elsewhere_nets\nshell = numpy\n")
     sys.path.insert(0, str(working))
-    assert "it is in" in refused("elsewhere_nets:build")
-    assert "it is in" in refused("numpy:load")
+    assert "It is in" in refused("elsewhere_nets:build")
+    assert "It is in" in refused("numpy:load")
 
 
 def test_a_plugin_cannot_be_the_standard_library(elsewhere: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_link_out_of_the_working_folder_is_refused(
     working: Path, elsewhere: Path
 ) -> None:
     (working / "own_link.py").symlink_to(elsewhere / "elsewhere_nets.py")
-    assert "it is in" in refused("own_link:build")
+    assert "It is in" in refused("own_link:build")
 
 
 def test_an_environment_in_the_working_folder_is_installed(working: Path) -> None:
@@ -177,9 +177,9 @@ def test_an_environment_in_the_working_folder_is_installed(working: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "own_installed.py").write_text(NETWORK)
     sys.path.append(str(folder))
-    assert "it is in" in refused("own_installed:build")
+    assert "It is in" in refused("own_installed:build")
     (working / "own_link").symlink_to(folder)
-    assert "it is in" in refused("own_link.own_installed:build")
+    assert "It is in" in refused("own_link.own_installed:build")
 
 
 def test_what_a_module_only_imports_is_not_found_in_it(working: Path) -> None:
