@@ -87,7 +87,7 @@ PACKED = gzip.compress(WHOLE, mtime=0)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("cut.gz", PACKED[:-12], "Cannot read.*whole idx file"),
+        ("cut.gz", PACKED[:-12], "Cannot read.*complete idx file"),
         ("broken.gz", b"\x1f\x8b" + bytes(30), "Cannot read"),
         ("flipped.gz", PACKED[:-8] + bytes(8), "Cannot read.*CRC"),
         ("packed", PACKED, "bytes: 00 00 08.*Received: 1f 8b"),

@@ -232,7 +232,7 @@ def test_npz_takes_the_shapes_of_keras(tmp_path: Path) -> None:
         ({"y_train": np.eye(4)}, r"labels.*float64 \(4, 4\).*one-hot"),
         ({"y_train": np.arange(3)}, r"one for each image.*\(4,\).*\(3,\)"),
         ({"y_train": np.arange(4) - 1}, "labels from 0.*Received: -1"),
-        ({"x_test": np.zeros((2, 3, 3, 3), np.uint8)}, "images of one shape"),
+        ({"x_test": np.zeros((2, 3, 3, 3), np.uint8)}, "images of the same shape"),
         ({"y_train": np.array([0, 1, 2, None])}, "Object arrays cannot be loaded"),
     ],
 )

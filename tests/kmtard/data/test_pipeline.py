@@ -139,7 +139,7 @@ def test_nothing_is_held_out_of_a_data_set() -> None:
 
 def test_data_set_refuses_splits_that_do_not_belong_together() -> None:
     other = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
-    with pytest.raises(ValueError, match="images of one shape.*test"):
+    with pytest.raises(ValueError, match="images of the same shape.*test"):
         DataSet("numbers", numbered(8), other, num_classes=4)
     with pytest.raises(ValueError, match="num_classes - 1 = 2.*Received: 0 to 3"):
         DataSet("numbers", numbered(8), numbered(8), num_classes=3)
