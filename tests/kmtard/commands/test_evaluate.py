@@ -221,7 +221,7 @@ def test_input_range_gives_the_model_what_it_was_made_for(
     whole = keras.Model(image, biased(layers.Rescaling(1 / 255)(image)))
     whole.save(run.best / "student.keras")
     assert main([*words, "--input-range", "0,255"]) == 0
-    assert "images in [0, 255]; epsilon is of [0, 1]" in capsys.readouterr().out
+    assert "images in [0, 255]; epsilon is for [0, 1]" in capsys.readouterr().out
     [found] = [
         Evaluation.load(each.path)
         for each in read_all(run.path)[0]
@@ -242,7 +242,7 @@ def test_input_range_that_is_none(
     with pytest.raises(SystemExit) as error:
         main(["net.keras", "--input-range", text])
     assert error.value.code == 2
-    assert "expected two numbers such as 0,255" in capsys.readouterr().err
+    assert "expected two increasing numbers such as 0,255" in capsys.readouterr().err
 
 
 def test_norm_l2(
@@ -322,7 +322,7 @@ def test_display_tells_seldom_and_ends_after_a_batch_alone(
     assert file.getvalue().splitlines() == [
         "autoattack (3/3), apgd-t: 0 of 128 images",
         "autoattack (3/3): 64 of 128 images, 50.00 %",
-        "autoattack (3/3): 50.00 % of all images left right",
+        "autoattack (3/3): accuracy 50.00 %",
     ]
 
 
@@ -367,7 +367,7 @@ def test_signal_ends_after_the_batch(
     assert main([str(run.path), "--attacks", "fgsm"]) == 0
     assert len(written) == 1
     output = capsys.readouterr().out
-    words = f"stopped; go on with: kmtard evaluate {run.path} --attacks fgsm"
+    words = f"stopped; continue with: kmtard evaluate {run.path} --attacks fgsm"
     assert words in output
     monkeypatch.setattr(BatchStore, "write", write)
     assert main([str(run.path), "--attacks", "fgsm"]) == 0

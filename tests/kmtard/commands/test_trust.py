@@ -197,16 +197,16 @@ def test_a_dry_run_imports_nothing_that_a_recipe_names(
     own: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit.main([str(own), "--dry-run"]) == 0
-    assert "data set of your own: not read" in capsys.readouterr().out
+    assert "your own data set: not read" in capsys.readouterr().out
     words = [str(own), "--dry-run", "--set", "data.name=digits"]
     assert fit.main(words) == 0
     output = capsys.readouterr().out
     assert "training images" in output
-    assert "student: network of your own: not built, not measured; --trust" in output
+    assert "student: your own network: not built, not measured; --trust" in output
     assert "Time of the run" not in output
     assert fit.main([*words, "--set", "student.network=small_cnn"]) == 0
     output = capsys.readouterr().out
-    assert "student: method of your own, not measured" in output
+    assert "student: your own method, not measured" in output
     assert not ran(working)
     assert fit.main([str(own), "--dry-run", "--trust"]) == 0
     assert "whole run" in capsys.readouterr().out

@@ -120,7 +120,7 @@ def test_sigterm_ends_the_batch_and_saves_within_the_epoch(
     assert newest(run, role) == STEPS + 2
     told = [event["epoch"] for event in epochs(run) if event["phase"] == role]
     assert told == [1], "the broken epoch is not over"
-    assert "stopped; go on with: python -m kmtard.fit --resume" in process.stdout
+    assert "stopped; continue with: python -m kmtard.fit --resume" in process.stdout
     assert not run.evaluation_path.exists()
 
 

@@ -229,7 +229,9 @@ def test_all_points_damaged_names_each(tmp_path: Path, damage: bytes) -> None:
     names = ["0000000005.npz", "0000000010.npz"]
     for name in names:
         (tmp_path / name).write_bytes(damage)
-    with pytest.raises(CheckpointError, match="No resume point can be used") as error:
+    with pytest.raises(
+        CheckpointError, match="No checkpoint of this run can be used"
+    ) as error:
         RunState(tmp_path, write_atomic, STEPS).restore(distiller())
     for name in names:
         assert f"{name}: cannot be read" in str(error.value)
@@ -274,7 +276,7 @@ def test_point_of_another_network_is_refused_and_changes_nothing(
 def test_point_of_another_format_is_refused(tmp_path: Path) -> None:
     meta = json.dumps({"format": 99, "step": 5, "callbacks": {}})
     np.savez(tmp_path / "0000000005.npz", meta=np.array(meta))
-    with pytest.raises(CheckpointError, match="format 99, expected 1"):
+    with pytest.raises(CheckpointError, match="expected format 1, received 99"):
         RunState(tmp_path, write_atomic, STEPS).restore(distiller())
 
 
