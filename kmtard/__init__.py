@@ -1,12 +1,10 @@
 """Adversarial robustness distillation on Keras 3.
 
-Every subpackage is an attribute of `kmtard` (`kmtard.evaluation.evaluate`,
-`kmtard.networks.resnet18`) and is imported at its first use. `import kmtard` alone does
-not load Keras, so that the launcher starts quickly.
-
-`keras.models.load_model` needs `kmtard.methods` to be imported before it can load a
-saved method. `import kmtard` does this if Keras is already loaded; otherwise, write
-`import kmtard.methods`.
+Every room is an attribute of this package (`kmtard.evaluation.evaluate`,
+`kmtard.networks.resnet18`), imported when it is first used: `import kmtard` itself
+loads no Keras, so that a light process (the launcher) can use the light rooms. Where
+Keras is loaded already, `keras.models.load_model` finds the methods from then on; in
+the other order, after `import kmtard.methods`.
 """
 
 from __future__ import annotations
@@ -78,8 +76,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Keras loads a saved method only after its class has been registered, and has no hook
-# to register it on demand. An unsupported backend raises at first use, not here.
+# Keras finds the classes in a saved model only where they have been registered, and has
+# no hook to do so later. A backend that kmtard does not have is refused at first use.
 if "keras" in sys.modules:
     with contextlib.suppress(ImportError):
         import_module("kmtard.methods")
