@@ -249,15 +249,15 @@ class APGD(Attack):
 
 
 def apgd_ce(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
-    """Return APGD on the cross-entropy, as in AutoAttack's standard version."""
+    """APGD on the cross-entropy, as in AutoAttack's standard version."""
     return APGD(epsilon, norm=norm)
 
 
 def apgd_dlr(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
-    """Return APGD on the difference of logits ratio."""
+    """APGD on the difference of logits ratio."""
     return APGD(epsilon, loss="dlr", norm=norm)
 
 
 def apgd_t(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
-    """Return APGD towards each of 9 classes, as in AutoAttack's standard version."""
+    """APGD towards each of 9 classes, as in AutoAttack's standard version."""
     return APGD(epsilon, loss="dlr", targets=9, norm=norm)

@@ -293,5 +293,5 @@ def _evaluated(
 
 
 def autoattack_rand(*, epsilon: float = 8 / 255, norm: str = "linf") -> AutoAttack:
-    """Return AutoAttack for randomized models: gradients averaged over 20 passes."""
+    """AutoAttack for randomized models: gradients averaged over 20 passes."""
     return AutoAttack(epsilon, version="rand", norm=norm)

@@ -259,7 +259,7 @@ class FAB(Attack):
 
 
 def fab_t(*, epsilon: float = 8 / 255) -> FAB:
-    """Return FAB as in AutoAttack: 100 steps towards each of 9 classes."""
+    """FAB as in AutoAttack: 100 steps towards each of 9 classes."""
     return FAB(epsilon, steps=100, targeted=True, targets=9)
 
 

@@ -220,7 +220,7 @@ class PGD(Attack):
 
 
 def fgsm(*, epsilon: float = 8 / 255, norm: str = "linf") -> PGD:
-    """Return FGSM (Goodfellow et al. 2015): one step of `epsilon` from the image."""
+    """FGSM (Goodfellow et al. 2015): one step of `epsilon` from the clean image."""
     return PGD(epsilon, step_size=epsilon, steps=1, start="clean", norm=norm)
 
 
@@ -231,7 +231,7 @@ def pgd_sat(
     steps: int = 20,
     norm: str = "linf",
 ) -> PGD:
-    """Return PGD with SAT's evaluation settings: uniform start, 20 steps of 2/255."""
+    """PGD with SAT's evaluation settings: uniform start, 20 steps of 2/255."""
     start = "uniform_clipped"
     return PGD(epsilon, step_size=step_size, steps=steps, start=start, norm=norm)
 
@@ -243,7 +243,7 @@ def pgd_trades(
     steps: int = 20,
     norm: str = "linf",
 ) -> PGD:
-    """Return PGD with TRADES' evaluation settings: uniform start, 20 steps of 0.003.
+    """PGD with TRADES' evaluation settings: uniform start, 20 steps of 0.003.
 
     The MTARD papers choose their checkpoints with this attack.
     """
@@ -259,7 +259,7 @@ def cw_inf(
     kappa: float = 50.0,
     start: str = "uniform_clipped",
 ) -> PGD:
-    """Return PGD on the margin loss of Carlini and Wagner (2017): 30 steps of 2/255."""
+    """PGD on the margin loss of Carlini and Wagner (2017): 30 steps of 2/255."""
     return PGD(
         epsilon,
         step_size=step_size,

@@ -268,7 +268,7 @@ def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple
 
 
 def ge(*, epsilon: float = 8 / 255) -> GradientEstimation:
-    """Return gradient estimation with 20 steps of epsilon/8 and 100 samples per step.
+    """Gradient estimation with 20 steps of epsilon/8 and 100 samples per step.
 
     The B-MTARD paper does not state the budget or the step size of its attack.
     """

@@ -227,7 +227,7 @@ class RayS(Attack):
 
 
 def rays_100(*, epsilon: float = 8 / 255) -> RayS:
-    """Return RayS with 100 queries, as in the papers' black-box table."""
+    """RayS with 100 queries, as in the papers' black-box table."""
     return RayS(epsilon, queries=100)
 
 

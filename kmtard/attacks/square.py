@@ -246,7 +246,7 @@ def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
 
 
 def square_100(*, epsilon: float = 8 / 255) -> Square:
-    """Return Square with 100 queries and the authors' schedule.
+    """Square with 100 queries and the authors' schedule.
 
     This is the attack of the papers' black-box table, which do not state the schedule.
     `Square(epsilon, queries=100)` has AutoAttack's schedule.

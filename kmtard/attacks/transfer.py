@@ -69,7 +69,7 @@ def transfer_pgd_trades(
     step_size: float = 0.003,
     steps: int = 20,
 ) -> Transfer:
-    """Return `pgd_trades`, crafted on `surrogate`."""
+    """`pgd_trades`, crafted on `surrogate`."""
     attack = pgd_trades(epsilon=epsilon, step_size=step_size, steps=steps)
     return Transfer(attack, surrogate=surrogate)
 
@@ -81,6 +81,6 @@ def transfer_cw_inf(
     step_size: float = 2 / 255,
     steps: int = 30,
 ) -> Transfer:
-    """Return `cw_inf`, crafted on `surrogate`."""
+    """`cw_inf`, crafted on `surrogate`."""
     attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)
     return Transfer(attack, surrogate=surrogate)

@@ -39,7 +39,7 @@ def mobilenet_v2(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return the MobileNet-v2 student of B-MTARD, from images in [0, 1] to logits.
+    """MobileNet-v2 for small images, a student of B-MTARD.
 
     2,296,922 trainable parameters for 10 classes, and 35,088 moving statistics.
 
@@ -50,6 +50,9 @@ def mobilenet_v2(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -76,7 +76,7 @@ def pre_activation_resnet(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a pre-activation ResNet from images in [0, 1] to logits.
+    """Pre-activation ResNet in the style of a published code.
 
     Args:
         num_classes: Number of logits, at least 2.
@@ -89,6 +89,9 @@ def pre_activation_resnet(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -1,4 +1,4 @@
-"""Pre-activation ResNets (He et al. 2016, v2), B-MTARD's students on Tiny-ImageNet."""
+"""Pre-activation ResNets (He et al. 2016, v2), B-MTARD's networks for Tiny-ImageNet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def preact_resnet18(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a PreActResNet-18, from images in [0, 1] to logits.
+    """PreActResNet-18, a student of B-MTARD on Tiny-ImageNet.
 
     11,269,640 trainable parameters for 200 classes, and 7,808 moving statistics.
 
@@ -36,6 +36,9 @@ def preact_resnet18(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -53,7 +56,7 @@ def preact_resnet34(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a PreActResNet-34, from images in [0, 1] to logits.
+    """PreActResNet-34, both teachers of B-MTARD on Tiny-ImageNet.
 
     21,377,800 trainable parameters for 200 classes, and 15,232 moving statistics.
 
@@ -64,6 +67,9 @@ def preact_resnet34(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

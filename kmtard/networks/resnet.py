@@ -24,7 +24,7 @@ def resnet18(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return the ResNet-18 student of B-MTARD, from images in [0, 1] to logits.
+    """ResNet-18 for small images, a student of B-MTARD.
 
     11,173,962 trainable parameters for 10 classes, and 9,600 moving statistics.
 
@@ -35,6 +35,9 @@ def resnet18(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -53,7 +56,7 @@ def resnet56(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return the ResNet-56 of B-MTARD's clean teacher, from images in [0, 1] to logits.
+    """ResNet-56 for small images, a clean teacher of B-MTARD.
 
     855,770 trainable parameters for 10 classes, and 4,256 moving statistics. Shortcuts
     that change the width are 1x1 convolutions, as in chenyaofo/pytorch-cifar-models.
@@ -66,6 +69,9 @@ def resnet56(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

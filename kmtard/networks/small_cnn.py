@@ -22,7 +22,7 @@ def small_cnn(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return a small network from images in [0, 1] to logits.
+    """Small convolutional network for first experiments and tests.
 
     It has three 3x3 convolutions with BatchNorm and ReLU, then a dense layer on the
     flattened features. The convolutions have `width`, `2 * width` and `2 * width`
@@ -36,6 +36,9 @@ def small_cnn(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

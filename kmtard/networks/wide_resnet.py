@@ -42,7 +42,7 @@ def wide_resnet_28_10(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return TRADES's WRN-28-10, from images in [0, 1] to logits.
+    """WRN-28-10 as in TRADES's code.
 
     36,479,194 trainable parameters for 10 classes, and 17,952 moving statistics.
 
@@ -53,6 +53,9 @@ def wide_resnet_28_10(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -69,7 +72,7 @@ def wide_resnet_34_10(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return TRADES's WRN-34-10, from images in [0, 1] to logits.
+    """WRN-34-10 as in TRADES's code.
 
     46,160,474 trainable parameters for 10 classes, and 22,432 moving statistics.
 
@@ -80,6 +83,9 @@ def wide_resnet_34_10(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -96,7 +102,7 @@ def wide_resnet_22_6(
     mean: str | tuple[float, ...] | None = (0.4914, 0.4822, 0.4465),
     std: str | tuple[float, ...] | None = (0.2471, 0.2435, 0.2616),
 ) -> keras.Model:
-    """Return DeepMind's WRN-22-6, from images in [0, 1] to logits.
+    """WRN-22-6 as in DeepMind's code.
 
     9,693,108 trainable parameters for 100 classes, and 8,096 moving statistics. The
     default constants are
@@ -109,6 +115,9 @@ def wide_resnet_22_6(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -125,7 +134,7 @@ def wide_resnet_70_16(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return DeepMind's WRN-70-16, from images in [0, 1] to logits.
+    """WRN-70-16 as in DeepMind's code.
 
     266,888,756 trainable parameters for 100 classes, and 78,880 moving statistics. By
     default, the constants are those of the published weights: CIFAR-10's for 10
@@ -138,6 +147,9 @@ def wide_resnet_70_16(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -158,7 +170,7 @@ def trades_wide_resnet(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return a wide ResNet as in TRADES's code, from images in [0, 1] to logits.
+    """Wide ResNet as in TRADES's code.
 
     Args:
         num_classes: Number of logits, at least 2.
@@ -169,6 +181,9 @@ def trades_wide_resnet(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -188,7 +203,7 @@ def deepmind_wide_resnet(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a wide ResNet as in DeepMind's code, from images in [0, 1] to logits.
+    """Wide ResNet as in DeepMind's code.
 
     Args:
         num_classes: Number of logits, at least 2.
@@ -199,6 +214,9 @@ def deepmind_wide_resnet(
             `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
             None for no standardization.
         std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
