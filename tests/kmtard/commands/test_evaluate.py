@@ -209,7 +209,7 @@ def test_clean_accuracy_far_below_that_of_the_training_smells(
     assert main([str(run.path), "--attacks", "fgsm", "--seed", "1"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "warning: clean-below-training" in output
-    assert "in its training the model had 90.00%" in output
+    assert "in training it was 90.00%" in output
 
 
 def test_input_range_gives_the_model_what_it_was_made_for(
@@ -269,7 +269,7 @@ def test_norm_l2(
     )
     assert found.robust_accuracy == wanted.robust_accuracy
     assert main([*words, "--attacks", "autoattack"]) == 2
-    assert "autoattack, which is L_inf only" in capsys.readouterr().err
+    assert "'autoattack', which supports only L_inf" in capsys.readouterr().err
 
 
 def test_run_of_a_network_of_the_users_own(
@@ -378,7 +378,7 @@ def test_signal_ends_after_the_batch(
     assert main([str(run.path), "--attacks", "fgsm"]) == 0
     right = np.flatnonzero(Evaluation.load(run.path).clean.robust).tolist()
     assert sorted(index for batch in written for index in batch) == right
-    assert "goes on in" in capsys.readouterr().out
+    assert "continues in" in capsys.readouterr().out
 
 
 def test_comparison(
