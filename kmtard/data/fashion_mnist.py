@@ -86,8 +86,8 @@ def read_idx(path: Path) -> np.ndarray:
     start = 4 + 4 * content[3] if len(content) > 3 else 4
     if len(content) < start or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
         raise DataError(
-            f"Expected {path} to be an idx file of bytes, which begins with 00 00 08 "
-            "and the number of dimensions. Received: "
+            f"Expected {path} to be an idx file of bytes, which begins with 00 00 08, "
+            "the number of dimensions, and 4 bytes for each dimension. Received: "
             f"{content[:16].hex(' ')}. Copy it again."
         )
     shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())

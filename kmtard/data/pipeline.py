@@ -45,7 +45,7 @@ class Split:
             )
         if labels.dtype not in (np.int32, np.int64) or labels.shape != images.shape[:1]:
             raise ValueError(
-                "Split expects int32 or int64 labels, one per image, of shape "
+                "Split expects int32 or int64 labels, one for each image, of shape "
                 f"{images.shape[:1]}. Received: {labels.dtype} {labels.shape}. "
                 "Turn one-hot labels into class numbers."
             )

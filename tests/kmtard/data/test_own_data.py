@@ -179,7 +179,7 @@ def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"Expected a folder {tmp_path}/train"):
         image_folder(str(tmp_path))
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=f"folder a class in {tmp_path}/train"):
+    with pytest.raises(DataError, match=f"folder per class in {tmp_path}/train"):
         image_folder(str(tmp_path))
     write_folder(tmp_path, RGB)
     (tmp_path / "train" / "c").mkdir()

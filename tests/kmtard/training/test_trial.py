@@ -85,7 +85,7 @@ def test_pace_takes_the_first_batch_apart(monkeypatch: pytest.MonkeyPatch) -> No
     assert pace == Pace(first=10.0, later=2.0)
     assert pace.total(1) == 10.0
     assert pace.total(101) == 210.0
-    assert str(pace) == "2 s (the first, with compilation, 10 s)"
+    assert str(pace) == "2 s (the first, with compilation: 10 s)"
 
 
 def test_every_term_of_the_last_epoch_is_measured(recipe: Path) -> None:
