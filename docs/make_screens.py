@@ -1,7 +1,7 @@
 """Make the pictures of the terminal interface for README and docs.
 
-`python docs/make_screens.py runs` writes docs/screens/*.svg. Give a relative path, so that
-the pictures do not show the names of your folders.
+`python docs/make_screens.py runs` writes docs/screens/*.svg. Give a relative path, so
+that the pictures do not show the names of your folders.
 """
 
 from __future__ import annotations
