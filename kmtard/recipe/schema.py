@@ -209,7 +209,7 @@ class Method(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 
@@ -224,7 +224,7 @@ class Adjustments(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 

@@ -131,7 +131,7 @@ def seed_groups(
 
     Returns:
         The positions of the runs in each group, in the order of the first runs. A run
-        without an equal is a group of its own.
+        that equals no other one is a group by itself.
     """
     groups: dict[Hashable, list[int]] = {}
     more = iter(apart)

@@ -234,7 +234,7 @@ def _times(
     table.add_row(
         "what was measured" if left_out else "whole run", "", "", "", _span(total)
     )
-    table.caption = "attacks beside PGD in the final evaluation come on top"
+    table.caption = "without attacks other than PGD in the final evaluation"
     return table
 
 

@@ -74,7 +74,7 @@ def epochs(run: Run) -> list[dict[str, Any]]:
 
 
 def newest(run: Run, role: str) -> int:
-    """The step of the newest resume point."""
+    """The step of the newest checkpoint."""
     return max(int(path.stem) for path in (run.checkpoints / role).glob("*.npz"))
 
 

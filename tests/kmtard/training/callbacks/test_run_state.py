@@ -1,4 +1,4 @@
-"""Resume points: what they hold, and what damage does to them."""
+"""Checkpoints: what they hold, and what damage does to them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_two_points_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_only_files_named_as_resume_points_are_read_or_deleted(
+def test_only_files_named_as_checkpoints_are_read_or_deleted(
     tmp_path: Path,
 ) -> None:
     model = distiller()
@@ -238,7 +238,7 @@ def test_all_points_damaged_names_each(tmp_path: Path, damage: bytes) -> None:
 
 
 @pytest.mark.once("torch")
-def test_code_in_a_resume_point_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
 
     class Touch:
