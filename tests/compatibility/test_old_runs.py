@@ -1,4 +1,4 @@
-"""Run folders of version 0.1.0 open, are reported and go on."""
+"""Run folders of version 0.1.0 can be opened, reported and resumed."""
 
 from __future__ import annotations
 

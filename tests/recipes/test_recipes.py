@@ -1,4 +1,4 @@
-"""The shipped recipes: complete, as the paper has them, and fit to run."""
+"""The shipped recipes are complete, have the paper's values, and run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kmtard convert` writes what it says, and says what it read."""
+"""`kmtard convert` writes the right file and prints what it read."""
 
 from __future__ import annotations
 

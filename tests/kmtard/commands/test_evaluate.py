@@ -33,7 +33,7 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
 
-# What files, texts and signals do is the same with every backend.
+# Files, texts and signals do not depend on the backend.
 pytestmark = pytest.mark.once("torch")
 
 ROOT = Path(kmtard.__file__).parents[1]
@@ -74,7 +74,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.fixture(scope="module")
 def student() -> keras.Model:
-    """A linear network that has most digits right, by least squares."""
+    """A linear network, fitted by least squares, that is right on most digits."""
     train = digits().train
     x = train.images.reshape(len(train), -1) / 255
     wanted = np.eye(10)[train.labels]
@@ -104,7 +104,7 @@ def finished_run(
 
 @pytest.fixture
 def run(finished_run: Run, tmp_path: Path) -> Run:
-    """A copy of the run, its own to spoil."""
+    """A copy of the run that a test may change."""
     return Run.open(shutil.copytree(finished_run.path, tmp_path / "run"))
 
 
@@ -127,7 +127,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def evaluated(
     finished_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Run, subprocess.CompletedProcess[str]]:
-    """The run after the command, in a process of its own, and what that said."""
+    """The run after the command in a separate process, and the output."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     run = Run.open(shutil.copytree(finished_run.path, folder))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -31,7 +31,7 @@ from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
 
-# What files, texts and signals do is the same with every backend.
+# Files, texts and signals do not depend on the backend.
 pytestmark = pytest.mark.once("torch")
 
 METRICS = {

@@ -1,4 +1,4 @@
-"""No command runs what a stranger's recipe or run names."""
+"""No command runs code that somebody else's recipe or run names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Method(Natural): ...
 
 @pytest.fixture
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with code of the user's own, on no path of Python."""
+    """A working folder with the user's own code, not on `sys.path`."""
     folder = tmp_path / "working"
     folder.mkdir()
     (folder / "own_parts.py").write_text(CODE)
@@ -58,7 +58,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def own(recipe: Path, working: Path) -> Path:
-    """A recipe of the user's own that names this code: natural training, one epoch."""
+    """The user's own recipe that names this code: natural training, one epoch."""
     overrides = [
         *("data.name=own_parts:data", "student.network=own_parts:network"),
         *("student.options={}", "schedule.epochs=1", "schedule.milestones=[]"),
@@ -237,7 +237,7 @@ def rewritten(run: Run, **info: object) -> Run:
 
 @pytest.fixture
 def named(own: Path, working: Path) -> Run:
-    """A run of the user's own that names code, not yet begun."""
+    """The user's own run that names code and has not begun yet."""
     run = Run.create(working / "runs", "named", own.read_text(), {})
     run.events_path.write_text('{"event": "run_stopped", "time": 1}\n')
     small_cnn(10, (8, 8, 1), width=2).save(run.best / "student.keras")

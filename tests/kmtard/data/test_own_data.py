@@ -1,4 +1,4 @@
-"""Data of the user's own: folders of image files, and NumPy archives."""
+"""The user's own data: folders of image files, and NumPy archives."""
 
 from __future__ import annotations
 

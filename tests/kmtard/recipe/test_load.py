@@ -1,4 +1,4 @@
-"""Recipes are read, overridden and resolved; all mistakes are told at once.
+"""Recipes are read, overridden and resolved; all mistakes are reported at once.
 
 The modules of the package are tested together, through `load`: what each finds in a
 recipe shows only there.
@@ -117,7 +117,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lines(path: Path, *overrides: str, **options: Any) -> list[str]:
-    """Return the lines that loading complains with."""
+    """Return the lines of the error that loading raises."""
     with pytest.raises(RecipeError) as caught:
         load(path, overrides=overrides, **options)
     assert caught.value.path == str(path)

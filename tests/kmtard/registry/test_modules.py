@@ -25,7 +25,7 @@ def build(num_classes, input_shape, *, width: int = 4): ...
 
 @pytest.fixture(autouse=True)
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder, which is on no path of Python."""
+    """An empty working folder that is not on `sys.path`."""
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -40,7 +40,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder on Python's path with a module, as an installed package has one."""
+    """A folder on `sys.path` with a module, like an installed package."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "elsewhere_nets.py").write_text(NETWORK)

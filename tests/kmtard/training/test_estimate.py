@@ -1,4 +1,4 @@
-"""The dry run: what it counts, shows and leaves alone."""
+"""The dry run: what it counts and shows, and that it writes nothing."""
 
 from __future__ import annotations
 

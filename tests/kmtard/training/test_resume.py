@@ -1,4 +1,4 @@
-"""A run that was stopped or killed goes on and ends as if nothing had happened."""
+"""A resumed run ends with the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Fit = Callable[..., Process]
 
 
 class Stage(NamedTuple):
-    """What one process of the run said, and a copy of the folder that it left."""
+    """The output of one process of the run, and a copy of its folder."""
 
     process: Process
     run: Run
@@ -82,7 +82,7 @@ def newest(run: Run, role: str) -> int:
 def stages(
     recipe: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Stage]:
-    """One run, broken four times, then the rest."""
+    """One run that is interrupted four times and then finished."""
     folder = tmp_path_factory.mktemp("broken")
     text = recipe.read_text().replace(str(recipe.parent), str(folder))
     arguments = [folder / recipe.name]

@@ -1,4 +1,4 @@
-"""Which teachers a run needs, and what it says of those it cannot read."""
+"""The teachers that a run needs, and its messages about those it cannot read."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_missing_teacher_is_trained_if_it_is_said_how(recipe: Path) -> None:
 
 
 class Guesser:
-    """A network that is right on so many of each ten images of `TEN`."""
+    """A network that classifies a number of the ten images of `TEN` correctly."""
 
     def __init__(self, right: int) -> None:
         self.right = right

@@ -1,4 +1,4 @@
-"""The queue's file: many writers, none loses an entry, damage is kept and said."""
+"""The queue's file: many writers lose no entry, and a damaged file is kept."""
 
 from __future__ import annotations
 

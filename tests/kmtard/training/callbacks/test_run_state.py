@@ -50,7 +50,7 @@ def distiller(width: int = WIDTH) -> Any:
 
 
 def variables(model: Any) -> dict[str, Any]:
-    """All that has to survive, by name."""
+    """Everything that a checkpoint must restore, by name."""
     return {
         **{f"student {i}": v for i, v in enumerate(model.student.variables)},
         **{f"velocity {i}": v for i, v in enumerate(model.optimizer.velocities)},
@@ -63,7 +63,7 @@ def variables(model: Any) -> dict[str, Any]:
 
 
 def fill(model: Any, first: int) -> None:
-    """Give every variable a value of its own."""
+    """Give every variable a different value."""
     for number, variable in enumerate(variables(model).values(), first):
         variable.assign(np.full(variable.shape, number, variable.dtype))
 
