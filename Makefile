@@ -23,7 +23,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
         docs test-launcher check-slow gpu-check format clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # venv installs pip last. Without pip the environment is incomplete and is made again.
 $(BIN)/pip:
@@ -99,7 +99,7 @@ test-launcher: env
 check-slow:  ## Run the slow tests on every backend
 	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'
 
-gpu-check:  ## Measure this GPU with the installed packages of $(PYTHON)
+gpu-check:  ## Measure this GPU with the packages that PYTHON has; installs nothing
 	$(PYTHON) -m kmtard.benchmark --device-report $(REPORT)
 
 format: env  ## Format the code and apply automatic fixes of ruff
