@@ -26,6 +26,7 @@ from kmtard.commands.method_list import method_lines
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
 from kmtard.registry import RegistryError, modules
+from kmtard.registry.roles import LABELS
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
@@ -150,7 +151,7 @@ def _with_teachers(recipe: Recipe) -> Recipe:
     trained = trained_instead(recipe)
     for role in missing_weights(recipe):
         if getattr(trained, role).train:
-            weights, name = getattr(recipe, role).weights, role.replace("_", " ")
+            weights, name = getattr(recipe, role).weights, LABELS[role]
             text = f"{weights} is missing: the smoke test trains the {name} instead"
             tell(Console(), text)
     return trained

@@ -16,7 +16,7 @@ from kmtard import registry
 from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
 from kmtard.registry import label
-from kmtard.registry.roles import TEACHERS, Role
+from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs.tables import rich_text
 from kmtard.runs.visible import tell
 from kmtard.training.build import build_network, load_data
@@ -246,7 +246,7 @@ def _table(title: str, columns: Iterable[str]) -> Table:
 
 
 def _named(role: Role) -> str:
-    return role.replace("_", " ")
+    return LABELS[role]
 
 
 def _size(count: int) -> str:

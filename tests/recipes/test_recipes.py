@@ -210,7 +210,7 @@ def test_smoke_trains_the_teacher_whose_weights_are_missing(tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.startswith(
         "teachers/cifar100_linf_wrn70-16_without.pt is missing: the smoke test trains "
-        "the adv teacher instead"
+        "the robust teacher instead"
     )
     [run] = list_runs(tmp_path / "runs")
     assert rows_of(run) == ["adv_teacher", "student"]

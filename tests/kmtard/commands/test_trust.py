@@ -222,7 +222,7 @@ def test_a_dry_run_measures_the_rest(
     assert fit.main(words) == 0
     output = capsys.readouterr().out
     assert "student: a teacher is not built, not measured" in output
-    assert "adv teacher: a training step takes" in output
+    assert "robust teacher: a training step takes" in output
     assert "what was measured" in output
     assert not ran(working)
 

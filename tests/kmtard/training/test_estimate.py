@@ -101,8 +101,8 @@ def test_a_teacher_that_learns_is_told(
     arguments = [str(recipe), *words(tmp_path, *files), "--method", "joint"]
     assert main([*arguments, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    [nat] = [line for line in lines if line.strip().startswith("nat teacher")]
-    [adv] = [line for line in lines if line.strip().startswith("adv teacher")]
+    [nat] = [line for line in lines if line.strip().startswith("clean teacher")]
+    [adv] = [line for line in lines if line.strip().startswith("robust teacher")]
     assert "missing file" in nat
     assert "learns" not in nat
     assert "missing file, learns" in adv
