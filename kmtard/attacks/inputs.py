@@ -1,4 +1,4 @@
-"""What an attack refuses before it starts."""
+"""Checks of images and labels, for attacks, evaluations and training alike."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ def check_images(images: np.ndarray) -> None:
             "Images must be (N, height, width, channels), at least one. Received: "
             f"shape {images.shape}."
         )
-    if images.dtype.kind != "f":
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{images.dtype}. Divide 8-bit images by 255: x.astype('float32') / 255."
-        )
+    check_floating(images.dtype.kind == "f", str(images.dtype))
     low, high = images.min(), images.max()
     if np.isnan(low) or np.isnan(high) or np.isinf(low) or np.isinf(high):
         bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1))
@@ -36,6 +32,23 @@ def check_images(images: np.ndarray) -> None:
         )
 
 
+def check_floating(floating: bool, dtype: str) -> None:
+    """Refuse images that are no floats.
+
+    Args:
+        floating: whether they are.
+        dtype: the name of their type.
+
+    Raises:
+        ValueError: with the type and the usual remedy.
+    """
+    if not floating:
+        raise ValueError(
+            f"Images must be floating point in [0, 1]. Received: dtype {dtype}. "
+            "Divide 8-bit images by 255: x.astype('float32') / 255."
+        )
+
+
 def class_labels(labels: np.ndarray) -> np.ndarray:
     """Return (N,) labels of a column (N, 1) or of one-hot rows, as `fit` takes them.
 
@@ -45,12 +58,16 @@ def class_labels(labels: np.ndarray) -> np.ndarray:
         return labels
     if labels.shape[1] == 1:
         return labels[:, 0]
-    one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
-    return labels.argmax(axis=1) if one_hot else labels
+    return labels.argmax(axis=1) if is_one_hot(labels) else labels
+
+
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Tell whether each of the rows (N, classes) has a single 1 and otherwise 0."""
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
-    """Refuse labels that are not one class an image.
+    """Refuse labels that are not one class per image.
 
     Args:
         labels: (images,) integers in [0, classes).
@@ -65,9 +82,70 @@ def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
             "`y` must be integer labels, one per image, or one-hot. Received: shape "
             f"{labels.shape}, dtype {labels.dtype}, for {images} images."
         )
-    low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
+    check_classes(labels, classes)
+
+
+def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
+    """Refuse labels that are neither integers in range nor one-hot rows.
+
+    Args:
+        labels: (batch,) or (batch, 1) whole numbers, or (batch, classes) one-hot.
+        classes: of the student; None when it is not built yet.
+
+    Raises:
+        ValueError: with what was found.
+    """
+    check_label_shape(labels.shape, classes)
+    if labels.ndim == 2 and labels.shape[1] != 1:
+        if not is_one_hot(labels):
+            raise ValueError(
+                "Labels with columns must be one-hot: a single 1 in each row. Soft or "
+                "mixed labels have no place in these losses; use integer labels."
+            )
+        return
+    if not (np.mod(labels, 1) == 0).all():
         raise ValueError(
-            f"`y` must lie in 0 .. {classes - 1}, the model's classes. "
-            f"Received: labels from {low} to {high}."
+            f"Labels must be whole numbers. Received: {labels.reshape(-1)[:5].tolist()}"
+        )
+    check_classes(labels, classes)
+
+
+def check_label_shape(shape: tuple[int | None, ...], classes: int | None) -> None:
+    """Refuse labels of a shape that `fit` does not take.
+
+    Args:
+        shape: of the labels; None where a size is not known.
+        classes: of the student; None when it is not built yet.
+
+    Raises:
+        ValueError: with the shape.
+    """
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            "Labels must be (batch,) integers or (batch, classes) one-hot. "
+            f"Received: shape {shape}"
+        )
+    if len(shape) == 2 and classes and shape[1] not in (None, 1, classes):
+        raise ValueError(
+            f"One-hot labels must have {classes} columns, the model's classes. "
+            f"Received: shape {shape}"
+        )
+
+
+def check_classes(labels: np.ndarray, classes: int | None) -> None:
+    """Refuse whole numbers that are no class.
+
+    Args:
+        labels: of any shape.
+        classes: of the model; None where they are not known.
+
+    Raises:
+        ValueError: with the lowest and the highest label.
+    """
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or (classes is not None and high >= classes):
+        expected = "be >= 0" if classes is None else f"lie in 0 .. {classes - 1}"
+        raise ValueError(
+            f"Labels must {expected}, the model's classes. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from kmtard.attacks.inputs import check_floating, check_label_shape
 from kmtard.backend.types import Tensor
 
 
@@ -85,17 +86,7 @@ def wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
     """
     if labels is None:
         raise ValueError("Labels are needed. Received: images alone, y is None.")
-    shape = tuple(labels.shape)
-    if _has_columns(labels) and shape[1] not in (None, num_classes):
-        raise ValueError(
-            f"One-hot labels must have {num_classes} columns, the student's classes. "
-            f"Received: shape {shape}"
-        )
-    if len(shape) not in (1, 2):
-        raise ValueError(
-            "Labels must be (batch,) integers or (batch, classes) one-hot. "
-            f"Received: shape {shape}"
-        )
+    check_label_shape(tuple(labels.shape), num_classes)
     # Comparisons with NaN are false, so that it counts as wrong.
     if _has_columns(labels):
         ones, zeros = labels == 1, labels == 0
@@ -122,12 +113,8 @@ def wrong_images(images: Tensor) -> Tensor:
     Raises:
         ValueError: images are no floats; that is known when the step is compiled.
     """
-    if not _is_float(images):
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{keras.backend.standardize_dtype(images.dtype)}. Divide 8-bit images by "
-            "255: x.astype('float32') / 255."
-        )
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    check_floating(_is_float(images), dtype)
     # Comparisons with NaN are false, so that it counts as wrong.
     right = ops.logical_and(images >= 0, images <= 1)
     return ops.logical_not(ops.all(right))
