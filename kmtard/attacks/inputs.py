@@ -1,4 +1,4 @@
-"""Checks of images and labels, for attacks, evaluations and training alike."""
+"""Checks of images and labels, shared by attacks, evaluation and training."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def check_images(images: np.ndarray) -> None:
 
 
 def check_floating(floating: bool, dtype: str) -> None:
-    """Refuse images that are no floats.
+    """Refuse images that are not floating point.
 
     Args:
-        floating: whether they are.
-        dtype: the name of their type.
+        floating: whether the images are floating point.
+        dtype: name of their dtype.
 
     Raises:
-        ValueError: with the type and the usual remedy.
+        ValueError: names the dtype and the usual remedy.
     """
     if not floating:
         raise ValueError(
@@ -62,7 +62,7 @@ def class_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def is_one_hot(labels: np.ndarray) -> bool:
-    """Tell whether each of the rows (N, classes) has a single 1 and otherwise 0."""
+    """Return whether every row of (N, classes) is a single 1 among zeros."""
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
@@ -90,10 +90,10 @@ def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
 
     Args:
         labels: (batch,) or (batch, 1) whole numbers, or (batch, classes) one-hot.
-        classes: of the student; None when it is not built yet.
+        classes: number of classes of the student; None before it is built.
 
     Raises:
-        ValueError: with what was found.
+        ValueError: names what was found.
     """
     check_label_shape(labels.shape, classes)
     if labels.ndim == 2 and labels.shape[1] != 1:
@@ -105,42 +105,43 @@ def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
         return
     if not (np.mod(labels, 1) == 0).all():
         raise ValueError(
-            f"Labels must be whole numbers. Received: {labels.reshape(-1)[:5].tolist()}"
+            "Labels must be whole numbers. Received: "
+            f"{labels.reshape(-1)[:5].tolist()}."
         )
     check_classes(labels, classes)
 
 
 def check_label_shape(shape: tuple[int | None, ...], classes: int | None) -> None:
-    """Refuse labels of a shape that `fit` does not take.
+    """Refuse labels with a shape that `fit` does not accept.
 
     Args:
-        shape: of the labels; None where a size is not known.
-        classes: of the student; None when it is not built yet.
+        shape: shape of the labels; None for an unknown size.
+        classes: number of classes of the student; None before it is built.
 
     Raises:
-        ValueError: with the shape.
+        ValueError: names the shape.
     """
     if len(shape) not in (1, 2):
         raise ValueError(
-            "Labels must be (batch,) integers or (batch, classes) one-hot. "
-            f"Received: shape {shape}"
+            "Labels must be (batch,) integers or (batch, classes) one-hot rows. "
+            f"Received: shape {shape}."
         )
     if len(shape) == 2 and classes and shape[1] not in (None, 1, classes):
         raise ValueError(
-            f"One-hot labels must have {classes} columns, the model's classes. "
-            f"Received: shape {shape}"
+            f"One-hot labels must have {classes} columns, one for each class of the "
+            f"model. Received: shape {shape}."
         )
 
 
 def check_classes(labels: np.ndarray, classes: int | None) -> None:
-    """Refuse whole numbers that are no class.
+    """Refuse labels outside the classes of a model.
 
     Args:
-        labels: of any shape.
-        classes: of the model; None where they are not known.
+        labels: whole numbers, of any shape.
+        classes: number of classes of the model; None if unknown.
 
     Raises:
-        ValueError: with the lowest and the highest label.
+        ValueError: names the lowest and the highest label.
     """
     low, high = labels.min(initial=0), labels.max(initial=0)
     if low < 0 or (classes is not None and high >= classes):
