@@ -33,6 +33,9 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
 
+# What files, texts and signals do is the same with every backend.
+pytestmark = pytest.mark.once("torch")
+
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
 # A module of a user's own.
@@ -139,6 +142,7 @@ def evaluated(
     return run, process
 
 
+@pytest.mark.every_backend
 def test_run_brings_its_settings(
     evaluated: tuple[Run, subprocess.CompletedProcess[str]], student: keras.Model
 ) -> None:
@@ -326,6 +330,7 @@ def test_display_tells_seldom_and_ends_after_a_batch_alone(
     ]
 
 
+@pytest.mark.every_backend
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
     command = [sys.executable, "-c", KILLED, "5", str(run.path), "--save-images"]
     process = subprocess.run(
@@ -520,6 +525,7 @@ def loaded() -> Callable[[str], set[str]]:
     return after
 
 
+@pytest.mark.every_backend
 def test_command_loads_no_keras_before_it_has_chosen_a_backend(
     loaded: Callable[[str], set[str]],
 ) -> None:
