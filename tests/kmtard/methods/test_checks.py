@@ -111,7 +111,7 @@ def generator(x: np.ndarray, y: np.ndarray) -> Iterator[tuple]:
 
 
 IMAGES = r"Images must be finite.*first in batch 2 of {}.*[Ss]cale"
-LABELS = r"Labels must be whole.*first in batch 2 of {}.*Soft"
+LABELS = r"Labels must be whole.*first in batch 2 of {}.*[Ss]oft"
 WRONG: dict[str, tuple[str, Any]] = {
     "nan": (IMAGES, lambda x, y: (damaged(x, np.nan, 6), y)),
     "above": (IMAGES, lambda x, y: (damaged(x, 1.5, 6), y)),
