@@ -14,12 +14,15 @@ import pytest
 
 import kmtard
 from kmtard import fit, registry
+from kmtard.commands.fit import run_name
+from kmtard.recipe import load
 from kmtard.recipe.schema import Recipe
 from kmtard.runs import list_runs
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OWN_METHOD = "own-method.md"
+RUN_NAME = r"b_mtard-s0-[0-9a-f]{4}-digits"
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -49,6 +52,14 @@ def test_python_of_a_page_runs(
     scope = {"__name__": page.stem.replace("-", "_"), **names}
     for code in python_blocks(page):
         exec(compile(code, str(page), "exec"), scope)  # noqa: S102
+
+
+@pytest.mark.once("torch")
+def test_run_names_are_those_that_the_digits_recipe_gives() -> None:
+    path = "recipes/digits.toml"
+    pages = [ROOT / "CHANGELOG.md", *DOCS.glob("*.md")]
+    found = {name for page in pages for name in re.findall(RUN_NAME, page.read_text())}
+    assert found == {run_name(load(ROOT / path), path)}
 
 
 def test_method_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The tests mirror the source: where a module has no test of its name, why."""
+"""The tests mirror the source, with a reason for each exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kmtard COMMAND`: the commands by name, each imported only when it runs."""
+"""`kmtard COMMAND`: run a command. Only that command's module is imported."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importlib import import_module
 import kmtard
 
 COMMANDS = {
-    "fit": "train what a recipe says",
+    "fit": "train the student of a recipe, and its teachers if needed",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
-    "convert": "turn a file of weights into another kind of file",
+    "convert": "convert a file of weights to another format",
     "report": "show many runs in one table",
-    "benchmark": "time a training step, the input pipeline, a device",
+    "benchmark": "time a training step, the input pipeline or a device",
 }
-"""Name of each command -> what it does; the module has the same name."""
+"""Name of each command and of its module -> what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""A data set of one's own, in folders of image files."""
+"""A user's own data set, in folders of image files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from kmtard.data.sources import Images, LazyImages
 from kmtard.registry.bounded import open_regular
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
-"""The files that count as images, in lower or upper case."""
+"""File endings that count as images, in lower or upper case."""
 
 IN_MEMORY = 2**30
-"""Bytes up to which a split is decoded at once; a larger one is read while it is used.
+"""Largest split in bytes that is decoded into memory. A larger one stays on the disk.
 
-This decides how fast a training is, not what it computes.
+This affects the speed of a training, not its result.
 """
 
-# What Pillow raises for files that are damaged in one way or another.
+# The exceptions that Pillow raises for damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 
@@ -34,32 +34,35 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 def image_folder(directory: str | None = None) -> DataSet:
     """Return the images in `train/CLASS/` and `test/CLASS/` of a folder.
 
-    Classes are numbered in the alphabetical order of their folders. All images are of
-    one size. They are grey if the first one is; else grey ones get three equal
-    channels. Opacity is dropped, and so are the lower 8 of 16 bits.
+    Classes are numbered in the alphabetical order of their folders. All images must
+    have the same size. If the first image is gray, all must be gray. If it is in color,
+    gray images get three equal channels. Transparency is ignored, and of 16-bit images
+    only the upper 8 bits are used.
 
-    Splits of more than `IN_MEMORY` bytes stay on the disk: their files are looked at
-    once, then decoded batch by batch, and one that is damaged breaks the training.
+    Splits of more than `IN_MEMORY` bytes stay on the disk. The header of each file is
+    checked first, and the images are decoded batch by batch during training. A file
+    that is damaged after its header then stops the training.
 
     Args:
         directory: The folder with `train` and `test`.
 
     Raises:
-        DataError: A folder is missing or holds no image, the two have not the same
-            classes, or an image is damaged, of another size, or not grey.
+        DataError: A folder is missing or has no images, `train` and `test` have
+            different classes, or an image is damaged, has another size, or is in color
+            although the first one is gray.
     """
     folder = Path(directory or "")
     if directory is None or not folder.is_dir():
         raise DataError(
             "The data set 'image_folder' expects data.directory to be a folder with "
-            f"train/CLASS/ and test/CLASS/. Received: {directory!r}."
+            f"images in train/CLASS/ and test/CLASS/. Received: {directory!r}."
         )
     classes = _classes(folder / "train")
     if (found := _classes(folder / "test")) != classes:
         raise DataError(
             f"Expected the same class folders in {folder / 'train'} and "
-            f"{folder / 'test'}. In only one: "
-            f"{', '.join(sorted(set(classes) ^ set(found)))}."
+            f"{folder / 'test'}. In only one of them: "
+            f"{', '.join(sorted(set(classes) ^ set(found)))}. Add or remove folders."
         )
     train, test = (_split(folder / part, classes) for part in ("train", "test"))
     if train.images.shape[1:] != test.images.shape[1:]:
@@ -72,10 +75,15 @@ def image_folder(directory: str | None = None) -> DataSet:
 
 def _classes(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise DataError(f"Expected a folder {folder} with one folder a class. Make it.")
+        raise DataError(
+            f"Expected a folder {folder} with one folder per class. Create it."
+        )
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if not classes:
-        raise DataError(f"Expected one folder a class in {folder}. There is none.")
+        raise DataError(
+            f"Expected one folder per class in {folder}, which has no folders. Add "
+            "them, such as cat/ and dog/, with the images in them."
+        )
     return classes
 
 
@@ -89,8 +97,8 @@ def _files(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise DataError(
-            f"Expected images ({', '.join(sorted(SUFFIXES))}) in {folder}. "
-            "There is none. Add some, or remove the class from train and test."
+            f"Expected images ({', '.join(sorted(SUFFIXES))}) in {folder}, which has "
+            "none. Add some, or remove the class from train and test."
         )
     return paths
 
@@ -107,13 +115,13 @@ def _images(paths: list[Path]) -> Images:
 
 
 class ImageFiles:
-    """A `Reader` of image files, all of the first one's shape.
+    """A `Reader` of image files that all have the shape of the first one.
 
     Args:
         paths: At least one file.
 
     Raises:
-        DataError: The first file is no image.
+        DataError: The first file is not an image.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -132,17 +140,20 @@ class ImageFiles:
         """Return one image, uint8 `(height, width, channels)`.
 
         Raises:
-            DataError: It is damaged, of another size, or in color among grey ones.
+            DataError: It is damaged, has another size than the first image, or is in
+                color although the first image is gray.
         """
         image = _opened(self._paths[row], _pixels)
         self._check_shape(row, image.shape)
         return np.broadcast_to(image, self.shape[1:])
 
     def check(self) -> None:
-        """Look at each file's head.
+        """Check the header of each file.
+
+        Damage after the header is not found.
 
         Raises:
-            DataError: See `image`; what is damaged behind a file's head is not found.
+            DataError: See `image`.
         """
         shapes = _side_by_side(lambda path: _opened(path, _shape), self._paths)
         for row, shape in enumerate(shapes):
@@ -152,8 +163,8 @@ class ImageFiles:
         expected = self.shape[1:]
         if shape not in (expected, (*expected[:2], 1)):
             raise DataError(
-                f"Expected {self._paths[row]} to be of shape {expected}, as "
-                f"{self._paths[0]} is. Received: {shape}. Convert it."
+                f"Expected {self._paths[row]} to have the shape {expected}, as "
+                f"{self._paths[0]} has. Received: {shape}. Convert it, or remove it."
             )
 
 
@@ -164,7 +175,7 @@ def _side_by_side(function: Callable[[Any], Any], items: Iterable) -> Iterator[A
 
 def _opened(path: Path, read: Callable[[Image.Image], Any]) -> Any:
     try:
-        # A pipe would block its reader.
+        # Opening a pipe would block.
         with open_regular(path) as file, Image.open(file) as image:
             return read(image)
     except _DAMAGE as error:
@@ -179,8 +190,8 @@ def _shape(image: Image.Image) -> tuple[int, int, int]:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
-        # Pillow would clip 16 bits, not shift them.
+        # Pillow would clip 16-bit values to 255 instead of scaling them.
         return (np.asarray(image)[..., np.newaxis] >> 8).astype(np.uint8)
     grey = image.mode in _GREY_MODES
-    # Opacity goes without a trace, as it does in TensorFlow.
+    # Transparency is ignored, as in TensorFlow.
     return np.asarray(image.convert("L" if grey else "RGB")).reshape(_shape(image))

@@ -1,4 +1,4 @@
-"""What a record of an evaluation says: networks, their scores and their findings.
+"""The content of an evaluation record: networks, their scores and their findings.
 
 `kmtard.runs.results` reads them from `evaluation.json`, without NumPy and Keras.
 """
@@ -17,17 +17,17 @@ CLEAN = "clean"
 WORST_CASE = "worst case"
 
 HEADLINE = "pgd_trades"
-"""The attack that W-Robust accuracy is against, unless the recipe names another."""
+"""The attack that W-Robust accuracy is against if the recipe names no other."""
 
 MODEL = "model"
-"""Role of a network that belongs to no run."""
+"""Role of a network that does not belong to a run."""
 
 
 class Finding(NamedTuple):
     """A reason to doubt the numbers of an evaluation.
 
     Attributes:
-        name: of the diagnostic, such as "zero-gradients".
+        name: name of the diagnostic, such as "zero-gradients".
         message: what was found, what it means for the numbers, and what to do.
     """
 
@@ -40,12 +40,13 @@ class Cost:
     """Mean cost of an attack per attacked image, unless stated otherwise.
 
     Attributes:
-        queries: images that the model was asked about.
-        median_queries: median over the fooled images; None without any.
-        max_queries: the most for one image.
+        queries: model queries.
+        median_queries: median of the queries over the fooled images; None if no image
+            was fooled.
+        max_queries: largest number of queries for one image.
         forwards: forward passes, including the final prediction.
         backwards: backward passes.
-        seconds: wall time of all images together, including compilation.
+        seconds: wall time for all images together, including compilation.
     """
 
     queries: float
@@ -58,7 +59,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Distance:
-    """Mean distance of the fooled images from the clean ones; None without any.
+    """Mean distance of the fooled images from the clean ones; None if none was fooled.
 
     Attributes:
         linf: largest change of a pixel, in [0, 1].
@@ -73,23 +74,24 @@ class Distance:
 class Score:
     """The accuracy of one network on the clean images or under one attack.
 
-    What version 0.1 did not write is None.
+    A value that version 0.1 did not write is None.
 
     Attributes:
         accuracy: share of all images, in [0, 1]. Under an attack an image counts if it
             is classified correctly both clean and attacked.
         interval: 95 % Wilson interval of the accuracy.
-        correct: number of those images.
-        w_robust: half the clean accuracy and half this one; None for clean.
-        epsilon: radius of the attack's ball; None for clean and the worst case.
+        correct: number of images that count.
+        w_robust: mean of the clean accuracy and this accuracy; None for clean images.
+        epsilon: radius of the attack's ball; None for clean images and the worst case.
         worst_class: label and accuracy of the class with the lowest accuracy.
-        settings: what the attack was made of.
-        cost: of the attack; None for the worst case.
+        settings: settings of the attack.
+        cost: cost of the attack; None for the worst case.
         distance: how far the fooled images are from the clean ones.
-        stages: robust images after each stage of an attack that has several.
-        robust: for each image "1" if it counts and "0" if not; empty if unknown.
-        predictions: for each image the class predicted under the attack (the clean
-            prediction where the image was not attacked); empty if unknown.
+        stages: stage -> number of images still robust after it, for an attack in
+            several stages.
+        robust: one character per image: "1" if it counts, "0" if not; empty if unknown.
+        predictions: for each image the class predicted under the attack. An image that
+            was not attacked has its clean prediction. Empty if unknown.
     """
 
     accuracy: float
@@ -108,17 +110,18 @@ class Score:
 
 @dataclass(frozen=True)
 class NetworkResults:
-    """What an evaluation found out about one network.
+    """The results of one network.
 
     Attributes:
         role: `student`, `nat_teacher`, `adv_teacher`, or `model`.
-        name: of the network, in words.
-        clean: on the clean images.
+        name: name of the network for people.
+        clean: score on the clean images.
         attacks: name -> score, in the order of the table.
-        headline: the attack that `w_robust` is against; None if none was run.
-        worst_case: images that no attack fooled; None where that was not written.
+        headline: the attack that `w_robust` is against; None if no attack was run.
+        worst_case: score under all attacks together: an image counts if no attack
+            fooled it. None if it was not recorded.
         findings: warnings of the diagnostics.
-        seconds: of training; None where it was not trained in this run.
+        seconds: time spent on training; None if it was not trained in this run.
         weights: fingerprint of the weights; None if unknown.
     """
 
@@ -134,12 +137,12 @@ class NetworkResults:
 
     @property
     def label(self) -> str:
-        """The role, as tables show it."""
+        """The role as tables show it."""
         return LABELS.get(self.role, self.role)
 
     @property
     def w_robust(self) -> float | None:
-        """W-Robust accuracy under `headline`, in [0, 1]; None if it was not run."""
+        """W-Robust accuracy against `headline`, in [0, 1]; None if it was not run."""
         score = self.attacks.get(self.headline or "")
         return score.w_robust if score else None
 
@@ -150,7 +153,7 @@ class NetworkResults:
 
     @property
     def columns(self) -> dict[str, Score]:
-        """Clean, each attack, and their worst case where there are several."""
+        """Scores by column: clean, each attack, and the worst case of several."""
         columns = {CLEAN: self.clean, **self.attacks}
         if self.worst_case and len(self.attacks) > 1:
             columns[WORST_CASE] = self.worst_case
@@ -159,21 +162,21 @@ class NetworkResults:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Clean and adversarial images of the student, kept as PNG in native pixels.
+    """Clean and adversarial images of the student, saved as PNG at full resolution.
 
     Attributes:
-        folder: holds one folder per column: `clean`, and each attack.
-        indices: numbers of the images among those evaluated, ascending.
+        folder: folder with one subfolder per column: `clean`, and each attack.
+        indices: positions of the images among the evaluated images, ascending.
     """
 
     folder: Path
     indices: tuple[int, ...]
 
     def path(self, column: str, index: int) -> Path | None:
-        """Return the file of an image; None if that column does not hold it.
+        """Return the file of an image; None if that column does not have it.
 
-        Images that the student gets wrong clean are not attacked, so the folder of an
-        attack holds fewer than `indices`.
+        Images that the student misclassifies without an attack are not attacked. So an
+        attack can have fewer images than `indices`.
         """
         path = self.folder / safe_name(column) / f"{index:06d}.png"
         return path if path.is_file() else None
@@ -184,16 +187,17 @@ class Results:
     """One record: networks evaluated on the same images under the same conditions.
 
     Attributes:
-        path: of the file.
-        networks: teachers first, student last; a model file has one.
+        path: the file.
+        networks: teachers first, student last. A model file has one network.
         headline: the attack that W-Robust accuracy is against; None if none was run.
-        images: how many; None if unknown.
-        data: the images, in words; empty if unknown.
-        conditions: what results must share to stand in one record: the images'
-            fingerprint, seed, epsilon, step size, steps, backend; empty if unknown.
-        environment: versions, backend, precision, batch size; empty if unknown.
-        labels: of the images; empty if unknown.
-        pictures: folder and indices of the images kept as PNG; None without any.
+        images: number of images; None if unknown.
+        data: name of the data; empty if unknown.
+        conditions: settings that must be equal for all results in one record: the
+            fingerprint of the images, seed, epsilon, step size, steps and backend;
+            None if unknown.
+        environment: versions, backend, precision and batch size; None if unknown.
+        labels: labels of the images; empty if unknown.
+        pictures: the images saved as PNG; None if there are none.
     """
 
     path: Path
@@ -234,7 +238,7 @@ Network = TypeVar("Network", bound=_HasRole)
 
 
 def student_of(networks: Sequence[Network]) -> Network:
-    """Return the student, or the last of the networks where none is a student."""
+    """Return the student, or the last network if there is no student."""
     return next((each for each in networks if each.role == "student"), networks[-1])
 
 
@@ -243,10 +247,11 @@ def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str 
 
     Args:
         accuracies: attack -> robust accuracy of the student.
-        wanted: the attack to take if it was run.
+        wanted: the attack to use if it was run.
 
     Returns:
-        `wanted`, or else the strongest attack that was run; None without any.
+        `wanted` if it was run, else the attack with the lowest accuracy; None if no
+        attack was run.
 
     Example:
         >>> headline_of({"fgsm": 0.5, "square": 0.4})
@@ -258,7 +263,7 @@ def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str 
 
 
 def epsilon_of(settings: Mapping[str, Any]) -> Any:
-    """Return the epsilon in an attack's settings, or in those of the attack inside."""
+    """Return the epsilon in the settings of an attack, or of the attack inside it."""
     inner = settings.get("attack")
     if settings.get("epsilon") is None and isinstance(inner, Mapping):
         return epsilon_of(inner.get("config", inner))

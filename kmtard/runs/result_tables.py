@@ -1,4 +1,4 @@
-"""What an evaluation found, as tables: one row per network, one row per attack."""
+"""Tables of an evaluation's results: one row per network, or one row per attack."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ ATTACK_HEADINGS = (
     *("queries", "forward", "back", "s"),
 )
 LEGEND = (
-    "Accuracies in %; 95 %: Wilson interval; W-Robust: half clean, half under the "
-    "attack of the row; worst: the class of the lowest accuracy; queries, forward and "
-    "backward passes: mean of the attacked images."
+    "Accuracies in %; 95 %: Wilson interval; W-Robust: mean of clean accuracy and "
+    "accuracy under this row's attack; fooled: number of images; worst: lowest "
+    "accuracy of a class (its label); queries, forward, back: mean model queries, "
+    "forward and backward passes per attacked image; s: seconds in total."
 )
 SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
 
 
 def w_robust_heading(attack: str | None) -> str:
-    """Return the heading of W-Robust accuracy, which names the attack it is against."""
+    """Return the heading of W-Robust accuracy, with the attack in parentheses."""
     return f"W-Robust ({attack})" if attack else "W-Robust"
 
 
 def networks_table(results: Results) -> Table:
-    """Return each network's accuracies under the attacks that all of them share."""
+    """Return one row per network, with the attacks that all networks share."""
     networks, student = results.networks, results.student
     attacks = [
         name
@@ -66,11 +67,11 @@ def _seconds(network: NetworkResults) -> str:
 
 
 def attacks_table(results: Results, network: NetworkResults) -> Table:
-    """Return the accuracies of one network under each attack, clean ones first.
+    """Return one row per attack for a network, after a row for the clean images.
 
     Args:
         results: the record.
-        network: one of its networks.
+        network: one of the record's networks.
     """
     notes = [LEGEND]
     for name, score in network.attacks.items():
@@ -93,12 +94,12 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
 
 
 def has_details(network: NetworkResults) -> bool:
-    """Return whether more than accuracies is known: version 0.1 wrote less."""
+    """Return whether more than accuracies was recorded. Version 0.1 wrote less."""
     return network.clean.interval is not None
 
 
 def about(results: Results, network: NetworkResults) -> str:
-    """Return which network was evaluated on what, as far as it is known."""
+    """Return a title such as `student on 360 images of digits`, as far as known."""
     images = "" if results.images is None else f"{results.images} images"
     on = " of ".join(filter(None, (images, results.data)))
     return " on ".join(filter(None, (network.name, on)))

@@ -1,8 +1,8 @@
-"""What a run found: the light reader of `evaluation.json`, without NumPy and Keras.
+"""Read the results in `evaluation.json`, without loading NumPy or Keras.
 
-`kmtard.evaluation` writes the record; command line, reports and launcher read it here.
-Files of version 0.1 are read too: those of a training, those of `kmtard evaluate`, and
-those that hold both.
+`kmtard.evaluation` writes the record. The command line, reports and the launcher read
+it here. Files of version 0.1 are read too: those written by a training, those written
+by `kmtard evaluate`, and those that hold both.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = [
 ]
 
 SCHEMA = 2
-"""Version of the record; 1 is what version 0.1 called `format`."""
+"""Version of the record. Version 0.1 of kmtard wrote 1, under the key `format`."""
 
 RECORD = "evaluation.json"
 
@@ -71,17 +71,18 @@ Found = TypeVar("Found")
 
 
 class NewerSchemaError(RunError):
-    """A newer version of kmtard wrote the record."""
+    """The record was written by a newer version of kmtard."""
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
     """Read a record, given as a file or as the folder that holds `evaluation.json`.
 
-    Of a file in which version 0.1 left both a training's table and a later evaluation,
-    the table is returned; `read_all` returns both.
+    A file of version 0.1 can hold both a training's table and a later evaluation. This
+    function returns the table, and `read_all` returns both.
 
     Raises:
-        RunError: there is no file, it is not a record, or a newer version wrote it.
+        RunError: the file does not exist, is not a record, or was written by a newer
+            version.
     """
     return _read(_file(path))[0]
 
@@ -89,7 +90,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
 def read_figures(path: str | os.PathLike[str]) -> Results:
     """Read a record without its labels and predictions.
 
-    They are most of the work, and a list of many runs does not need them.
+    Parsing those takes most of the time, and a list of many runs does not need them.
 
     Raises:
         RunError: as `read_results`.
@@ -107,10 +108,10 @@ def read_all(folder: str | os.PathLike[str]) -> tuple[list[Results], list[str]]:
     """Read every record of a run or of an evaluated model.
 
     Args:
-        folder: of the run, or the `MODEL.evaluation` of a file.
+        folder: folder of the run, or `MODEL.evaluation` for a model file.
 
     Returns:
-        The records, that of `evaluation.json` first, and one message for each file
+        The records, the one in `evaluation.json` first, and one message for each file
         that cannot be read.
     """
     found: list[Results] = []
@@ -126,7 +127,7 @@ def read_all(folder: str | os.PathLike[str]) -> tuple[list[Results], list[str]]:
 def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the files of all records in a folder, `evaluation.json` first.
 
-    Evaluations under other conditions than the first stand in `evaluation/NAME.json`.
+    Evaluations under other conditions than the first are in `evaluation/NAME.json`.
     """
     own = Path(folder) / RECORD
     others = sorted(own.with_suffix("").glob("*.json"))
@@ -142,26 +143,28 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the JSON of a record, of this version or an older one.
 
     Raises:
-        RunError: there is no file, it is not a JSON object, or its schema is newer.
+        RunError: the file does not exist or is not a JSON object.
+        NewerSchemaError: a newer version of kmtard wrote the file.
     """
     try:
         content = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise RunError(
             f"Expected an evaluation in {path}, which does not exist. "
-            "Make it with `kmtard evaluate`."
+            "Create it with `kmtard evaluate`."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"Expected an evaluation in {path}: {error}.") from error
     if not isinstance(content, dict):
         raise RunError(
-            f"Expected an evaluation in {path}. Received: {type(content).__name__}."
+            f"Expected an evaluation in {path}, as a JSON object. "
+            f"Received: {type(content).__name__}."
         )
     schema = content.get("schema", content.get("format", SCHEMA))
     if not isinstance(schema, int) or schema > SCHEMA:
         raise NewerSchemaError(
-            f"{path} has schema {schema!r}, and this version of kmtard reads schemas "
-            f"up to {SCHEMA}. Read it with a newer version of kmtard."
+            f"{path} has schema {schema!r}, but this version of kmtard reads schemas "
+            f"up to {SCHEMA}. Install a newer version of kmtard to read it."
         )
     return content
 
@@ -171,11 +174,15 @@ def _read(path: Path) -> list[Results]:
 
 
 def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
-    """Return what the content of a record says; two of a file that holds both.
+    """Return the results in the content of a record.
 
     Args:
-        path: of the file, for messages and for the place of its pictures.
-        content: as `read_content` returns it.
+        path: the file, for messages and to find its pictures.
+        content: the content as `read_content` returns it.
+
+    Returns:
+        One record, or two for a file of version 0.1 that holds both a training's table
+        and an evaluation.
 
     Raises:
         RunError: a part is missing or wrong.
@@ -194,7 +201,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
     if not found:
         raise RunError(
             f"Expected an evaluation in {path}. Received: an object with the keys "
-            f"{', '.join(map(repr, content)) or 'none'}. Make it with "
+            f"{', '.join(map(repr, content)) or 'none'}. Create it with "
             "`kmtard evaluate`."
         )
     return found
@@ -234,8 +241,8 @@ def _network(content: Mapping[str, Any], headline: str | None) -> NetworkResults
 
 
 def _of_training(path: Path, content: Mapping[str, Any]) -> Results:
-    """Read the table of a training by version 0.1."""
-    # An evaluation that was written into the file replaced its images and attacks.
+    """Read the table that a training of version 0.1 wrote."""
+    # A later evaluation wrote its own `images` and `attacks` into the same file.
     mixed = "format" in content
     settings = {} if mixed else content.get("attacks", {})
     rows = {str(row["role"]): row for row in content["rows"]}
@@ -277,12 +284,12 @@ def _of_row(
 
 
 def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
-    """Read an evaluation of one network by version 0.1."""
+    """Read the evaluation of one network that version 0.1 wrote."""
     found = content["attacks"].items()
     attacks = {canonical("attacks", str(k)): _score(v) for k, v in found}
     headline = headline_of({name: score.accuracy for name, score in attacks.items()})
     name = str(content["model"])
-    # In a run's folder it was always the student that was evaluated.
+    # In a run's folder, version 0.1 always evaluated the student.
     folders = path.resolve().parents[:2]
     of_run = any((folder / "recipe.toml").is_file() for folder in folders)
     network = NetworkResults(

@@ -1,4 +1,4 @@
-"""From a recipe to its objects: data, networks, teachers and methods."""
+"""Build what a recipe names: data, networks, teachers and methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kmtard.registry.roles import Role
 from kmtard.runs.files import RunError
 from kmtard.training.evaluation import selection_attack
 
-# Networks of one kind must not start from the same weights.
+# Networks of the same architecture must not start with the same weights.
 SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
 
 
@@ -25,22 +25,23 @@ def load_data(recipe: Recipe) -> DataSet:
     """Return the recipe's data set.
 
     Raises:
-        RunError: a data set of the user's own is no `DataSet`.
+        RunError: the user's own function did not return a `DataSet`.
+        DataError: the data set cannot be read.
     """
     data = registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
     if not isinstance(data, DataSet):
         raise RunError(
             f"Expected {recipe.data.name} to return a kmtard.data.DataSet. Received: "
-            f"{type(data).__name__}. See data.name."
+            f"{type(data).__name__}. Correct the function, or data.name."
         )
     return data
 
 
 def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
-    """Return a fresh network for a role, its weights drawn from the recipe's seed.
+    """Return a new network for a role, with weights drawn from the recipe's seed.
 
     Raises:
-        RunError: a network of the user's own is no Keras model.
+        RunError: the user's own function did not return a Keras model.
     """
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
     section = getattr(recipe, role)
@@ -49,20 +50,20 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
     if not isinstance(network, keras.Model):
         raise RunError(
             f"Expected {section.network} to return a Keras model. Received: "
-            f"{type(network).__name__}. See {role}.network."
+            f"{type(network).__name__}. Correct the function, or {role}.network."
         )
     if not network.built:
-        # A subclassed model has no weights to load or resume before it is called.
+        # A subclassed model has no weights before it is first called.
         images = keras.KerasTensor((None, *data.input_shape), "float32")
         network(images, training=False)
     return network
 
 
 def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
-    """Return a teacher with the weights of the file that the recipe names.
+    """Return a teacher with the weights from the file that the recipe names.
 
     Raises:
-        RunError: the file is missing, of a kind not known, or does not fit.
+        RunError: the file is missing, has an unknown type, or does not fit the network.
     """
     path = getattr(recipe, role).weights
     try:
@@ -86,7 +87,17 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
 def build_method(
     recipe: Recipe, training: Training, network: Any, teachers: Mapping[Any, Any]
 ) -> tuple[Any, list]:
-    """Build and compile what trains a network; return it with its driving callbacks."""
+    """Build and compile the method that trains a network.
+
+    Args:
+        recipe: the resolved recipe.
+        training: the settings of this training.
+        network: the network to train.
+        teachers: role -> teacher, for the teachers that the method takes.
+
+    Returns:
+        The method, and the callbacks that it needs during `fit`.
+    """
     model, driving = methods.build(
         training.method,
         student=network,

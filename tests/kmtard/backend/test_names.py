@@ -51,7 +51,7 @@ def test_commands_say_so_in_one_line(words: tuple[str, ...], code: int) -> None:
         *words,
     )
     found = " ".join(done.stderr.split())
-    assert "Expected a backend of Keras out of jax, tensorflow, torch." in found
+    assert "Expected one of the Keras backends jax, tensorflow, torch." in found
     assert "Received: 'openvino'. Set the environment variable KERAS_BACKEND" in found
     assert "Traceback" not in found
     assert done.returncode == code

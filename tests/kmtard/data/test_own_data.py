@@ -1,4 +1,4 @@
-"""Data of the user's own: folders of image files, and NumPy archives."""
+"""The user's own data: folders of image files, and NumPy archives."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"Expected a folder {tmp_path}/train"):
         image_folder(str(tmp_path))
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=f"folder a class in {tmp_path}/train"):
+    with pytest.raises(DataError, match=f"folder per class in {tmp_path}/train"):
         image_folder(str(tmp_path))
     write_folder(tmp_path, RGB)
     (tmp_path / "train" / "c").mkdir()
@@ -232,7 +232,7 @@ def test_npz_takes_the_shapes_of_keras(tmp_path: Path) -> None:
         ({"y_train": np.eye(4)}, r"labels.*float64 \(4, 4\).*one-hot"),
         ({"y_train": np.arange(3)}, r"one for each image.*\(4,\).*\(3,\)"),
         ({"y_train": np.arange(4) - 1}, "labels from 0.*Received: -1"),
-        ({"x_test": np.zeros((2, 3, 3, 3), np.uint8)}, "images of one shape"),
+        ({"x_test": np.zeros((2, 3, 3, 3), np.uint8)}, "images of the same shape"),
         ({"y_train": np.array([0, 1, 2, None])}, "Object arrays cannot be loaded"),
     ],
 )

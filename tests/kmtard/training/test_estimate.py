@@ -1,4 +1,4 @@
-"""The dry run: what it counts, shows and leaves alone."""
+"""The dry run: what it counts and shows, and that it writes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_it_measures_and_writes_nothing(
     assert main(arguments) == 0
     output = capsys.readouterr().out
     assert 'name = "natural"' in output
-    assert "64 training images, 4 steps an epoch" in output
+    assert "64 training images, 4 steps per epoch" in output
     assert "16 held-out images choose the best epoch" in output
     assert "student: a training step takes " in output
     assert "student: a batch of an evaluation takes " in output
@@ -101,8 +101,8 @@ def test_a_teacher_that_learns_is_told(
     arguments = [str(recipe), *words(tmp_path, *files), "--method", "joint"]
     assert main([*arguments, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    [nat] = [line for line in lines if line.strip().startswith("nat teacher")]
-    [adv] = [line for line in lines if line.strip().startswith("adv teacher")]
+    [nat] = [line for line in lines if line.strip().startswith("clean teacher")]
+    [adv] = [line for line in lines if line.strip().startswith("robust teacher")]
     assert "missing file" in nat
     assert "learns" not in nat
     assert "missing file, learns" in adv
@@ -124,7 +124,7 @@ def test_known_data_need_not_be_there(
     whole = ["--set=data.limit=45_000", "--set=evaluation.limit=20_000", "--dry-run"]
     assert main([str(recipe), *arguments, *whole]) == 0
     output = capsys.readouterr().out
-    assert "40,000 training images, 313 steps an epoch" in output
+    assert "40,000 training images, 313 steps per epoch" in output
     assert "10,000 held-out images choose the best epoch" in output
 
 
@@ -176,5 +176,5 @@ def test_interruption_ends_it_cleanly(
     arguments = [str(recipe), *words(tmp_path), "--method", "natural", "--dry-run"]
     assert main(arguments) == 130
     captured = capsys.readouterr()
-    assert captured.out.endswith("interrupted; what is shown holds\n")
+    assert captured.out.endswith("interrupted; the lines above are complete\n")
     assert captured.err == ""
