@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -114,6 +115,20 @@ def test_a_section_without_documentation_stops_the_build(
     monkeypatch.delitem(module.SECTIONS, "attack")
     with pytest.raises(LookupError, match="attack"):
         list(module.recipe_keys())
+
+
+@pytest.mark.once("torch")
+def test_every_finding_is_documented() -> None:
+    page = (DOCS / "evaluation.md").read_text()
+    found = set()
+    for path in (ROOT / "kmtard" / "evaluation").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = {"Finding": 0, "when": 1}.get(node.func.id)
+                if place is not None and isinstance(node.args[place], ast.Constant):
+                    found.add(node.args[place].value)
+    assert len(found) > 20
+    assert [name for name in sorted(found) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.once("torch")

@@ -114,7 +114,7 @@ def _check_range(x: np.ndarray, low: float, high: float) -> None:
         )
     if high > 2 and 0 <= x.min() and x.max() <= 1:
         raise ValueError(
-            f"Images must span the model's `input_range` [{low:g}, {high:g}]. "
-            f"Received: values in [{x.min():g}, {x.max():g}]. They seem to be scaled "
-            f"to [0, 1] already: multiply them by {high:g}."
+            f"Images must be in the model's `input_range` [{low:g}, {high:g}]. "
+            f"Received: values in [{x.min():g}, {x.max():g}], which seem to be scaled "
+            f"to [0, 1] already. Multiply them by {high:g}."
         )

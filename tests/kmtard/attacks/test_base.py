@@ -193,7 +193,7 @@ def test_classifier_may_stand_for_its_model(model, images, labels):
 def test_nan_in_the_logits_is_an_error(model, images, labels):
     broken = keras.models.clone_model(model)
     broken.layers[-1].bias.assign([0, np.nan, 0, 0])
-    with pytest.raises(ValueError, match="logits.*finite.*fix"):
+    with pytest.raises(ValueError, match="logits.*finite.*Fix"):
         fgsm()(broken, images, labels)
 
 

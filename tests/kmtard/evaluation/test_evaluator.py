@@ -203,7 +203,7 @@ def test_broken_evaluation_goes_on(
     right = np.flatnonzero(whole.clean.robust)
     assert sorted(first.seen + second.seen) == right.tolist()
     assert without_seconds(whole) == without_seconds(unbroken)
-    assert "goes on" in next(s.note for s in steps if s.attack == "clipped")
+    assert "continues in" in next(s.note for s in steps if s.attack == "clipped")
     images = np.load(tmp_path / "evaluation" / "images" / "clipped.npy")
     x, y = data
     wrong = np.setdiff1d(np.arange(IMAGES), right)
@@ -229,7 +229,7 @@ def test_images_that_were_not_kept_are_made_again(
 
 
 @pytest.mark.parametrize("what", ["attack", "seed", "model", "labels"])
-def test_changed_setting_starts_anew_and_says_so(
+def test_changed_setting_starts_again_and_says_so(
     model: keras.Model, data: Any, tmp_path: Path, what: str
 ) -> None:
     x, y = data
@@ -453,7 +453,7 @@ def test_result_survives_json_and_tables(model: keras.Model, data: Any) -> None:
         ({"epsilon": 8}, "8/255, not 8"),
         ({"batch_size": 0}, "batch_size"),
         ({"save_images": True}, "needs a folder"),
-        ({"attacks": {"clean": fgsm()}}, "may be named clean"),
+        ({"attacks": {"clean": fgsm()}}, "'clean' and 'worst case' are reserved"),
     ],
 )
 def test_bad_arguments(
@@ -461,6 +461,32 @@ def test_bad_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         evaluate(model, data, **options)
+
+
+@pytest.mark.once("jax")
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
+def test_the_model_is_not_changed_even_for_a_moment(
+    data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = keras.Input((4, 4, 1))
+    dense = layers.Dense(2, activation="softmax")
+    model = keras.Sequential([image, layers.Flatten(), dense])
+    model(data[0])
+    own, seen, assign = (
+        [model, *model._flatten_layers()],
+        set(),
+        keras.Layer.__setattr__,
+    )
+
+    def watch(layer: Any, name: str, value: Any) -> None:
+        if any(layer is each for each in own):
+            seen.add(name)
+        assign(layer, name, value)
+
+    monkeypatch.setattr(keras.Layer, "__setattr__", watch)
+    evaluate(model, data, attacks="fgsm")
+    # Keras notes each call.
+    assert seen == {"built", "_called"}
 
 
 def test_bad_images(model: keras.Model, data: Any) -> None:
@@ -473,9 +499,9 @@ def test_bad_images(model: keras.Model, data: Any) -> None:
         evaluate(model, (x, y[:-1]), attacks="fgsm")
     with pytest.raises(ValueError, match="the model's classes"):
         evaluate(model, (x, y + 1), attacks="fgsm")
-    with pytest.raises(TypeError, match="Received: int"):
+    with pytest.raises(TypeError, match="Received: an object of type int"):
         evaluate(model, 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="Received: int"):
+    with pytest.raises(TypeError, match="Received: an object of type int"):
         evaluate(model, data, attacks=[3])  # type: ignore[list-item]
 
 
@@ -594,9 +620,9 @@ def test_model_of_another_range(model: keras.Model, data: Any, kind: str) -> Non
 
 def test_images_of_another_range_than_said(model: keras.Model, data: Any) -> None:
     x, y = data
-    with pytest.raises(ValueError, match="divided already.*Multiply"):
+    with pytest.raises(ValueError, match="scaled to.*already. Multiply"):
         evaluate(model, (x, y), input_range=(0, 255))
-    with pytest.raises(ValueError, match=r"lie in the `input_range` \[0, 255\]"):
+    with pytest.raises(ValueError, match=r"must be in the `input_range` \[0, 255\]"):
         evaluate(model, (x - 1, y), input_range=(0, 255))
     with pytest.raises(ValueError, match=r"`input_range` must be \(low, high\)"):
         evaluate(model, (x, y), input_range=(255, 0))
