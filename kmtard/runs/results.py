@@ -338,7 +338,7 @@ def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
     Evaluations under other conditions than the first stand in `evaluation/NAME.json`.
     """
     own = Path(folder) / RECORD
-    others = sorted(own.with_suffix("").glob("*.json"))
+    others = sorted(own.with_suffix("").glob("[!.]*.json"))
     return [path for path in (own, *others) if path.is_file()]
 
 

@@ -391,6 +391,7 @@ def test_an_empty_file_lacks_every_required_section(base: Path) -> None:
 
 
 def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
+    base.with_name(".bas.toml").write_bytes(b"hidden")
     (line,) = lines(base.with_name("bas.toml"))
     assert "No such file" in line
     assert line.endswith("did you mean base.toml?")
