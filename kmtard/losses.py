@@ -66,9 +66,11 @@ def kl_divergence(
         target_temperature: > 0; a scalar, or (batch, 1) for one an example.
         floor: added inside the target's logarithm only; with 0 the logarithm is exact.
     """
-    log_target = ops.log_softmax(at_least_float32(target_logits) / target_temperature)
-    target = ops.exp(log_target)
     log_student = ops.log_softmax(at_least_float32(logits))
+    # Temperatures, teacher and student may each be of another float type.
+    target_logits = ops.divide(at_least_float32(target_logits), target_temperature)
+    log_target = ops.cast(ops.log_softmax(target_logits), log_student.dtype)
+    target = ops.exp(log_target)
     if floor:
         log_target = ops.log(target + floor)
         return ops.sum(target * (log_target - log_student), axis=-1)
@@ -85,7 +87,7 @@ def entropy(logits: Any, *, temperature: Any = 1.0, floor: float = LOG_FLOOR) ->
 
     The floor is the one of B-MTARD's code; the value is at most C * floor too small.
     """
-    probabilities = ops.softmax(at_least_float32(logits) / temperature)
+    probabilities = ops.softmax(ops.divide(at_least_float32(logits), temperature))
     return -ops.sum(probabilities * ops.log(probabilities + floor), axis=-1)
 
 

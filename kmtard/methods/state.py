@@ -9,7 +9,7 @@ from kmtard.backend.types import Array, Tensor, Variable
 
 
 def add_state(
-    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str = "float32"
+    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str | None = None
 ) -> Variable:
     """Add a variable that no optimizer moves, and whose dtype no policy changes.
 
@@ -17,8 +17,10 @@ def add_state(
         layer: the method or the addition that owns it.
         name: of the variable.
         value: its start, a number or an array.
-        dtype: of the variable.
+        dtype: of the variable; None for `keras.config.floatx()`, at least float32.
     """
+    if dtype is None:
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
     return layer.add_weight(
         shape=getattr(value, "shape", ()),
         initializer=keras.initializers.Constant(value),
