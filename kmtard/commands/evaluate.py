@@ -33,7 +33,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     0: finished, or stopped by a signal, and the same command goes on. 1: failed.
     2: the command line is wrong, all that is wrong was said, and nothing was started.
     """
+    accept_any_text()
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _parser(prog)
     given = vars(parser.parse_args(words))

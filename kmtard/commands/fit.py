@@ -30,7 +30,7 @@ from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -38,6 +38,7 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 BAD_RECIPE = 2
 FAILED = 1
 INTERRUPTED = 130
+DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -48,8 +49,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     2: the recipe or the command line is wrong, and nothing was started. 130: Ctrl-C
     ended a dry run.
     """
+    accept_any_text()
     parser = _parser(prog)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # Alone, it must not take the recipe after it for its value.
+    words = ["--dry-run=sizes" if word == "--dry-run" else word for word in words]
+    arguments = parser.parse_args(words)
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
@@ -60,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            return _dry_run(recipe, arguments.trust)
+            return _dry_run(recipe, arguments)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
         log = _log(run)
@@ -90,8 +95,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
-        help="show what would run, its memory and time by measured steps; stop there",
+        nargs="?",
+        choices=DRY_RUNS,
+        metavar="measure",
+        help="show what would run and its memory; with =measure also its time, by some "
+        "steps of each training; stop there",
     )
     parser.add_argument(
         "--list-methods",
@@ -146,12 +154,13 @@ def _with_teachers(recipe: Recipe) -> Recipe:
     return trained
 
 
-def _dry_run(recipe: Recipe, trust: bool) -> int:
+def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
-        dry_run(recipe, screen, build_own=trust)
+        measure = arguments.dry_run == "measure"
+        dry_run(recipe, screen, measure=measure, build_own=arguments.trust)
     except KeyboardInterrupt:
         tell(screen, "interrupted; what is shown holds")
         return INTERRUPTED

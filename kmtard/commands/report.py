@@ -18,13 +18,14 @@ from rich.console import Console
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 
 FORMATS = ("table", "markdown", "csv")
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> int:
     """Run the command; return its exit code, 1 if a run cannot be used."""
+    accept_any_text()
     parser = argparse.ArgumentParser(
         prog=prog, description="Show many runs in one table."
     )

@@ -95,16 +95,20 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
     return Counts(images, steps, chosen, batches)
 
 
-def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None:
+def dry_run(
+    recipe: Recipe, screen: Console, *, measure: bool = False, build_own: bool = False
+) -> None:
     """Show what a recipe would run; nothing is written or downloaded.
 
-    Steps are measured with the recipe's own networks, method and batch, so that large
-    ones need their time; each line is shown as soon as it is known. Code that the
-    recipe names (`module:function`) is not imported unless that is asked for.
+    Steps are measured only where that is asked for: with the recipe's own networks,
+    method and batch, so that large ones need their time. Each line is shown as soon as
+    it is known. Code that the recipe names (`module:function`) is not imported unless
+    that is asked for.
 
     Args:
         recipe: resolved.
         screen: where to show it.
+        measure: whether to measure steps, which tell the time of the run.
         build_own: whether to run the code that the recipe names, to measure that too.
 
     Raises:
@@ -134,7 +138,9 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
         if role not in sources:
             text = f"{_named(role)}: {reason}, not measured; --trust runs it"
             tell(screen, text)
-    if trials:
+    if trials and not measure:
+        tell(screen, "The time was not measured; --dry-run=measure runs some steps.")
+    elif trials:
         screen.print(_times(trials, counts, screen, unbuilt.keys() - sources.keys()))
 
 
