@@ -9,7 +9,6 @@ import sys
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-
 PLAIN = {
     **{"±": "+-", "…": "...", "Δ": "Delta", "×": "x", "•": "*"},
     **{"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{REPLACEMENT CHARACTER}": "?"},

@@ -60,6 +60,7 @@ def test_csv(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_ascii_output_is_enough(
     form: str, runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
     output = io.BytesIO()
     stream = io.TextIOWrapper(output, encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
