@@ -199,6 +199,7 @@ class Evaluation:
         environment: versions, backend, precision, batch size.
         wanted: the attack that W-Robust accuracy is against, if it was run.
         pictures: numbers of the images that are kept as PNG.
+        class_names: what people call class 0, 1 and so on; empty where nobody says.
     """
 
     data: str
@@ -208,6 +209,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     wanted: str = HEADLINE
     pictures: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def student(self) -> NetworkEvaluation:
@@ -327,6 +329,8 @@ class Evaluation:
             "networks": [each.to_dict(self.labels) for each in self.networks],
             "pictures": pictures if self.pictures else None,
             "labels": _words(self.labels),
+            # Only where there are some: earlier versions of kmtard wrote none.
+            **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 
     @classmethod
@@ -350,6 +354,7 @@ class Evaluation:
             environment=results.environment or {},
             wanted=results.headline or HEADLINE,
             pictures=results.pictures.indices if results.pictures else (),
+            class_names=results.class_names,
         )
 
     @classmethod

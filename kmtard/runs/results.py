@@ -212,6 +212,7 @@ class Results:
         environment: versions, backend, precision, batch size; empty if unknown.
         labels: of the images; empty if unknown.
         pictures: folder and indices of the images kept as PNG; None without any.
+        class_names: what people call class 0, 1 and so on; empty if unknown.
     """
 
     path: Path
@@ -223,6 +224,7 @@ class Results:
     environment: Mapping[str, Any] | None = None
     labels: tuple[int, ...] = ()
     pictures: Pictures | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def student(self) -> NetworkResults:
@@ -425,6 +427,7 @@ def _current(path: Path, content: Mapping[str, Any]) -> Results:
         environment=dict(content["environment"]),
         labels=_integers(content["labels"]),
         pictures=pictures and _pictures(path, pictures),
+        class_names=tuple(map(str, content.get("class_names", ()))),
     )
 
 
