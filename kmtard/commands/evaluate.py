@@ -33,7 +33,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import accept_any_text, tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -179,7 +179,7 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
         text = f"the model gets images in [{low:g}, {high:g}]; epsilon is of [0, 1]"
         tell(screen, text)
     display = Display(screen, stop)
-    with display.bars:
+    with display.bars, telling_warnings(lambda text: tell(screen, text)):
         return plan.execute(subject, display).results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import accept_any_text, tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -38,6 +39,10 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 BAD_RECIPE = 2
 FAILED = 1
 INTERRUPTED = 130
+WRAPPED = "Graph execution error"
+RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
+"""The line of TensorFlow's text that tells what was raised in Python."""
+
 DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
@@ -218,16 +223,17 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
                 from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             modules.import_allowed()
-            experiment = Experiment(
-                recipe, run, stop, line, bar if screen.is_terminal else None
-            )
-            evaluation = experiment.execute()
+            with telling_warnings(line):
+                experiment = Experiment(
+                    recipe, run, stop, line, bar if screen.is_terminal else None
+                )
+                evaluation = experiment.execute()
     except Stopped:
         events.write("run_stopped")
         line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         tell(log, traceback.format_exc())
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
@@ -241,6 +247,15 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     events.write("run_finished", metrics=metrics)
     line(f"student: {run.best / 'student.keras'}")
     return 0
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in words, without what TensorFlow wraps around it."""
+    text = str(error)
+    if WRAPPED in text:
+        found = [line.strip() for line in text.splitlines() if RAISED.match(line)]
+        return found[-1] if found else f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}"
 
 
 class Screen:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -55,6 +59,22 @@ def tell(console: Console, text: object) -> None:
     recipes, logs and errors can come from somebody else.
     """
     console.out(visible_lines(str(text)), highlight=False)
+
+
+@contextlib.contextmanager
+def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
+    """Hand what is warned about meanwhile to `tell`, without its place in the code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            tell(f"warning: {message}")
+        else:
+            usual(message, category, *place)
+
+    usual = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def shortened(text: str, width: int) -> str:

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from kmtard.runs.visible import accept_any_text, shortened, tell, visible
+from kmtard.runs.visible import (
+    accept_any_text,
+    shortened,
+    tell,
+    telling_warnings,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,12 @@ def test_an_ascii_output_gets_what_stands_for_other_characters(
     accept_any_text()
     stream.write("1 ± 2, Δ clean, head…tail, 実, \N{REPLACEMENT CHARACTER}")
     assert output.getvalue() == b"1 +- 2, Delta clean, head...tail, \\u5b9f, ?"
+
+
+def test_warnings_are_told_without_their_place() -> None:
+    told: list[str] = []
+    with pytest.warns(DeprecationWarning, match="old"), telling_warnings(told.append):
+        warnings.simplefilter("always")
+        warnings.warn("3 files are not read", stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert told == ["warning: 3 files are not read"]
