@@ -39,9 +39,12 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 BAD_RECIPE = 2
 FAILED = 1
 INTERRUPTED = 130
-WRAPPED = "Graph execution error"
 RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
 """The line of TensorFlow's text that tells what was raised in Python."""
+
+WRAPPER = re.compile(
+    r"^\{\{function_node .*?\}\} |^(Graph execution|Detected at|Traceback|<stack).*"
+)
 
 DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
@@ -251,11 +254,14 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
 
 def _reason(error: BaseException) -> str:
     """Return an error in words, without what TensorFlow wraps around it."""
-    text = str(error)
-    if WRAPPED in text:
-        found = [line.strip() for line in text.splitlines() if RAISED.match(line)]
-        return found[-1] if found else f"{type(error).__name__}: {text}"
-    return f"{type(error).__name__}: {text}"
+    text, kind = str(error), type(error).__name__
+    if "{{node " not in text and "{{function_node " not in text:
+        return f"{kind}: {text}"
+    # Traces are indented or begin with one of these words.
+    lines = [WRAPPER.sub("", line) for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and not line[0].isspace()]
+    raised = [line for line in lines if RAISED.match(line)]
+    return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
 
 
 class Screen:
