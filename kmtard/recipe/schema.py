@@ -179,9 +179,7 @@ class Runtime(Section):
     )
     devices: Literal[1] = Field(1, description="Devices to train on.")
     jit: Literal["auto", True, False] = Field(
-        "auto",
-        description="Whether XLA compiles the step; auto: as Keras chooses. With `--set "
-        "runtime.backend=jax`, another backend's false becomes auto.",
+        "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
     )
     runs_dir: FilePath = Field("runs", description="Folder that gets the run folders.")
     cache_dir: FilePath = Field(
