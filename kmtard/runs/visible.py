@@ -73,7 +73,7 @@ def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
 
     usual = warnings.showwarning
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
 
 
