@@ -113,7 +113,7 @@ class AdversarialModel(CheckedModel):
         self.seed = seed
         self.attack_seed = keras.random.SeedGenerator(seed)
         self.steps_taken = self.add_state("steps_taken", 0, dtype="int32")
-        self.invalid_inputs = self.add_state("invalid_inputs", 0.0)
+        self.invalid_inputs = self.add_state("invalid_inputs", 0.0, dtype="float32")
         self.scores = Scores()
         self.score_metrics = self.scores.metrics
         self.trackers = {name: keras.metrics.Mean(name) for name in self.tracked}
@@ -158,7 +158,9 @@ class AdversarialModel(CheckedModel):
                     addition.bind(self)
                     addition.built = True
 
-    def add_state(self, name: str, value: Array, *, dtype: str = "float32") -> Variable:
+    def add_state(
+        self, name: str, value: Array, *, dtype: str | None = None
+    ) -> Variable:
         """Add a variable that no optimizer moves; see `state.add_state`."""
         return add_state(self, name, value, dtype=dtype)
 
@@ -350,7 +352,7 @@ class AdversarialModel(CheckedModel):
         logits = Logits(**y_pred)
         loss = self.outer_loss(batch, logits)
         for addition in self.additions:
-            loss = loss + addition.loss(self, batch, logits)
+            loss = ops.add(loss, addition.loss(self, batch, logits))
         if len(loss.shape) > 1:
             raise ValueError(
                 f"The losses of {type(self).__name__} and its additions must be one "
