@@ -150,8 +150,7 @@ def _task(values: Mapping[str, Any]) -> tuple[Task | None, tuple[str, ...]]:
         return read_task(values["task"]), ()
     # Version 0.1 wrote command lines.
     argv = values.get("argv")
-    is_list = isinstance(argv, list) and bool(argv)
-    if not is_list or not all(type(word) is str for word in argv):
+    if not isinstance(argv, list) or {type(word) for word in argv} != {str}:
         raise ValueError(f"argv: expected a list of texts, received {argv!r}.")
     task = task_of(argv)
     return task, () if task else tuple(argv)
