@@ -2,17 +2,17 @@
 
 Every room is an attribute of this package (`kmtard.evaluation.evaluate`,
 `kmtard.networks.resnet18`), imported when it is first used: `import kmtard` itself
-loads no Keras, so that a light process (the launcher) can use the light rooms. Where
-Keras is loaded already, `keras.models.load_model` finds the methods from then on; in
-the other order, after `import kmtard.methods`.
+loads no Keras, so that a light process (the launcher) can use the light rooms.
+`keras.models.load_model` finds the classes of kmtard from then on, whichever of the two
+was imported first.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from kmtard import saved_classes
 
 if TYPE_CHECKING:
     from kmtard import (
@@ -76,8 +76,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Keras finds the classes in a saved model only where they have been registered, and has
-# no hook to do so later. A backend that kmtard does not have is refused at first use.
-if "keras" in sys.modules:
-    with contextlib.suppress(ImportError):
-        import_module("kmtard.methods")
+saved_classes.install()

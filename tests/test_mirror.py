@@ -86,6 +86,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/runs/test_history.py",
         "a phase is a part of a history",
     ),
+    "kmtard/runs/records.py": (
+        "kmtard/runs/test_results.py",
+        "shown by what is read from the files",
+    ),
     "kmtard/runs/queue/*": (
         "kmtard/runs/queue/test_queue.py",
         "entries and their file are tested through the queue and its runner",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
+from typing import Any
 
 
 def w_robust(clean: float, robust: float, *, clean_weight: float = 0.5) -> float:
@@ -22,8 +21,6 @@ def wilson_interval(
 ) -> tuple[float, float]:
     """Return the score interval of a share (Wilson 1927).
 
-    `(p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`, p = successes / trials.
-
     Args:
         successes: from 0 to `trials`.
         trials: n >= 1.
@@ -40,22 +37,16 @@ def wilson_interval(
             "Expected 0 <= successes <= trials and trials > 0. "
             f"Received: {successes} of {trials}."
         )
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, square = successes / trials, z**2 / trials
-    center = share + square / 2
-    half = z * math.sqrt(share * (1 - share) / trials + square / (4 * trials))
-    # At the ends of the scale the formula gives 0 and 1 but for a rounding.
-    low = (center - half) / (1 + square) if successes else 0.0
-    high = (center + half) / (1 + square) if successes < trials else 1.0
-    return low, high
+    interval = _binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value of McNemar's paired test (1947).
 
     Images on which both models do equally well say nothing; were the models equally
-    good, each of the others would be a fair coin. The binomial sum is exact, whatever
-    the counts: no chi-squared approximation is needed.
+    good, each of the others would be a fair coin. The binomial distribution is exact,
+    whatever the counts: no chi-squared approximation is needed.
 
     Args:
         only_first: images that the first model alone gets right, >= 0.
@@ -67,13 +58,17 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Raises:
         ValueError: a count is negative.
     """
-    fewer, trials = min(only_first, only_second), only_first + only_second
-    if fewer < 0:
+    if min(only_first, only_second) < 0:
         raise ValueError(
             f"Expected counts >= 0. Received: {only_first} and {only_second}."
         )
-    term = tail = 1
-    for index in range(fewer):
-        term = term * (trials - index) // (index + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << trials))
+    trials = only_first + only_second
+    # SciPy refuses a test of nothing.
+    return float(_binomtest(only_first, trials).pvalue) if trials else 1.0
+
+
+def _binomtest(successes: int, trials: int) -> Any:
+    # The command line imports this module, and SciPy takes longer than its help may.
+    from scipy.stats import binomtest
+
+    return binomtest(successes, trials)

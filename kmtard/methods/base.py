@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -14,7 +13,7 @@ from keras import ops
 from kmtard import backend, losses
 from kmtard.attacks import PGD, Attack, pgd_trades
 from kmtard.backend.types import Array, Network, Tensor, Variable
-from kmtard.callbacks.input_guard import InputGuard, mark
+from kmtard.callbacks.input_guard import mark
 from kmtard.methods.addition import Addition, check_additions
 from kmtard.methods.batch import (
     Batch,
@@ -24,22 +23,21 @@ from kmtard.methods.batch import (
     wrong_images,
     wrong_labels,
 )
+from kmtard.methods.checked import CheckedModel
 from kmtard.methods.checks import (
-    check_data,
     check_networks,
-    check_trainable,
     has_own_losses,
     num_classes,
 )
 from kmtard.methods.saving import deserialized, hidden
-from kmtard.methods.scores import Scores, set_directions
+from kmtard.methods.scores import Scores
 from kmtard.methods.state import add_state, sum_by_class
 
 OWN_LOSSES = "regularization_loss"
 """The losses that trained networks bring themselves, in the logs."""
 
 
-class AdversarialModel(backend.AttackingModel):
+class AdversarialModel(CheckedModel):
     """A student, an attack on it, and the Keras `fit` that trains on both.
 
     A step attacks the batch, then Keras' own `train_step` runs on clean and
@@ -390,70 +388,6 @@ class AdversarialModel(backend.AttackingModel):
             del results[metric.name]
         return results | self.scores.results(kinds)
 
-    def fit(
-        self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
-    ) -> Any:
-        """Train; as `keras.Model.fit`, after a check of the data.
-
-        Arrays are checked before the first step, all other data in the steps: the
-        epoch then ends with an error that names the first wrong batch.
-
-        Raises:
-            ValueError: images are not finite floats in [0, 1]; labels are neither
-                integers of the student's classes nor one-hot; or a network that is to
-                be trained is frozen.
-        """
-        given = _bound(super().fit, x, y, *args, callbacks=callbacks, **kw)
-        check_trainable(self.trained_networks)
-        for images, labels in (
-            (x, y),
-            (given.arguments.get("validation_data"), None),
-        ):
-            check_data(images, labels, self.num_classes)
-        guarded = _guarded(given.arguments["callbacks"])
-        set_directions(guarded, self.trackers)
-        given.arguments["callbacks"] = guarded
-        return super().fit(*given.args, **given.kwargs)
-
-    def evaluate(
-        self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
-    ) -> Any:
-        """Evaluate; as `keras.Model.evaluate`, with the checks of `fit`.
-
-        Raises:
-            ValueError: images or labels are wrong; see `fit`.
-        """
-        given = _bound(super().evaluate, x, y, *args, callbacks=callbacks, **kw)
-        callbacks = given.arguments["callbacks"]
-        # Within `fit`, Keras hands over the callbacks that `fit` has guarded.
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            check_data(x, y, self.num_classes)
-        given.arguments["callbacks"] = _guarded(callbacks)
-        return super().evaluate(*given.args, **given.kwargs)
-
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Train on one batch as `keras.Model` does, after the checks of `fit`.
-
-        Raises:
-            ValueError: images or labels are wrong, or a network is frozen; see `fit`.
-        """
-        check_trainable(self.trained_networks)
-        check_data(x, y, self.num_classes)
-        logs = super().train_on_batch(x, y, *args, **kw)
-        self.invalid_inputs.assign(0.0)
-        return logs
-
-    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Evaluate one batch as `keras.Model` does, after the checks of `fit`.
-
-        Raises:
-            ValueError: images or labels are wrong; see `fit`.
-        """
-        check_data(x, y, self.num_classes)
-        logs = super().test_on_batch(x, y, *args, **kw)
-        self.invalid_inputs.assign(0.0)
-        return logs
-
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -528,34 +462,6 @@ class AdversarialModel(backend.AttackingModel):
     ) -> AdversarialModel:
         """Make the model that `get_config` described."""
         return cls(**deserialized(config, custom_objects))
-
-
-def _bound(
-    function: Callable[..., Any], *args: Any, callbacks: Any, **kw: Any
-) -> inspect.BoundArguments:
-    """Return arguments by their names; `callbacks` may stand among the positional.
-
-    Raises:
-        TypeError: `function` does not take them.
-    """
-    signature = inspect.signature(function)
-    if callbacks is not None:
-        kw["callbacks"] = callbacks
-    given = signature.bind(*args, **kw)
-    given.arguments.setdefault("callbacks", None)
-    return given
-
-
-def _guarded(callbacks: Any) -> Any:
-    """Return callbacks with an `InputGuard` in front of them."""
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
-        return [InputGuard(), *keras.tree.flatten(callbacks or [])]
-    if not any(isinstance(each, InputGuard) for each in callbacks.callbacks):
-        guard = InputGuard()
-        guard.set_model(callbacks.model)
-        guard.set_params(callbacks.params)
-        callbacks.callbacks.insert(0, guard)
-    return callbacks
 
 
 def _validation_attack(attack: Attack) -> Attack:

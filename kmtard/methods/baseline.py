@@ -26,9 +26,23 @@ class Baseline(MultiTeacherDistiller):
         **kwargs: those of `MultiTeacherDistiller`.
     """
 
+    _balances: dict[str, Any] = {}
+
+    def set_balances(self, **settings: Any) -> None:
+        """Keep what the constructor of a subclass takes for its balances.
+
+        Args:
+            **settings: `temperature_rate`, `temperature_bounds`, `weight_rate`, `beta`.
+
+        Raises:
+            ValueError: a setting is out of its range.
+        """
+        self._balances = settings
+        self.default_callbacks()  # they check the settings
+
     def balances(self) -> dict[str, Any]:
         """Return the settings of the balances that differ from a rate of 0."""
-        return {}
+        return dict(self._balances)
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callbacks that drive the balances and log them."""

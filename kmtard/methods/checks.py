@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from kmtard import backend
-from kmtard.attacks.inputs import check_images
+from kmtard.attacks.inputs import check_images, check_training_labels
+from kmtard.networks.logits import are_probabilities
 
 
 def check_networks(
@@ -174,11 +175,11 @@ def _warn_of_probabilities(
     images = np.random.default_rng(0).random((4, *shape), dtype="float32")
     outputs = network(ops.convert_to_tensor(images), training=False)
     try:
-        outputs = ops.convert_to_numpy(outputs).astype("float32")
+        outputs = ops.convert_to_numpy(outputs)
     except (TypeError, NotImplementedError):
         # Keras builds networks inside a trace, where no value can be read.
         return
-    if outputs.min() < 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2:
+    if not are_probabilities(outputs):
         return
     warnings.warn(
         f"The outputs of `{role}` look like softmax probabilities; logits are needed, "
@@ -197,7 +198,8 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
     batch. What is wrong in later batches the steps mark; see `callbacks.InputGuard`.
 
     Raises:
-        ValueError: labels are missing; or see `check_images` and `check_labels`.
+        ValueError: labels are missing; or see `check_images` and
+            `check_training_labels`.
     """
     if isinstance(x, (tuple, list)):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(x))
@@ -219,44 +221,4 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
     if known:
         check_images(backend.to_numpy(x))
     if isinstance(y, np.ndarray) or ops.is_tensor(y):
-        check_labels(backend.to_numpy(y), num_classes)
-
-
-def check_labels(labels: np.ndarray, num_classes: int | None) -> None:
-    """Refuse labels that are neither integers in range nor one-hot rows.
-
-    Args:
-        labels: (batch,) or (batch, 1) integers, or (batch, classes) one-hot.
-        num_classes: of the student; None when it is not built yet.
-
-    Raises:
-        ValueError: with what was found.
-    """
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        if num_classes is not None and labels.shape[1] != num_classes:
-            raise ValueError(
-                f"One-hot labels must have {num_classes} columns, the student's "
-                f"classes. Received: shape {labels.shape}"
-            )
-        if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
-            raise ValueError(
-                "Labels with columns must be one-hot: a single 1 in each row. Soft or "
-                "mixed labels have no place in these losses; use integer labels."
-            )
-        return
-    if labels.ndim not in (1, 2):
-        raise ValueError(
-            "Labels must be (batch,) integers or (batch, classes) one-hot. "
-            f"Received: shape {labels.shape}"
-        )
-    if labels.size and not (np.mod(labels, 1) == 0).all():
-        raise ValueError(
-            f"Labels must be whole numbers. Received: {labels.reshape(-1)[:5].tolist()}"
-        )
-    if labels.size and (
-        labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)
-    ):
-        raise ValueError(
-            f"Labels must lie in 0 .. {(num_classes or 0) - 1}, the student's classes. "
-            f"Received: labels from {labels.min()} to {labels.max()}"
-        )
+        check_training_labels(backend.to_numpy(y), num_classes)

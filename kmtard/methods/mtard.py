@@ -37,12 +37,4 @@ class MTARD(Baseline):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)
-        self._balances = {
-            "weight_rate": weight_rate,
-            "beta": beta,
-        }
-        self.default_callbacks()  # they check the settings
-
-    def balances(self) -> dict[str, Any]:
-        """Return the settings of the balances that differ from a rate of 0."""
-        return dict(self._balances)
+        self.set_balances(weight_rate=weight_rate, beta=beta)

@@ -56,6 +56,7 @@ def _cards() -> list[dict[str, str]]:
 
 
 def _processor() -> str:
+    # psutil does not know the name of a processor.
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

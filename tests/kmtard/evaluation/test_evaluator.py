@@ -463,6 +463,32 @@ def test_bad_arguments(
         evaluate(model, data, **options)
 
 
+@pytest.mark.once("jax")
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
+def test_the_model_is_not_changed_even_for_a_moment(
+    data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = keras.Input((4, 4, 1))
+    dense = layers.Dense(2, activation="softmax")
+    model = keras.Sequential([image, layers.Flatten(), dense])
+    model(data[0])
+    own, seen, assign = (
+        [model, *model._flatten_layers()],
+        set(),
+        keras.Layer.__setattr__,
+    )
+
+    def watch(layer: Any, name: str, value: Any) -> None:
+        if any(layer is each for each in own):
+            seen.add(name)
+        assign(layer, name, value)
+
+    monkeypatch.setattr(keras.Layer, "__setattr__", watch)
+    evaluate(model, data, attacks="fgsm")
+    # Keras notes each call.
+    assert seen == {"built", "_called"}
+
+
 def test_bad_images(model: keras.Model, data: Any) -> None:
     x, y = data
     eight_bit = (255 * x).astype("uint8")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from kmtard.attacks.inputs import check_training_labels
 from kmtard.methods.multi_teacher import MultiTeacherDistiller
 from kmtard.methods.natural import Natural
 from kmtard.methods.trades import TRADES
@@ -70,6 +71,12 @@ def test_labels(tiny: SimpleNamespace, change: Any, message: str) -> None:
         tiny.fit(model, tiny.x, tiny.y, validation_data=(tiny.x, y))
     with pytest.raises(ValueError, match=message):
         tiny.fit(model, tf_dataset(tiny.x, y, 8), batch_size=None)
+
+
+def test_labels_of_an_unbuilt_student_are_not_negative() -> None:
+    check_training_labels(np.array([0, 99]), None)
+    with pytest.raises(ValueError, match=r">= 0.*Received: labels from -1 to 4\."):
+        check_training_labels(np.array([4, -1]), None)
 
 
 def test_whole_floats_are_labels(tiny: SimpleNamespace) -> None:
