@@ -39,7 +39,7 @@ def wilson_interval(
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(
             "`successes` must be in 0 .. `trials`, and `trials` must be >= 1. "
-            f"Received: successes={successes!r}, trials={trials!r}."
+            f"Received: {successes} of {trials}."
         )
     interval = _binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)

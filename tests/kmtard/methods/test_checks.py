@@ -378,7 +378,7 @@ def with_softmax(tiny: SimpleNamespace, kind: str) -> Any:
 def test_probabilities_for_logits(tiny: SimpleNamespace, kind: str, role: str) -> None:
     networks = {r: tiny.network() for r in ("student", "nat_teacher", "adv_teacher")}
     networks[role] = with_softmax(tiny, kind)
-    remedy = r"Use kmtard\.networks\.logits_of\(model\) in its place"
+    remedy = r"Use kmtard\.networks\.logits_of\(model\) instead"
 
     with pytest.warns(UserWarning, match=f"`{role}` look like softmax.*{remedy}"):
         MultiTeacherDistiller(**networks)
