@@ -193,15 +193,19 @@ def _warn_of_probabilities(
 
 
 def check_data(x: Any, y: Any, num_classes: int | None) -> None:
-    """Check images and labels before the first step, as far as they can be seen.
+    """Check images and labels before the first step, as far as possible.
 
-    Arrays, also in a tuple (x, y), are checked whole; of a `tf.data.Dataset` or a
-    `PyDataset` the first batch; a generator cannot be looked into without losing a
-    batch. What is wrong in later batches the steps mark; see `callbacks.InputGuard`.
+    Arrays are checked completely. For a `tf.data.Dataset` or a `PyDataset`, the first
+    batch is checked. A generator is not checked, because this would use up a batch. The
+    steps check all later batches; see `callbacks.InputGuard`.
+
+    Args:
+        x: images, a pair (x, y), a data set, or a generator, as for `keras.Model.fit`.
+        y: labels, or None.
+        num_classes: number of the student's classes; None if it is not built.
 
     Raises:
-        ValueError: labels are missing; or see `check_images` and
-            `check_training_labels`.
+        ValueError: labels are missing, or images or labels are invalid.
     """
     if isinstance(x, (tuple, list)):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(x))
