@@ -493,7 +493,7 @@ def test_the_model_is_not_changed_even_for_a_moment(
 def test_bad_images(model: keras.Model, data: Any) -> None:
     x, y = data
     eight_bit = (255 * x).astype("uint8")
-    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
+    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must be in \[0, 1\]")):
         with pytest.raises(ValueError, match=why):
             evaluate(model, (images, y), attacks="fgsm")
     with pytest.raises(ValueError, match="one per image"):
