@@ -150,7 +150,9 @@ def _task(values: Mapping[str, Any]) -> tuple[Task | None, tuple[str, ...]]:
         return read_task(values["task"]), ()
     # Version 0.1 wrote command lines.
     argv = values.get("argv")
-    if not isinstance(argv, list) or {type(word) for word in argv} != {str}:
+    if not isinstance(argv, list) or not all(type(word) is str for word in argv):
         raise ValueError(f"argv: expected a list of texts, received {argv!r}.")
+    if not argv:
+        raise ValueError("argv: expected at least one word, received none.")
     task = task_of(argv)
     return task, () if task else tuple(argv)

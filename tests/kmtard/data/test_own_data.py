@@ -377,7 +377,7 @@ def test_a_pipe_among_the_images_does_not_block(tmp_path: Path) -> None:
 
 def test_npz_needs_one_file(tmp_path: Path) -> None:
     for folder in (None, str(tmp_path / "nowhere.npz")):
-        with pytest.raises(DataError, match=f"one. Received: {folder!r}"):
+        with pytest.raises(DataError, match=f"file. Received: {folder!r}"):
             npz(folder)
     with pytest.raises(DataError, match="It holds 0 of them"):
         npz(str(tmp_path))
