@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -39,6 +40,14 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 BAD_RECIPE = 2
 FAILED = 1
 INTERRUPTED = 130
+RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
+"""The line of TensorFlow's text that tells what was raised in Python."""
+
+WRAPPER = re.compile(
+    r"^\{\{function_node .*?\}\} |^(Graph execution|Detected at|Traceback|<stack).*"
+)
+
+DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -54,8 +63,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         1: failed. 2: the recipe or the command line is wrong, and nothing was started.
         130: Ctrl-C ended a dry run.
     """
+    accept_any_text()
     parser = _parser(prog)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # Alone, it must not take the recipe after it for its value.
+    words = ["--dry-run=sizes" if word == "--dry-run" else word for word in words]
+    arguments = parser.parse_args(words)
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
@@ -66,7 +79,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            return _dry_run(recipe, arguments.trust)
+            return _dry_run(recipe, arguments)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
         log = _log(run)
@@ -101,8 +114,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
-        help="show what would run, and estimate its memory and time; train nothing",
+        nargs="?",
+        choices=DRY_RUNS,
+        metavar="measure",
+        help="show what would run and its memory; with =measure also its time, from a "
+        "few steps of each training; train nothing",
     )
     parser.add_argument(
         "--list-methods",
@@ -157,12 +173,13 @@ def _with_teachers(recipe: Recipe) -> Recipe:
     return trained
 
 
-def _dry_run(recipe: Recipe, trust: bool) -> int:
+def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
-        dry_run(recipe, screen, build_own=trust)
+        measure = arguments.dry_run == "measure"
+        dry_run(recipe, screen, measure=measure, build_own=arguments.trust)
     except KeyboardInterrupt:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
@@ -220,16 +237,17 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
                 from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             modules.import_allowed()
-            experiment = Experiment(
-                recipe, run, stop, line, bar if screen.is_terminal else None
-            )
-            evaluation = experiment.execute()
+            with telling_warnings(line):
+                experiment = Experiment(
+                    recipe, run, stop, line, bar if screen.is_terminal else None
+                )
+                evaluation = experiment.execute()
     except Stopped:
         events.write("run_stopped")
         line(f"stopped; continue with: python -m kmtard.fit --resume {run.path}")
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         tell(log, traceback.format_exc())
         events.write("run_failed", reason=reason)
         line(f"failed: {reason}\nThe full traceback is in {run.log_path}")
@@ -243,6 +261,18 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     events.write("run_finished", metrics=metrics)
     line(f"student: {run.best / 'student.keras'}")
     return 0
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in words, without what TensorFlow wraps around it."""
+    text, kind = str(error), type(error).__name__
+    if "{{node " not in text and "{{function_node " not in text:
+        return f"{kind}: {text}"
+    # Traces are indented or begin with one of these words.
+    lines = [WRAPPER.sub("", line) for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and not line[0].isspace()]
+    raised = [line for line in lines if RAISED.match(line)]
+    return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
 
 
 class Screen:

@@ -18,7 +18,7 @@ from rich.console import Console
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 
 FORMATS = ("table", "markdown", "csv")
 
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     Returns:
         The exit code: 0, or 1 if a run cannot be used.
     """
+    accept_any_text()
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Show many runs in one table. Runs that differ only in their seed "

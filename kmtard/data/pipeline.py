@@ -21,9 +21,11 @@ class Split:
     Args:
         images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
+        class_names: What people call class 0, 1 and so on; empty where nobody says.
 
     Raises:
-        ValueError: A dtype or shape is wrong, or there are no images.
+        ValueError: A dtype or shape is wrong, there are no images, or a label has no
+            name although others have one.
 
     Example:
         >>> split = Split(np.zeros((6, 8, 8, 1), "uint8"), np.arange(6) % 3)
@@ -33,6 +35,7 @@ class Split:
 
     images: Images
     labels: np.ndarray
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check images and labels."""
@@ -48,6 +51,11 @@ class Split:
                 "Split expects int32 or int64 labels, one for each image, of shape "
                 f"{images.shape[:1]}. Received: {labels.dtype} {labels.shape}. "
                 "Turn one-hot labels into class numbers."
+            )
+        if self.class_names and labels.max() >= len(self.class_names):
+            raise ValueError(
+                "Split expects a name for each class, or none. Received: "
+                f"{len(self.class_names)} names, and the label {labels.max()}."
             )
 
     def __len__(self) -> int:
@@ -75,7 +83,10 @@ class Split:
             )
         order = _stratified_order(self.labels, seed)
         indices = np.sort(order[:count]), np.sort(order[count:])
-        first, rest = (Split(take(self.images, i), self.labels[i]) for i in indices)
+        first, rest = (
+            Split(take(self.images, i), self.labels[i], self.class_names)
+            for i in indices
+        )
         return first, rest
 
     def limit(self, count: int | None) -> Split:
@@ -137,6 +148,11 @@ class DataSet:
                 f"DataSet {self.name!r} expects labels from 0 to num_classes - 1 = "
                 f"{self.num_classes - 1}. Received: {labels.min()} to {labels.max()}."
             )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call class 0, 1 and so on; empty where nobody says."""
+        return self.test.class_names
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

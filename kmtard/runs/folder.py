@@ -325,7 +325,7 @@ def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
     if not os.path.isdir(runs_dir):
         return []
     runs = []
-    for path in each_once(sorted(Path(runs_dir).iterdir())):
+    for path in each_once(sorted(Path(runs_dir).glob("[!.]*"))):
         with contextlib.suppress(RunError):
             runs.append(Run.open(path))
     return sorted(runs, key=_created, reverse=True)

@@ -130,7 +130,7 @@ def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
     Evaluations under other conditions than the first are in `evaluation/NAME.json`.
     """
     own = Path(folder) / RECORD
-    others = sorted(own.with_suffix("").glob("*.json"))
+    others = sorted(own.with_suffix("").glob("[!.]*.json"))
     return [path for path in (own, *others) if path.is_file()]
 
 
@@ -223,6 +223,7 @@ def _current(path: Path, content: Mapping[str, Any]) -> Results:
         environment=dict(content["environment"]),
         labels=_integers(content["labels"]),
         pictures=pictures and _pictures(path, pictures),
+        class_names=tuple(map(str, content.get("class_names", ()))),
     )
 
 

@@ -9,7 +9,8 @@ import keras
 
 from kmtard import methods, registry
 from kmtard.attacks import PGD
-from kmtard.data.pipeline import DataSet
+from kmtard.data.image_folder import image_folder, image_folder_test
+from kmtard.data.pipeline import DataSet, Split
 from kmtard.networks import convert, weight_files
 from kmtard.optimizers import L2SGD
 from kmtard.recipe import Recipe, Training
@@ -29,12 +30,38 @@ def load_data(recipe: Recipe) -> DataSet:
         DataError: the data set cannot be read.
     """
     data = registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
+    _check_data(recipe.data.name, data)
+    return data
+
+
+def load_test_split(name: str, directory: str | None, model: Any) -> Split:
+    """Return the test images for a model; of a folder, only these are read.
+
+    Args:
+        name: of the data set, or `module:function`.
+        directory: of its files.
+        model: whose input tells the size that images in a folder must have.
+
+    Raises:
+        RunError: a data set of the user's own is no `DataSet`, or, as a `DataError`,
+            files are missing, damaged or of another size.
+    """
+    load = registry.resolve("datasets", name)
+    if load is image_folder:
+        shape = tuple(getattr(model, "input_shape", None) or ())[1:]
+        known = len(shape) == 3 and all(isinstance(size, int) for size in shape)
+        return image_folder_test(directory, shape if known else None)
+    data = load(directory)
+    _check_data(name, data)
+    return data.test
+
+
+def _check_data(name: str, data: Any) -> None:
     if not isinstance(data, DataSet):
         raise RunError(
-            f"Expected {recipe.data.name} to return a kmtard.data.DataSet. Received: "
+            f"Expected {name} to return a kmtard.data.DataSet. Received: "
             f"{type(data).__name__}. Correct the function, or data.name."
         )
-    return data
 
 
 def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:

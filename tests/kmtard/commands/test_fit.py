@@ -17,7 +17,7 @@ from PIL import Image
 
 from kmtard.attacks import pgd_trades
 from kmtard.commands.evaluate import main as evaluate_command
-from kmtard.commands.fit import Screen, main, run_name
+from kmtard.commands.fit import Screen, _reason, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
 from kmtard.evaluation.evaluator import evaluate
@@ -284,6 +284,28 @@ def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     wanted = evaluate(after, test, attacks="fgsm", batch_size=16).clean_accuracy
     networks = {each.role: each for each in read_results(run.path).networks}
     assert networks["adv_teacher"].clean.accuracy == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node take defined at (most recent "
+            'call last):\n  File "take.py", line 3, in take\n\nindices[0] = 7 is not '
+            "in [0, 3)\n\t [[{{node take}}]] [Op:__inference_step_4]",
+            "RuntimeError: indices[0] = 7 is not in [0, 3)",
+        ),
+        (
+            "{{function_node __wrapped__Next}} ValueError: x.png: truncated\nTraceback "
+            '(most recent call last):\n\n  File "a.py", line 1\n\nValueError: x.png: '
+            "truncated\n\n\n\t [[{{node PyFunc}}]] [Op:IteratorGetNext]",
+            "ValueError: x.png: truncated",
+        ),
+        ("plain\nof two lines", "RuntimeError: plain\nof two lines"),
+    ],
+)
+def test_reason_is_told_without_tensorflows_wrapper(text: str, reason: str) -> None:
+    assert _reason(RuntimeError(text)) == reason
 
 
 def test_training_that_fails_tells_why_and_keeps_the_good_point(

@@ -390,7 +390,27 @@ def test_an_empty_file_lacks_every_required_section(base: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "overrides", "expected"),
+    [
+        ("jit = false", ["runtime.backend=jax"], "auto"),
+        ("jit = false", ["runtime.backend=jax", "runtime.jit=false"], False),
+        ("jit = false", ["runtime.backend=torch"], False),
+        ("jit = false", [], False),
+        ("jit = false\nbackend = 'jax'", ["runtime.backend=jax"], False),
+        ("jit = true", ["runtime.backend=jax"], True),
+    ],
+)
+def test_jit_goes_with_the_backend(
+    file: str, overrides: list[str], expected: object, base: Path
+) -> None:
+    text = base.read_text().split("[runtime]")[0]
+    base.write_text(f"{text}\n[runtime]\n{file}\n")
+    assert load(base, overrides=overrides).runtime.jit == expected
+
+
 def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
+    base.with_name(".bas.toml").write_bytes(b"hidden")
     (line,) = lines(base.with_name("bas.toml"))
     assert "No such file" in line
     assert line.endswith("did you mean base.toml?")
