@@ -20,6 +20,7 @@ from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
 from kmtard.runs.files import RunError, read_regular
 from kmtard.runs.folder import safe_name
+from kmtard.runs.intact import unsealed
 
 SCHEMA = 2
 """Version of the record; 1 is what version 0.1 called `format`."""
@@ -351,7 +352,8 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the JSON of a record, of this version or an older one.
 
     Raises:
-        RunError: there is no file, it is not a JSON object, or its schema is newer.
+        RunError: there is no file, it is not a JSON object, its schema is newer, or
+            its checksum does not fit.
     """
     try:
         content = json.loads(read_regular(path))
@@ -372,7 +374,13 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema!r}, and this version of kmtard reads schemas "
             f"up to {SCHEMA}. Read it with a newer version of kmtard."
         )
-    return content
+    try:
+        return unsealed(content)
+    except ValueError as error:
+        raise RunError(
+            f"Cannot use {path}: {error}. Otherwise evaluate again with `kmtard "
+            "evaluate`."
+        ) from error
 
 
 def _read(path: Path) -> list[Results]:

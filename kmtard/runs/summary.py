@@ -85,6 +85,7 @@ class SummaryReader:
         self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
         self._settings: tuple[_Stamp | None, list[str], float | None] | None = None
+        self._problem = ""
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
@@ -108,6 +109,9 @@ class SummaryReader:
             settings = read_settings(self.run)
             about = [settings.get(key, "") for key in ABOUT]
             self._settings = recipe, about, radius_of(settings)
+            self._problem = _problem(self.run)
+        if self._problem:
+            return Summary(self.run, DAMAGED, note=self._problem)
         try:
             # First, so that its progress through a long file can be watched.
             self.history.poll()
@@ -144,6 +148,14 @@ class SummaryReader:
             host=str(info.get("host", "")),
             note=_note(state, history),
         )
+
+
+def _problem(run: Run) -> str:
+    try:
+        run.check()
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 _Stamp = tuple[int, int, int, int]

@@ -33,7 +33,8 @@ class Entry:
         state: one of `STATES`; "unknown" if it ended while no runner watched, and no
             run tells how.
         stopping: it was asked to end.
-        host: machine of its process.
+        host: machine of its process; None if it is not known, which is taken for
+            this one.
         exit_code: negative if a signal ended it, as in `subprocess`.
         run: the run's folder, once it is known.
         seal: shows that this user wrote or confirmed it on this host; see `Seal`.
@@ -71,7 +72,8 @@ class Entry:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it runs on another host."""
-        return self.state == "running" and self.host != socket.gethostname()
+        here = (None, socket.gethostname())
+        return self.state == "running" and self.host not in here
 
     @property
     def is_alive(self) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs import RunError, write_atomic
-from kmtard.runs.files import read_regular, refuse_links
+from kmtard.runs.files import read_regular, refuse_links, remove_leftovers
 from kmtard.runs.queue.entry import Entry, read_entry
 
 PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
@@ -99,6 +99,12 @@ class QueueFile:
             after = content.as_json()
             if after != before:
                 write_atomic(self._path, after)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half-made."""
+        if self.folder.is_dir():
+            with self._locked():
+                remove_leftovers(self.folder)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -21,11 +21,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
+from kmtard.registry.bounded import open_regular
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import (
     append_regular,
     lock_for_life,
-    read_regular,
     write_atomic,
 )
 from kmtard.runs.processes import process_start_time
@@ -41,10 +41,13 @@ BAD_USE = 2
 NOT_STARTED = "Not started: the queue's runner has ended."
 
 # The command begins when its process is in the queue's file: what a runner leaves
-# behind that dies before ends by itself, and is started again.
+# behind that dies before ends by itself, and is started again. Its line names the
+# start: that of an earlier one says nothing about this one, wherever it stands.
 START = f"""\
-read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
+start=$1; shift
+read go || {{ echo "{NOT_STARTED} (start $start)" >&2; exit 75; }}
 exec "$@" </dev/null"""
+LOG_END = 8192  # bytes at the end of a log where that line is looked for
 
 ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
 
@@ -140,7 +143,8 @@ class Runner:
                 if not waiting or running >= content.limit:
                     return False
                 entry = waiting[0]
-                child = _prepare(entry)
+                started = time.time()
+                child = _prepare(entry, started)
                 if child is None:
                     content.update(entry.id, state="failed", ended=time.time())
                     return True
@@ -151,7 +155,7 @@ class Runner:
                     pid=child.pid,
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
-                    started=time.time(),
+                    started=started,
                 )
             unless_written.pop_all()
         self._children[entry.id] = child
@@ -173,7 +177,7 @@ class Runner:
             _say(text)
 
 
-def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
+def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
     """Return the process that waits to become the command; None if there cannot be one.
 
     Raises:
@@ -190,7 +194,7 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     with log:
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", START, "sh", *entry.command],
+                ["/bin/sh", "-c", START, "sh", repr(started), *entry.command],
                 cwd=entry.cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
                 stdin=subprocess.PIPE,
@@ -236,8 +240,10 @@ def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
 
 
 def _was_not_started(entry: Entry) -> bool:
-    with contextlib.suppress(OSError):
-        return read_regular(entry.log).endswith(f"{NOT_STARTED}\n".encode())
+    line = f"{NOT_STARTED} (start {entry.started!r})\n".encode()
+    with contextlib.suppress(OSError), open_regular(entry.log) as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_END))
+        return line in log.read()
     return False
 
 
@@ -272,6 +278,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if _is_alone(queue):
             queue.refuse_elsewhere()
+            queue.remove_leftovers()
             _register(queue)
             runner.work()
     except (OSError, RunError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from kmtard.data.arrays import open_arrays
+from kmtard.runs.files import make_folder
 
 FORMAT = 1
 NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
@@ -36,11 +37,12 @@ class RunState(keras.callbacks.Callback):
 
     Args:
         folder: for the files, named by their steps such as `0000000120.npz`; the
-            newest `keep` stay. Files of other names and links are not touched.
+            newest `keep` stay. Files of other names, links and folders are not touched.
         write: `write(path, data)` that replaces a file in one go.
         steps_per_epoch: batches of a whole epoch.
         stateful: name -> callback with a JSON-able `state` to save along.
         keep: files kept, so that a damaged one is not the last.
+        warn: called with a text where a damaged file makes it go on from an older one.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RunState(keras.callbacks.Callback):
         steps_per_epoch: int,
         stateful: Mapping[str, Any] | None = None,
         keep: int = 2,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -57,6 +60,7 @@ class RunState(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.stateful = dict(stateful or {})
         self.keep = keep
+        self.warn = warn
         self._averages: list[np.ndarray] | None = None
 
     def restore(self, model: Any) -> int:
@@ -67,7 +71,7 @@ class RunState(keras.callbacks.Callback):
 
         Raises:
             CheckpointError: none of the files can be used; names each reason. Or the
-                folder is a link.
+                folder is a link or no folder.
         """
         reasons = []
         for path in reversed(self._points()):
@@ -86,10 +90,15 @@ class RunState(keras.callbacks.Callback):
             for name, callback in self.stateful.items():
                 callback.state = meta["callbacks"][name]
             self._averages = groups["averages"]
+            if reasons:
+                damaged = "\n  ".join(reasons)
+                self.warn(f"goes on from the older {path}; not used:\n  {damaged}")
             return int(meta["step"])
         if reasons:
             raise CheckpointError(
-                "No resume point can be used:\n  " + "\n  ".join(reasons)
+                "No resume point can be used:\n  "
+                + "\n  ".join(reasons)
+                + f"\nTo begin this training anew, delete {self.folder}."
             )
         return 0
 
@@ -133,29 +142,28 @@ class RunState(keras.callbacks.Callback):
         meta = {"format": FORMAT, "step": step, "callbacks": states}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         path = self.folder / f"{step:010d}.npz"
         self.write(path, buffer.getvalue())
         # A file with more steps can be there when an older point was resumed.
-        for old in self._points()[: -self.keep]:
+        files = [p for p in self._points() if p.is_file() and not p.is_symlink()]
+        for old in files[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
         return path
 
     def _points(self) -> list[Path]:
-        """Return the resume points, oldest first; no links and no other files."""
+        """Return what has the name of a resume point, oldest first."""
         self._refuse_link()
         try:
-            with os.scandir(self.folder) as entries:
-                found = [
-                    Path(entry.path)
-                    for entry in entries
-                    if NAME.fullmatch(entry.name)
-                    and entry.is_file(follow_symlinks=False)
-                ]
-        except (FileNotFoundError, NotADirectoryError):
+            names = [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
+        except FileNotFoundError:
             return []
-        return sorted(found, key=lambda path: int(path.stem))
+        except OSError as error:
+            raise CheckpointError(
+                f"Expected a folder of resume points: {self.folder}: {error.strerror}."
+            ) from error
+        return [self.folder / name for name in sorted(names, key=_step_of)]
 
     def _refuse_link(self) -> None:
         if self.folder.is_symlink():
@@ -187,6 +195,10 @@ def _groups(model: Any) -> dict[str, list]:
     }
 
 
+def _step_of(name: str) -> int:
+    return int(name.partition(".")[0])
+
+
 def _is_finite(variable: Any) -> bool:
     return bool(ops.all(ops.isfinite(variable.value)))
 
@@ -198,6 +210,8 @@ def _array(variable: Any) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    if path.is_symlink():
+        raise CheckpointError("is a link; what it leads to is not read")
     try:
         with open_arrays(path) as loaded:
             arrays = dict(loaded)
@@ -205,7 +219,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"cannot be read ({error})") from error
     if meta.get("format") != FORMAT:
-        raise CheckpointError(f"format {meta.get('format')}, expected {FORMAT}")
+        raise CheckpointError(
+            f"format {meta.get('format')!r}, expected {FORMAT}; a newer version of "
+            "kmtard wrote it, update kmtard"
+        )
     return arrays, meta
 
 

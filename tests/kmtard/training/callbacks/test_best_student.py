@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import replaced
 from kmtard.training.callbacks import BestStudent
 
 METRIC = "val_w_robust_accuracy"
@@ -34,7 +34,7 @@ def student() -> Student:
 
 
 def keeper(path: Path, student: Student) -> BestStudent:
-    callback = BestStudent(path, move_into_place)
+    callback = BestStudent(path, replaced)
     callback.set_model(SimpleNamespace(trained_networks={"student": student}))
     return callback
 
