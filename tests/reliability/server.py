@@ -93,9 +93,9 @@ def load() -> None:
     with silent_native_code():
         import sklearn.datasets  # noqa: F401
 
-        import kmtard.evaluation.evaluator
-        import kmtard.training.estimate
-        import kmtard.training.experiment
+        import kmtard.evaluation.evaluator  # noqa: F401
+        import kmtard.training.estimate  # noqa: F401
+        import kmtard.training.experiment  # noqa: F401
         from kmtard import registry
 
         for method in ("natural", "ard"):
