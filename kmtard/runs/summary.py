@@ -192,4 +192,7 @@ def final_accuracies(run: Run) -> Accuracies | None:
 
 
 def _note(state: str, history: History) -> str:
-    return (history.reason or "") if state == "failed" else NOTES.get(state, "")
+    note = (history.reason or "") if state == "failed" else NOTES.get(state, "")
+    if note or not history.skipped:
+        return note
+    return f"{history.skipped} lines of events.jsonl are damaged and left out."

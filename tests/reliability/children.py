@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from kmtard.runs import Run, list_runs
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
 """Seconds after which a child is taken to hang."""
+WORKERS = 2
+
+Case = TypeVar("Case")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Children:
         cwd: Path,
         fault: dict[str, Any] | None = None,
         kill_after: float | None = None,
+        watch: Callable[[int], None] | None = None,
     ) -> Ended:
         """Run a command to its end.
 
@@ -97,6 +104,7 @@ class Children:
             cwd: its working folder.
             fault: as of `faults.Faults`.
             kill_after: seconds until SIGKILL.
+            watch: called twice a second with the number of the child.
         """
         self._count += 1
         log = self.folder / f"{self._count}.log"
@@ -117,6 +125,9 @@ class Children:
             # The server has not reaped it before it has answered.
             if self._answers.empty():
                 os.kill(child, signal.SIGKILL)
+        while watch and self._answers.empty():
+            watch(child)
+            time.sleep(0.5)
         try:
             code = int(self._answer(PATIENCE))
         except queue.Empty:
@@ -131,6 +142,45 @@ class Children:
         runs = list_runs(cwd / "runs")
         words = ["--resume", str(runs[-1].path)] if runs else ["tiny.toml"]
         return self("fit", *words, cwd=cwd, **options)
+
+
+def spread(
+    cases: Iterable[Case],
+    check: Callable[[Children, Path, Case], object],
+    folder: Path,
+) -> list[str]:
+    """Check cases side by side; return the losses, one text for each.
+
+    Args:
+        cases: each of them gets a working folder of its own, which stays where the
+            check fails.
+        check: called with children, the folder, which does not exist, and the case.
+        folder: for all of this.
+    """
+    losses: list[str] = []
+    left = iter(enumerate(cases))
+    taking = threading.Lock()
+
+    def work(number: int) -> None:
+        with Children(folder / f"printed-{number}") as children:
+            while True:
+                with taking:
+                    place, case = next(left, (0, None))
+                if case is None:
+                    return
+                own = folder / f"case-{place}"
+                try:
+                    check(children, own, case)
+                except Exception as error:
+                    notes = " ".join(getattr(error, "__notes__", ()))
+                    kind = type(error).__name__
+                    losses.append(f"{own} {case}: {kind}: {error} {notes}")
+                else:
+                    shutil.rmtree(own, ignore_errors=True)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(work, range(WORKERS)))
+    return losses
 
 
 def only_run(cwd: Path) -> Run:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from tests.reliability.children import Children, leftovers, only_run
+from tests.reliability.children import Children, spread
 from tests.reliability.conftest import Unbroken
-from tests.reliability.seeds import VARIABLE, seeded, seeds
+from tests.reliability.same_end import check_same
+from tests.reliability.seeds import seeded, seeds
 from tests.reliability.server import prepare
-from tests.run_facts import facts
 
 pytestmark = pytest.mark.once("jax")
 
 MOST = 6
 """Kills of one run."""
 KILLS = 200
-WORKERS = 2
 
 
 def check(
@@ -41,12 +40,7 @@ def check(
     else:
         ended = children.go_on(folder)
         assert ended.code == 0, ended.text
-    run = only_run(folder)
-    assert run.state() == "finished"
-    found = facts(run, repeats=True)
-    assert found.keys() == unbroken.facts.keys()
-    assert [key for key in found if found[key] != unbroken.facts[key]] == []
-    assert leftovers(run.path) == []
+    check_same(unbroken, folder)
     return killed
 
 
@@ -64,34 +58,22 @@ def death(unbroken: Unbroken, random: Random) -> tuple[str, dict[str, Any]]:
     return f"{when} {place}", {"fault": {"kind": "kill", "at": number, "when": when}}
 
 
-def test_a_run_survives_a_few_kills(
-    children: Children, unbroken: Unbroken, tmp_path: Path
-) -> None:
-    seed = seeds(1)[0]
-    with seeded(seed) as random:
-        assert check(children, unbroken, tmp_path / "run", random, 2)
-
-
 @pytest.mark.slow
 def test_no_run_is_lost_in_200_kills(
     unbroken: Unbroken, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    losses: dict[int, BaseException] = {}
     killed: Counter[str] = Counter()
-    named = iter(seeds(10 * KILLS))
 
-    def work(number: int) -> None:
-        with Children(tmp_path / f"printed-{number}") as children:
-            while killed.total() < KILLS and (seed := next(named, None)) is not None:
-                try:
-                    with seeded(seed) as random:
-                        folder = tmp_path / f"seed-{seed}"
-                        killed.update(check(children, unbroken, folder, random, MOST))
-                except (AssertionError, OSError, ValueError) as error:
-                    losses[seed] = error
+    def cases() -> Iterator[int]:
+        for seed in seeds(10 * KILLS):
+            if killed.total() < KILLS:
+                yield seed
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(work, range(WORKERS)))
+    def one(children: Children, folder: Path, seed: int) -> None:
+        with seeded(seed) as random:
+            killed.update(check(children, unbroken, folder, random, MOST))
+
+    losses = spread(cases(), one, tmp_path)
     with capsys.disabled():
         print(f"\n{killed.total()} kills, {len(losses)} losses; {dict(killed)}")
-    assert not losses, f"repeat one with {VARIABLE}=SEED: {losses}"
+    assert not losses, "\n\n".join(losses)
