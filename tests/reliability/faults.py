@@ -25,8 +25,8 @@ class Faults:
     """Counts operations, and strikes at one.
 
     Args:
-        spec: `at`, the number of the operation from 1; `kind`, "kill", "short" or the
-            name of an errno; `when` a kill comes, "before", "inside" or "after" it;
+        spec: `at`, the number of the operation from 1; `kind`, "kill", "short", the
+            name of an errno, or "move" and "remove" of the run's folder; `when` a kill comes, "before", "inside" or "after" it;
             `lasting`, whether all writes after it fail as well, as on a full disk;
             `trace`, a file for the names of all operations.
     """
@@ -53,6 +53,10 @@ class Faults:
                 file.write(f"{operation} {_plain_name(path)}\n")
         struck = self.count == self.at
         if not struck and not (self.lasting and 0 < self.at < self.count):
+            return whole()
+        if self.kind in ("move", "remove"):
+            [run] = (path for path in Path("runs").iterdir() if path.is_dir())
+            run.rename("moved") if self.kind == "move" else shutil.rmtree(run)
             return whole()
         if self.kind == "kill":
             if self.when == "inside":
