@@ -27,6 +27,9 @@ TRAILER = b"\nkmtard sha256 "
 DIGITS = 64
 PIECE = 1 << 20
 
+ZIP_END = b"PK\x05\x06"
+MOST_PARTS = 0xFFFF  # and that many where the number is elsewhere
+
 RECIPE_END = "# sha256 "
 RECIPE_HINT = ". After a change of your own, delete this line.\n"
 
@@ -62,6 +65,7 @@ def _damage(file: BinaryIO, is_zip: bool) -> str:
     if is_zip:
         try:
             with zipfile.ZipFile(file) as archive:
+                check_members(file, archive)
                 part = archive.testzip()
         # Damage raises nearly anything: unknown compression, encryption, zlib.error.
         except Exception as error:
@@ -78,6 +82,22 @@ def _damage(file: BinaryIO, is_zip: bool) -> str:
     file.seek(0)
     same = end[len(TRAILER) :] == _sha256(file, whole).encode()
     return "" if same else "it is damaged (not as it was saved)"
+
+
+def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Refuse a zip that has not as many parts as its end declares.
+
+    A damaged directory can hide some, of which Python says nothing.
+
+    Raises:
+        zipfile.BadZipFile: some are missing.
+    """
+    file.seek(-len(ZIP_END) - 18, os.SEEK_END)
+    end = file.read()
+    declared, found = int.from_bytes(end[10:12], "little"), len(archive.infolist())
+    # After a comment, the end is elsewhere.
+    if end.startswith(ZIP_END) and declared < MOST_PARTS and declared != found:
+        raise zipfile.BadZipFile(f"it has {found} of {declared} parts")
 
 
 def _sha256(file: BinaryIO, size: int) -> str:

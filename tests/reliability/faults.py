@@ -26,9 +26,10 @@ class Faults:
 
     Args:
         spec: `at`, the number of the operation from 1; `kind`, "kill", "short", the
-            name of an errno, or "move" and "remove" of the run's folder; `when` a kill comes, "before", "inside" or "after" it;
-            `lasting`, whether all writes after it fail as well, as on a full disk;
-            `trace`, a file for the names of all operations.
+            name of an errno, or "move" and "remove" of the run's folder; `when` a kill
+            comes, "before", "inside" or "after" it; `lasting`, whether all writes after
+            it fail as well, as on a full disk; `trace`, a file for the names of all
+            operations.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:

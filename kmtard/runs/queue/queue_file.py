@@ -21,6 +21,9 @@ from kmtard.runs.queue.entry import Entry, read_entry
 PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
 PAUSE = 0.01
 
+SCHEMA = 1
+"""Version of the queue's file; version 0.1 wrote none."""
+
 
 @dataclass
 class Content:
@@ -54,7 +57,8 @@ class Content:
     def as_json(self) -> str:
         """Return the file's text."""
         entries = [entry.as_json() for entry in self.entries]
-        return json.dumps({"limit": self.limit, "entries": entries}, indent=1) + "\n"
+        content = {"schema": SCHEMA, "limit": self.limit, "entries": entries}
+        return json.dumps(content, indent=1) + "\n"
 
 
 class QueueFile:
@@ -73,7 +77,7 @@ class QueueFile:
         """Return what the file holds; one that is no queue is put aside.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: it cannot be read, or a newer version wrote it.
         """
         try:
             return self._load()
@@ -137,6 +141,13 @@ class QueueFile:
             raise ValueError from error
         if not isinstance(values, dict) or type(values.get("limit")) is not int:
             raise ValueError
+        schema = values.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise RunError(
+                f"{self._path} has schema {schema}; this version of kmtard reads "
+                f"schemas up to {SCHEMA}. A newer version wrote the queue: update "
+                "kmtard."
+            )
         if not isinstance(entries := values.get("entries"), list):
             raise ValueError
         found = [read_entry(entry, self.logs) for entry in entries]
