@@ -99,8 +99,9 @@ class Run:
                 f"Cannot make a run folder in {runs_dir}: {error.strerror}. "
                 "Choose another place with runtime.runs_dir."
             ) from error
-        write_atomic(run.recipe_path, sealed_recipe(recipe_text))
         run.claim(details)
+        # Last: it makes the folder a run, and a run without an owner needs trust.
+        write_atomic(run.recipe_path, sealed_recipe(recipe_text))
         return run
 
     @classmethod
