@@ -123,6 +123,9 @@ def test_a_resume_uses_an_older_point_or_names_the_file(
         check_told(ended, name)
         if ended.code:
             return
+        # Nothing reads these any more, once the teacher is in the cache.
+        if "adv_teacher" in name:
+            put_back(folder / name, (template / name).read_bytes())
         found = facts(Run(folder / place), repeats=True)
         for key, value in found.items():
             assert value == unbroken.facts[key], key

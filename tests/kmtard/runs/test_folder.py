@@ -143,7 +143,7 @@ def test_a_full_disk_at_creation_is_an_error_and_makes_no_run(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"recipe\.toml: No space left"):
+    with pytest.raises(RunError, match=r"run\.json: No space left"):
         Run.create(tmp_path, "digits", "", {})
     assert list_runs(tmp_path) == []
 
