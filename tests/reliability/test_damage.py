@@ -133,7 +133,7 @@ def test_a_resume_uses_an_older_point_or_names_the_file(
         missing = unbroken.facts.keys() - found.keys()
         assert all(" epoch " in key for key in missing), missing
         if name.endswith(f"student/{newest}"):
-            assert "warning: goes on from the older" in ended.text, ended.text
+            assert "warning: continues from the older" in ended.text, ended.text
 
     files = [*sorted(run.path.rglob("*")), *(template / "teachers").iterdir()]
     names = [
