@@ -1,4 +1,4 @@
-"""What is known about one run, in a few lines."""
+"""One run in a few lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BAR = 20  # cells
 
 
 class RunDetail(Static):
-    """The run under the cursor: its progress, its figures, why it failed, its log."""
+    """The selected run: progress, accuracies, why it failed, end of the log."""
 
     def show(self, row: Summary, log: Sequence[str]) -> None:
         """Show a run.

@@ -53,7 +53,7 @@ def test_a_recipe_must_exist(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--recipe", str(tmp_path / "none.toml")]) == 2
-    assert "there is no such recipe" in capsys.readouterr().err
+    assert "expected a recipe or a folder" in capsys.readouterr().err
 
 
 def test_a_run_to_attach_to_must_be_one(

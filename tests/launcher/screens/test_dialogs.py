@@ -152,4 +152,4 @@ async def test_every_attack_is_explained_and_none_is_no_choice() -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert app.answers == []
-        assert "Choose one attack at least" in screen_text(pilot)
+        assert "Choose at least one attack" in screen_text(pilot)

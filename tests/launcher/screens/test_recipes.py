@@ -109,7 +109,7 @@ async def test_no_recipes_say_what_to_do(folder: Path) -> None:
         for key in ("f9", "f6", "f8", "ctrl+s", "f4", "ctrl+n"):
             await pilot.press(key)
         (folder / "new.toml").write_text("[data]\n")
-        screen._look()
+        screen._poller.now()
         await until(pilot, lambda: not screen.has_class("-nothing"))
 
 
@@ -241,7 +241,7 @@ async def test_a_file_changed_by_another_program_is_noticed(folder: Path) -> Non
         table, rest = text.split("[methods.b_mtard]")
         rest = rest.replace("beta = 1.0", "beta = 4.5", 1)
         (folder / "digits.toml").write_text(f"{table}[methods.b_mtard]{rest}")
-        screen._look()
+        screen._poller.now()
         await until(pilot, lambda: rows(screen)["method.beta"].text == "4.5")
         await settled(pilot)
         assert command(screen).endswith("--set method.weight_rate=1")

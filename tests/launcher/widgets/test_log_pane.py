@@ -20,7 +20,7 @@ class Logs(App[None]):
         self.settings = Settings(path.with_name("launch.json"))
 
     def compose(self) -> ComposeResult:
-        yield LogPane(self.path)
+        yield LogPane(self.path, self.settings)
 
     @property
     def pane(self) -> LogPane:
