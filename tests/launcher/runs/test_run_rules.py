@@ -40,11 +40,11 @@ def test_a_run_without_an_owner_is_resumed_by_hand(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished", "failed", "crashed"])
-def test_a_student_can_be_judged_when_nobody_works_on_it(
+def test_a_student_can_be_evaluated_when_nobody_works_on_it(
     make_run: MakeRun, state: str
 ) -> None:
     run = make_run("a", state=state)
-    with pytest.raises(RunError, match="no student to judge yet"):
+    with pytest.raises(RunError, match="no student to evaluate yet"):
         check_evaluable(run)
     (run.best / "student.keras").touch()
     check_evaluable(run)

@@ -87,7 +87,10 @@ async def test_a_missing_folder_is_made_when_asked_for(ask, tmp_path):
     path = tmp_path / "a" / "b" / "table.csv"
     async with ask() as pilot:
         await give(pilot, "a/b/table.csv")
-        assert said(pilot) == f"{path.parent} does not exist. Press Enter again to create it."
+        assert (
+            said(pilot)
+            == f"{path.parent} does not exist. Press Enter again to create it."
+        )
         assert not path.parent.exists()
         await pilot.press("enter")
         await until(pilot, lambda: not is_open(pilot))
@@ -101,8 +104,8 @@ async def test_a_missing_folder_is_made_when_asked_for(ask, tmp_path):
         ("table.txt", "Expected a name that ends with .csv, .md."),
         ("", "Expected a name that ends with .csv, .md."),
         ("folder.csv", "is a folder."),
-        ("~nobody-of-this-name/x.csv", "Expected a path of a file"),
-        ("x" * 300 + ".csv", "Expected a path of a file: "),
+        ("~nobody-of-this-name/x.csv", "Expected the path of a file"),
+        ("x" * 300 + ".csv", "Expected the path of a file: "),
         ("file/x.csv", "file is not a folder."),
     ],
 )
