@@ -50,7 +50,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("up", "k", "Up", "", "screen.move('up')"),
         _more("top", "g,home", "First", "To the first line", "screen.move('top')"),
         _more("bottom", "G,end", "Last", "To the last line", "screen.move('bottom')"),
-        Key("leave", "escape,q", "Back"),
+        _more("leave", "q", "Back"),
+        Key("back", "escape", "Back", "", "leave"),
     ),
     "runs": (
         Key("open", "enter", "Open", "Show the run", "select_cursor"),
@@ -87,7 +88,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("zoom_log", "Z", "Zoom log", "Give the log the screen", "zoom('log')"),
     ),
     "log": (
-        Key("search", "slash", "Search", "Search the log"),
+        _more("search", "slash", "Search", "Search the log"),
         _more("follow", "f", "Follow", "Keep the end of the log in view"),
         _more("wrap", "w", "Wrap", "Wrap long lines of the log"),
         _more("next", "n", "Next match", "", "step(1)"),

@@ -113,6 +113,7 @@ class LiveScreen(RunActions):
         if told != self._told:
             self._told = told
             self.show()
+            self.read_state()
 
     def show(self) -> None:
         """Show what is known."""

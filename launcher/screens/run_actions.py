@@ -55,7 +55,13 @@ class RunActions(LauncherScreen[None]):
 
     def on_mount(self) -> None:
         """Watch the state of the selected run."""
-        Poller(self, self._state_reader, self._take_state)
+        self._states = Poller(self, self._state_reader, self._take_state)
+
+    def read_state(self) -> None:
+        """Read the state at once if another run is selected."""
+        run = self.selected_run()
+        if run is not None and run.path != self._known[0]:
+            self._states.now()
 
     def _state_reader(self) -> Callable[[], State]:
         run = self._own_run()

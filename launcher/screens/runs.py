@@ -154,6 +154,7 @@ class RunsScreen(RunActions):
 
     def _describe(self) -> None:
         row = self.table.selected
+        self.read_state()
         self.set_class(row is None, "-no-run")
         if row:
             path, lines = self._tail
