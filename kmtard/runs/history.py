@@ -45,6 +45,7 @@ class Progress:
         eta_seconds: until the end of the phase that goes on.
         images_per_second: trained; None where it is not known.
         text: the phase and its epoch, and what follows.
+        is_compiling: whether a phase has begun but trained no batch yet.
     """
 
     fraction: float | None
@@ -52,6 +53,7 @@ class Progress:
     eta_seconds: float | None
     images_per_second: float | None
     text: str
+    is_compiling: bool = False
 
     def facts(self, *, is_running: bool) -> list[str]:
         """Return the progress in words.
@@ -61,6 +63,8 @@ class Progress:
         """
         facts = [self.text]
         if is_running:
+            if self.is_compiling:
+                facts.append("compiling")
             if self.epoch_fraction:
                 facts.append(f"{100 * self.epoch_fraction:.0f} % of the epoch")
             if self.eta_seconds is not None:
@@ -327,7 +331,12 @@ class History:
             rate = phase.steps / phase.epoch_seconds
         images = rate * self._batch_size if rate and self._batch_size else None
         return Progress(
-            self._fraction(left), phase.epoch_fraction, phase.seconds_left, images, text
+            self._fraction(left),
+            phase.epoch_fraction,
+            phase.seconds_left,
+            images,
+            text,
+            is_compiling=not phase.step and phase.epoch_seconds is None,
         )
 
     def _to_come(self) -> dict[str, int]:

@@ -62,9 +62,15 @@ class RecipeActions(LauncherScreen[None]):
         """Show a recipe that was just saved."""
         raise NotImplementedError
 
+    def _chosen(self) -> tuple[RecipeFile, Draft] | None:
+        """Return the chosen recipe, or say that there is none."""
+        if (chosen := self.chosen()) is None:
+            self.tell("No recipe is chosen yet.")
+        return chosen
+
     def action_copy(self) -> None:
         """Copy the command line to the clipboard."""
-        if (chosen := self.chosen()) is not None:
+        if (chosen := self._chosen()) is not None:
             self._copy(*chosen)
 
     @work(thread=True, exclusive=True, group="copy")
@@ -77,7 +83,7 @@ class RecipeActions(LauncherScreen[None]):
 
     def action_launch(self) -> None:
         """Put a run into the queue, unless the recipe has mistakes."""
-        chosen = self.chosen()
+        chosen = self._chosen()
         if chosen is not None and not self._is_launching:
             self._is_launching = True
             self._launch(*chosen)
@@ -117,7 +123,7 @@ class RecipeActions(LauncherScreen[None]):
 
     def action_dry_run(self) -> None:
         """Show the dry run of the recipe, or start one."""
-        chosen = self.chosen()
+        chosen = self._chosen()
         if chosen is None:
             return
         running = self._dry_runs.get(chosen[0].path)
@@ -171,7 +177,7 @@ class RecipeActions(LauncherScreen[None]):
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
         """Save the recipe with its changes to a file of the user's choice."""
-        chosen = self.chosen()
+        chosen = self._chosen()
         if chosen is None:
             return
         file, draft = chosen

@@ -177,3 +177,8 @@ async def test_what_is_shown_is_written(show, make, tmp_path, keys, name, expect
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
 
     assert expected in (tmp_path / name).read_text(encoding="utf-8")
+
+
+async def test_one_run_alone_says_how_to_add_others(show, make):
+    async with show([make("a")]) as pilot:
+        await until(pilot, lambda: "Only one run: press a" in screen_text(pilot))
