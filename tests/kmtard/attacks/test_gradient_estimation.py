@@ -228,7 +228,7 @@ def test_nothing_to_do_changes_nothing(settings, linear, images, labels):
         ({"samples": 0}, "samples.*even.*0"),
         ({"samples": 3}, "samples.*even.*3"),
         ({"samples": [2, 2, 3], "steps": 3}, r"even.*\[2, 2, 3\]"),
-        ({"samples": [2, 2], "steps": 3}, r"3 of them.*\[2, 2\]"),
+        ({"samples": [2, 2], "steps": 3}, r"3 steps.*\[2, 2\]"),
         ({"samples": 0, "antithetic": False}, "samples.*0"),
     ],
 )
