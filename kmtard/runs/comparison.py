@@ -126,7 +126,7 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
         lines += _group_lines(name, members, base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
     header = ["run", *FIGURES, *changes, "of", "attack", "radius"]
-    header += ["epoch", "time", "state"]
+    header += ["epoch", "time", "state", "method", "seed"]
     if len(set(radii)) < 2:
         place = header.index("radius")
         header, *lines = (
@@ -151,6 +151,8 @@ def _line(run: Compared, base: Compared | None) -> list[str]:
         summary.progress or ABSENT,
         duration(summary.seconds),
         summary.state,
+        summary.method or ABSENT,
+        summary.seed or ABSENT,
     ]
     shares = _comparable(run, base)
     return [summary.name, *_cells(run.shares, shares), *about]
@@ -179,6 +181,7 @@ def _group_lines(
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
     attack = attacks.pop() if len(attacks) == 1 else ABSENT
     about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]
+    about += [_method(runs[0]) or ABSENT, ABSENT]
     means = list(map(statistics.mean, columns))
     empty = [ABSENT] * len(FIGURES) if base else []
     return [

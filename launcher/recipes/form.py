@@ -94,7 +94,7 @@ class _Form(NamedTuple):
         yield Section(role, about, party)
         trained = self.written_in(party[-1]) == "true"
         if trained or "method" in table_at(self.document, role):
-            about = "How this teacher is trained."
+            about = "How it is trained."
             yield Section(f"{role}.method", about, tuple(self.training(role)))
 
     def training(self, role: str) -> Iterator[Field]:

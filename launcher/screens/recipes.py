@@ -165,7 +165,7 @@ class RecipesScreen(RecipeActions):
         self._drafts[self._path] = draft
         if was_edited != (draft != Draft()):
             self._list_files()
-        self.query_one(RecipeChoices).judge(None)
+        self.query_one(RecipeChoices).show_verdict(None)
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(CHECK_AFTER, self._check_now)
@@ -188,7 +188,7 @@ class RecipesScreen(RecipeActions):
 
     async def _show(self, checked: Checked) -> None:
         self._checked = checked
-        self.query_one(RecipeChoices).judge(len(checked.mistakes))
+        self.query_one(RecipeChoices).show_verdict(len(checked.mistakes))
         rewrite, self._rewrite = self._rewrite, False
         line = command_lines(launch_task(checked).command())
         await self._views.show(checked, line, rewrite=rewrite)

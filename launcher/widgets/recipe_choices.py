@@ -53,7 +53,7 @@ class RecipeChoices(Horizontal):
             select.value = draft.method or file.method
             self.query_one(Switch).value = draft.smoke
 
-    def judge(self, mistakes: int | None) -> None:
+    def show_verdict(self, mistakes: int | None) -> None:
         """Show the number of mistakes; None while the recipe is checked."""
         verdict = Content.styled("✓ ready", "$text-success")
         if mistakes:

@@ -89,6 +89,11 @@ def test_runs_of_several_seeds_have_mean_and_deviation(compared):
     assert table.rows[4][1:7] == ["15.91", "14.14", "15.03", "-", "-", "-"]
     assert {row[8] for row in table.rows} == {"pgd_trades"}
     assert {len(row) for row in table.rows} == {len(table.header)}
+    assert table.header[-2:] == ["method", "seed"]
+    assert [row[-2:] for row in table.rows] == [
+        *(["mtard", "0"], ["rslad", "0"], ["mtard", "1"]),
+        *(["mtard", "-"], ["mtard", "-"]),
+    ]
 
 
 def test_only_settings_that_differ_are_shown(compared):

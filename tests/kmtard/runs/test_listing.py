@@ -13,7 +13,7 @@ from kmtard.runs.listing import (
 from kmtard.runs.phase import Accuracies
 from kmtard.runs.summary import Summary
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 def row(name, state="finished", best=None, **fields):
