@@ -29,8 +29,8 @@ from launcher.screens.confirm import ConfirmScreen
 State = tuple[Path | None, str]
 """Folder of a run, and its state; empty where it cannot be read."""
 
-STOP = "It finishes its batch, saves a resume point and exits."
-KILL = "It ends at once. Resumed, it continues from its last resume point."
+STOP = "It finishes its batch, saves a checkpoint and exits."
+KILL = "It ends at once. Resumed, it continues from its last checkpoint."
 
 
 class RunActions(LauncherScreen[None]):

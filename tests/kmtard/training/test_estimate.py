@@ -83,12 +83,21 @@ def test_tables_tell_networks_memory_and_time(
     assert main([str(recipe), *words(tmp_path), "--dry-run=measure"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["student", "small_cnn", "904", "b-mtard", "3", "0.2", "MiB"] in lines
-    nat_teacher = ["nat", "teacher", "small_cnn", "1,513", "natural", "1", "0.1", "MiB"]
+    nat_teacher = [
+        "clean",
+        "teacher",
+        "small_cnn",
+        "1,513",
+        "natural",
+        "1",
+        "0.1",
+        "MiB",
+    ]
     assert nat_teacher in lines
     # 10 + 11 steps, 20 + 3 evaluations of a batch.
     assert ["student", "3", "12", "4", "47", "s"] in lines
-    assert ["nat", "teacher", "1", "4", "2", "35", "s"] in lines
-    assert ["adv", "teacher", "2", "8", "3", "41", "s"] in lines
+    assert ["clean", "teacher", "1", "4", "2", "35", "s"] in lines
+    assert ["robust", "teacher", "2", "8", "3", "41", "s"] in lines
     assert ["whole", "run", "3", "min"] in lines
 
 
