@@ -88,7 +88,7 @@ def _drawn(
                 linewidth=1.4,
             )
         axes.set(xlabel=x_label, ylabel=y_label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(alpha=0.3)
         # `plot` would read a label as a formula, or hide it for an underscore.
         for text, one in zip(axes.legend().get_texts(), series, strict=True):
