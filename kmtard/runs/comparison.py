@@ -100,6 +100,21 @@ def metrics_of(runs: Iterable[Compared]) -> list[str]:
     return first + sorted(found.difference(first))
 
 
+def legend_of(runs: Sequence[Compared]) -> list[str]:
+    """Return a label per run for a figure: method and seed where they tell runs apart.
+
+    Args:
+        runs: in their order. If two have the same method and seed, or one has none,
+            the labels are the names of the folders.
+    """
+    pairs = [(run.summary.method, run.summary.seed) for run in runs]
+    if len(set(pairs)) < len(runs) or not all(map(all, pairs)):
+        return [run.summary.name for run in runs]
+    if len({method for method, _ in pairs}) == len(runs):
+        return [method for method, _ in pairs]
+    return [f"{method}, seed {seed}" for method, seed in pairs]
+
+
 def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """Return the accuracies of each run in %: final ones, or those of the best epoch.
 

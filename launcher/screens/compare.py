@@ -19,6 +19,7 @@ from kmtard.runs.comparison import (
     Compared,
     ComparedReader,
     figures_table,
+    legend_of,
     metrics_of,
     settings_table,
 )
@@ -126,19 +127,20 @@ class CompareScreen(LauncherScreen[None]):
     def _style(self, path: Path) -> SeriesStyle:
         return STYLES[self.looks[str(path)]]
 
-    def _series(self) -> list[PlotSeries]:
+    def _series(self, labels: Sequence[str]) -> list[PlotSeries]:
         is_share = self._metric.endswith("_accuracy")
         series = []
-        for run in self._runs:
+        for run, label in zip(self._runs, labels, strict=True):
             x, y = run.curves.get(self._metric, ((), ()))
             if is_share:
                 y = tuple(None if value is None else 100 * value for value in y)
             if x:
-                series.append(PlotSeries(run.summary.name, x, y, self._style(run.path)))
+                series.append(PlotSeries(label, x, y, self._style(run.path)))
         return series
 
     def _plot(self) -> None:
-        self.query_one(MetricPlot).set_series(self._series())
+        names = [run.summary.name for run in self._runs]
+        self.query_one(MetricPlot).set_series(self._series(names))
 
     @on(Select.Changed, "#metric")
     def _choose_metric(self, event: Select.Changed) -> None:
@@ -185,7 +187,7 @@ class CompareScreen(LauncherScreen[None]):
         label = f"{self._metric} in %" if self._metric.endswith("_accuracy") else ""
         draw = partial(
             write_figure,
-            series=self._series(),
+            series=self._series(legend_of(self._runs)),
             x_label="epoch",
             y_label=label or self._metric,
         )

@@ -6,6 +6,7 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.comparison import (
     ComparedReader,
     figures_table,
+    legend_of,
     metrics_of,
     settings_table,
 )
@@ -72,6 +73,18 @@ def test_differences_are_to_the_baseline(compared):
         *("b", "72.50", "40.00", "56.25", "-22.50", "-20.00", "-21.25"),
     ]
     assert figures_table(runs[1:], runs[0].path).header[4] == "of"
+
+
+def test_a_figure_names_methods_and_seeds(compared):
+    runs = [
+        compared("a", "mtard", 0),
+        compared("b", "rslad", 0),
+        compared("c", "mtard", 1),
+        compared("d", "mtard", 1),
+    ]
+    assert legend_of(runs[:2]) == ["mtard", "rslad"]
+    assert legend_of(runs[:3]) == ["mtard, seed 0", "rslad, seed 0", "mtard, seed 1"]
+    assert legend_of(runs) == list("abcd")
 
 
 def test_runs_of_several_seeds_have_mean_and_deviation(compared):

@@ -162,6 +162,7 @@ async def test_it_fits_every_size(show, make, size):
         ((), "out.md", "| run | clean |"),
         (("t",), "out.csv", "setting,a,b"),
         ((), "out.svg", "w_robust_accuracy in %"),
+        ((), "out.svg", ">rslad<"),
         (("m", "m", "m"), "out.svg", ">loss<"),
     ],
 )
