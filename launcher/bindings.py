@@ -112,7 +112,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("remove", "delete,D", "Remove", "Take it out of the queue"),
         Key("again", "a", "Again", "Queue it once more"),
         Key("up", "shift+up,K", "Earlier", "Run it earlier", "order(-1)"),
-        Key("down", "shift+down,J", "Later", "Run it later", "order(1)"),
+        _more("down", "shift+down,J", "Later", "Run it later", "order(1)"),
         _more("copy", "y", "Copy", "Copy the command line"),
         _more("clear", "c", "Clear", "Remove all that has ended"),
         _more("more", "plus", "More", "Run one more at a time", "limit(1)"),
