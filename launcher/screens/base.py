@@ -13,6 +13,7 @@ from textual.screen import ModalScreen, Screen
 
 from kmtard.runs import RunError
 from launcher.bindings import bindings
+from launcher.closing import is_open
 
 if TYPE_CHECKING:
     from launcher.app import LauncherApp
@@ -54,7 +55,8 @@ class LauncherScreen(Screen[Result]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable what is unavailable now."""
-        if self.unavailable(action):
+        # The widgets that tell are not there before, and go while a screen closes.
+        if self.is_mounted and is_open(self) and self.unavailable(action):
             return None
         return super().check_action(action, parameters)
 

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import OptionList
+from textual.widgets import DataTable, OptionList
 
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
@@ -19,7 +20,11 @@ from launcher.actions import actions_of
 from launcher.app import LauncherApp
 from launcher.recipes import recipe_files
 from launcher.screens.ask import AskScreen
+from launcher.screens.base import HELP_FOLDER, LauncherScreen
+from launcher.screens.compare import CompareScreen
 from launcher.screens.confirm import ConfirmScreen
+from launcher.screens.curves import CurvesScreen
+from launcher.screens.dry_run import DryRunScreen
 from launcher.screens.evaluate import EvaluateScreen
 from launcher.screens.export import ExportScreen
 from launcher.screens.help import HelpScreen
@@ -34,6 +39,11 @@ from tests.launcher.engine_fixtures import told
 from tests.launcher.pilots import screen_text, until
 
 pytestmark = pytest.mark.asyncio
+SCREENS = [
+    *(AskScreen, CompareScreen, ConfirmScreen, CurvesScreen, DryRunScreen),
+    *(EvaluateScreen, ExportScreen, HelpScreen, LiveScreen, QueueScreen),
+    *(RecipesScreen, ReportScreen, RunsScreen),
+]
 
 Show = Callable[..., "asynccontextmanager[Pilot[object]]"]
 
@@ -57,6 +67,20 @@ def show(
             yield pilot
 
     return show
+
+
+async def test_every_page_of_help_is_of_a_screen() -> None:
+    pages = {screen.PAGE for screen in SCREENS if screen is not HelpScreen}
+    assert pages == {path.stem for path in HELP_FOLDER.glob("*.md")}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_every_key_does_something(screen: type[LauncherScreen[object]]) -> None:
+    for binding in Binding.make_bindings(screen.BINDINGS):
+        namespace, _, name = binding.action.partition("(")[0].rpartition(".")
+        widgets = (LauncherApp, DataTable) if namespace != "screen" else ()
+        owners = (screen, *widgets)
+        assert any(hasattr(owner, f"action_{name}") for owner in owners), binding
 
 
 async def go(pilot: Pilot[object], key: str, kind: type[Screen[object]]) -> None:
