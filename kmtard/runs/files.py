@@ -153,8 +153,11 @@ def _reason(path: Path, error: OSError) -> str:
             f"there is no folder {path.parent}. If it was moved or deleted meanwhile, "
             "continue in its new place, or put it back."
         )
-    # HDF5 puts a long text in the place of the system's.
-    return f"{os.strerror(error.errno) if error.errno else error}."
+    reason = error.strerror or str(error)
+    # HDF5 puts a long text of its own in the place of the system's.
+    if error.errno and "errno = " in reason:
+        reason = os.strerror(error.errno)
+    return f"{reason}."
 
 
 def make_folder(path: Path, *, parents: int = 0) -> None:
