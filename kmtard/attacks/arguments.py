@@ -1,40 +1,8 @@
-"""Checks of constructor arguments: each returns the value or says what is allowed."""
+"""Checks of constructor arguments that have a table of names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Real
-
-
-def real(name: str, value: float, interval: str = "[0, inf)") -> float:
-    """Return a number that lies in an interval.
-
-    Args:
-        name: of the argument.
-        value: what was received.
-        interval: in the usual notation; a round bracket leaves out its end.
-
-    Raises:
-        ValueError: `value` is not a number in the interval.
-    """
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    if isinstance(value, Real):
-        above = value > low if interval[0] == "(" else value >= low
-        below = value < high if interval[-1] == ")" else value <= high
-        if above and below:
-            return value
-    raise ValueError(f"`{name}` must be a number in {interval}. Received: {value!r}")
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """Return a whole number that is large enough, as an `int`.
-
-    Raises:
-        ValueError: `value` is not a whole number >= `least`.
-    """
-    if isinstance(value, Real) and value % 1 == 0 and value >= least:
-        return int(value)
-    raise ValueError(f"`{name}` must be a whole number >= {least}. Received: {value!r}")
 
 
 def one_of(name: str, value: str, known: Iterable[str]) -> str:

@@ -9,11 +9,12 @@ import keras
 from keras import ops
 
 from kmtard import backend, losses
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import NORMS, column, project, steepest
 from kmtard.backend.types import Labels, Logits, Tensor
+from kmtard.registry.ranges import Radius, Repeats, Steps, checked
 
 GAUSSIAN_STD = 0.001
 """Size of TRADES' and MTARD's start noise, in pixel intensity."""
@@ -65,22 +66,23 @@ class PGD(Attack):
         >>> x_adv = attack(model, x, y)
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
-        step_size: float = 2 / 255,
-        steps: int = 10,
+        step_size: Radius = 2 / 255,
+        steps: Steps = 10,
         start: str | Callable[[Tensor], Tensor] | None = None,
         unroll: bool | None = None,
         loss: str = "ce",
-        kappa: float = 50.0,
+        kappa: Radius = 50.0,
         norm: str = "linf",
-        restarts: int = 1,
+        restarts: Repeats = 1,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
-        self.step_size = real("step_size", step_size)
-        self.steps = whole("steps", steps, 0)
+        self.epsilon = epsilon
+        self.step_size = step_size
+        self.steps = int(steps)
         if not (start is None or callable(start) or start in STARTS):
             raise ValueError(
                 f"`start` must be a function or one of {sorted(STARTS)}. "
@@ -89,9 +91,9 @@ class PGD(Attack):
         self.start = start
         self.unroll = unroll
         self.loss = one_of("loss", loss, LOSSES)
-        self.kappa = real("kappa", kappa)
+        self.kappa = kappa
         self.norm = one_of("norm", norm, NORMS)
-        self.restarts = whole("restarts", restarts, 1)
+        self.restarts = int(restarts)
 
     def perturb(
         self,
@@ -214,16 +216,16 @@ class PGD(Attack):
         return cls(**{**config, "start": start})
 
 
-def fgsm(*, epsilon: float = 8 / 255, norm: str = "linf") -> PGD:
+def fgsm(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> PGD:
     """One step of size `epsilon` from the clean image (Goodfellow et al. 2015)."""
     return PGD(epsilon, step_size=epsilon, steps=1, start="clean", norm=norm)
 
 
 def pgd_sat(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 2 / 255,
-    steps: int = 20,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 20,
     norm: str = "linf",
 ) -> PGD:
     """PGD as SAT is evaluated with: uniform start, 20 steps of 2/255."""
@@ -233,9 +235,9 @@ def pgd_sat(
 
 def pgd_trades(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 0.003,
-    steps: int = 20,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 0.003,
+    steps: Steps = 20,
     norm: str = "linf",
 ) -> PGD:
     """PGD as TRADES and the MTARD papers choose checkpoints with: 20 steps of 0.003."""
@@ -245,10 +247,10 @@ def pgd_trades(
 
 def cw_inf(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 2 / 255,
-    steps: int = 30,
-    kappa: float = 50.0,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 30,
+    kappa: Radius = 50.0,
     start: str = "uniform_clipped",
 ) -> PGD:
     """PGD on the margin loss of Carlini and Wagner (2017), 30 steps of 2/255."""

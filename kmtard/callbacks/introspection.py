@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kmtard.registry.ranges import Begin, checked
+
 
 class Introspection(keras.callbacks.Callback):
     """Let the student of IAD learn from itself as well from an epoch on.
@@ -17,10 +19,9 @@ class Introspection(keras.callbacks.Callback):
         ValueError: `begin` is no whole number >= 0.
     """
 
-    def __init__(self, begin: int = 60) -> None:
+    @checked
+    def __init__(self, begin: Begin = 60) -> None:
         super().__init__()
-        if begin != int(begin) or begin < 0:
-            raise ValueError(f"`begin` must be a whole number >= 0. Received: {begin}")
         self.begin = int(begin)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -11,6 +11,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
+from kmtard.registry.ranges import Positive, Share, checked
 
 REDUCTIONS = ("element_mean", "batch_mean")
 
@@ -51,22 +52,16 @@ class AdaAD(Distiller):
 
     passes = ("nat", "adv")
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        alpha: float = 1.0,
-        class_scale: float | Literal["element_mean", "batch_mean"] | None = None,
+        alpha: Share = 1.0,
+        class_scale: Positive | Literal["element_mean", "batch_mean"] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha}")
-        if isinstance(class_scale, str) and class_scale not in REDUCTIONS:
-            raise ValueError(
-                f"`class_scale` must be a number, one of {', '.join(REDUCTIONS)}, or "
-                f"None. Received: {class_scale!r}"
-            )
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.alpha = alpha
         self.class_scale = class_scale

@@ -34,6 +34,7 @@ from kmtard.methods.checks import (
 from kmtard.methods.saving import deserialized, hidden
 from kmtard.methods.scores import Scores, set_directions
 from kmtard.methods.state import add_state, sum_by_class
+from kmtard.registry.ranges import Seed, checked
 
 OWN_LOSSES = "regularization_loss"
 """The losses that trained networks bring themselves, in the logs."""
@@ -90,6 +91,7 @@ class AdversarialModel(backend.AttackingModel):
     class_state: ClassVar[dict[str, float]] = {}
     class_sums: ClassVar[tuple[str, ...]] = ()
 
+    @checked
     def __init__(
         self,
         student: Network,
@@ -98,13 +100,9 @@ class AdversarialModel(backend.AttackingModel):
         evaluation_attack: Attack | None = None,
         attack_bn: Literal["eval", "train"] = "eval",
         additions: Iterable[Addition] = (),
-        seed: int = 0,
+        seed: Seed = 0,
         name: str | None = None,
     ) -> None:
-        if attack_bn not in ("eval", "train"):
-            raise ValueError(
-                f'`attack_bn` must be "eval" or "train". Received: {attack_bn!r}'
-            )
         # Images stay exact whatever the policy; the networks cast for themselves.
         super().__init__(name=name, dtype=keras.config.floatx())
         check_networks({"student": student})

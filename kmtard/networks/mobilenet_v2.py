@@ -18,6 +18,7 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, checked
 
 # Expansion, channels, blocks, strides of the first block.
 ROWS = (
@@ -31,12 +32,13 @@ ROWS = (
 )
 
 
+@checked
 def mobilenet_v2(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return the MobileNet-v2 of B-MTARD's students, from images in [0, 1] to logits.
 

@@ -15,14 +15,16 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, checked
 
 
+@checked
 def resnet18(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return the ResNet-18 of B-MTARD's students, from images in [0, 1] to logits.
 
@@ -46,12 +48,13 @@ def resnet18(
     return keras.Model(images, dense_logits(x, num_classes, name="linear"))
 
 
+@checked
 def resnet56(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """Return the ResNet-56 of B-MTARD's clean teacher, from images in [0, 1] to logits.
 

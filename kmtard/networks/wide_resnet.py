@@ -10,6 +10,7 @@ import keras
 
 from kmtard.networks.blocks import Shape
 from kmtard.networks.pre_activation import Style, pre_activation_resnet
+from kmtard.registry.ranges import Mean, Std, checked
 
 STEM = 16
 GROUPS = (16, 32, 64)
@@ -34,12 +35,13 @@ DEEPMIND = Style(
 )
 
 
+@checked
 def wide_resnet_28_10(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return TRADES's WRN-28-10, from images in [0, 1] to logits.
 
@@ -61,12 +63,13 @@ def wide_resnet_28_10(
     )
 
 
+@checked
 def wide_resnet_34_10(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return TRADES's WRN-34-10, from images in [0, 1] to logits.
 
@@ -88,12 +91,13 @@ def wide_resnet_34_10(
     )
 
 
+@checked
 def wide_resnet_22_6(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (0.4914, 0.4822, 0.4465),
-    std: str | tuple[float, ...] | None = (0.2471, 0.2435, 0.2616),
+    mean: Mean = (0.4914, 0.4822, 0.4465),
+    std: Std = (0.2471, 0.2435, 0.2616),
 ) -> keras.Model:
     """Return DeepMind's WRN-22-6, from images in [0, 1] to logits.
 
@@ -116,12 +120,13 @@ def wide_resnet_22_6(
     )
 
 
+@checked
 def wide_resnet_70_16(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return DeepMind's WRN-70-16, from images in [0, 1] to logits.
 
@@ -147,14 +152,15 @@ def wide_resnet_70_16(
     )
 
 
+@checked
 def trades_wide_resnet(
     num_classes: int,
     input_shape: Shape,
     *,
     depth: int,
     width: int,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Return a wide ResNet as in TRADES's code, from images in [0, 1] to logits.
 
@@ -177,14 +183,15 @@ def trades_wide_resnet(
     )
 
 
+@checked
 def deepmind_wide_resnet(
     num_classes: int,
     input_shape: Shape,
     *,
     depth: int,
     width: int,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """Return a wide ResNet as in DeepMind's code, from images in [0, 1] to logits.
 

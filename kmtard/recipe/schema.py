@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from kmtard import registry
-from kmtard.recipe.options import Number
+from kmtard.recipe.options import FRACTION
+from kmtard.registry import ranges
 from kmtard.registry.roles import Role
 
 Options = dict[str, Any]
@@ -49,24 +50,36 @@ AttackName = Annotated[str, AfterValidator(_known("attacks"))]
 NetworkName = Annotated[str, AfterValidator(_known("networks"))]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
 
-FilePath = Annotated[str, AfterValidator(os.path.expanduser)]
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("null", "expected a path without a null character")
+    return os.path.expanduser(text)
+
+
+FilePath = Annotated[str, AfterValidator(_path)]
 """A path in which `~` stands for the home folder."""
 
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
-# Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
-Epsilon = Annotated[Number, Field(ge=0, le=1)]
-StepSize = Annotated[Number, Field(gt=0, le=1)]
+# Types of `ranges`, which here take fractions in quotes too.
+Epsilon = Annotated[ranges.Epsilon, FRACTION]
+StepSize = Annotated[ranges.StepSize, FRACTION]
+Positive = Annotated[ranges.Positive, FRACTION]
+Weight = Annotated[ranges.Weight, FRACTION]
+PartialShare = Annotated[ranges.PartialShare, FRACTION]
+Percentage = Annotated[ranges.Percentage, FRACTION]
 Norm = Literal["linf", "l2"]
 Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
-Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
+Milestones = Annotated[
+    tuple[ranges.Epochs, ...], Field(strict=False), AfterValidator(_increasing)
+]
 
 
 class Section(BaseModel):
     """A table of a recipe: fixed keys, strict types, read only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+    )
 
 
 class Data(Section):
@@ -78,13 +91,15 @@ class Data(Section):
         description="Folder with the data set's files, or to prepare it in; for npz "
         "also the file.",
     )
-    batch_size: Count = Field(description="Images a training step.")
-    pad: Annotated[int, Field(ge=0)] = Field(
+    batch_size: ranges.BatchSize = Field(description="Images a training step.")
+    pad: ranges.Padding = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
     )
     flip: bool = Field(False, description="Whether half of the images are mirrored.")
-    limit: Count | None = Field(None, description="Use only so many training images.")
-    held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
+    limit: ranges.Images | None = Field(
+        None, description="Use only so many training images."
+    )
+    held_out: PartialShare = Field(
         0.1,
         description="Part of the training images kept for selection; 0 where the test "
         "images select.",
@@ -104,7 +119,7 @@ class Attack(Section):
     epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
     norm: Norm = Field("linf", description="Norm that the ball is measured in.")
     step_size: StepSize = Field(description="Length of a step.")
-    steps: Annotated[int, Field(ge=0)] = Field(description="Steps an attack.")
+    steps: ranges.Steps = Field(description="Steps an attack.")
     start: Start | None = Field(
         None, description="Where it starts; as the method has it if left out."
     )
@@ -114,20 +129,20 @@ class Optimizer(Section):
     """SGD with L2 in the gradient."""
 
     learning_rate: Positive = Field(description="Learning rate at the start.")
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Momentum.")
-    weight_decay: NotNegative = Field(2e-4, description="Factor of the L2 term.")
+    momentum: PartialShare = Field(0.9, description="Momentum.")
+    weight_decay: Weight = Field(2e-4, description="Factor of the L2 term.")
     nesterov: bool = Field(False, description="Whether momentum looks ahead.")
 
 
 class Schedule(Section):
     """Epochs, learning-rate milestones and evaluations."""
 
-    epochs: Count = Field(description="Epochs of training.")
-    milestones: Epochs = Field(
+    epochs: ranges.Epochs = Field(description="Epochs of training.")
+    milestones: Milestones = Field(
         (), description="Epochs, counted from 1, after which the rate is multiplied."
     )
     factor: Positive = Field(0.1, description="What the rate is multiplied by.")
-    evaluate_every: Count = Field(
+    evaluate_every: ranges.Epochs = Field(
         1,
         description="Epochs from one evaluation to the next; epoch 1, the last one and "
         "all from the first milestone on are evaluated anyway.",
@@ -153,7 +168,7 @@ class Evaluation(Section):
     step_size: StepSize | None = Field(
         None, description="Length of PGD's steps; the papers', scaled with epsilon."
     )
-    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    steps: ranges.Steps = Field(20, description="Steps of PGD.")
     headline: AttackName = Field(
         "pgd_trades",
         description="Attack that W-Robust accuracy is computed against; the strongest "
@@ -162,7 +177,7 @@ class Evaluation(Section):
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images that choose the best epoch."
     )
-    limit: Count | None = Field(None, description="Use only so many images.")
+    limit: ranges.Images | None = Field(None, description="Use only so many images.")
 
 
 class Runtime(Section):
@@ -171,9 +186,7 @@ class Runtime(Section):
     backend: Literal["jax", "tensorflow", "torch"] = Field(
         "tensorflow", description="Backend of Keras."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="Seed of weights, data order and attacks."
-    )
+    seed: ranges.Seed = Field(0, description="Seed of weights, data order and attacks.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Dtype policy of Keras."
     )
@@ -228,7 +241,7 @@ class Teacher(Student):
     source: str | None = Field(
         None, description="Where that file can be had; told where it is missing."
     )
-    expected_accuracy: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+    expected_accuracy: Percentage | None = Field(
         None,
         description="Clean accuracy in % that the file of weights is known for; more "
         "than 5 points below on training images stops the run before training.",
