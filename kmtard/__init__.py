@@ -64,8 +64,8 @@ _CLASSES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(
-            f"module 'kmtard' has no attribute {name!r}; its names are "
-            + ", ".join(__all__)
+            f"module 'kmtard' has no attribute {name!r}. Its attributes are "
+            f"{', '.join(__all__)}."
         )
     if name in _CLASSES:
         return getattr(import_module(_CLASSES[name]), name)

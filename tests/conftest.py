@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what has nothing to do with the backend to one of them."""
     for item in items:
         mark = item.get_closest_marker("once")
+        if item.get_closest_marker("every_backend"):
+            continue
         if mark and mark.args[0] != os.environ["KERAS_BACKEND"]:
             reason = f"runs once, with KERAS_BACKEND={mark.args[0]}"
             item.add_marker(pytest.mark.skip(reason=reason))

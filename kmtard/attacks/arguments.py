@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def one_of(name: str, value: str, known: Iterable[str]) -> str:
-    """Return a value that is one of the known names.
+    """Return a value after checking that it is one of the known names.
 
     Raises:
-        ValueError: `value` is not known.
+        ValueError: `value` is not one of them.
     """
     names = sorted(known)
     if value in names:
         return value
-    raise ValueError(f"`{name}` must be one of {names}. Received: {value!r}")
+    raise ValueError(f"`{name}` must be one of {names}. Received: {value!r}.")

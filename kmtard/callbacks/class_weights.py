@@ -1,4 +1,4 @@
-"""Move the class weights of Fair-ARD."""
+"""Update the class weights of Fair-ARD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 class ClassWeights(ClassCallback):
-    """Weigh classes by how many attack steps they withstood (`balance.class_weights`).
+    """Give larger weights to classes that the attack fools sooner.
+
+    The rule is `balance.class_weights`.
 
     Args:
         beta: exponent, >= 0; 2 in the authors' code.
@@ -18,6 +20,9 @@ class ClassWeights(ClassCallback):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> callback = kmtard.callbacks.ClassWeights(beta=2.0, bounds=(0.8, 2.5))
     """
 
     @checked
@@ -28,11 +33,11 @@ class ClassWeights(ClassCallback):
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Refuse a model without class weights."""
+        """Check that the model has class weights."""
         self.require_state("class_weights")
 
     def update(self, epoch: int) -> None:
-        """Set the weights of the next epoch."""
+        """Set the weights for the next epoch."""
         del epoch
         weights = balance.class_weights(
             self.values("robust_steps"),

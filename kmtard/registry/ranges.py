@@ -95,7 +95,7 @@ def checked(function: Function) -> Function:
         ...     return share / 2
         >>> half(2)
         Traceback (most recent call last):
-        ValueError: `share` must be a number >= 0, <= 1. Received: 2
+        ValueError: `share` must be a number >= 0, <= 1. Received: 2.
     """
     signature = inspect.signature(function)
 
@@ -130,7 +130,7 @@ def check(name: str, value: object, hint: Any) -> None:
         shown = repr(value)
         if len(shown) > LONGEST:
             shown = f"{shown[:LONGEST]}..."
-        raise ValueError(f"`{name}` must be {words(hint)}. Received: {shown}")
+        raise ValueError(f"`{name}` must be {words(hint)}. Received: {shown}.")
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -158,7 +158,7 @@ def test_channels_may_come_first(images, labels):
 
 def test_softmax_network_is_attacked_like_its_logits(model, images, labels):
     softmax = keras.Sequential([model, layers.Activation("softmax")])
-    with pytest.warns(UserWarning, match="softmax, is left out"):
+    with pytest.warns(UserWarning, match="softmax, is skipped"):
         x_adv = ATTACK(softmax, images, labels)
     np.testing.assert_allclose(x_adv, ATTACK(model, images, labels), atol=1e-6)
 
@@ -180,7 +180,7 @@ def test_subclassed_network_that_was_never_called(model, images, labels):
 def test_sequential_network_that_was_never_called(model, images, labels):
     sizes = layers.Flatten(), layers.Dense(4, "softmax")
     unbuilt = keras.Sequential(sizes)
-    with pytest.warns(UserWarning, match="softmax, is left out"):
+    with pytest.warns(UserWarning, match="softmax, is skipped"):
         x_adv = ATTACK(unbuilt, images, labels)
     assert unbuilt.built and (x_adv != images).any()
 

@@ -24,7 +24,7 @@ def ended(backend: str, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("room", ["attacks", "methods"])
 def test_the_rooms_say_which_backends_there_are(backend: str, room: str) -> None:
     last = ended(backend, "-c", f"import kmtard.{room}").stderr.splitlines()[-1]
-    expected = "ImportError: kmtard works on the Keras backends jax, tensorflow, torch."
+    expected = "ImportError: kmtard supports the Keras backends jax, tensorflow, torch."
     assert last.startswith(f"{expected} Received: {backend!r}. Set")
     assert "KERAS_BACKEND" in last
 

@@ -78,7 +78,7 @@ def test_a_wrong_command_line(words: list[str], message: str, capsys: Any) -> No
 def test_what_fails_is_said(checkpoint: Path, capsys: Any) -> None:
     folder = checkpoint.parent
     for words, message in (
-        (["--option=mean=cifar10"], "standardized in another way"),
+        (["--option=mean=cifar10"], "another standardization of the images"),
         (["--option=mean=cifar"], "Received: 'cifar'"),
         (["--network=resnet18"], "do not fit the network"),
         (["--nest=best"], "under 'best'"),

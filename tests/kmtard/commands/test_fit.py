@@ -31,6 +31,9 @@ from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
 
+# What files, texts and signals do is the same with every backend.
+pytestmark = pytest.mark.once("torch")
+
 METRICS = {
     *("loss", "nat_loss", "adv_loss", "nat_weight", "adv_weight", "nat_temperature"),
     *("adv_temperature", "nat_entropy", "adv_entropy", "relative_nat_loss"),
@@ -52,6 +55,7 @@ def only_run(folder: Path) -> Run:
     return run
 
 
+@pytest.mark.every_backend
 def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
     _, run = finished
     assert run.state() == "finished"
@@ -99,6 +103,7 @@ def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> Non
     assert name(method=own).startswith("TRADES-s0-")
 
 
+@pytest.mark.every_backend
 def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     events = finished[1].events().poll()
     assert [event["event"] for event in events if event["event"] != "step"] == [
@@ -116,6 +121,7 @@ def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     assert not any("non_finite" in event for event in events)
 
 
+@pytest.mark.every_backend
 def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
     epochs = [
         event
@@ -133,6 +139,7 @@ def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01])
 
 
+@pytest.mark.every_backend
 def test_delivered_student_has_the_accuracies_said(finished: Finished) -> None:
     process, run = finished
     results = read_results(run.path)
@@ -260,7 +267,6 @@ def test_method_without_teachers_trains_none(
     assert run.state() == "finished"
 
 
-@pytest.mark.once("torch")
 def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     recipe: Path, tmp_path: Path
 ) -> None:

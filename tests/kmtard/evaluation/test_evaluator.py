@@ -251,7 +251,7 @@ def test_changed_setting_starts_anew_and_says_so(
     )
     key = {"attack": "attack.shift: 0.4, now 0.3", "labels": "images"}.get(what, what)
     [note] = [s.note for s in steps if s.attack == "clipped" and s.note]
-    assert "starts anew" in note and key in note
+    assert "starts again" in note and key in note
 
 
 def test_steps_tell_the_running_accuracy(model: keras.Model, data: Any) -> None:
@@ -449,10 +449,10 @@ def test_result_survives_json_and_tables(model: keras.Model, data: Any) -> None:
     ("options", "why"),
     [
         ({"attacks": "fgms"}, "Did you mean fgsm"),
-        ({"suite": "papr"}, "Expected a suite"),
+        ({"suite": "papr"}, "`suite` must be one of"),
         ({"epsilon": 8}, "8/255, not 8"),
         ({"batch_size": 0}, "batch_size"),
-        ({"save_images": True}, "needs a `folder`"),
+        ({"save_images": True}, "needs a folder"),
         ({"attacks": {"clean": fgsm()}}, "may be named clean"),
     ],
 )
@@ -490,7 +490,7 @@ def test_logits_that_are_not_finite_are_an_error(data: Any) -> None:
 
 def test_folder_that_is_a_file(model: keras.Model, data: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="Cannot make"):
+    with pytest.raises(RunError, match="Cannot create"):
         evaluate(model, data, attacks="fgsm", folder=tmp_path / "file")
 
 

@@ -171,7 +171,7 @@ def test_table_of_a_training_by_version_0_1_has_no_answers(tmp_path: Path) -> No
     }
     content = {"images": 8, "attacks": {}, "rows": [row]}
     (tmp_path / "evaluation.json").write_text(json.dumps(content))
-    with pytest.raises(RunError, match="no answers per image.*kmtard evaluate"):
+    with pytest.raises(RunError, match="no outcomes per image.*kmtard evaluate"):
         Evaluation.load(tmp_path)
 
 

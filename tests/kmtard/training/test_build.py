@@ -39,12 +39,10 @@ def test_teacher_from_a_pytorch_file(tmp_path: Path) -> None:
 def test_a_teacher_of_other_constants_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "teacher.safetensors"
     convert.save(resnet56(10, (8, 8, 1), mean="2x-1"), path)
-    with pytest.raises(
-        RunError, match="standardized in another way.*The network: none"
-    ):
+    with pytest.raises(RunError, match="another standardization.*The network has none"):
         load_teacher(recipe(path), "nat_teacher", digits())
     options = 'nat_teacher.options={mean="2x-1", std=[0.5]}'
-    with pytest.raises(RunError, match="both the same name"):
+    with pytest.raises(RunError, match="A name sets both"):
         load_teacher(recipe(path, options), "nat_teacher", digits())
     options = 'nat_teacher.options={mean="2x-1", std="2x-1"}'
     load_teacher(recipe(path, options), "nat_teacher", digits())
