@@ -19,6 +19,9 @@ from kmtard.registry.ranges import Radius, Repeats, Steps, checked
 GAUSSIAN_STD = 0.001
 """Standard deviation of the start noise in TRADES and MTARD, in pixel intensity."""
 
+UNROLLED = 40
+"""Steps that are written out at most, unless `unroll` says so: each is compiled."""
+
 STARTS = ("clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped")
 """Points at which the first gradient is computed.
 
@@ -53,7 +56,7 @@ class PGD(Attack):
             start of the method that trains with the attack, or "gaussian" elsewhere.
         unroll: whether to unroll the steps in a training step, instead of a loop. An
             unrolled attack is faster on a CPU and slower to compile. None chooses by
-            the device.
+            the device, and loops beyond 40 steps.
         loss: the loss to maximize in an evaluation: "ce", "cw", "dlr" or "margin" (the
             largest other logit minus the label's). In training, the method has its own
             loss.
@@ -112,7 +115,7 @@ class PGD(Attack):
         """Return the last iterate of one run; see `Attack.perturb`."""
         radii = self.epsilon, self.step_size
 
-        def step(_: Any, u: Tensor) -> Tensor:
+        def step(u: Tensor) -> Tensor:
             return self._moved(lambda u: objective(predict(u)), u, x, *radii, state)
 
         shape, ball = ops.shape(x), self.epsilon
@@ -122,13 +125,14 @@ class PGD(Attack):
             uniform=lambda: keras.random.uniform(shape, -ball, ball, **draw),
             normal=lambda: keras.random.normal(shape, **draw),
         )
-        unroll = backend.on_cpu() if self.unroll is None else self.unroll
-        # Variables that the body of a compiled loop assigns would be lost.
-        if unroll or state:
-            for index in range(self.steps):
-                u = step(index, u)
+        unroll = self.unroll
+        if unroll is None:
+            unroll = self.steps <= UNROLLED and (backend.on_cpu() or bool(state))
+        if unroll:
+            for _ in range(self.steps):
+                u = step(u)
         else:
-            u = ops.fori_loop(0, self.steps, step, u)
+            u = backend.repeat(step, u, self.steps, state)
         return ops.stop_gradient(u)
 
     def starting(self, start: str) -> PGD:

@@ -13,8 +13,6 @@ from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
 from kmtard.registry.ranges import Positive, Share, checked
 
-REDUCTIONS = ("element_mean", "batch_mean")
-
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class AdaAD(Distiller):

@@ -225,7 +225,8 @@ class Experiment:
 
         # Keras forgets `stop_training` whenever a `fit` begins.
         watch = keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: self.stop.watch(model)
+            on_train_begin=lambda logs: self.stop.watch(model),
+            on_train_batch_end=lambda batch, logs: self.stop.compiled(),
         )
         # Keras takes the length of its first epoch for that of all, so an epoch that
         # a stop had cut short gets a `fit` of its own.
