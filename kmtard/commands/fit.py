@@ -155,6 +155,9 @@ def _dry_run(recipe: Recipe, trust: bool) -> int:
     except KeyboardInterrupt:
         tell(screen, "interrupted; what is shown holds")
         return INTERRUPTED
+    except (RunError, MemoryError) as error:
+        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        return FAILED
     return 0
 
 

@@ -178,7 +178,8 @@ def _warn_of_probabilities(
     except (TypeError, NotImplementedError):
         # Keras builds networks inside a trace, where no value can be read.
         return
-    if outputs.min() < 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2:
+    # Of NaN nothing can be said: no comparison holds.
+    if not outputs.min() >= 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2:
         return
     warnings.warn(
         f"The outputs of `{role}` look like softmax probabilities; logits are needed, "

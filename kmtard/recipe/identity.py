@@ -18,7 +18,7 @@ REPORTED_ONLY = {"attacks", "headline", "suite"}
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
 # Left out where they have these values: version 0.1 had no such keys, and its hashes
 # must be found again.
-SINCE_0_1 = {"norm": "linf"}
+SINCE_0_1 = {"norm": "linf", "on_non_finite": "stop"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:

@@ -194,6 +194,12 @@ class Runtime(Section):
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
     )
+    on_non_finite: Literal["stop", "continue"] = Field(
+        "stop",
+        description="Whether an epoch that ends with a loss or weights of NaN or inf "
+        "ends the run. What is not finite is never saved, so that with continue the "
+        "best finite epoch is delivered.",
+    )
     runs_dir: FilePath = Field("runs", description="Folder that gets the run folders.")
     cache_dir: FilePath = Field(
         "runs/teachers", description="Folder that keeps trained teachers."

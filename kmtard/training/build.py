@@ -10,12 +10,16 @@ import keras
 from kmtard import methods, registry
 from kmtard.attacks import PGD
 from kmtard.data.pipeline import DataSet
+from kmtard.methods.checks import num_classes
 from kmtard.networks import convert, weight_files
 from kmtard.optimizers import L2SGD
 from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import Role
 from kmtard.runs.files import RunError
 from kmtard.training.evaluation import selection_attack
+
+LONGEST_REASON = 2000
+"""Characters of another library's error that are shown."""
 
 # Networks of one kind must not start from the same weights.
 SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
@@ -25,9 +29,16 @@ def load_data(recipe: Recipe) -> DataSet:
     """Return the recipe's data set.
 
     Raises:
-        RunError: a data set of the user's own is no `DataSet`.
+        RunError: it cannot be read, or a data set of the user's own is no `DataSet`.
     """
-    data = registry.resolve("datasets", recipe.data.name)(recipe.data.directory)
+    make = registry.resolve("datasets", recipe.data.name)
+    try:
+        data = make(recipe.data.directory)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"The data set {recipe.data.name} cannot be read: {_short(error)} "
+            "See data.name and data.directory."
+        ) from error
     if not isinstance(data, DataSet):
         raise RunError(
             f"Expected {recipe.data.name} to return a kmtard.data.DataSet. Received: "
@@ -40,12 +51,20 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
     """Return a fresh network for a role, its weights drawn from the recipe's seed.
 
     Raises:
-        RunError: a network of the user's own is no Keras model.
+        RunError: it cannot be built with its options for these images, is no Keras
+            model, or gives other logits than the data have classes.
     """
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
     section = getattr(recipe, role)
     make = registry.resolve("networks", section.network)
-    network = make(data.num_classes, data.input_shape, **section.options)
+    try:
+        network = make(data.num_classes, data.input_shape, **section.options)
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"The network {section.network} cannot be built for images "
+            f"{data.input_shape} and {data.num_classes} classes: {_short(error)} See "
+            f"{role}.network and [{role}.options]."
+        ) from error
     if not isinstance(network, keras.Model):
         raise RunError(
             f"Expected {section.network} to return a Keras model. Received: "
@@ -55,6 +74,12 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
         # A subclassed model has no weights to load or resume before it is called.
         images = keras.KerasTensor((None, *data.input_shape), "float32")
         network(images, training=False)
+    classes = num_classes(network, (None, *data.input_shape))
+    if classes not in (None, data.num_classes):
+        raise RunError(
+            f"Expected {section.network} to give {data.num_classes} logits, one for "
+            f"each class. Received: {classes}. See {role}.network."
+        )
     return network
 
 
@@ -62,20 +87,28 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
     """Return a teacher with the weights of the file that the recipe names.
 
     Raises:
-        RunError: the file is missing, of a kind not known, or does not fit.
+        RunError: the file is missing, of a kind not known, or does not fit the network
+            or the data.
     """
     path = getattr(recipe, role).weights
     try:
         if path.endswith(".keras"):
-            return keras.models.load_model(path)
+            network = keras.models.load_model(path)
+            classes = num_classes(network, (None, *data.input_shape))
+            if classes not in (None, data.num_classes):
+                raise ValueError(
+                    f"it gives {classes} logits, and the data have "
+                    f"{data.num_classes} classes."
+                )
+            return network
         if path.endswith(convert.HDF5) or weight_files.is_pytorch(path):
             network = build_network(recipe, role, data)
             convert.load(network, path)
             return network
     except (ImportError, OSError, ValueError) as error:
         raise RunError(
-            f"{role}.weights = {path!r} cannot be used: {error}\nExpected a file saved "
-            f"from the network {getattr(recipe, role).network!r}."
+            f"{role}.weights = {path!r} cannot be used: {_short(error)}\nExpected a "
+            f"file saved from the network {getattr(recipe, role).network!r}."
         ) from error
     raise RunError(
         f"{role}.weights must end in .keras, .weights.h5, .h5, "
@@ -86,17 +119,32 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
 def build_method(
     recipe: Recipe, training: Training, network: Any, teachers: Mapping[Any, Any]
 ) -> tuple[Any, list]:
-    """Build and compile what trains a network; return it with its driving callbacks."""
-    model, driving = methods.build(
-        training.method,
-        student=network,
-        **teachers,
-        attack=PGD(**training.attack.model_dump()),
-        evaluation_attack=selection_attack(recipe),
-        seed=recipe.runtime.seed,
-        **training.method_options,
-    )
+    """Build and compile what trains a network; return it with its driving callbacks.
+
+    Raises:
+        RunError: the method cannot be built of its options and these networks.
+    """
+    try:
+        model, driving = methods.build(
+            training.method,
+            student=network,
+            **teachers,
+            attack=PGD(**training.attack.model_dump()),
+            evaluation_attack=selection_attack(recipe),
+            seed=recipe.runtime.seed,
+            **training.method_options,
+        )
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"The method {training.method} cannot be built: {_short(error)}"
+        ) from error
     model.compile(
         L2SGD(**training.optimizer.model_dump()), jit_compile=recipe.runtime.jit
     )
     return model, driving
+
+
+def _short(error: Exception) -> str:
+    """Return the text of an error, which libraries may make megabytes long."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from kmtard.training.callbacks import (
     Progress,
     RunState,
 )
+from kmtard.training.checks import check_teacher
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
@@ -81,8 +82,11 @@ class Experiment:
         """
         needed = registry.positional("methods", self.recipe.method.name)
         evaluated = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        roles = [role for role in TEACHERS if role in evaluated]
+        loaded = {role: self._loaded(role) for role in roles if self._is_loaded(role)}
+        self._try_building(roles, needed, loaded)
         networks: dict[str, Any] = {
-            role: self._teacher(role) for role in TEACHERS if role in evaluated
+            role: loaded.get(role) or self._trained(role) for role in roles
         }
         teachers = {role: networks[role] for role in networks if role in needed}
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
@@ -104,14 +108,40 @@ class Experiment:
             between=self.stop.check,
         )
 
-    def _teacher(self, role: Role) -> Any:
-        teacher = getattr(self.recipe, role)
-        if teacher.weights is not None:
-            self.line(f"{LABELS[role]}: weights from {teacher.weights}")
-            network = load_teacher(self.recipe, role, self.data)
-            if line := check_accuracy(self.recipe, role, network, self.train_split):
-                self.line(line)
-            return network
+    def _is_loaded(self, role: Role) -> bool:
+        return getattr(self.recipe, role).weights is not None
+
+    def _loaded(self, role: Role) -> Any:
+        """Return a teacher from its file, before any other one is trained."""
+        weights = getattr(self.recipe, role).weights
+        self.line(f"{LABELS[role]}: weights from {weights}")
+        network = load_teacher(self.recipe, role, self.data)
+        check_teacher(role, network, self.train_split, repr(weights))
+        if line := check_accuracy(self.recipe, role, network, self.train_split):
+            self.line(line)
+        return network
+
+    def _try_building(
+        self, roles: Sequence[Role], needed: Sequence[str], loaded: dict[Role, Any]
+    ) -> None:
+        """Build all that will be trained, so that a mistake ends the run before it."""
+        shape = (None, *self.data.input_shape)
+        teachers: dict[Role, Any] = {}
+        for role in roles:
+            if role not in loaded:
+                keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+                teachers[role] = build_network(self.recipe, role, self.data)
+                training = self.recipe.training(role)
+                build_method(self.recipe, training, teachers[role], {})[0].build(shape)
+        keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+        student = build_network(self.recipe, "student", self.data)
+        taught = {r: each for r, each in (teachers | loaded).items() if r in needed}
+        training = self.recipe.training("student")
+        build_method(self.recipe, training, student, taught)[0].build(shape)
+        keras.mixed_precision.set_dtype_policy("float32")
+
+    def _trained(self, role: Role) -> Any:
+        """Return a teacher that is trained here, or that was before."""
         cached = cached_weights(self.recipe, role)
         if cached.exists():
             self.line(f"{LABELS[role]}: trained before, {cached}")
@@ -121,6 +151,7 @@ class Experiment:
             best = self.run.best / f"{role}.weights.h5"
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
+            check_teacher(role, network, self.train_split, "this training")
             cached.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
             temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
@@ -129,6 +160,7 @@ class Experiment:
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(self.recipe, role, self.data)
         network.load_weights(cached)
+        check_teacher(role, network, self.train_split, repr(str(cached)))
         return network
 
     def _figures(self, role: Role) -> dict[str, Any]:
@@ -174,7 +206,11 @@ class Experiment:
         model, driving = self._method(training, network, teachers, steps)
         keeper = BestStudent(best, move_into_place)
         state = RunState(
-            self.run.checkpoints / role, write_atomic, steps, {"best": keeper}
+            self.run.checkpoints / role,
+            write_atomic,
+            steps,
+            {"best": keeper},
+            stop_if_not_finite=self.recipe.runtime.on_non_finite == "stop",
         )
         done = state.restore(model)
         self.events.write("phase_started", phase=role, step=done, epochs=epochs)

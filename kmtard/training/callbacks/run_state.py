@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from kmtard.data.arrays import open_arrays
+from kmtard.training.checks import non_finite
 
 FORMAT = 1
 NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
@@ -41,6 +42,8 @@ class RunState(keras.callbacks.Callback):
         steps_per_epoch: batches of a whole epoch.
         stateful: name -> callback with a JSON-able `state` to save along.
         keep: files kept, so that a damaged one is not the last.
+        stop_if_not_finite: whether an epoch with a loss or weights of NaN or inf ends
+            the training. Weights that are not finite are never saved.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RunState(keras.callbacks.Callback):
         steps_per_epoch: int,
         stateful: Mapping[str, Any] | None = None,
         keep: int = 2,
+        stop_if_not_finite: bool = True,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -57,6 +61,7 @@ class RunState(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.stateful = dict(stateful or {})
         self.keep = keep
+        self.stop_if_not_finite = stop_if_not_finite
         self._averages: list[np.ndarray] | None = None
 
     def restore(self, model: Any) -> int:
@@ -103,18 +108,24 @@ class RunState(keras.callbacks.Callback):
         self._averages = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save, unless loss or weights are no numbers: the good point must stay."""
+        """Save, unless loss or weights are no numbers: the good point must stay.
+
+        Raises:
+            FloatingPointError: they are not, and `stop_if_not_finite`.
+        """
         loss = (logs or {}).get("loss", 0.0)
-        weights = self.model.trainable_variables
-        if not math.isfinite(loss) or not all(map(_is_finite, weights)):
+        broken = non_finite(self.model.trainable_variables)
+        if self.stop_if_not_finite and (broken or not math.isfinite(loss)):
+            count = len(self.model.trainable_variables)
             raise FloatingPointError(
-                f"The loss of epoch {epoch + 1} is {loss}, and "
-                f"{sum(not _is_finite(w) for w in weights)} of {len(weights)} weight "
-                "arrays not finite. Expected finite numbers; the resume point of the "
-                "epoch before is untouched. Lower optimizer.learning_rate, or look at "
-                "the data and the teachers."
+                f"The loss of epoch {epoch + 1} is {loss}, and {len(broken)} of "
+                f"{count} weight arrays not finite. Expected finite numbers; the "
+                "resume point of the epoch before is untouched. Lower "
+                "optimizer.learning_rate, or look at the data and the teachers. With "
+                'runtime.on_non_finite = "continue" such an epoch ends no run.'
             )
-        self.save()
+        if not broken:
+            self.save()
 
     def save(self) -> Path:
         """Write a resume point of the model as it is now, and prune old ones.
@@ -185,10 +196,6 @@ def _groups(model: Any) -> dict[str, list]:
         "optimizer": list(model.optimizer.variables),
         "averages": list(model.metrics_variables),
     }
-
-
-def _is_finite(variable: Any) -> bool:
-    return bool(ops.all(ops.isfinite(variable.value)))
 
 
 def _array(variable: Any) -> np.ndarray:
