@@ -23,9 +23,10 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
+from kmtard.runs.documents import number, table
 from kmtard.runs.events import EventWriter
 from kmtard.runs.files import RunError, move_into_place, read_regular, write_atomic
-from kmtard.runs.phase import SELECTION
+from kmtard.runs.phase import ACCURACIES, SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
     build_method,
@@ -165,16 +166,16 @@ class Experiment:
 
     def _figures(self, role: Role) -> dict[str, Any]:
         """Return the best epoch's accuracies, as a row; empty if unknown."""
-        epochs = (
-            event["metrics"]
+        # The events may have been damaged; the weights are what counts.
+        rows = (
+            {name: number(table(event, "metrics").get(name)) for name in ACCURACIES}
             for event in self.run.events().poll()
             if event.get("event") == "epoch" and event.get("phase") == role
         )
-        known = [each for each in epochs if each.get("w_robust_accuracy") is not None]
-        # The events may have been damaged; the weights are what counts.
+        known = [row for row in rows if None not in row.values()]
         if not known:
             return {}
-        best = max(known, key=lambda metrics: metrics["w_robust_accuracy"])
+        best = max(known, key=lambda row: row["w_robust_accuracy"] or 0)
         attacked = ("robust_accuracy", "w_robust_accuracy")
         return {
             "role": role,
@@ -185,8 +186,8 @@ class Experiment:
 
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
-        with contextlib.suppress(OSError, ValueError):
-            if figures := json.loads(read_regular(path)):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            if figures := table(json.loads(read_regular(path))):
                 self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -31,6 +33,7 @@ from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
+from tests.run_folders import MakeRun
 
 # What files, texts and signals do is the same with every backend.
 pytestmark = pytest.mark.once("torch")
@@ -343,7 +346,7 @@ def test_a_first_epoch_that_diverges_leaves_no_student(
     [
         (
             "student.options.mean=[0.5, 0.5]",
-            "small_cnn cannot be built .*have 1 values",
+            "small_cnn cannot be built .*1 values",
         ),
         ("student.options.std=[0.5]", "cannot be built for images .* and 10 classes"),
     ],
@@ -446,6 +449,19 @@ def test_teachers_are_cached_by_their_settings(
     teacher("nat_teacher.method.schedule.epochs=2")
     assert trained == ["nat_teacher"] * 2
     assert len(list((tmp_path / "teachers").glob("*.weights.h5"))) == 2
+
+
+def test_damaged_events_leave_a_teachers_figures_out(make_run: MakeRun) -> None:
+    run = make_run(phases=("nat_teacher",), done=1)
+    good = Experiment._figures(SimpleNamespace(run=run), "nat_teacher")
+    assert good["clean_accuracy"] == pytest.approx(0.6125)
+    odd: tuple[Any, ...] = (None, 3, [1], {"w_robust_accuracy": "x"}, {})
+    with run.events_path.open("a") as file:
+        for metrics in odd:
+            event = {"event": "epoch", "phase": "nat_teacher", "metrics": metrics}
+            file.write(json.dumps(event) + "\n")
+        file.write('{"event": "epoch", "phase": "nat_teacher"}\n')
+    assert Experiment._figures(SimpleNamespace(run=run), "nat_teacher") == good
 
 
 def test_missing_weights_are_told_before_anything_starts(
