@@ -10,7 +10,7 @@ import keras
 from kmtard import methods, registry
 from kmtard.attacks import PGD
 from kmtard.data.pipeline import DataSet
-from kmtard.methods.checks import num_classes
+from kmtard.methods.checks import image_shape, num_classes
 from kmtard.networks import convert, weight_files
 from kmtard.optimizers import L2SGD
 from kmtard.recipe import Recipe, Training
@@ -94,12 +94,7 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
     try:
         if path.endswith(".keras"):
             network = keras.models.load_model(path)
-            classes = num_classes(network, (None, *data.input_shape))
-            if classes not in (None, data.num_classes):
-                raise ValueError(
-                    f"it gives {classes} logits, and the data have "
-                    f"{data.num_classes} classes."
-                )
+            _check_fit(network, data)
             return network
         if path.endswith(convert.HDF5) or weight_files.is_pytorch(path):
             network = build_network(recipe, role, data)
@@ -114,6 +109,20 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
         f"{role}.weights must end in .keras, .weights.h5, .h5, "
         f"{', '.join(weight_files.READ_SUFFIXES)}. Received: {path!r}"
     )
+
+
+def _check_fit(network: Any, data: DataSet) -> None:
+    """Refuse a network of other images or classes; Keras itself may call it."""
+    shape = image_shape(network)
+    if shape not in (None, data.input_shape):
+        raise ValueError(
+            f"it takes images {shape}, and the data's are {data.input_shape}."
+        )
+    classes = num_classes(network, (None, *data.input_shape))
+    if classes not in (None, data.num_classes):
+        raise ValueError(
+            f"it gives {classes} logits, and the data have {data.num_classes} classes."
+        )
 
 
 def build_method(

@@ -431,7 +431,7 @@ def test_teachers_are_cached_by_their_settings(
         whole = load(recipe, overrides=settings(tmp_path, *overrides)[1::2])
         run = Run.create(tmp_path / "runs", "run", whole.to_toml(), {})
         experiment = Experiment(whole, run, StopSignal(), lambda text: None)
-        weights = experiment._teacher("nat_teacher").get_weights()
+        weights = experiment._trained("nat_teacher").get_weights()
         told[:] = run.events().poll()
         return weights
 
