@@ -157,7 +157,7 @@ def run_command(
 
 CASES = [
     pytest.param(25, id="sample"),
-    pytest.param(1_500, id="all", marks=pytest.mark.slow),
+    pytest.param(1_800, id="all", marks=pytest.mark.slow),
 ]
 KEYS = (
     *("data.batch_size", "data.pad", "data.limit", "data.held_out", "data.directory"),

@@ -86,6 +86,15 @@ def test_all_impossible_values_are_told_at_once() -> None:
     ]
 
 
+def test_a_huge_key_or_value_makes_no_huge_error() -> None:
+    for override in (
+        "x" * 100_000,
+        f"data.{'x' * 100_000}=1",
+        f"data.pad={'x' * 10**5}",
+    ):
+        assert len(mistakes(override)) < 1000
+
+
 def test_a_number_of_a_thousand_digits() -> None:
     assert len(mistakes(f"data.pad={'9' * 1000}")) < 500
     assert len(mistakes(f"optimizer.learning_rate={'9' * 1000}")) < 500
