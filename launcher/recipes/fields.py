@@ -142,7 +142,7 @@ def fields_of_options(
             kind,
             value=_shown(kind, values.get(option.name)),
             blank=_shown(kind, option.default) if option.literal else "",
-            help=meanings.get(option.name) or f"Option of {name}.",
+            help=_first_sentence(meanings.get(option.name, "")) or f"Option of {name}.",
             allowed=allowed,
             choices=choices,
             owner=name,
@@ -218,6 +218,10 @@ def _toml(text: str) -> bool:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].removesuffix(".") + "." * bool(text)
 
 
 def _options(names: str, name: str) -> tuple[dict[str, Option], dict[str, str]]:

@@ -36,6 +36,15 @@ def test_every_key_of_the_schema_is_a_field(recipe: Path) -> None:
     assert leaves(resolved) <= keys
 
 
+def test_options_are_explained_by_their_docstring(recipe: Path) -> None:
+    found = fields(checked(recipe))
+    assert found["method.attack_bn"].help.startswith("BatchNorm ")
+    assert found["method.temperature_bounds"].help == (
+        "(low, high) of both temperatures, 0 < low <= high."
+    )
+    assert found["student.options.width"].help.startswith("Channels of the first conv")
+
+
 @pytest.mark.parametrize(
     ("key", "kind", "allowed"),
     [
