@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what has nothing to do with the backend to one of them."""
+    """Run tests that do not depend on the backend on one backend only."""
     for item in items:
         mark = item.get_closest_marker("once")
         if item.get_closest_marker("every_backend"):

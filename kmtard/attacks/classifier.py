@@ -77,7 +77,7 @@ class Classifier:
         self._network = model if network is None else network
         if self._units == 1 and not self._known:
             raise ValueError(
-                f"The model {model.name!r} has a single output, which may be a logit "
+                f"The model {model.name!r} has one output, which may be a logit "
                 "or a probability. End the model with Dense(2), or with Dense(1) and "
                 "the activation None or 'sigmoid'."
             )

@@ -64,7 +64,7 @@ class InputGuard(keras.callbacks.Callback):
                 f"damaged files. {distrust}"
             )
         raise ValueError(
-            "Labels must be integers from 0 to classes - 1, or one-hot rows. "
+            "Labels must be whole numbers from 0 to classes - 1, or one-hot rows. "
             f"Received: other labels, {where} These losses do not support soft or "
             f"mixed labels. {distrust}"
         )

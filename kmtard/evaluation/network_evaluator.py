@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import kmtard
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
@@ -41,6 +42,9 @@ from kmtard.runs.files import move_into_place
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """Tolerance of distances from the clean image, for float32 rounding."""
+
+DIAGNOSTICS = "diagnostics-of-the-model"
+"""Begins the name of the folder of what was found about the model before attacks."""
 
 PULSE = 1.0
 """Smallest number of seconds between two reports within a batch."""
@@ -158,11 +162,22 @@ class NetworkEvaluator:
         return aggregate.column(everything, None, {})
 
     def check(self, attacks: Mapping[str, Attack]) -> None:
-        """Run the diagnostics of the network on the first batch."""
-        if self.diagnose:
-            first = np.arange(min(self.batch_size, len(self.images)))
+        """Run the diagnostics of the network, on the first batch, or read them."""
+        if not self.diagnose:
+            return
+        store = self._diagnostics_store(attacks)
+        first = np.arange(min(self.batch_size, len(self.images)))
+        batch = store.read(0, first) if store else None
+        if batch is None:
             x, y = self.images.batch(first), self.images.labels[first]
-            self.findings += of_model(self.classifier, x, y, attacks)
+            found = of_model(self.classifier, x, y, attacks)
+            batch = {
+                "indices": first,
+                FINDINGS: np.array(found, str).reshape(-1, 2),
+            }
+            if store:
+                store.write(0, batch)
+        self.findings += [Finding(*map(str, pair)) for pair in batch[FINDINGS]]
 
     def attacked(self, name: str, attack: Attack, clean: Column) -> Column:
         """Return the outcome under an attack.
@@ -227,6 +242,17 @@ class NetworkEvaluator:
             folder = safe_name(label(name))
             self._stores[name] = BatchStore(self._store, folder, whole, keep=keep)
         return self._stores[name]
+
+    def _diagnostics_store(self, attacks: Mapping[str, Attack]) -> BatchStore | None:
+        if self._store is None:
+            return None
+        whole = {
+            **self._common,
+            "kmtard": kmtard.__version__,
+            "attacks": {name: settings_of(each) for name, each in attacks.items()},
+        }
+        keep = UNIDENTIFIED not in json.dumps(whole)
+        return BatchStore(self._store, DIAGNOSTICS, whole, keep=keep)
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from kmtard.attacks.inputs import check_floating, check_label_shape
 from kmtard.backend.types import Tensor
 
 
@@ -91,17 +92,7 @@ def wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
             "Labels are required. Received: y=None. Pass fit(x, y), or pairs (x, y) "
             "from the data set."
         )
-    shape = tuple(labels.shape)
-    if _has_columns(labels) and shape[1] not in (None, num_classes):
-        raise ValueError(
-            f"One-hot labels must have {num_classes} columns, one for each class of "
-            f"the student. Received: shape {shape}."
-        )
-    if len(shape) not in (1, 2):
-        raise ValueError(
-            "Labels must be (batch,) integers or (batch, classes) one-hot rows. "
-            f"Received: shape {shape}."
-        )
+    check_label_shape(tuple(labels.shape), num_classes)
     # Comparisons with NaN are false, so that it counts as wrong.
     if _has_columns(labels):
         ones, zeros = labels == 1, labels == 0
@@ -129,12 +120,8 @@ def wrong_images(images: Tensor) -> Tensor:
         ValueError: the images are not floats. This is already known when the step is
             compiled.
     """
-    if not _is_float(images):
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{keras.backend.standardize_dtype(images.dtype)}. Divide 8-bit images by "
-            "255: x.astype('float32') / 255."
-        )
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    check_floating(_is_float(images), dtype)
     # Comparisons with NaN are false, so that it counts as wrong.
     right = ops.logical_and(images >= 0, images <= 1)
     return ops.logical_not(ops.all(right))

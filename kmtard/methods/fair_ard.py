@@ -80,7 +80,7 @@ class FairARD(ARD):
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return ARD's loss, multiplied by the weight of each image's class."""
         weights = ops.take(self.class_weights.value, batch.y)
-        return weights * super().outer_loss(batch, logits)
+        return ops.multiply(weights, super().outer_loss(batch, logits))
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callback that updates the class weights."""

@@ -1,4 +1,4 @@
-"""What may stand in a recipe: one model a section, a description on every key."""
+"""The keys of a recipe: one model per section, with a description of each key."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _path(text: str) -> str:
 
 
 FilePath = Annotated[str, AfterValidator(_path)]
-"""A path in which `~` stands for the home folder."""
+"""A path in which `~` means the home folder."""
 
 # Types of `ranges`, which here take fractions in quotes too.
 Epsilon = Annotated[ranges.Epsilon, FRACTION]
@@ -75,7 +75,7 @@ Milestones = Annotated[
 
 
 class Section(BaseModel):
-    """A table of a recipe: fixed keys, strict types, read only."""
+    """A table of a recipe, with fixed keys and strict types. It cannot be changed."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False
@@ -83,31 +83,33 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """The data set and how it is fed."""
+    """The data set and how training reads it."""
 
     name: DataSetName = Field(description="Data set.")
     directory: FilePath | None = Field(
         None,
-        description="Folder with the data set's files, or to prepare it in; for npz "
-        "also the file.",
+        description="Folder that holds the data set's files, or gets them when they "
+        "are prepared; for npz also the file itself.",
     )
-    batch_size: ranges.BatchSize = Field(description="Images a training step.")
+    batch_size: ranges.BatchSize = Field(description="Images per training step.")
     pad: ranges.Padding = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
     )
-    flip: bool = Field(False, description="Whether half of the images are mirrored.")
+    flip: bool = Field(
+        False, description="Whether to mirror each image with probability 0.5."
+    )
     limit: ranges.Images | None = Field(
-        None, description="Use only so many training images."
+        None, description="Number of training images to use; all if left out."
     )
     held_out: PartialShare = Field(
         0.1,
-        description="Part of the training images kept for selection; 0 where the test "
-        "images select.",
+        description="Share of the training images kept to select the best epoch; 0 if "
+        "the test images select it.",
     )
 
 
 class Student(Section):
-    """The network that is trained and delivered."""
+    """The network that is trained and saved."""
 
     network: NetworkName = Field(description="Network.")
     options: Options = Field({}, description="Options of the network.")
@@ -118,20 +120,20 @@ class Attack(Section):
 
     epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
     norm: Norm = Field("linf", description="Norm that the ball is measured in.")
-    step_size: StepSize = Field(description="Length of a step.")
-    steps: ranges.Steps = Field(description="Steps an attack.")
+    step_size: StepSize = Field(description="Length of a step; images are [0, 1].")
+    steps: ranges.Steps = Field(description="Steps per attack.")
     start: Start | None = Field(
-        None, description="Where it starts; as the method has it if left out."
+        None, description="Where it starts; the method's default if left out."
     )
 
 
 class Optimizer(Section):
-    """SGD with L2 in the gradient."""
+    """SGD with an L2 term added to the gradient."""
 
     learning_rate: Positive = Field(description="Learning rate at the start.")
     momentum: PartialShare = Field(0.9, description="Momentum.")
     weight_decay: Weight = Field(2e-4, description="Factor of the L2 term.")
-    nesterov: bool = Field(False, description="Whether momentum looks ahead.")
+    nesterov: bool = Field(False, description="Whether to use Nesterov momentum.")
 
 
 class Schedule(Section):
@@ -139,45 +141,54 @@ class Schedule(Section):
 
     epochs: ranges.Epochs = Field(description="Epochs of training.")
     milestones: Milestones = Field(
-        (), description="Epochs, counted from 1, after which the rate is multiplied."
+        (),
+        description="Epochs, counted from 1, after which the learning rate is "
+        "multiplied by factor.",
     )
-    factor: Positive = Field(0.1, description="What the rate is multiplied by.")
+    factor: Positive = Field(
+        0.1, description="Number that the learning rate is multiplied by."
+    )
     evaluate_every: ranges.Epochs = Field(
         1,
-        description="Epochs from one evaluation to the next; epoch 1, the last one and "
-        "all from the first milestone on are evaluated anyway.",
+        description="Evaluate every so many epochs; epoch 1, the last epoch and all "
+        "epochs from the first milestone on are always evaluated.",
     )
 
 
 class Evaluation(Section):
-    """How networks are evaluated, and the best epoch is chosen."""
+    """How networks are evaluated and how the best epoch is chosen."""
 
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
     suite: Literal["paper"] | None = Field(
         None,
-        description="Attacks that belong together, on the student, beside those above.",
+        description="Named set of attacks to run on the student, in addition to those "
+        "above.",
     )
     epsilon: Epsilon | None = Field(
-        None, description="Radius of the ball; that of [attack] if left out."
+        None, description="Radius of the ball; as in [attack] if left out."
     )
     norm: Norm | None = Field(
-        None, description="Norm of the ball; that of [attack] if left out."
+        None, description="Norm of the ball; as in [attack] if left out."
     )
     step_size: StepSize | None = Field(
-        None, description="Length of PGD's steps; the papers', scaled with epsilon."
+        None,
+        description="Length of a PGD step; the papers' value, scaled with epsilon, if "
+        "left out.",
     )
     steps: ranges.Steps = Field(20, description="Steps of PGD.")
     headline: AttackName = Field(
         "pgd_trades",
         description="Attack that W-Robust accuracy is computed against; the strongest "
-        "attack of the evaluation where this one is not run.",
+        "attack of the evaluation if this one is not run.",
     )
     selection: Literal["test", "held_out"] = Field(
-        "held_out", description="Images that choose the best epoch."
+        "held_out", description="Images on which the best epoch is chosen."
     )
-    limit: ranges.Images | None = Field(None, description="Use only so many images.")
+    limit: ranges.Images | None = Field(
+        None, description="Number of images to evaluate on; all if left out."
+    )
 
 
 class Runtime(Section):
@@ -186,28 +197,29 @@ class Runtime(Section):
     backend: Literal["jax", "tensorflow", "torch"] = Field(
         "tensorflow", description="Backend of Keras."
     )
-    seed: ranges.Seed = Field(0, description="Seed of weights, data order and attacks.")
+    seed: ranges.Seed = Field(
+        0, description="Seed for weights, data order and attacks."
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Dtype policy of Keras."
     )
     devices: Literal[1] = Field(1, description="Devices to train on.")
     jit: Literal["auto", True, False] = Field(
-        "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
+        "auto", description="Whether XLA compiles the step; auto: Keras decides."
     )
     on_non_finite: Literal["stop", "continue"] = Field(
         "stop",
         description="Whether an epoch that ends with a loss or weights of NaN or inf "
-        "ends the run. What is not finite is never saved, so that with continue the "
-        "best finite epoch is delivered.",
+        "ends the run; such weights are never saved.",
     )
-    runs_dir: FilePath = Field("runs", description="Folder that gets the run folders.")
+    runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(
-        "runs/teachers", description="Folder that keeps trained teachers."
+        "runs/teachers", description="Folder for trained teachers."
     )
 
 
 class Method(BaseModel):
-    """A method and its options, which stand beside the name."""
+    """A method and its options, which are in the same table as its name."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -215,12 +227,12 @@ class Method(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 
 class Adjustments(BaseModel):
-    """Options of a method, and what its training has other than the base sections."""
+    """A method's options, and the keys in which its training differs."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -230,7 +242,7 @@ class Adjustments(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 
@@ -243,21 +255,23 @@ class TeacherMethod(Adjustments):
 class Teacher(Student):
     """A network that teaches: read from a file, or trained first."""
 
-    weights: FilePath | None = Field(None, description="File with the trained weights.")
+    weights: FilePath | None = Field(None, description="File with trained weights.")
     source: str | None = Field(
-        None, description="Where that file can be had; told where it is missing."
+        None, description="Where to get that file; shown if the file is missing."
     )
     expected_accuracy: Percentage | None = Field(
         None,
-        description="Clean accuracy in % that the file of weights is known for; more "
-        "than 5 points below on training images stops the run before training.",
+        description="Clean accuracy in % that the weights should have; if it is more "
+        "than 5 points lower on training images, the run stops before training.",
     )
-    train: bool = Field(False, description="Whether to train it, or use the cache.")
+    train: bool = Field(
+        False, description="Whether to train it, unless it is in the cache."
+    )
     method: TeacherMethod | None = Field(None, description="How it is trained.")
 
 
 class Training(Section):
-    """All that one training is made of, the base sections already adjusted."""
+    """The settings of one training, with the method's changes already applied."""
 
     network: str = Field(description="Network.")
     network_options: Options = Field(description="Options of the network.")
@@ -273,11 +287,11 @@ ADJUSTABLE: dict[str, type[Section]] = {
     "optimizer": Optimizer,
     "schedule": Schedule,
 }
-"""The sections of which each method may have keys of its own."""
+"""The sections whose keys each method may change."""
 
 
 def _changes(section: type[Section]) -> type[Section]:
-    """Return a section in which every key may be left out."""
+    """Return a copy of a section model in which every key is optional."""
     keys: dict[str, Any] = {}
     for key, info in section.model_fields.items():
         about = Field(description=info.description)
@@ -294,10 +308,12 @@ class Recipe(Section):
     data: Data = Field(description="Data set.")
     student: Student = Field(description="Network to train.")
     nat_teacher: Teacher | None = Field(None, description="Teacher for clean images.")
-    adv_teacher: Teacher | None = Field(None, description="Teacher for attacked ones.")
+    adv_teacher: Teacher | None = Field(
+        None, description="Teacher for adversarial images."
+    )
     method: Method = Field(description="Method that trains the student.")
     methods: dict[MethodName, Adjustments] = Field(
-        {}, description="What differs for each method; empty once resolved."
+        {}, description="Keys that differ for a method; empty once resolved."
     )
     attack: Attack = Field(description="Attack that crafts the training examples.")
     optimizer: Optimizer = Field(description="How the network is optimized.")
@@ -309,13 +325,13 @@ class Recipe(Section):
     runtime: Runtime = Field(Runtime(), description="How the run is executed.")
 
     def training(self, role: Role) -> Training:
-        """Return all that the training of one network is made of.
+        """Return the settings of one network's training.
 
         Args:
             role: `student`, `nat_teacher` or `adv_teacher`.
 
         Raises:
-            ValueError: there is no such teacher, or it is not trained here.
+            ValueError: the recipe has no such teacher, or does not train it.
         """
         network = self.student if role == "student" else getattr(self, role)
         method = self.method if role == "student" else getattr(network, "method", None)
@@ -336,7 +352,7 @@ class Recipe(Section):
         )
 
     def to_toml(self) -> str:
-        """Write the recipe as TOML, what is empty left out."""
+        """Return the recipe as TOML, without empty values and tables."""
         return tomlkit.dumps(_filled(self.model_dump()))
 
 

@@ -17,9 +17,9 @@ from kmtard.registry import ranges
 from kmtard.registry.bounded import read_bounded
 from kmtard.registry.modules import may_be_read, source_path
 
-LARGEST = 2**20  # bytes; what is larger was not written by hand
 ENTRY = re.compile(r"    (\*{0,2}\w+): (.*)")
 LEAVES: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str}
+LARGEST = 2**20  # bytes; larger files are not written by hand
 Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
 
@@ -29,11 +29,11 @@ class Option:
 
     Attributes:
         name: the parameter's name.
-        annotation: its type as written in the source, empty if there is none.
-        default: the default's value, or its source text where `literal` is false.
-        required: whether there is no default.
-        literal: whether `default` is a value; false also where `required` is true.
-        hint: the type as an object, made of what `ranges` knows; Any for the rest.
+        annotation: the type as written in the source; empty if there is none.
+        default: the default value if `literal` is true, else its source text.
+        required: whether the parameter has no default.
+        literal: whether `default` is a value; false if `required` is true.
+        hint: the type as an object, made of what `ranges` knows; Any for others.
     """
 
     name: str
@@ -45,9 +45,13 @@ class Option:
 
 
 def definition(module: str, name: str) -> Found | None:
-    """Find a function or class by its name in a module, or where that imports it.
+    """Find a function or class by name in a module, following its imports.
 
-    What it imports from the standard library or from installed packages is not sought.
+    Imports from the standard library and from installed packages are not followed.
+
+    Returns:
+        The definition, the name of the module that holds it, and that module's syntax
+        tree; None if there is no such definition.
     """
     path = source_path(module)
     if path is None:
@@ -61,7 +65,7 @@ def definition(module: str, name: str) -> Found | None:
 
 
 def _followed(module: str, name: str, reader: str) -> Found | None:
-    """Find what another module, which was allowed to be read, refers to."""
+    """Find a definition in another module, if that module may be read."""
     known = module == reader or may_be_read(module)
     return definition(module, name) if known else None
 
@@ -73,7 +77,7 @@ def _parsed(path: Path, changed: int) -> ast.Module:
 
 
 class _Imports(NamedTuple):
-    """What a module imports: known as -> the module, or the module and its name."""
+    """A module's imports: local name -> module, or module and name there."""
 
     modules: dict[str, str]
     names: dict[str, tuple[str, str]]
@@ -96,13 +100,13 @@ def _imports(tree: ast.Module) -> _Imports:
 def arguments_of(
     node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
 ) -> ast.arguments | None:
-    """Read the parameters of a function or of a class's `__init__`, `self` left out.
+    """Read the parameters of a function or of a class's `__init__`, without `self`.
 
-    Where those of a class end in `**kwargs`, the parameters of the first base class
-    that has any are added.
+    If the parameters of a class end in `**kwargs`, those of the first base class with
+    parameters are added.
 
     Returns:
-        None for a class without an `__init__` in sight.
+        The parameters; None for a class where no `__init__` can be found.
     """
     if isinstance(node, ast.FunctionDef):
         return _marked(node.args, tree)
@@ -124,7 +128,8 @@ def _bases(node: ast.ClassDef, module: str, tree: ast.Module) -> Iterator[Found]
     for base in node.bases:
         owner, _, attribute = ast.unparse(base).rpartition(".")
         found = _followed(modules.get(owner, owner) or module, attribute, module)
-        # A class may hide an imported base of its own name: that one is not sought.
+        # A class may have the same name as its imported base. Looking up that name
+        # finds the class itself, which would recurse forever.
         if found is not None and (found[0].name, found[1]) != (node.name, module):
             yield found
 
@@ -139,7 +144,7 @@ def _without_self(given: ast.arguments) -> ast.arguments:
 
 
 def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.arguments:
-    """Add to a signature with `**kwargs` what these may be."""
+    """Add to a signature with `**kwargs` the inherited keyword-only parameters."""
     if inherited is None:
         return own
     known = {argument.arg for argument in own.args + own.kwonlyargs}
@@ -261,7 +266,7 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:
-    """Return the first line of the docstring of a class's module, or of a function."""
+    """Return the first docstring line of a function, or of the module of a class."""
     owner = tree if isinstance(node, ast.ClassDef) else node
     text = ast.get_docstring(owner) or ast.get_docstring(node) or ""
     return text.partition("\n")[0]

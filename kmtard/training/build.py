@@ -1,4 +1,4 @@
-"""From a recipe to its objects: data, networks, teachers and methods."""
+"""Build what a recipe names: data, networks, teachers and methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import keras
 
 from kmtard import methods, registry
 from kmtard.attacks import PGD
-from kmtard.data.pipeline import DataSet
+from kmtard.data.image_folder import image_folder, image_folder_test
+from kmtard.data.pipeline import DataSet, Split
 from kmtard.methods.checks import image_shape, num_classes
 from kmtard.networks import convert, weight_files
 from kmtard.optimizers import L2SGD
@@ -21,7 +22,7 @@ from kmtard.training.evaluation import selection_attack
 LONGEST_REASON = 2000
 """Characters of another library's error that are shown."""
 
-# Networks of one kind must not start from the same weights.
+# Networks of the same architecture must not start with the same weights.
 SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
 
 
@@ -29,7 +30,8 @@ def load_data(recipe: Recipe) -> DataSet:
     """Return the recipe's data set.
 
     Raises:
-        RunError: it cannot be read, or a data set of the user's own is no `DataSet`.
+        RunError: the data set cannot be read, or the user's own function did not
+            return a `DataSet`.
     """
     make = registry.resolve("datasets", recipe.data.name)
     try:
@@ -39,20 +41,46 @@ def load_data(recipe: Recipe) -> DataSet:
             f"The data set {recipe.data.name} cannot be read: {_short(error)} "
             "See data.name and data.directory."
         ) from error
-    if not isinstance(data, DataSet):
-        raise RunError(
-            f"Expected {recipe.data.name} to return a kmtard.data.DataSet. Received: "
-            f"{type(data).__name__}. See data.name."
-        )
+    _check_data(recipe.data.name, data)
     return data
 
 
-def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
-    """Return a fresh network for a role, its weights drawn from the recipe's seed.
+def load_test_split(name: str, directory: str | None, model: Any) -> Split:
+    """Return the test images for a model; of a folder, only these are read.
+
+    Args:
+        name: of the data set, or `module:function`.
+        directory: of its files.
+        model: whose input tells the size that images in a folder must have.
 
     Raises:
-        RunError: it cannot be built with its options for these images, is no Keras
-            model, or gives other logits than the data have classes.
+        RunError: a data set of the user's own is no `DataSet`, or, as a `DataError`,
+            files are missing, damaged or of another size.
+    """
+    load = registry.resolve("datasets", name)
+    if load is image_folder:
+        shape = tuple(getattr(model, "input_shape", None) or ())[1:]
+        known = len(shape) == 3 and all(isinstance(size, int) for size in shape)
+        return image_folder_test(directory, shape if known else None)
+    data = load(directory)
+    _check_data(name, data)
+    return data.test
+
+
+def _check_data(name: str, data: Any) -> None:
+    if not isinstance(data, DataSet):
+        raise RunError(
+            f"Expected {name} to return a kmtard.data.DataSet. Received: "
+            f"{type(data).__name__}. Correct the function, or data.name."
+        )
+
+
+def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
+    """Return a new network for a role, with weights drawn from the recipe's seed.
+
+    Raises:
+        RunError: it cannot be built with its options for these images, the user's own
+            function did not return a Keras model, or the logits do not fit the classes.
     """
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
     section = getattr(recipe, role)
@@ -68,10 +96,10 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
     if not isinstance(network, keras.Model):
         raise RunError(
             f"Expected {section.network} to return a Keras model. Received: "
-            f"{type(network).__name__}. See {role}.network."
+            f"{type(network).__name__}. Correct the function, or {role}.network."
         )
     if not network.built:
-        # A subclassed model has no weights to load or resume before it is called.
+        # A subclassed model has no weights before it is first called.
         images = keras.KerasTensor((None, *data.input_shape), "float32")
         network(images, training=False)
     classes = num_classes(network, (None, *data.input_shape))
@@ -84,10 +112,10 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
 
 
 def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
-    """Return a teacher with the weights of the file that the recipe names.
+    """Return a teacher with the weights from the file that the recipe names.
 
     Raises:
-        RunError: the file is missing, of a kind not known, or does not fit the network
+        RunError: the file is missing, has an unknown type, or does not fit the network
             or the data.
     """
     path = getattr(recipe, role).weights
@@ -128,10 +156,19 @@ def _check_fit(network: Any, data: DataSet) -> None:
 def build_method(
     recipe: Recipe, training: Training, network: Any, teachers: Mapping[Any, Any]
 ) -> tuple[Any, list]:
-    """Build and compile what trains a network; return it with its driving callbacks.
+    """Build and compile the method that trains a network.
+
+    Args:
+        recipe: the resolved recipe.
+        training: the settings of this training.
+        network: the network to train.
+        teachers: role -> teacher, for the teachers that the method takes.
+
+    Returns:
+        The method, and the callbacks that it needs during `fit`.
 
     Raises:
-        RunError: the method cannot be built of its options and these networks.
+        RunError: the method cannot be built with its options and these networks.
     """
     try:
         model, driving = methods.build(

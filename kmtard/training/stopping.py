@@ -1,4 +1,4 @@
-"""Stop a training cleanly when a signal asks for it."""
+"""Stop a training cleanly when the process receives a signal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stopped(BaseException):
 
 
 class StopSignal:
-    """Context in which SIGTERM and Ctrl-C let the present batch end.
+    """Context manager: SIGTERM and Ctrl-C stop training after the current batch.
 
     Keras looks at `model.stop_training` after each batch. While the first batch of a
     model is built and compiled, which can take minutes, there is nothing to lose yet:
@@ -34,7 +34,7 @@ class StopSignal:
     why it ended. SIGHUP is ignored: a closed terminal does not end a run.
 
     Attributes:
-        requested: whether a signal has come.
+        requested: whether a signal was received.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class StopSignal:
         self._seen.close()
 
     def watch(self, model: Any) -> None:
-        """Stop this model from now on, at once if a signal has come."""
+        """Stop this model when a signal is received, or now if one already was."""
         self._model = model
         self._starting = True
         if self.requested:
@@ -81,7 +81,7 @@ class StopSignal:
         self._starting = False
 
     def check(self) -> None:
-        """Raise `Stopped` if a signal has come; for the places between batches."""
+        """Raise `Stopped` if a signal was received. Call it between batches."""
         if self.requested:
             raise Stopped
 

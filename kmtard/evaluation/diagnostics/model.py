@@ -184,6 +184,20 @@ def state_changes(classifier: Classifier, x: np.ndarray) -> Findings:
     )
 
 
+@contextlib.contextmanager
+def profiled(record: Callable[[Any, str, Any], None]) -> Iterator[None]:
+    """Call `record` as `sys.setprofile` describes; a profiler of the user pauses."""
+    previous = sys.getprofile()
+    # `cProfile` cannot be restored by `sys.setprofile`.
+    restore = getattr(previous, "enable", lambda: sys.setprofile(previous))
+    sys.setprofile(record)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        restore()
+
+
 def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
     """Find a model that computes gradients during a prediction."""
     called: set[str] = set()
@@ -192,12 +206,8 @@ def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
         if event == "call" and frame.f_code.co_name in GRADIENT_CALLS:
             called.add(frame.f_code.co_name)
 
-    previous = sys.getprofile()
-    sys.setprofile(record)
-    try:
+    with profiled(record):
         eager_logits(classifier, x[:1])
-    finally:
-        sys.setprofile(previous)
     return when(
         called,
         "dynamic-defence",

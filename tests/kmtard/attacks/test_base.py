@@ -108,7 +108,7 @@ def test_bfloat16_images_become_float32(model, images, labels):
     wanted = ATTACK(model, exact, labels)
     assert keras.backend.standardize_dtype(result.x_adv.dtype) == "float32"
     np.testing.assert_array_equal(ops.convert_to_numpy(result.x_adv), wanted)
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         ATTACK.run(model, half + 1, labels)
 
 
@@ -193,7 +193,7 @@ def test_classifier_may_stand_for_its_model(model, images, labels):
 def test_nan_in_the_logits_is_an_error(model, images, labels):
     broken = keras.models.clone_model(model)
     broken.layers[-1].bias.assign([0, np.nan, 0, 0])
-    with pytest.raises(ValueError, match="logits.*finite.*fix"):
+    with pytest.raises(ValueError, match="logits.*finite.*Fix"):
         fgsm()(broken, images, labels)
 
 

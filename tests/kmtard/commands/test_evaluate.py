@@ -33,7 +33,7 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
 
-# What files, texts and signals do is the same with every backend.
+# Files, texts and signals do not depend on the backend.
 pytestmark = pytest.mark.once("torch")
 
 ROOT = Path(kmtard.__file__).parents[1]
@@ -74,7 +74,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.fixture(scope="module")
 def student() -> keras.Model:
-    """A linear network that has most digits right, by least squares."""
+    """A linear network, fitted by least squares, that is right on most digits."""
     train = digits().train
     x = train.images.reshape(len(train), -1) / 255
     wanted = np.eye(10)[train.labels]
@@ -104,7 +104,7 @@ def finished_run(
 
 @pytest.fixture
 def run(finished_run: Run, tmp_path: Path) -> Run:
-    """A copy of the run, its own to spoil."""
+    """A copy of the run that a test may change."""
     return Run.open(shutil.copytree(finished_run.path, tmp_path / "run"))
 
 
@@ -127,7 +127,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def evaluated(
     finished_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Run, subprocess.CompletedProcess[str]]:
-    """The run after the command, in a process of its own, and what that said."""
+    """The run after the command in a separate process, and the output."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     run = Run.open(shutil.copytree(finished_run.path, folder))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -225,7 +225,7 @@ def test_input_range_gives_the_model_what_it_was_made_for(
     whole = keras.Model(image, biased(layers.Rescaling(1 / 255)(image)))
     whole.save(run.best / "student.keras")
     assert main([*words, "--input-range", "0,255"]) == 0
-    assert "images in [0, 255]; epsilon is of [0, 1]" in capsys.readouterr().out
+    assert "images in [0, 255]; epsilon is for [0, 1]" in capsys.readouterr().out
     [found] = [
         Evaluation.load(each.path)
         for each in read_all(run.path)[0]
@@ -246,7 +246,7 @@ def test_input_range_that_is_none(
     with pytest.raises(SystemExit) as error:
         main(["net.keras", "--input-range", text])
     assert error.value.code == 2
-    assert "expected two numbers such as 0,255" in capsys.readouterr().err
+    assert "expected two increasing numbers such as 0,255" in capsys.readouterr().err
 
 
 def test_norm_l2(
@@ -326,7 +326,7 @@ def test_display_tells_seldom_and_ends_after_a_batch_alone(
     assert file.getvalue().splitlines() == [
         "autoattack (3/3), apgd-t: 0 of 128 images",
         "autoattack (3/3): 64 of 128 images, 50.00 %",
-        "autoattack (3/3): 50.00 % of all images left right",
+        "autoattack (3/3): accuracy 50.00 %",
     ]
 
 
@@ -372,7 +372,7 @@ def test_signal_ends_after_the_batch(
     assert main([str(run.path), "--attacks", "fgsm"]) == 0
     assert len(written) == 1
     output = capsys.readouterr().out
-    words = f"stopped; go on with: kmtard evaluate {run.path} --attacks fgsm"
+    words = f"stopped; continue with: kmtard evaluate {run.path} --attacks fgsm"
     assert words in output
     monkeypatch.setattr(BatchStore, "write", write)
     assert main([str(run.path), "--attacks", "fgsm"]) == 0

@@ -20,7 +20,7 @@ from PIL import Image
 import kmtard
 from kmtard.attacks import pgd_trades
 from kmtard.commands.evaluate import main as evaluate_command
-from kmtard.commands.fit import Screen, main, run_name
+from kmtard.commands.fit import Screen, _reason, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
 from kmtard.evaluation.evaluator import evaluate
@@ -35,7 +35,7 @@ from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
 from tests.run_folders import MakeRun
 
-# What files, texts and signals do is the same with every backend.
+# Files, texts and signals do not depend on the backend.
 pytestmark = pytest.mark.once("torch")
 
 # The weights grow in the first epoch, and overflow in the second.
@@ -292,6 +292,28 @@ def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     assert networks["adv_teacher"].clean.accuracy == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node take defined at (most recent "
+            'call last):\n  File "take.py", line 3, in take\n\nindices[0] = 7 is not '
+            "in [0, 3)\n\t [[{{node take}}]] [Op:__inference_step_4]",
+            "RuntimeError: indices[0] = 7 is not in [0, 3)",
+        ),
+        (
+            "{{function_node __wrapped__Next}} ValueError: x.png: truncated\nTraceback "
+            '(most recent call last):\n\n  File "a.py", line 1\n\nValueError: x.png: '
+            "truncated\n\n\n\t [[{{node PyFunc}}]] [Op:IteratorGetNext]",
+            "ValueError: x.png: truncated",
+        ),
+        ("plain\nof two lines", "RuntimeError: plain\nof two lines"),
+    ],
+)
+def test_reason_is_told_without_tensorflows_wrapper(text: str, reason: str) -> None:
+    assert _reason(RuntimeError(text)) == reason
+
+
 def test_training_that_fails_tells_why_and_keeps_the_good_point(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,7 +323,8 @@ def test_training_that_fails_tells_why_and_keeps_the_good_point(
     run = only_run(tmp_path)
     assert run.state() == "failed"
     reason = run.events().poll()[-1]["reason"]
-    assert reason.startswith("FloatingPointError: The loss of epoch 2 is")
+    assert reason.startswith("FloatingPointError: Expected finite numbers. After")
+    assert "epoch 2 the loss is nan" in reason
     output = capsys.readouterr().out
     assert f"failed: {reason}" in output
     assert "Traceback" not in output
@@ -471,7 +494,7 @@ def test_missing_weights_are_told_before_anything_starts(
     assert main([str(recipe), *settings(tmp_path, weights)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f'{recipe}: adv_teacher.weights = "none.pt": ')
-    assert "get it from a shelf, or write train = true" in captured.err
+    assert "get it from a shelf, or replace the key by train = true" in captured.err
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
 

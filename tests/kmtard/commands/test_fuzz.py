@@ -28,7 +28,7 @@ __all__ = ["evaluated", "make_run"]
 
 pytestmark = pytest.mark.once("torch")
 
-LONGEST = 20_000
+LONGEST = 50_000
 """Characters that a command may say about a file, however large that is."""
 
 DEEP: Any = 0
@@ -68,11 +68,11 @@ def changed(document: Any, changes: list[tuple[tuple[Any, ...], str, Any]]) -> A
                 break
         try:
             if how == "replace":
-                parent[path[-1]] = value
+                parent[path[-1]] = copy.deepcopy(value)
             elif how == "remove":
                 del parent[path[-1]]
             else:
-                parent[f"unknown {path[-1]}"] = value
+                parent[f"unknown {path[-1]}"] = copy.deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
     return document

@@ -1,4 +1,4 @@
-"""A run stops before it trains with a teacher that its file cannot be meant for."""
+"""A run stops before training if a teacher is far below its expected accuracy."""
 
 from __future__ import annotations
 
