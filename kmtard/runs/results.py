@@ -19,6 +19,7 @@ from kmtard.registry import canonical
 from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
 from kmtard.runs.files import RunError, read_regular
+from kmtard.runs.intact import unsealed
 from kmtard.runs.records import (
     CLEAN,
     HEADLINE,
@@ -159,7 +160,8 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the JSON of a record, of this version or an older one.
 
     Raises:
-        RunError: the file does not exist or is not a JSON object.
+        RunError: the file does not exist, is not a JSON object, or does not match its
+            checksum.
         NewerSchemaError: a newer version of kmtard wrote the file.
     """
     try:
@@ -182,7 +184,13 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema!r}, but this version of kmtard reads schemas "
             f"up to {SCHEMA}. Install a newer version of kmtard to read it."
         )
-    return content
+    try:
+        return unsealed(content)
+    except ValueError as error:
+        raise RunError(
+            f"Cannot use {path}: {error}. Otherwise evaluate again with `kmtard "
+            "evaluate`."
+        ) from error
 
 
 def _read(path: Path) -> list[Results]:

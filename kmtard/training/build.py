@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -83,6 +84,7 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
             function did not return a Keras model, or the logits do not fit the classes.
     """
     keras.utils.set_random_seed(recipe.runtime.seed + SEED_OFFSETS[role])
+    _count_names_anew()
     section = getattr(recipe, role)
     make = registry.resolve("networks", section.network)
     try:
@@ -109,6 +111,18 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
             f"each class. Received: {classes}. See {role}.network."
         )
     return network
+
+
+def _count_names_anew() -> None:
+    """Give equal layers equal names, however many networks were built before.
+
+    A resumed run builds fewer than an unbroken one. The finished batches of an
+    evaluation are known by the model with its names, and would be done again.
+    """
+    with suppress(ImportError):
+        from keras.src.utils.naming import reset_uids
+
+        reset_uids()
 
 
 def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:

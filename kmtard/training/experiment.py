@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,14 @@ from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
 from kmtard.runs.documents import number, table
 from kmtard.runs.events import EventWriter
-from kmtard.runs.files import RunError, move_into_place, read_regular, write_atomic
+from kmtard.runs.files import (
+    RunError,
+    read_regular,
+    remove_leftovers,
+    replaced,
+    write_atomic,
+)
+from kmtard.runs.intact import check_intact, sealed, unsealed
 from kmtard.runs.phase import ACCURACIES, SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
@@ -46,6 +52,8 @@ from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import cached_weights, check_accuracy
+
+DAY = 86400.0  # seconds
 
 
 @dataclass
@@ -165,16 +173,28 @@ class Experiment:
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
             check_teacher(role, network, self.train_split, "this training")
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
-            temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
-            shutil.copyfile(best, temporary)
-            move_into_place(temporary, cached)
+            self._cache(role, best, cached)
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(self.recipe, role, self.data)
+        check_intact(cached, "Delete it; this teacher is then trained again.")
         network.load_weights(cached)
         check_teacher(role, network, self.train_split, repr(str(cached)))
         return network
+
+    def _cache(self, role: Role, best: Path, cached: Path) -> None:
+        folder = cached.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"Cannot create {folder}: {error.strerror}. Choose another folder with "
+                "runtime.cache_dir."
+            ) from error
+        # Runs share the cache: another one may be writing there.
+        remove_leftovers(folder, of=cached.name, older_than=DAY)
+        write_atomic(_figures_path(cached), json.dumps(sealed(self._figures(role))))
+        with replaced(cached) as temporary:
+            shutil.copyfile(best, temporary)
 
     def _figures(self, role: Role) -> dict[str, Any]:
         """Return the best epoch's accuracies, as a row; empty if unknown."""
@@ -199,7 +219,7 @@ class Experiment:
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            if figures := table(json.loads(read_regular(path))):
+            if figures := table(unsealed(json.loads(read_regular(path)))):
                 self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(
@@ -217,15 +237,17 @@ class Experiment:
         )
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
         model, driving = self._method(training, network, teachers, steps)
-        keeper = BestStudent(best, move_into_place)
+        keeper = BestStudent(best, replaced)
         state = RunState(
             self.run.checkpoints / role,
             write_atomic,
             steps,
             {"best": keeper},
             stop_if_not_finite=self.recipe.runtime.on_non_finite == "stop",
+            warn=self._warn,
         )
         done = state.restore(model)
+        keeper.check(model)
         self.events.write("phase_started", phase=role, step=done, epochs=epochs)
         progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
         callbacks = [
@@ -241,6 +263,10 @@ class Experiment:
         progress.close()
         self._load_best(role, keeper, model)
         self.seconds[role] = time.monotonic() - began
+
+    def _warn(self, text: str) -> None:
+        self.events.write("warning", message=text)
+        self.line(f"warning: {text}")
 
     def _method(
         self, training: Training, network: Any, teachers: dict[str, Any], steps: int

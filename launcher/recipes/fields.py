@@ -1,4 +1,4 @@
-"""One key of a recipe as a field: what it may hold, and how that is written."""
+"""The keys of a recipe as fields: their types, values and text."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Field:
 
     Attributes:
         path: the tables and the key, such as `optimizer`, `learning_rate`.
-        kind: how it is edited and written.
-        value: what the file says, as the user would write it; empty if nothing.
-        blank: what holds where nothing is written.
+        kind: of its editor.
+        value: the value in the file, as the user would write it; may be empty.
+        blank: the value that holds if none is written.
         help: what it means.
         allowed: its type and range in words.
-        choices: the values that a choice has.
-        owner: the method or network whose option it is.
+        choices: the values to choose from.
+        owner: the method or network that has this option.
     """
 
     path: tuple[str, ...]
@@ -73,11 +73,11 @@ class Field:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What tells it from all others: two methods may have options of one name."""
+        """Owner and key: two methods may have options of the same name."""
         return self.owner, self.key
 
     def argument(self, text: str) -> str:
-        """Return `table.key=value`, for what the user wrote."""
+        """Return `table.key=value` for what the user wrote."""
         if self.kind == "text":
             text = written(text)
         elif self.kind == "list" and not text.lstrip().startswith("["):
@@ -87,19 +87,19 @@ class Field:
 
 
 def written(value: Any) -> str:
-    """Return a value in TOML; a text that can be nothing else, without quotes."""
+    """Return a value in TOML; text that is unambiguous has no quotes."""
     if isinstance(value, str) and value == value.strip() != "":
         if "\n" not in value and not _toml(value):
             return value
     array = tomlkit.array()
-    array.append(value)  # within an array a table is written on one line
+    array.append(value)  # in an array, a table is written on one line
     return array.as_string()[1:-1]
 
 
 def fields_of_model(
     path: tuple[str, ...], model: type[BaseModel], values: Table
 ) -> Iterator[Field]:
-    """Yield the keys of a section, its tables left out.
+    """Yield the keys of a section, but not its tables.
 
     Args:
         path: the keys that lead to the section.
@@ -126,7 +126,7 @@ def fields_of_model(
 def fields_of_options(
     path: tuple[str, ...], names: str, name: str, values: Table
 ) -> Iterator[Field]:
-    """Yield the options of a method or network; none for a name that is unknown.
+    """Yield the options of a method or network; none for an unknown name.
 
     Args:
         path: the keys that lead to the table with the options.
@@ -150,7 +150,7 @@ def fields_of_options(
 
 
 def _bare(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """Take `Annotated` and `| None` off an annotation, and collect what they say."""
+    """Remove `Annotated` and `| None` from an annotation, and return its metadata."""
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)
         for each in extra:

@@ -21,11 +21,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
+from kmtard.registry.bounded import open_regular
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import (
     append_regular,
     lock_for_life,
-    read_regular,
     write_atomic,
 )
 from kmtard.runs.processes import process_start_time
@@ -42,9 +42,13 @@ NOT_STARTED = "Not started: the queue's runner has ended."
 
 # The command begins only after its process has been written to the queue's file. If the
 # runner dies before that, this shell ends by itself and the task is started again.
+# The line that it writes names this start, since the line of an earlier start may still
+# be in the log.
 START = f"""\
-read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
+start=$1; shift
+read go || {{ echo "{NOT_STARTED} (start $start)" >&2; exit 75; }}
 exec "$@" </dev/null"""
+LOG_END = 8192  # bytes at the end of a log where that line is looked for
 
 ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
 
@@ -143,7 +147,8 @@ class Runner:
                 if not waiting or running >= content.limit:
                     return False
                 entry = waiting[0]
-                child = _prepare(entry)
+                started = time.time()
+                child = _prepare(entry, started)
                 if child is None:
                     content.update(entry.id, state="failed", ended=time.time())
                     return True
@@ -154,7 +159,7 @@ class Runner:
                     pid=child.pid,
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
-                    started=time.time(),
+                    started=started,
                 )
             unless_written.pop_all()
         self._children[entry.id] = child
@@ -176,7 +181,7 @@ class Runner:
             _say(text)
 
 
-def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
+def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
     """Start a process that waits for `_release` before it becomes the command.
 
     Returns:
@@ -196,7 +201,7 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     with log:
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", START, "sh", *entry.command],
+                ["/bin/sh", "-c", START, "sh", repr(started), *entry.command],
                 cwd=entry.cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
                 stdin=subprocess.PIPE,
@@ -242,8 +247,10 @@ def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
 
 
 def _was_not_started(entry: Entry) -> bool:
-    with contextlib.suppress(OSError):
-        return read_regular(entry.log).endswith(f"{NOT_STARTED}\n".encode())
+    line = f"{NOT_STARTED} (start {entry.started!r})\n".encode()
+    with contextlib.suppress(OSError), open_regular(entry.log) as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_END))
+        return line in log.read()
     return False
 
 
@@ -282,6 +289,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if _is_alone(queue):
             queue.refuse_elsewhere()
+            queue.remove_leftovers()
             _register(queue)
             runner.work()
     except (OSError, RunError) as error:

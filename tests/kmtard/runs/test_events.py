@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import threading
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_an_event_is_one_line_with_name_time_and_fields(path: Path, event: str) 
     (line,) = path.read_text().splitlines()
     record = json.loads(line)
     assert before <= record.pop("time") <= time.time()
+    assert re.fullmatch("[0-9a-f]{8}", record.pop("crc32"))
     assert record == {
         "event": event,
         "step": 3,
