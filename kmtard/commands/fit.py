@@ -189,6 +189,9 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
+    except (RunError, MemoryError) as error:
+        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        return FAILED
     return 0
 
 
