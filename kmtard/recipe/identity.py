@@ -48,7 +48,7 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
 def settings_key(recipe: Recipe) -> str:
     """Return the hash of a recipe's settings, which its seeds have in common.
 
-    Left out are the seed and the folders of runs and teachers.
+    Left out are the seed, the folders of runs and teachers, and `[study]`.
 
     Args:
         recipe: a resolved recipe.
@@ -56,7 +56,8 @@ def settings_key(recipe: Recipe) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    return _digest(recipe.model_dump(exclude={"runtime": NOT_SETTINGS}))[:16]
+    exclude: Any = {"runtime": NOT_SETTINGS, "study": True}
+    return _digest(recipe.model_dump(exclude=exclude))[:16]
 
 
 def _digest(settings: dict[str, Any]) -> str:
