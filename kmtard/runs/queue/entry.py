@@ -36,6 +36,7 @@ class Entry:
         host: machine of its process.
         exit_code: negative if a signal ended it, as in `subprocess`.
         run: the run's folder, once it is known.
+        gpu: the one GPU that it got; None where it was given no choice.
         seal: shows that this user wrote or confirmed it on this host; see `Seal`.
     """
 
@@ -55,6 +56,7 @@ class Entry:
     ended: float | None = None
     exit_code: int | None = None
     run: str | None = None
+    gpu: str | None = None
     seal: str | None = None
     refused: tuple[str, ...] = ()
 
@@ -105,6 +107,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "ended": (*NUMBER, type(None)),
     "exit_code": (int, type(None)),
     "run": (str, type(None)),
+    "gpu": (str, type(None)),
     "seal": (str, type(None)),
 }
 BACKENDS = ("", "jax", "tensorflow", "torch")

@@ -3,7 +3,7 @@
 It needs no user interface, is alone for each folder of runs, finds the commands that
 it or one before it has started, and ends when nothing waits or runs. SIGTERM ends the
 runner alone: the commands go on. It starts only what this user wrote or confirmed on
-this host.
+this host. Where there are several GPUs, each command gets one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, cast
@@ -30,6 +31,7 @@ from kmtard.runs.files import (
 )
 from kmtard.runs.processes import process_start_time
 from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.gpus import environment_of, least_used, visible_gpus
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.run_finder import RunFinder, owns
 
@@ -59,6 +61,7 @@ class Runner:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self._finder = RunFinder(queue.runs_dir)
+        self._gpus = visible_gpus()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
         self._said = ""
@@ -135,11 +138,12 @@ class Runner:
         """Start the first that waits, if there is room; return whether it was tried."""
         with contextlib.ExitStack() as unless_written:
             with self.queue.change() as content:
-                running = sum(entry.state == "running" for entry in content.entries)
+                running = [each for each in content.entries if each.state == "running"]
                 waiting = list(filter(self.queue.may_start, content.entries))
-                if not waiting or running >= content.limit:
+                if not waiting or len(running) >= content.limit:
                     return False
-                entry = waiting[0]
+                gpu = least_used(self._gpus, (each.gpu for each in running))
+                entry = replace(waiting[0], gpu=gpu)
                 child = _prepare(entry)
                 if child is None:
                     content.update(entry.id, state="failed", ended=time.time())
@@ -152,6 +156,7 @@ class Runner:
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
                     started=time.time(),
+                    gpu=gpu,
                 )
             unless_written.pop_all()
         self._children[entry.id] = child
@@ -179,7 +184,9 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     Raises:
         OSError: the log cannot be opened, as on a full disk.
     """
-    backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
+    settings = dict(environment_of(entry.gpu))
+    if entry.backend:
+        settings["KERAS_BACKEND"] = entry.backend
     try:
         log = append_regular(entry.log)
     except OSError as error:
@@ -192,7 +199,7 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
             return subprocess.Popen(
                 ["/bin/sh", "-c", START, "sh", *entry.command],
                 cwd=entry.cwd,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
