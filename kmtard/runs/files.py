@@ -19,6 +19,10 @@ class RunError(Exception):
     """A run folder cannot be made, opened, claimed or written; the text says why."""
 
 
+class LockedError(RunError):
+    """Another process holds a lock."""
+
+
 def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
     """Return the content of a regular file of a run.
 
@@ -126,7 +130,8 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     The process that holds the lock may lock again; a file left behind is no lock.
 
     Raises:
-        RunError: another process holds the lock, or there are no locks here.
+        LockedError: another process holds the lock.
+        RunError: there are no locks here.
     """
     try:
         # A link could make or lock a file elsewhere.
@@ -142,7 +147,7 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError | PermissionError):
-            raise RunError(
+            raise LockedError(
                 f"{path} is locked: another process uses this folder. Stop it first."
             ) from error
         raise RunError(

@@ -43,7 +43,7 @@ from kmtard.training.callbacks import (
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.teachers import cached_weights, check_accuracy
+from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Experiment:
                 self.line(line)
             return network
         cached = cached_weights(self.recipe, role)
-        if cached.exists():
+        if not wait_for_turn(cached, role, self.stop.check, self.line):
             self.line(f"{LABELS[role]}: trained before, {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:
@@ -121,7 +121,6 @@ class Experiment:
             best = self.run.best / f"{role}.weights.h5"
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
-            cached.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
             temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
             shutil.copyfile(best, temporary)
