@@ -11,6 +11,7 @@ import kmtard
 
 COMMANDS = {
     "fit": "train what a recipe says",
+    "study": "train every cell of a grid and gather one table",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
     "convert": "turn a file of weights into another kind of file",
     "report": "show many runs in one table",
