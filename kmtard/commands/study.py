@@ -19,9 +19,10 @@ from kmtard.registry import RegistryError
 from kmtard.runs import RunError
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import groups_table, without_shared
+from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import Table, to_rich
 from kmtard.runs.visible import tell
-from kmtard.study.conduct import Conductor, study_name
+from kmtard.study.conduct import Conductor, runs_of, study_name
 from kmtard.study.forecast import forecast
 from kmtard.study.grid import (
     axis_of,
@@ -33,6 +34,7 @@ from kmtard.study.local import Local
 from kmtard.study.named import named_studies, named_study
 from kmtard.study.place import Place
 from kmtard.study.progress import Status
+from kmtard.study.slurm import Slurm
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
@@ -134,14 +136,20 @@ def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
     name = study_name(path, arguments.name or OWN, every)
     cells = chosen_cells(every, arguments.only)
     runs_dir = Path(base.runtime.runs_dir)
-    place: Place = Local(runs_dir, arguments.jobs)
+    ignored = runs_of(cells, runs_dir) if arguments.rerun else frozenset[str]()
+    place: Place
+    if arguments.on == "slurm":
+        folder = StudyFolder.beside(runs_dir, name).path / "slurm"
+        place = Slurm(runs_dir, base.study.slurm, folder, ignored)
+    else:
+        place = Local(runs_dir, arguments.jobs)
     return Conductor(
         name=name,
         every=every,
         cells=cells,
         place=place,
         line=lambda text: tell(screen, text),
-        rerun=arguments.rerun,
+        ignored=ignored,
     )
 
 
@@ -180,7 +188,7 @@ def _tell_plan(
         screen.print(to_rich(Table(("cell", "state", "run"), rows)))
     tell(screen, f"Study {conductor.name}: {len(statuses)} runs ({states})")
     trials = arguments.dry_run == "measure"
-    for line in forecast(statuses, trials=trials).lines():
+    for line in forecast(statuses, conductor.finished(), trials=trials).lines():
         tell(screen, line)
 
 

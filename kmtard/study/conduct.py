@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmtard.runs import Run
 from kmtard.runs.groups import Group
 from kmtard.runs.studies import (
     StudyCell,
@@ -34,7 +35,7 @@ class Conductor:
         cells: those to be done, some or all.
         place: that executes them.
         line: called with each line of text for the user.
-        rerun: whether to begin anew what has a run already.
+        ignored: names of runs that do not count, since they are done again.
     """
 
     name: str
@@ -42,12 +43,12 @@ class Conductor:
     cells: Sequence[Cell]
     place: Place
     line: Callable[[str], None]
-    rerun: bool = False
+    ignored: Collection[str] = ()
 
     def __post_init__(self) -> None:
         runs_dir = Path(self.every[0].recipe.runtime.runs_dir)
         self.folder = StudyFolder.beside(runs_dir, self.name)
-        self._finder = Finder(runs_dir, self._ignored(runs_dir))
+        self._finder = Finder(runs_dir, self.ignored)
         self._progress = Progress(self.cells, self._finder, self.place)
         self._record: StudyRecord | None = None
 
@@ -83,6 +84,13 @@ class Conductor:
             pause = PAUSE if changed else min(LONGEST_PAUSE, 1.2 * pause)
             time.sleep(pause)
 
+    def finished(self) -> list[tuple[Cell, Run]]:
+        """Return the finished cells of the whole study, with their newest runs."""
+        # Those that are done again, too: they tell how long it takes.
+        runs = Finder(self._finder.runs_dir).newest()
+        pairs = [(cell, runs[cell.key]) for cell in self.every if cell.key in runs]
+        return [(cell, run) for cell, run in pairs if run.state() == "finished"]
+
     def gather(self) -> tuple[list[Group], list[str]]:
         """Return the groups of the finished runs, with problems, and write the tables.
 
@@ -95,18 +103,6 @@ class Conductor:
         if groups:
             self.folder.write_tables(groups)
         return groups, problems
-
-    def _ignored(self, runs_dir: Path) -> Collection[str]:
-        """Return the runs that do not count because they are done again."""
-        if not self.rerun:
-            return ()
-        keys = {cell.key for cell in self.cells}
-        newest = Finder(runs_dir)
-        names: set[str] = set()
-        while again := [r for k, r in newest.newest().items() if k in keys]:
-            # What was done before, and before that.
-            newest.ignored = names = names | {run.name for run in again}
-        return names
 
     def _write(self, statuses: Sequence[Status]) -> None:
         runs = {each.cell.key: each.run for each in statuses}
@@ -134,6 +130,13 @@ class Conductor:
         counts = Counter(each.state for each in statuses)
         done = f"{counts['finished']} of {len(statuses)} finished"
         self.line(f"{status.cell.name}: {status.state}{where}  ({done})")
+
+
+def runs_of(cells: Sequence[Cell], runs_dir: Path) -> frozenset[str]:
+    """Return the names of all runs that cells have."""
+    keys = {cell.key for cell in cells}
+    finder = Finder(runs_dir)
+    return frozenset(run.name for key, run in finder.all() if key in keys)
 
 
 def study_name(recipe: str, name: str, cells: Sequence[Cell]) -> str:

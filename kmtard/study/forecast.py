@@ -72,11 +72,17 @@ def size_text(count: float) -> str:
     return f"{count / units.get(unit, 1e3):.3g} {unit}"
 
 
-def forecast(statuses: Sequence[Status], *, trials: bool = False) -> Forecast:
+def forecast(
+    statuses: Sequence[Status],
+    finished: Iterable[tuple[Cell, Run]] = (),
+    *,
+    trials: bool = False,
+) -> Forecast:
     """Return what is left to do.
 
     Args:
-        statuses: of all cells.
+        statuses: of the cells to be done.
+        finished: cells of the study with their runs, which tell how long it takes.
         trials: whether to try each training, for the hours.
 
     Raises:
@@ -92,7 +98,7 @@ def forecast(statuses: Sequence[Status], *, trials: bool = False) -> Forecast:
             raise
         reason = str(error)
     size = None if reason else _size(left, teachers, found)
-    known = _Times(statuses, found)
+    known = _Times(finished, found)
     times = [known.student(each.cell.recipe) for each in left]
     times += [known.teacher(recipe, role) for recipe, role in teachers.values()]
     return Forecast(
@@ -181,19 +187,18 @@ class _Times:
     """Seconds of trainings, from finished runs and from trials.
 
     Args:
-        statuses: of all cells; those of equal settings take as long.
+        finished: runs; those of equal settings take as long.
         found: what trials measured, by settings.
     """
 
     def __init__(
-        self, statuses: Iterable[Status], found: Mapping[str, Measured]
+        self, finished: Iterable[tuple[Cell, Run]], found: Mapping[str, Measured]
     ) -> None:
         self._found = found
         self._students: dict[str, list[float]] = {}
         self._teachers: dict[str, list[float]] = {}
-        for each in statuses:
-            if each.state == "finished" and each.run is not None:
-                self._read(each.cell.recipe, each.run)
+        for cell, run in finished:
+            self._read(cell.recipe, run)
 
     def student(self, recipe: Recipe) -> float | None:
         """Return the seconds of a run whose teachers are there; None if unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +55,16 @@ class Finder:
     def newest(self) -> dict[str, Run]:
         """Return the newest run of each key."""
         found: dict[str, Run] = {}
+        for key, run in self.all():
+            found.setdefault(key, run)
+        return found
+
+    def all(self) -> Iterator[tuple[str, Run]]:
+        """Yield each run with its key, newest first."""
         for run in list_runs(self.runs_dir):
             if run.name not in self.ignored:
-                found.setdefault(self._key(run), self._runs.setdefault(run.name, run))
-        return found
+                # A known one reads only what is new.
+                yield self._key(run), self._runs.setdefault(run.name, run)
 
     def _key(self, run: Run) -> str:
         # The recipe of a run never changes.
