@@ -42,6 +42,7 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+SlurmdParameters=config_overrides
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
@@ -53,7 +54,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000
 PartitionName=low Nodes={host} Default=YES PriorityTier=1 GraceTime=60 MaxTime=INFINITE
 PartitionName=high Nodes={host} PriorityTier=10 MaxTime=INFINITE
 """
@@ -81,7 +82,6 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         "folder": folder,
         "user": getpass.getuser(),
         "host": socket.gethostname().partition(".")[0],
-        "cpus": os.cpu_count(),
         "ctld_port": _free_port(),
         "slurmd_port": _free_port(),
     }
@@ -92,8 +92,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     commands = [
         [
             *("munged", "--foreground", "--force"),
-            *(f"--{'socket' if n == 'socket' else f'{n}-file'}={f}"
-              for n, f in files.items()),
+            *(
+                f"--{'socket' if n == 'socket' else f'{n}-file'}={f}"
+                for n, f in files.items()
+            ),
         ],  # fmt: skip
         ["slurmctld", "-D"],
         ["slurmd", "-D"],
