@@ -17,7 +17,7 @@ from kmtard.recipe.errors import mistakes_of
 from kmtard.recipe.schema import Study
 from kmtard.registry import RegistryError
 from kmtard.runs import RunError
-from kmtard.runs.formats import ABSENT
+from kmtard.runs.formats import ABSENT, counted
 from kmtard.runs.groups import groups_table, without_shared
 from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import Table, to_rich
@@ -186,7 +186,7 @@ def _tell_plan(
             for each in statuses
         ]
         screen.print(to_rich(Table(("cell", "state", "run"), rows)))
-    tell(screen, f"Study {conductor.name}: {len(statuses)} runs ({states})")
+    tell(screen, f"Study {conductor.name}: {counted(len(statuses), 'run')} ({states})")
     trials = arguments.dry_run == "measure"
     for line in forecast(statuses, conductor.finished(), trials=trials).lines():
         tell(screen, line)
@@ -205,6 +205,9 @@ def _end(conductor: Conductor, statuses: Sequence[Status], screen: Console) -> i
         reason = f": {each.reason}" if each.reason else ""
         tell(screen, f"{each.state}: {each.cell.name}{where}{reason}")
     if left:
-        text = f"{len(left)} of {len(statuses)} cells have not finished. "
-        tell(screen, f"{text}The same command goes on with them.")
+        tell(
+            screen,
+            f"Not finished: {len(left)} of {counted(len(statuses), 'cell')}. The same "
+            "command goes on with them.",
+        )
     return FAILED if left or problems else 0

@@ -12,7 +12,7 @@ from typing import Any
 from kmtard.recipe import Recipe, named_code, settings_key
 from kmtard.registry.roles import TEACHERS, Role
 from kmtard.runs import Run, RunError
-from kmtard.runs.formats import duration
+from kmtard.runs.formats import counted, duration
 from kmtard.runs.history import History
 from kmtard.runs.results import read_results
 from kmtard.study.grid import Cell
@@ -52,17 +52,21 @@ class Forecast:
         size = f"unknown: {self.reason}"
         if self.size is not None:
             size = f"about {size_text(self.size)}"
-        known = self.left - self.unknown
-        time = f"{duration(self.seconds)} of work for {known} runs" if known else ""
-        if self.unknown:
-            rest = f"unknown for {self.unknown} runs" if known else "unknown"
-            hint = "--dry-run=measure measures it, and so do finished runs"
-            time = f"{time}, {rest} ({hint})" if known else f"{rest} ({hint})"
+        teachers = counted(self.teachers, "teacher")
         return [
-            f"Runs to do: {self.left}, and {self.teachers} teachers to train first",
+            f"Runs to do: {self.left}, and {teachers} to train first",
             f"Disk: {size}",
-            f"Time, an estimate: {time}",
+            f"Time, an estimate: {self._time()}",
         ]
+
+    def _time(self) -> str:
+        known, hint = self.left - self.unknown, "--dry-run=measure measures it"
+        if not known:
+            return f"unknown until the first runs finish; {hint}"
+        text = f"{duration(self.seconds)} of work for {counted(known, 'run')}"
+        if self.unknown:
+            text += f", unknown for {counted(self.unknown, 'run')}; {hint}"
+        return text
 
 
 def size_text(count: float) -> str:

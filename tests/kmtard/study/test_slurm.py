@@ -127,7 +127,7 @@ def test_four_cells_of_which_one_is_preempted_and_one_is_killed(
     text, _ = first.communicate(timeout=PATIENCE)
     assert first.returncode == 1, text
     assert "crashed: natural,s0" in text
-    assert "1 of 4 cells have not finished" in text
+    assert "Not finished: 1 of 4 cells." in text
     code, text = broken.call("--on", "slurm")
     assert code == 0, text
     events = [event["event"] for event in broken.run("b_mtard-s0").events().poll()]
