@@ -28,19 +28,26 @@ class Local:
         self.queue = Queue(runs_dir)
         self.jobs = jobs
         self._entries: list[Entry] = []
+        self._is_watched = False
 
     def look(self) -> None:
         """Read the queue, and see to it that somebody works on it."""
         self._entries = [e for e in self.queue.entries() if self.queue.is_own(e)]
-        waiting = any(entry.state == "waiting" for entry in self._entries)
-        if waiting and not self.queue.runner_alive() | self.queue.runner_begins():
+        self._is_watched = self.queue.runner_alive() or self.queue.runner_begins()
+        pending = any(not e.is_ended and not e.is_elsewhere for e in self._entries)
+        if pending and not self._is_watched:
             self.queue.ensure_runner()
 
     def state(self, cell: Cell, run: Run | None) -> str:
         """Return the state of the cell's newest entry."""
         entry = self._entry(cell, run)
-        known = (*ACTIVE, "failed", "cancelled")
-        return entry.state if entry and entry.state in known else ""
+        if entry is None or entry.state not in (*ACTIVE, "failed", "cancelled"):
+            return ""
+        # Runner and run were killed together: nobody wrote down that it has ended.
+        is_left = entry.state == "running" and not self._is_watched
+        if is_left and not entry.is_elsewhere and not entry.is_alive:
+            return ""
+        return entry.state
 
     def is_gone(self, run: Run) -> bool:
         """Return False: only the other host knows."""

@@ -51,7 +51,7 @@ if recipe.method.name == "sat" and not given.resume:
     sys.exit(1)
 if recipe.method.name == "trades" and not given.resume:
     while not asked:
-        signal.pause()
+        time.sleep(0.02)
     events.write("run_stopped")
     sys.exit(0)
 run.evaluation_path.write_text(json.dumps(record()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -122,8 +123,7 @@ def test_four_cells_of_which_one_is_preempted_and_one_is_killed(
         if "PENDING" in line:
             slurm(environment, "scontrol", "update", with_number, "StartTime=now")
     until(lambda: broken.is_training("natural-s0"), "a run without teachers trains")
-    killed = str(broken.run("natural-s0").info()["slurm_job"])
-    slurm(environment, "scancel", "--signal=KILL", killed)
+    os.kill(int(broken.run("natural-s0").info()["pid"]), signal.SIGKILL)
     text, _ = first.communicate(timeout=PATIENCE)
     assert first.returncode == 1, text
     assert "crashed: natural,s0" in text
