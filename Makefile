@@ -47,26 +47,16 @@ env: $(VENV)/.dev  ## Make .venv with every backend and the tools
 demo: $(VENV)/.user  ## Train two teachers and a B-MTARD student on the digits
 	$(BIN)/python -m kmtard.fit $(RECIPE)
 
-# Seeds apart, all runs of a row of the README's table are equal.
+# Killed at any time, each of them goes on where it is called again.
 digits-table: env  ## Train every method on the digits with 5 seeds; README's table
-	for seed in 0 1 2 3 4; do \
-	  for method in $$($(BIN)/python -m kmtard.fit --list-methods | cut -d ' ' -f 1); do \
-	    $(BIN)/python -m kmtard.fit $(RECIPE) --method $$method \
-	      --set runtime.seed=$$seed --set runtime.backend=jax \
-	      --set 'runtime.jit="auto"' --set runtime.runs_dir=runs/table || exit 1; \
-	  done; \
-	done
-	$(BIN)/python -m kmtard.report runs/table/*
+	$(BIN)/python -m kmtard.study $(RECIPE) table3 --seeds 0-4 \
+	  --set runtime.backend=jax --set 'runtime.jit="auto"' \
+	  --set runtime.runs_dir=runs/table
 
 fashion-table: env  ## Train six methods on 15,000 Fashion-MNIST images, 3 seeds
-	for seed in 0 1 2; do \
-	  for method in b_mtard baseline mtard baseline_ebb rslad trades; do \
-	    $(BIN)/python -m kmtard.fit recipes/fashion_mnist.toml --method $$method \
-	      --set data.limit=15000 --set runtime.seed=$$seed \
-	      --set runtime.runs_dir=runs/fashion || exit 1; \
-	  done; \
-	done
-	$(BIN)/python -m kmtard.report runs/fashion/*
+	$(BIN)/python -m kmtard.study recipes/fashion_mnist.toml --seeds 0-2 \
+	  --methods b_mtard,baseline,mtard,baseline_ebb,rslad,trades \
+	  --set data.limit=15000 --set runtime.runs_dir=runs/fashion
 
 check: lint types contracts docs tests  ## Format, lint, types, import contracts, docs, tests
 

@@ -36,6 +36,7 @@ class Forecast:
         reason: why the size is unknown; empty mostly.
         seconds: of work of the runs whose time is known, one after the other.
         unknown: how many of the runs that is not known of.
+        unknown_teachers: how many of the teachers.
     """
 
     left: int
@@ -44,6 +45,7 @@ class Forecast:
     reason: str
     seconds: float
     unknown: int
+    unknown_teachers: int = 0
 
     def lines(self) -> list[str]:
         """Return it as text."""
@@ -64,8 +66,10 @@ class Forecast:
         if not known:
             return f"unknown until the first runs finish; {hint}"
         text = f"{duration(self.seconds)} of work for {counted(known, 'run')}"
-        if self.unknown:
-            text += f", unknown for {counted(self.unknown, 'run')}; {hint}"
+        unknown = {"run": self.unknown, "teacher": self.unknown_teachers}
+        parts = [counted(count, noun) for noun, count in unknown.items() if count]
+        if parts:
+            text += f", unknown for {' and '.join(parts)}; {hint}"
         return text
 
 
@@ -112,6 +116,7 @@ def forecast(
         reason=reason,
         seconds=sum(each or 0.0 for each in times),
         unknown=sum(each is None for each in times[: len(left)]),
+        unknown_teachers=sum(each is None for each in times[len(left) :]),
     )
 
 

@@ -64,7 +64,7 @@ def test_runs_disk_and_teachers(recipe: str, sizes: list[int]) -> None:
     assert sizes == [2], "equal networks are built once"
     assert told.lines() == [
         "Runs to do: 6, and 4 teachers to train first",
-        "Disk: about 215 MB",
+        "Disk: about 214 MB",
         "Time, an estimate: unknown until the first runs finish; "
         "--dry-run=measure measures it",
     ]
@@ -113,10 +113,10 @@ def test_finished_runs_tell_the_hours_without_their_teachers(
     told = forecast(new(left), [(done, run)])
     roles = [network["role"] for network in content["networks"]]
     student = 100.0 - 40.0 * roles.count("nat_teacher")
-    teachers = 40.0 * roles.count("nat_teacher") * 2  # of both seeds: none is there
+    teachers = 40.0 * roles.count("nat_teacher")  # of the other seed
     assert told.unknown == 2, "nothing is known of rslad"
     assert told.seconds == student + teachers
-    assert "unknown for 2 runs" in told.lines()[-1]
+    assert "1 run, unknown for 2 runs and 2 teachers;" in told.lines()[-1]
 
 
 def test_what_cannot_be_built_is_told(recipe: str, tmp_path: Path) -> None:
