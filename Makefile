@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything is installed into .venv.
 
 PYTHON ?= python3
-# The build the tests were made with; set TORCH to another requirement or wheel.
+# The version that the tests were written with. Set TORCH to use another one.
 TORCH ?= torch==2.13.0
 RECIPE ?= recipes/digits.toml
 PYTEST_ARGS ?=
@@ -23,14 +23,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
         docs test-launcher check-slow gpu-check format clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# pip is the last thing venv installs: a half-made environment is made anew.
+# venv installs pip last. Without pip the environment is incomplete and is made again.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-	  echo "kmtard needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is none of them:"; \
+	  echo "Expected Python 3.11, 3.12 or 3.13. Received '$(PYTHON)':"; \
 	  $(PYTHON) --version; \
-	  echo "Name another one: make PYTHON=python3.11 $(MAKECMDGOALS)"; \
+	  echo "Use another one, such as: make PYTHON=python3.11 $(MAKECMDGOALS)"; \
 	  exit 1; } >&2
 	$(PYTHON) -m venv --clear $(VENV)
 
@@ -42,7 +42,7 @@ $(VENV)/.dev: $(VENV)/.user
 	$(PIP) '$(TORCH)' --editable '.[jax,dev,docs]'
 	@touch $@
 
-env: $(VENV)/.dev  ## Make .venv with every backend and the tools
+env: $(VENV)/.dev  ## Create .venv with all backends and the development tools
 
 demo: $(VENV)/.user  ## Train two teachers and a B-MTARD student on the digits
 	$(BIN)/python -m kmtard.fit $(RECIPE)
@@ -58,22 +58,22 @@ fashion-table: env  ## Train six methods on 15,000 Fashion-MNIST images, 3 seeds
 	  --methods b_mtard,baseline,mtard,baseline_ebb,rslad,trades \
 	  --set data.limit=15000 --set runtime.runs_dir=runs/fashion
 
-check: lint types contracts docs tests  ## Format, lint, types, import contracts, docs, tests
+check: lint types contracts docs tests  ## Run all checks: lint, types, contracts, docs, tests
 
-lint: env  ## Format check and ruff
+lint: env  ## Check format and style with ruff
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: env  ## mypy
+types: env  ## Check types with mypy
 	$(BIN)/mypy
 
-contracts: env  ## import-linter
+contracts: env  ## Check which modules import which, with import-linter
 	$(BIN)/lint-imports
 
-docs: env  ## Build the documentation into site/; a warning is an error
+docs: env  ## Build the documentation into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-tests: env  ## Tests on every backend, and of the launcher
+tests: env  ## Run the tests on every backend, and those of the launcher
 	@failed=; for part in $(BACKENDS) launcher; do \
 	  $(MAKE) --no-print-directory test-$$part || failed="$$failed $$part"; \
 	done; \
@@ -87,17 +87,17 @@ test-launcher: env
 	@echo "== Tests of the launcher"
 	@KERAS_BACKEND=jax $(PYTEST) tests/launcher $(PYTEST_ARGS)
 
-check-slow:  ## The long proofs, on every backend
+check-slow:  ## Run the slow tests on every backend
 	@$(MAKE) --no-print-directory tests PYTEST_ARGS='-m slow $(PYTEST_ARGS)'
 
-gpu-check:  ## Measure this GPU with $(PYTHON) as it is; nothing is installed
+gpu-check:  ## Measure this GPU with the packages that PYTHON has; installs nothing
 	$(PYTHON) -m kmtard.benchmark --device-report $(REPORT)
 
-format: env  ## Format and repair what ruff can
+format: env  ## Format the code and apply automatic fixes of ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## Remove .venv and caches; runs/ stays
+clean:  ## Remove .venv and caches, but not runs/
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache \
 	  .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ HEADING = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 
 
 class Examples(griffe.Extension):
-    """Reads `Example:` as `Examples:`, the one spelling that Griffe knows as code."""
+    """Changes `Example:` to `Examples:`, the only heading that Griffe shows as code."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite the docstring of an object."""

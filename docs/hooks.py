@@ -1,7 +1,7 @@
-"""Write the parts of the pages that the source already knows.
+"""Generate parts of the pages from the source code.
 
-A page holds a line such as `<!-- generated: recipe keys -->`; the text of that name
-takes its place when MkDocs reads the page. Nothing here imports Keras.
+A page contains a line such as `<!-- generated: recipe keys -->`. When MkDocs reads the
+page, the generated text with that name replaces the line. Nothing here imports Keras.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def recipe_keys() -> Iterator[str]:
         yield f"{(model.__doc__ or '').splitlines()[0]}\n"
         yield from table(("key", "value", "default", "meaning"), keys_of(model))
         if model.model_config.get("extra") == "allow":
-            yield "\nThe options of the method stand beside these keys."
+            yield "\nThe options of the method are keys of the same table."
 
 
 def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
@@ -83,7 +83,7 @@ def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 def value_of(kind: dict[str, Any]) -> str:
-    """Say what a part of a JSON schema allows, the bounds of numbers left out."""
+    """Return what a part of a JSON schema allows, without the bounds of numbers."""
     every = [
         value_of(each) for each in kind.get("anyOf", []) if each != {"type": "null"}
     ]
@@ -95,7 +95,7 @@ def value_of(kind: dict[str, Any]) -> str:
 
 
 def bounds(annotations: Iterable[Any]) -> Iterator[str]:
-    """Yield the bounds in annotations; JSON schemas lose those behind a validator."""
+    """Yield the bounds in annotations. JSON schemas omit those behind a validator."""
     for annotation in annotations:
         for name, sign in BOUNDS.items():
             if (bound := getattr(annotation, name, None)) is not None:
@@ -105,7 +105,7 @@ def bounds(annotations: Iterable[Any]) -> Iterator[str]:
 
 
 def toml(value: Any) -> str:
-    """Return a default as a recipe would have it."""
+    """Return a default as it is written in a recipe."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

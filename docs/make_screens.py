@@ -1,7 +1,7 @@
-"""Make the README's pictures of the user interface from real runs.
+"""Make the pictures of the terminal interface for README and docs.
 
-`python docs/make_screens.py runs` writes docs/screens/*.svg. A relative path keeps the
-names of this machine's folders out of the pictures.
+`python docs/make_screens.py runs` writes docs/screens/*.svg. Give a relative path, so
+that the pictures do not show the names of your folders.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from launcher.settings import Settings
 
 SIZE = (110, 32)
 FOLDER = Path(__file__).absolute().parent / "screens"
-# The fonts are somebody else's, and would be fetched from there by who looks.
+# A reader's browser would load these fonts from another host.
 REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 async def make(runs_dir: Path) -> None:
-    """Go through the main screens and take a picture of each."""
+    """Open the main screens one after the other and save a picture of each."""
     with tempfile.TemporaryDirectory() as state:
         settings = Settings(Path(state) / "launch.json")
         runs = list_runs(runs_dir)

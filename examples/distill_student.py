@@ -18,9 +18,9 @@ SHAPE, CLASSES = (8, 8, 1), 10
 def main(argv: Sequence[str] | None = None) -> None:
     """Train two teachers and a student, and save the student."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--limit", type=int, help="use only so many images")
-    parser.add_argument("--output", default="student.keras")
+    parser.add_argument("--epochs", type=int, default=4, help="for each network")
+    parser.add_argument("--limit", type=int, help="number of images to use")
+    parser.add_argument("--output", default="student.keras", help="file to write")
     options = parser.parse_args(argv)
 
     data = kmtard.data.digits()

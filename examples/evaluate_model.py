@@ -1,4 +1,4 @@
-"""Evaluate a Keras model under several attacks, and read the result.
+"""Evaluate a Keras model under several attacks, and print the result.
 
 python examples/evaluate_model.py student.keras --attacks pgd_trades,autoattack
 """
@@ -14,12 +14,16 @@ import kmtard
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate a model of the digits, from images in [0, 1] to logits."""
+    """Evaluate a model on the digits. It must map images in [0, 1] to logits."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("model", help="a .keras file")
-    parser.add_argument("--attacks", default="fgsm,pgd_trades,autoattack")
-    parser.add_argument("--epsilon", type=float, default=0.1)
-    parser.add_argument("--limit", type=int, help="use only so many images")
+    parser.add_argument(
+        "--attacks",
+        default="fgsm,pgd_trades,autoattack",
+        help="names, separated by commas",
+    )
+    parser.add_argument("--epsilon", type=float, default=0.1, help="radius of the ball")
+    parser.add_argument("--limit", type=int, help="number of images to use")
     options = parser.parse_args(argv)
 
     model = keras.models.load_model(options.model)
@@ -34,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     strongest = min(
         result.robust_accuracy, key=lambda name: result.robust_accuracy[name]
     )
-    print(f"The strongest attack is {strongest}: quote that number.")
+    print(f"The strongest attack is {strongest}. Quote its robust accuracy.")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python examples/write_method.py --epochs 4
 
-A recipe in this folder names it as `method.name = "write_method:LogitPairing"`.
+To use it in a recipe, start `kmtard fit` in this folder with
+`--method write_method:LogitPairing`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from kmtard.methods import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="examples")
 class LogitPairing(kmtard.AdversarialModel):
-    """Cross-entropy on both kinds of images, and a distance between their logits.
+    """Cross-entropy on clean and adversarial images, and a distance of their logits.
 
     Args:
-        student: any Keras model from images in [0, 1] to logits.
-        weight: of the distance, >= 0.
-        **kwargs: those of `AdversarialModel`.
+        student: any Keras model that maps images in [0, 1] to logits.
+        weight: weight of the distance, >= 0.
+        **kwargs: arguments of `AdversarialModel`.
     """
 
     passes = ("adv", "nat")  # the student's training passes, in this order
@@ -37,7 +38,7 @@ class LogitPairing(kmtard.AdversarialModel):
         self.weight = weight
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Any:
-        """Return the (batch,) values that the student minimizes."""
+        """Return the loss of each image, (batch,)."""
         nat, adv = logits.nat[-1], logits.adv[-1]
         pairing = ops.mean(ops.square(nat - adv), axis=-1)
         self.track("pairing", pairing)
@@ -45,15 +46,15 @@ class LogitPairing(kmtard.AdversarialModel):
         return 0.5 * hard + self.weight * pairing
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of the constructor, for saving."""
         return {**super().get_config(), "weight": self.weight}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train a small network on the digits with this method."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--limit", type=int, help="use only so many images")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of training")
+    parser.add_argument("--limit", type=int, help="number of images to use")
     options = parser.parse_args(argv)
 
     train = kmtard.data.digits().train

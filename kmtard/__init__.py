@@ -2,19 +2,22 @@
 
 Every room is an attribute of this package (`kmtard.evaluation.evaluate`,
 `kmtard.networks.resnet18`), imported when it is first used: `import kmtard` itself
-loads no Keras, so that a light process (the launcher) can use the light rooms. Where
-Keras is loaded already, `keras.models.load_model` finds the methods from then on; in
-the other order, after `import kmtard.methods`.
+loads no Keras, so that a light process (the launcher) can use the light rooms.
+`keras.models.load_model` finds the classes of kmtard from then on, whichever of the two
+was imported first.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
     from kmtard import (
         attacks,
         backend,
@@ -64,8 +67,8 @@ _CLASSES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(
-            f"module 'kmtard' has no attribute {name!r}; its names are "
-            + ", ".join(__all__)
+            f"module 'kmtard' has no attribute {name!r}. Its attributes are "
+            f"{', '.join(__all__)}."
         )
     if name in _CLASSES:
         return getattr(import_module(_CLASSES[name]), name)
@@ -76,8 +79,39 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Keras finds the classes in a saved model only where they have been registered, and has
-# no hook to do so later. A backend that kmtard does not have is refused at first use.
+def _register(keras: ModuleType) -> None:
+    # Imported late, because it takes a third of the time of `import kmtard`.
+    import_module("kmtard.registry.saved_classes").register(keras)
+
+
+class _KerasHook:
+    """Registers the classes in Keras as soon as it is imported."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the other finders' spec of Keras, and None for all other modules."""
+        if fullname != "keras":
+            return None
+        others = (each for each in sys.meta_path if not isinstance(each, _KerasHook))
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                _register(module)
+
+            # On the instance, so that the loader keeps its type for whoever asks.
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+sys.meta_path.insert(0, _KerasHook())
 if "keras" in sys.modules:
-    with contextlib.suppress(ImportError):
-        import_module("kmtard.methods")
+    # Another thread may still be importing it; this waits until it has ended.
+    _register(import_module("keras"))

@@ -1,11 +1,12 @@
-"""The balance rules of the methods as pure functions: state in, state out.
+"""The balance rules of the methods as pure functions from state to new state.
 
-Nothing here is assigned. With a rate of 0 the state comes back as it went in, and so it
-does where a new value would not be finite: one NaN must not stay for good.
+No function assigns a variable. The state is returned unchanged if the rate is 0, or if
+a new value would not be finite: otherwise one NaN would stay until the end.
 
-B-MTARD's two run inside the step, on scalars (numbers or 0-d tensors). Paper: B-MTARD
-(TPAMI 2024), section 3, equations 12-20; the code's clipping is kept. Those for each
-class run once an epoch, on numpy arrays (classes,), in float64.
+B-MTARD's two rules run inside the training step on scalars (numbers or 0-d tensors).
+They follow B-MTARD (TPAMI 2024), section 3, equations 12-20, with the clipping of the
+authors' code. The rules per class run once per epoch on NumPy arrays (classes,), in
+float64.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from keras import ops
 
 
 class Temperatures(NamedTuple):
-    """State of EBB.
+    """State of EBB: both temperatures and their rounding errors.
 
-    A run adds a rate of 1e-3 a hundred thousand times; in float32 the roundings would
-    add up. They are kept and given back (Kahan 1965).
+    A run adds a rate of 1e-3 a hundred thousand times, and in float32 the rounding
+    errors would accumulate. Compensated summation (Kahan 1965) removes them.
 
     Attributes:
         nat: temperature of the clean teacher, > 0.
         adv: temperature of the robust teacher, > 0.
-        nat_rounding: what rounding has added to `nat` and is still to be taken off.
-        adv_rounding: the same of `adv`.
+        nat_rounding: accumulated rounding error of `nat`, subtracted at the next step.
+        adv_rounding: accumulated rounding error of `adv`.
     """
 
     nat: Any
@@ -45,20 +46,29 @@ def entropy_balance(
 ) -> Temperatures:
     """Move both temperatures one step of `rate` towards equal teacher entropy (EBB).
 
-    The softer teacher is sharpened, the sharper one softened:
-    `s = sign(H_nat - H_adv)`, `T_nat <- clip(T_nat - rate s)`,
-    `T_adv <- clip(T_adv + rate s)`.
-    Equal entropies leave both where they are, and so do entropies that are NaN.
+    The temperature of the teacher with the larger entropy decreases, the other one
+    increases: `s = sign(H_nat - H_adv)`, `T_nat <- clip(T_nat - rate s)`,
+    `T_adv <- clip(T_adv + rate s)`. Nothing changes if the entropies are equal or not
+    finite.
 
     Args:
         temperatures: of both teachers.
-        nat_entropy: batch mean at the present temperature, in nats.
-        adv_entropy: the same of the robust teacher.
-        rate: step, >= 0.
-        bounds: (low, high) for both temperatures.
+        nat_entropy: batch mean of the clean teacher's entropy at its current
+            temperature, in nats.
+        adv_entropy: the same for the robust teacher.
+        rate: step of both temperatures, >= 0.
+        bounds: (low, high) for both temperatures, 0 < low <= high.
 
     Returns:
-        Those of the next step.
+        The temperatures for the next step.
+
+    Example:
+        >>> old = kmtard.balance.Temperatures(nat=1.0, adv=1.0)
+        >>> new = kmtard.balance.entropy_balance(
+        ...     old, nat_entropy=0.1, adv_entropy=0.9, rate=0.001, bounds=(1.0, 10.0)
+        ... )
+        >>> round(float(new.nat), 4), round(float(new.adv), 4)
+        (1.001, 1.0)
     """
     step = rate * ops.sign(nat_entropy - adv_entropy)
     nat, adv, nat_rounding, adv_rounding = temperatures
@@ -86,24 +96,32 @@ def normalization_loss_balance(
     rate: Any,
     beta: Any,
 ) -> tuple[Any, Any]:
-    """Move both loss weights towards the loss that has fallen less (NLB).
+    """Move weight to the loss that has decreased less, relative to its start (NLB).
 
     `q = (L / L(0))^beta; r_nat = q_nat / (q_nat + q_adv); w <- rate r + (1 - rate) w`,
-    then clipped at 0 and divided by the sum, as B-MTARD's code does.
+    and likewise for the other weight. Then both are clipped at 0 and divided by their
+    sum, as in B-MTARD's code.
 
     Args:
         nat_weight: weight of the clean teacher's loss, in [0, 1].
         adv_weight: weight of the robust teacher's loss; the two sum to 1.
         relative_nat_loss: L_nat / L_nat(0) of this step.
         relative_adv_loss: L_adv / L_adv(0) of this step.
-        rate: in [0, 1].
-        beta: exponent, >= 0; large values follow the slower loss alone.
+        rate: share of the target weight in the new weight, in [0, 1].
+        beta: exponent, >= 0; a large value gives all weight to the slower loss.
 
     Returns:
-        (nat_weight, adv_weight) to be used in this step's loss; the present ones where
-        a relative loss is not finite.
+        (nat_weight, adv_weight) for this step's loss; unchanged if a relative loss is
+        not finite.
+
+    Example:
+        >>> weights = kmtard.balance.normalization_loss_balance(
+        ...     0.5, 0.5, relative_nat_loss=0.2, relative_adv_loss=0.8, rate=0.1, beta=1
+        ... )
+        >>> [round(float(weight), 3) for weight in weights]
+        [0.47, 0.53]
     """
-    # Only the quotient counts, and the larger of the two at 1 cannot overflow.
+    # Only the ratio of the two counts: divided by the larger one, no power overflows.
     nat = ops.maximum(relative_nat_loss, 1e-30)
     adv = ops.maximum(relative_adv_loss, 1e-30)
     largest = ops.maximum(nat, adv)
@@ -117,17 +135,17 @@ def normalization_loss_balance(
 
 
 def initial_loss(initial: Any, loss: Any) -> Any:
-    """Return L(0) of NLB, the first loss above 0.
+    """Return L(0) of NLB: the first loss that is finite and above 0.
 
-    A first batch whose images all weigh 0, or a teacher equal to the student, has a
-    loss of 0, by which no later one could be divided.
+    The first loss may be 0, for example where all sample weights of the first batch are
+    0, or where the teacher equals the student. It could not serve as a divisor.
 
     Args:
-        initial: L(0) if a step before had one, otherwise 0.
-        loss: of this step.
+        initial: L(0) if an earlier step has set it, otherwise 0.
+        loss: loss of this step.
 
     Returns:
-        L(0), 0 as long as no loss was above 0 and finite.
+        L(0), or 0 if no loss has been finite and above 0 so far.
     """
     usable = ops.logical_and(ops.isfinite(loss), ops.convert_to_tensor(loss) > 0)
     found = ops.where(usable, loss, 0.0)
@@ -135,8 +153,8 @@ def initial_loss(initial: Any, loss: Any) -> Any:
 
 
 def _unless_still(rate: Any, moved: tuple, state: tuple, given: tuple) -> tuple:
-    # A NaN that was given need not show: of it, some backends take the maximum or the
-    # sign to be a number.
+    # The inputs are checked too: on some backends, the maximum or the sign of NaN is a
+    # number, so that the result is finite.
     moving = ops.convert_to_tensor(rate) > 0
     for value in (*moved, *given):
         moving = ops.logical_and(moving, ops.isfinite(value))
@@ -152,20 +170,28 @@ def class_weights(
     beta: float,
     bounds: tuple[float, float],
 ) -> np.ndarray:
-    """Weigh each class by how soon it falls, as Fair-ARD (NeurIPS 2023) does.
+    """Give larger weights to classes that the attack fools sooner.
 
-    `omega = (kappa + 1e-5)^-beta`, scaled to a mean of 1 and then clipped, with kappa =
-    robust_steps / images. Clipping comes last: the mean is not 1 afterwards.
+    This is the rule of Fair-ARD (NeurIPS 2023): `omega = (kappa + 1e-5)^-beta`, with
+    kappa = robust_steps / images, scaled to a mean of 1 and then clipped. The clipped
+    weights are not scaled again, so that their mean may differ from 1.
 
     Args:
-        robust_steps: (classes,) sums over an epoch: at how many of the attack's
-            gradient steps images of the class were classified correctly.
-        images: (classes,) numbers of images; a class without any gets weight 1.
-        beta: >= 0.
-        bounds: (low, high) of the weights.
+        robust_steps: (classes,) sums over an epoch: the number of attack steps at which
+            an image of the class was still classified correctly.
+        images: (classes,) number of images; a class without images gets weight 1.
+        beta: exponent, >= 0.
+        bounds: (low, high) of the weights, 0 < low <= high.
 
     Returns:
-        (classes,) weights.
+        (classes,) float64 weights.
+
+    Example:
+        >>> weights = kmtard.balance.class_weights(
+        ...     np.array([40, 10]), np.array([5, 5]), beta=1.0, bounds=(0.5, 2.5)
+        ... )
+        >>> weights.round(3).tolist()
+        [0.5, 1.6]
     """
     present = images > 0
     kappa = robust_steps.astype("float64") / np.maximum(images, 1)
@@ -184,19 +210,30 @@ def class_temperatures(
 ) -> np.ndarray:
     """Lower the teacher's temperature for hard classes, as ABSLD (2024) does.
 
-    `tau <- clip(tau - rate gap / max |gap|, bounds)`, gap = S - mean of S, S = losses /
-    images. Where all classes are equally hard nothing moves.
+    `tau <- clip(tau - rate gap / max |gap|, bounds)` with S = losses / images and
+    gap = S - mean(S). If all classes are equally hard, nothing changes.
 
     Args:
-        temperatures: (classes,) present ones.
-        losses: (classes,) sums of the cross-entropy over an epoch.
-        images: (classes,) numbers of images; a class without any does not move, nor
-            does one whose loss is not finite.
-        rate: largest move, >= 0.
-        bounds: (low, high) of the temperatures.
+        temperatures: (classes,) current temperatures, > 0.
+        losses: (classes,) sums of the cross-entropy over an epoch, in nats.
+        images: (classes,) number of images; a class without images, or with a loss that
+            is not finite, keeps its temperature.
+        rate: largest change of a temperature, >= 0.
+        bounds: (low, high) of the temperatures, 0 < low <= high.
 
     Returns:
-        (classes,) temperatures.
+        (classes,) float64 temperatures.
+
+    Example:
+        >>> temperatures = kmtard.balance.class_temperatures(
+        ...     np.ones(2),
+        ...     losses=np.array([8, 2]),
+        ...     images=np.array([4, 4]),
+        ...     rate=0.1,
+        ...     bounds=(0.5, 5.0),
+        ... )
+        >>> temperatures.round(3).tolist()
+        [0.9, 1.1]
     """
     temperatures = temperatures.astype("float64")
     present = (images > 0) & np.isfinite(losses)

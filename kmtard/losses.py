@@ -1,11 +1,13 @@
-"""Losses as pure functions of logits, one value an example.
+"""Losses as pure functions of logits, one value per example.
 
-`logits` and `target_logits` are (batch, classes); `labels` is (batch,) integer. Every
-function returns (batch,) nats, in float32 or better whatever the dtype that came in.
-The three reductions of the field are means of these: the batch mean is
-`mean(kl_divergence(t, s))`, the element mean (PyTorch's default) divides that by the
-number of classes, and the distillation code of RSLAD and MTARD uses the element mean
-with `floor=1e-5`.
+`logits` and `target_logits` are (batch, classes) floats. `labels` is (batch,) integers.
+Every function returns (batch,) values: nats for entropies and divergences, logit units
+for margins. Half-precision logits are cast to float32 first.
+
+Published codes reduce these values in three ways. The batch mean is
+`mean(kl_divergence(t, s))`. The element mean, PyTorch's default, divides the batch mean
+by the number of classes. The code of RSLAD and MTARD uses the element mean with
+`floor=1e-5`.
 """
 
 from __future__ import annotations
@@ -19,32 +21,44 @@ from keras import ops
 from kmtard import backend
 
 LOG_FLOOR = 1e-5
-"""What RSLAD's and MTARD's code adds inside the teacher's logarithm."""
+"""Constant that the code of RSLAD and MTARD adds inside the teacher's logarithm."""
 
 FLAT = 1e-30
-"""Derivative from which on a loss counts as flat."""
+"""Largest derivative at which a loss counts as flat."""
 
 
 def at_least_float32(logits: Any) -> Any:
-    """Cast half-precision logits up: softmax and KL lose their digits there."""
+    """Cast half-precision logits to float32: softmax and KL are inexact below it."""
     half = keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16")
     return ops.cast(logits, "float32") if half else logits
 
 
 def has_float16(network: Any) -> bool:
-    """Tell whether a layer computes in float16; a model that is loaded hides it."""
+    """Return whether any layer of a network computes in float16."""
+    # The dtype policy of a loaded model is that of its outermost layer alone.
     layers = network._flatten_layers()
     return any(layer.compute_dtype == "float16" for layer in layers)
 
 
 def cross_entropy(labels: Any, logits: Any) -> Any:
-    """Cross-entropy in the form `softplus(logsumexp of the others - own logit)`.
+    """Cross-entropy, computed as `softplus(logsumexp(other logits) - own logit)`.
 
-    Equal to `-log softmax(logits)[label]`, but its gradient keeps its sign when the
-    probability of the label rounds to one, where the plain form gives noise.
+    This equals `-log softmax(logits)[label]`. Where the probability of the label rounds
+    to one, the gradient of the usual form is rounding noise; the gradient of this form
+    keeps its sign.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes).
 
     Returns:
-        (batch,) values >= 0.
+        (batch,) nats, >= 0.
+
+    Example:
+        >>> logits = keras.ops.convert_to_tensor([[2.0, 0.0], [0.0, 0.0]])
+        >>> values = kmtard.losses.cross_entropy(np.array([0, 1]), logits)
+        >>> [round(float(value), 4) for value in values]
+        [0.1269, 0.6931]
     """
     logits = at_least_float32(logits)
     own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
@@ -55,25 +69,38 @@ def cross_entropy(labels: Any, logits: Any) -> Any:
 def kl_divergence(
     target_logits: Any, logits: Any, *, target_temperature: Any = 1.0, floor: float = 0
 ) -> Any:
-    """Kullback-Leibler divergence of the softmax of `logits` from that of the target.
+    """Kullback-Leibler divergence KL(target || student) of two softmax outputs.
 
-    `sum_k t_k (log(t_k + floor) - log s_k)`, t = softmax(target_logits / temperature).
-    Gradients flow through both arguments.
+    `sum_k t_k (log(t_k + floor) - log s_k)` with t = softmax(target_logits /
+    target_temperature) and s = softmax(logits). Gradients flow through both arguments.
 
     Args:
         target_logits: (batch, classes).
         logits: (batch, classes).
-        target_temperature: > 0; a scalar, or (batch, 1) for one an example.
-        floor: added inside the target's logarithm only; with 0 the logarithm is exact.
+        target_temperature: > 0; a scalar, or (batch, 1) for one per example.
+        floor: >= 0, added inside the target's logarithm only; 0 gives the exact
+            divergence.
+
+    Returns:
+        (batch,) nats, >= 0 if `floor` is 0.
+
+    Example:
+        >>> teacher = keras.ops.convert_to_tensor([[2.0, 0.0], [1.0, 1.0]])
+        >>> student = keras.ops.convert_to_tensor([[0.0, 0.0], [1.0, 1.0]])
+        >>> values = kmtard.losses.kl_divergence(teacher, student)
+        >>> [round(float(value), 4) for value in values]
+        [0.3278, 0.0]
     """
-    log_target = ops.log_softmax(at_least_float32(target_logits) / target_temperature)
-    target = ops.exp(log_target)
     log_student = ops.log_softmax(at_least_float32(logits))
+    # Temperatures, teacher and student may each be of another float type.
+    target_logits = ops.divide(at_least_float32(target_logits), target_temperature)
+    log_target = ops.cast(ops.log_softmax(target_logits), log_student.dtype)
+    target = ops.exp(log_target)
     if floor:
         log_target = ops.log(target + floor)
         return ops.sum(target * (log_target - log_student), axis=-1)
-    # The difference of both sums, 1 - 1, is added: it takes the rounding of both
-    # logarithms out, which outweighs the divergence of soft labels.
+    # sum(s) - sum(t), which is 0, is added: it cancels the rounding errors of the two
+    # logarithms, which are larger than the divergence of soft labels.
     ratio = log_student - log_target
     near = target * (ops.expm1(ops.clip(ratio, -float("inf"), 1.0)) - ratio)
     far = ops.exp(log_student) - target - target * ratio
@@ -83,19 +110,45 @@ def kl_divergence(
 def entropy(logits: Any, *, temperature: Any = 1.0, floor: float = LOG_FLOOR) -> Any:
     """Shannon entropy `-sum_k p_k log(p_k + floor)` of `softmax(logits / temperature)`.
 
-    The floor is the one of B-MTARD's code; the value is at most C * floor too small.
+    The default floor is that of B-MTARD's code. It makes the value at most
+    `classes * floor` too small.
+
+    Args:
+        logits: (batch, classes).
+        temperature: > 0, a scalar.
+        floor: >= 0, added inside the logarithm.
+
+    Returns:
+        (batch,) nats, up to log(classes).
+
+    Example:
+        >>> logits = keras.ops.convert_to_tensor([[1.0, 1.0], [9.0, 0.0]])
+        >>> values = kmtard.losses.entropy(logits)
+        >>> [round(float(value), 3) for value in values]
+        [0.693, 0.001]
     """
-    probabilities = ops.softmax(at_least_float32(logits) / temperature)
+    probabilities = ops.softmax(ops.divide(at_least_float32(logits), temperature))
     return -ops.sum(probabilities * ops.log(probabilities + floor), axis=-1)
 
 
 def margin(labels: Any, logits: Any) -> Any:
-    """Logit of the label less the largest other one: negative once it is wrong.
+    """Margin: the logit of the label minus the largest other logit.
 
-    The gradient goes to one other class, the first of those that tie, on every backend.
+    On every backend, the gradient reaches exactly one other class: the first of those
+    that tie.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes).
 
     Returns:
-        (batch,) logit units.
+        (batch,) logit units; negative if the prediction is wrong.
+
+    Example:
+        >>> logits = keras.ops.convert_to_tensor([[3.0, 1.0], [3.0, 1.0]])
+        >>> values = kmtard.losses.margin(np.array([0, 1]), logits)
+        >>> [float(value) for value in values]
+        [2.0, -2.0]
     """
     logits = at_least_float32(logits)
     own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
@@ -104,13 +157,15 @@ def margin(labels: Any, logits: Any) -> Any:
 
 
 def cw(labels: Any, logits: Any, *, kappa: float = 50.0) -> Any:
-    """Carlini and Wagner's (2017) margin loss `-max(margin + kappa, 0)`, to maximise.
+    """Margin loss of Carlini and Wagner (2017), `-max(margin + kappa, 0)`.
+
+    An attack maximizes it.
 
     Args:
         labels: (batch,) integers.
         logits: (batch, classes).
-        kappa: >= 0, logit units: where the margin is below `-kappa` the gradient is
-            zero. 50 in the attacks of FAT and MART.
+        kappa: >= 0, in logit units; the gradient is zero where the margin is below
+            `-kappa`. The attacks of FAT and MART use 50.
 
     Returns:
         (batch,) values <= 0.
@@ -119,13 +174,18 @@ def cw(labels: Any, logits: Any, *, kappa: float = 50.0) -> Any:
 
 
 def dlr(labels: Any, logits: Any) -> Any:
-    """Difference of logits ratio (Croce and Hein 2020), to maximise.
+    """Difference of logits ratio (Croce and Hein 2020).
 
-    `-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12)`, with z sorted downwards; it
-    does not change when the logits are shifted or scaled.
+    `-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12)`, where z_(k) is the k-th
+    largest logit. Shifting or scaling the logits does not change it. An attack
+    maximizes it.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes), at least three classes.
 
     Returns:
-        (batch,) values; positive once the prediction is wrong.
+        (batch,) values; positive if the prediction is wrong.
 
     Raises:
         ValueError: fewer than three classes.
@@ -138,18 +198,19 @@ def dlr(labels: Any, logits: Any) -> Any:
 
 
 def dlr_targeted(labels: Any, logits: Any, targets: Any) -> Any:
-    """Targeted difference of logits ratio (Croce and Hein 2020), to maximise.
+    """Targeted difference of logits ratio (Croce and Hein 2020).
 
-    `-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12)`: it leads towards class t,
-    away from the label. With three classes, z_(3) alone stands for the mean.
+    `-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12)`, where z_(k) is the k-th
+    largest logit. Maximizing it moves the prediction from the label y to the target t.
+    With three classes, z_(3) replaces the mean of z_(3) and z_(4).
 
     Args:
         labels: (batch,) integers.
-        logits: (batch, classes).
-        targets: (batch,) integers.
+        logits: (batch, classes), at least three classes.
+        targets: (batch,) integers, the classes to aim at.
 
     Returns:
-        (batch,) values.
+        (batch,) values; positive if the target's logit is above the label's.
 
     Raises:
         ValueError: fewer than three classes.
@@ -162,16 +223,23 @@ def dlr_targeted(labels: Any, logits: Any, targets: Any) -> Any:
 def amplified(
     objective: Callable[[Any], Any], network: Any, state: Sequence[Any] = ()
 ) -> Callable[[Any], Any]:
-    """Return an objective whose gradient at the images survives in float16.
+    """Return an objective whose gradient does not vanish in float16.
 
-    That of a confident prediction is so small that float16 rounds it to zero inside the
-    network. Each image's is given the same direction at the logits, and size 1 there.
-    Other types hold it as it is.
+    The gradient of a confident prediction is so small that float16 layers round it to
+    zero. The returned objective has a gradient of the same direction at the logits,
+    scaled to a largest entry of 1 for each image. If no layer computes in float16, the
+    objective is returned unchanged.
 
     Args:
-        objective: logits, or a tuple of such -> (batch,) values; is called once.
-        network: that computes the logits, of each image by itself.
+        objective: maps logits, or a tuple of logits, to (batch,) values; it is called
+            once.
+        network: the model that computes the logits; each image's logits must depend on
+            that image alone.
         state: every variable that `objective` assigns.
+
+    Returns:
+        A function from the same logits to (batch,) values. Only its gradient is
+        meaningful.
     """
     if not has_float16(network):
         return objective
@@ -193,19 +261,19 @@ def amplified(
 
 
 def _ratio(logits: Any, labels: Any, rivals: Any, ranked: Any) -> Any:
-    """Margin over `rivals`, divided by how far the best is above the third and on."""
+    """Divide the lead of `rivals` over the labels by the spread of the top logits."""
     tail = [_pick(logits, ranked[:, place]) for place in range(2, ranked.shape[-1])]
     spread = _pick(logits, ranked[:, 0]) - sum(tail) / len(tail)
     lead, spread = _pick(logits, rivals) - _pick(logits, labels), spread + 1e-12
     ratio = ops.stop_gradient(lead / spread)
-    # The quotient rule in the form that is exactly zero where both parts are equal (the
-    # label ranks third): attacks would follow the sign of its rounding errors.
+    # Where lead and spread have equal gradients (the label ranks third), the quotient
+    # rule must give exactly zero: attacks would follow the sign of a rounding error.
     change = (lead - ratio * spread) / ops.stop_gradient(spread)
     return ratio + (change - ops.stop_gradient(change))
 
 
 def _largest(logits: Any, count: int) -> Any:
-    """Classes of the `count` largest logits, the largest first: (batch, count)."""
+    """Return the classes of the `count` largest logits in order: (batch, count)."""
     if logits.shape[-1] < count:
         raise ValueError(
             f"The difference of logits ratio needs at least {count} classes. Received: "

@@ -1,4 +1,4 @@
-"""Optimisers with the arithmetic of the reference code."""
+"""Optimizers that compute what the authors' PyTorch code computes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class L2SGD(keras.optimizers.Optimizer):
-    """SGD with coupled L2 and a momentum that does not hold the learning rate.
+    """SGD with coupled L2 regularization, as `torch.optim.SGD` computes it.
 
     `g <- g + weight_decay w; v <- momentum v + g; w <- w - learning_rate v`, with
-    Nesterov `w <- w - learning_rate (g + momentum v)`: what `torch.optim.SGD` computes
-    and every reference script uses. Keras' own SGD decouples `weight_decay` and keeps
-    the learning rate inside the velocity, which differs after each drop.
+    Nesterov momentum `w <- w - learning_rate (g + momentum v)`. All reference scripts
+    train with this rule. `keras.optimizers.SGD` differs in two points: it decouples
+    `weight_decay` from the gradient, and its velocity includes the learning rate, which
+    changes the result after each drop of the learning rate.
 
     Args:
         learning_rate: a number >= 0, or a `LearningRateSchedule`.
         momentum: in [0, 1).
-        weight_decay: L2 coefficient, >= 0, on every trainable array (kernels, biases,
-            BatchNorm's gamma and beta) but those given to `exclude_from_weight_decay`.
-        nesterov: use Nesterov's form.
-        **kwargs: those of `keras.optimizers.Optimizer`.
+        weight_decay: L2 coefficient, >= 0, on every trainable variable (kernels,
+            biases, BatchNorm's gamma and beta) except those given to
+            `exclude_from_weight_decay`.
+        nesterov: whether to use Nesterov momentum.
+        name: name of the optimizer.
+        **kwargs: arguments of `keras.optimizers.Optimizer`.
 
     Raises:
         ValueError: a number is out of its range.
+
+    Example:
+        >>> optimizer = kmtard.optimizers.L2SGD(0.1, momentum=0.9, weight_decay=2e-4)
+        >>> model.compile(optimizer)
     """
 
     def __init__(
@@ -40,18 +47,22 @@ class L2SGD(keras.optimizers.Optimizer):
         **kwargs: Any,
     ) -> None:
         if isinstance(learning_rate, (int, float)) and not learning_rate >= 0:
-            raise ValueError(f"`learning_rate` must be >= 0. Received: {learning_rate}")
+            raise ValueError(
+                f"`learning_rate` must be >= 0. Received: {learning_rate!r}."
+            )
         if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: {momentum}")
+            raise ValueError(f"`momentum` must be in [0, 1). Received: {momentum!r}.")
         if not weight_decay >= 0:
-            raise ValueError(f"`weight_decay` must be >= 0. Received: {weight_decay}")
+            raise ValueError(
+                f"`weight_decay` must be >= 0. Received: {weight_decay!r}."
+            )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.l2 = weight_decay
         self.nesterov = nesterov
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create one velocity, at zero, for each variable."""
+        """Create one velocity per variable, initially zero."""
         if self.built:
             return
         super().build(variables)
@@ -71,7 +82,7 @@ class L2SGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, learning_rate * update)
 
     def get_config(self) -> dict:
-        """Return the arguments that make an equal optimiser."""
+        """Return the arguments of an equal optimizer."""
         return {
             **super().get_config(),
             "momentum": self.momentum,

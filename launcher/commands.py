@@ -11,7 +11,7 @@ from kmtard.runs.queue.task import Task
 
 def dry_run_command(task: Task) -> list[str]:
     """Return the command that shows what a training would do."""
-    return [*task.command(), "--dry-run"]
+    return [*task.command(), "--dry-run=measure"]
 
 
 def command_text(argv: Sequence[str]) -> str:

@@ -93,9 +93,11 @@ def _mistake(arguments: argparse.Namespace) -> str | None:
 
 
 def _list_keys() -> None:
+    from kmtard.runs.visible import accept_any_text
     from launcher.bindings import all_bindings
     from launcher.settings import config_dir
 
+    accept_any_text()
     sys.stdout.write(f"# Written into {config_dir() / 'keys.toml'}, these change.\n")
     for name, binding in all_bindings().items():
         about = f"  # {binding.description}" if binding.description else ""

@@ -46,9 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what has nothing to do with the backend to one of them."""
+    """Run tests that do not depend on the backend on one backend only."""
     for item in items:
         mark = item.get_closest_marker("once")
+        if item.get_closest_marker("every_backend"):
+            continue
         if mark and mark.args[0] != os.environ["KERAS_BACKEND"]:
             reason = f"runs once, with KERAS_BACKEND={mark.args[0]}"
             item.add_marker(pytest.mark.skip(reason=reason))

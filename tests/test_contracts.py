@@ -1,4 +1,4 @@
-"""The import contracts: a module that no layer names does not pass."""
+"""The import contracts: a module that is missing from the layers fails."""
 
 from __future__ import annotations
 

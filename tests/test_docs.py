@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -13,12 +14,15 @@ import pytest
 
 import kmtard
 from kmtard import fit, registry
+from kmtard.commands.fit import run_name
+from kmtard.recipe import load
 from kmtard.recipe.schema import Recipe
 from kmtard.runs import list_runs
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OWN_METHOD = "own-method.md"
+RUN_NAME = r"b_mtard-s0-[0-9a-f]{4}-digits"
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -48,6 +52,14 @@ def test_python_of_a_page_runs(
     scope = {"__name__": page.stem.replace("-", "_"), **names}
     for code in python_blocks(page):
         exec(compile(code, str(page), "exec"), scope)  # noqa: S102
+
+
+@pytest.mark.once("torch")
+def test_run_names_are_those_that_the_digits_recipe_gives() -> None:
+    path = "recipes/digits.toml"
+    pages = [ROOT / "CHANGELOG.md", *DOCS.glob("*.md")]
+    found = {name for page in pages for name in re.findall(RUN_NAME, page.read_text())}
+    assert found == {run_name(load(ROOT / path), path)}
 
 
 def test_method_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +115,20 @@ def test_a_section_without_documentation_stops_the_build(
     monkeypatch.delitem(module.SECTIONS, "attack")
     with pytest.raises(LookupError, match="attack"):
         list(module.recipe_keys())
+
+
+@pytest.mark.once("torch")
+def test_every_finding_is_documented() -> None:
+    page = (DOCS / "evaluation.md").read_text()
+    found = set()
+    for path in (ROOT / "kmtard" / "evaluation").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = {"Finding": 0, "when": 1}.get(node.func.id)
+                if place is not None and isinstance(node.args[place], ast.Constant):
+                    found.add(node.args[place].value)
+    assert len(found) > 20
+    assert [name for name in sorted(found) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.once("torch")

@@ -1,4 +1,4 @@
-"""The scripts in examples/ run, in small."""
+"""The scripts in examples/ run, on few images."""
 
 from __future__ import annotations
 

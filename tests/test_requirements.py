@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[1]
 TENSORFLOW_ONLY = {
     "importlib_resources",
     "requests",
-    "scipy",
     "tensorflow>=2.21",
     "tensorflow-datasets>=4.9.10",
 }

@@ -1,14 +1,14 @@
 """Attacks: `attack(model, x, y) -> x_adv`, images in [0, 1], integer labels.
 
-`PGD` is the loop of the gradient family; `fgsm`, `pgd_sat`, `pgd_trades` and `cw_inf`
-are the settings that the papers report under those names. `AutoAttack` is that of
-RobustBench.
+`PGD` is the general gradient attack; `fgsm`, `pgd_sat`, `pgd_trades` and `cw_inf` are
+its settings in the papers. `AutoAttack` is the attack of RobustBench's leaderboard.
 
-One file per family of attacks, and what they share: `base`, `classifier`, `arguments`,
-`noise` and the geometry of the balls. May import `kmtard.backend` and `kmtard.losses`.
+There is one file per family of attacks. `base`, `classifier`, `arguments`, `noise` and
+the geometry of the balls are shared. Attacks may import `kmtard.backend`,
+`kmtard.losses` and `kmtard.networks.logits`.
 """
 
-# First: it refuses other backends of Keras before Keras is imported.
+# First, because it refuses an unsupported backend before Keras is imported.
 from kmtard import backend as _backend  # noqa: F401
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 from kmtard.attacks.autoattack import AutoAttack, autoattack_rand

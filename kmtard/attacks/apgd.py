@@ -1,7 +1,7 @@
-"""Auto-PGD (Croce and Hein 2020, github.com/fra31/auto-attack): no step size to choose.
+"""Auto-PGD (Croce and Hein 2020, github.com/fra31/auto-attack): an adaptive step size.
 
-Momentum steps whose size is halved at fixed check points, from the best point so far,
-where the loss no longer increases.
+The attack takes momentum steps. At fixed checkpoints, if the loss no longer increases,
+it halves the step size and continues from the best point so far.
 """
 
 from __future__ import annotations
@@ -31,35 +31,40 @@ STARTS = ("random", "clean")
 class APGD(Attack):
     """Auto-PGD in the L_inf or L2 ball.
 
-    From the point u, with P the projection on the ball and the box [0, 1]:
-    `w = P(u + step_size sign(gradient))`, then `u <- P(u + 0.75 (w - u) + 0.25 (u -
-    previous u))`, the first time with 1 for 0.75. The step size starts at `2 epsilon`.
-    At a check point it is halved, and the search goes back to the best point, if the
-    loss grew in at most `rho` of the window's steps, or if the best loss has not grown
-    since the last check point and the size was not halved there. In L2 the gradient
-    over its norm stands for the sign.
+    With P the projection onto the ball and the box [0, 1], a step is
+    `w = P(u + step_size sign(gradient))`,
+    `u <- P(u + 0.75 (w - u) + 0.25 (u - previous u))`. The first step has no momentum:
+    `u <- w`. In L2, the gradient divided by its norm replaces the sign. The step size
+    is initially `2 epsilon`. At a checkpoint it is halved, and the search returns to
+    the best point, under one of two conditions: the loss increased in at most a share
+    `rho` of the steps since the last checkpoint, or the best loss has not increased
+    since then and the step size was not halved then.
 
-    What counts is a wrong prediction, not the loss: the last wrong iterate is returned,
-    the clean image if there is none. Images classified wrongly are not attacked.
+    The last misclassified iterate is returned, even if its loss is not the largest. If
+    there is none, the clean image is returned. Images that the model misclassifies
+    anyway are not attacked.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
-        steps: gradients after that of the start, >= 1.
-        restarts: runs from new random starts, each on what is left, >= 1.
+        steps: number of steps, >= 1; each needs one gradient, and the start needs
+            another one.
+        restarts: number of runs, >= 1, each from a new random start and on the images
+            that are not fooled yet.
         loss: "ce" (cross-entropy) or "dlr" (difference of logits ratio).
-        targets: with "dlr", how many classes to aim at one after the other, in the
-            order of the clean logits from the second on, at most all others; 9 in
-            AutoAttack. 0 aims at none.
+        targets: with "dlr", the number of classes to aim at one after the other, in the
+            order of the clean logits without the label; 9 in AutoAttack. If there are
+            fewer other classes, all of them. 0 for an untargeted attack.
         norm: "linf" or "l2".
-        rho: share of steps in [0, 1] that must raise the loss.
-        eot: gradients averaged at each point, >= 1, for models that are random.
+        rho: share of steps in [0, 1] that must increase the loss.
+        eot: number of gradients to average at each point, >= 1; above 1 for randomized
+            models.
         start: "random" (on the sphere, then clipped to [0, 1]) or "clean".
-        early_stop: end an image at the check point after its first wrong prediction.
-            Which images are fooled stays the same; without it, and where `eot` is
-            above 1, all steps are done.
+        early_stop: whether an image is finished at the checkpoint after its first wrong
+            prediction. This does not change which images are fooled. Ignored if `eot`
+            is above 1.
 
     Raises:
-        ValueError: an argument is out of its range or not known.
+        ValueError: an argument is out of its range or unknown.
 
     Example:
         >>> attack = kmtard.attacks.APGD(8 / 255, loss="dlr", targets=9)
@@ -87,7 +92,8 @@ class APGD(Attack):
         self.targets = whole("targets", targets, 0)
         if targets and loss != "dlr":
             raise ValueError(
-                f"`targets` must be 0 without the loss 'dlr'. Received: {targets!r}"
+                "`targets` must be 0 unless `loss` is 'dlr'. Received: "
+                f"targets={targets!r}, loss={loss!r}."
             )
         self.norm = one_of("norm", norm, NORMS)
         self.rho = real("rho", rho, "[0, 1]")
@@ -96,7 +102,7 @@ class APGD(Attack):
         self.early_stop = early_stop
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        """Return the last wrong iterates, else `x`; see `Attack.attack_batch`."""
+        """Return the last misclassified iterates, or `x`; see `Attack.attack_batch`."""
         logits = classifier.scores(batch.x)
         robust = batch.where_correct(logits.argmax(axis=1))
         x_adv, evaluations = batch.x, np.zeros(len(robust), int)
@@ -134,26 +140,27 @@ class APGD(Attack):
         target: Labels,
         active: np.ndarray,
     ) -> tuple[Ascent, np.ndarray]:
-        """Run all steps once.
+        """Run the attack once, without restarts.
 
         Args:
-            classifier: what is attacked.
-            offset: (batch, ...) the start, from `x` in units of epsilon.
+            classifier: the attacked model.
+            offset: (batch, ...) start minus `x`, in units of epsilon.
             x: (batch, ...) float32 images.
             y: (batch,) int32 labels.
-            target: (batch,) int32 classes to aim at; unused without `targets`.
-            active: bool (batch,), the rows to work on.
+            target: (batch,) int32 classes to aim at; ignored if untargeted.
+            active: bool (batch,), the rows to attack.
 
         Returns:
-            The state, and the points at which each row was evaluated, int (batch,).
+            The final state, and the number of evaluated points of each row, int
+            (batch,).
         """
         begin, step, check = self._compilable(classifier)
-        # What is built into the functions besides the model.
+        # The Python values that are compiled into the functions.
         settings = (self.loss, self.targets > 0, self.norm, self.rho, self.eot)
         key = ("apgd", self.epsilon, *settings)
 
         def unfinished(state: Ascent) -> np.ndarray:
-            # What a random model answered once is no proof.
+            # One wrong prediction of a randomized model may be chance.
             if not self.early_stop or self.eot > 1:
                 return active
             return active & ~ops.convert_to_numpy(state.fooled)
@@ -178,7 +185,7 @@ class APGD(Attack):
         return state, evaluations
 
     def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
-        """Return the rules as functions of tensors alone."""
+        """Return the update rules as functions of tensors only."""
 
         def begin(offset: Tensor, x: Tensor, y: Labels, target: Labels) -> Ascent:
             start = ops.clip(x + self.epsilon * offset, 0.0, 1.0)
@@ -198,12 +205,12 @@ class APGD(Attack):
     def _aims(self, logits: np.ndarray) -> list[np.ndarray]:
         if not self.targets:
             return [np.zeros(len(logits), "int32")]
-        # The label is the first: images which are classified wrongly take no part.
+        # The label ranks first, because misclassified images are not attacked.
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return list(ranked.T.astype("int32"))
 
     def _offset(self, x: Tensor, noise: Noise, restart: int, rank: int) -> Tensor:
-        """Return a start on the unit sphere, or none."""
+        """Return the start minus `x` in units of epsilon: 0, or on the unit sphere."""
         if self.start == "clean":
             return ops.zeros_like(x)
         key = ("apgd", self.loss, self.targets > 0, restart, rank)

@@ -1,4 +1,4 @@
-"""The rules of Auto-PGD (Croce and Hein 2020): pure functions, state to state."""
+"""The update rules of Auto-PGD (Croce and Hein 2020) as pure functions of a state."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from kmtard.attacks.norms import column, project, steepest
 from kmtard.backend.types import Tensor
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-"""Images -> loss (batch,), its gradient (batch, ...), bool (batch,) misclassified."""
+"""Function of images that returns the loss (batch,), its gradient (batch, ...) and bool
+(batch,), whether each image is misclassified.
+"""
 
 INERTIA = 0.25
-"""Weight of the step before in every step but the first."""
+"""Weight of the previous step in every step but the first."""
 
 
 class Ascent(NamedTuple):
     """State of the search, one entry per image.
 
     Attributes:
-        u: (batch, ...) the iterate.
-        previous: (batch, ...) the one before.
-        gradient: (batch, ...) at `u`.
-        loss: (batch,) at `u`.
-        inertia: (batch,) weight of the step before.
-        step_size: (batch,).
-        best: (batch, ...) the iterate of the largest loss.
-        best_gradient: (batch, ...) there.
-        best_loss: (batch,) there.
-        checked_loss: (batch,) `best_loss` at the last check point.
-        increases: (batch,) steps since then that raised the loss.
-        halved: bool (batch,), whether the step size was halved there.
-        fooled: bool (batch,), whether an iterate was misclassified.
-        adversarial: (batch, ...) the last such iterate.
+        u: (batch, ...) the current iterate.
+        previous: (batch, ...) the previous iterate.
+        gradient: (batch, ...) gradient of the loss at `u`.
+        loss: (batch,) loss at `u`.
+        inertia: (batch,) weight of the previous step.
+        step_size: (batch,) in pixel intensity.
+        best: (batch, ...) the iterate with the largest loss so far.
+        best_gradient: (batch, ...) gradient at `best`.
+        best_loss: (batch,) loss at `best`.
+        checked_loss: (batch,) `best_loss` at the last checkpoint of the search.
+        increases: (batch,) number of steps since then that increased the loss.
+        halved: bool (batch,), whether the step size was halved at that checkpoint.
+        fooled: bool (batch,), whether any iterate was misclassified.
+        adversarial: (batch, ...) the last misclassified iterate.
     """
 
     u: Tensor
@@ -54,9 +56,13 @@ class Ascent(NamedTuple):
 
 
 def windows(steps: int) -> list[int]:
-    """Return how many steps lie between check points; they add up to `steps` at most.
+    """Return the number of steps between consecutive checkpoints of the search.
 
-    The first window is 22 % of all steps, each one 3 % shorter, none below 6 %.
+    The first window has 22% of all steps. Each later one is shorter by 3% of all steps,
+    down to 6%. The sum is at most `steps`.
+
+    Args:
+        steps: number of steps, >= 0.
     """
     lengths, left, length = [], steps, max(int(0.22 * steps), 1)
     while length <= left:
@@ -67,14 +73,20 @@ def windows(steps: int) -> list[int]:
 
 
 def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
-    """Return the state at `start`, itself the first iterate."""
+    """Return the initial state, with `start` as the first iterate.
+
+    Args:
+        evaluate: evaluates the model at (batch, ...) images.
+        start: (batch, ...) images in [0, 1].
+        epsilon: radius of the ball; the first step size is 2 epsilon.
+    """
     loss, gradient, wrong = evaluate(start)
     zeros = ops.zeros_like(loss)
     return Ascent(
         u=start,
         previous=start,
         gradient=gradient,
-        # The authors' code compares the first step's loss with zero.
+        # As in the authors' code, the loss of the first step is compared with zero.
         loss=zeros,
         inertia=zeros,
         step_size=zeros + 2 * epsilon,
@@ -92,7 +104,7 @@ def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
 def step(
     evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: float, norm: str
 ) -> Ascent:
-    """Move each image once; see `APGD`."""
+    """Return the state after one step of each image; see `APGD` for the formula."""
     shape, ball = column(x), (x, epsilon, norm)
     size = ops.reshape(state.step_size, shape)
     inertia = ops.reshape(state.inertia, shape)
@@ -118,7 +130,10 @@ def step(
 
 
 def check(state: Ascent, length: Tensor, rho: float) -> Ascent:
-    """Halve the step size where the last `length` steps have brought too little."""
+    """Halve the step size where the last `length` steps made too little progress.
+
+    These images also return to their best iterate. See `APGD` for the conditions.
+    """
     stalled = ~state.halved & (state.best_loss <= state.checked_loss)
     halved = stalled | (state.increases <= rho * length)
     back = ops.reshape(halved, column(state.u))

@@ -1,4 +1,4 @@
-"""AutoAttack (Croce and Hein 2020): attacks one after the other, no choice left."""
+"""AutoAttack (Croce and Hein 2020): a fixed sequence of attacks without parameters."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from kmtard.backend.types import Array, Labels
 VERSIONS = ("standard", "plus", "rand")
 
 SQUARE_QUERIES = 5001
-"""The start and 5000 iterations."""
+"""AutoAttack's 5000 iterations, plus the start."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one attack of the sequence did, one entry per image.
+    """The result of one attack of the sequence, one entry per image.
 
     Attributes:
-        robust: bool (N,), classified correctly as it is and after this attack; in a
-            sequence, also after all attacks before.
-        queries: int (N,), images the attack asked the model about.
-        forwards: int (N,).
-        backwards: int (N,).
+        robust: bool (N,), whether the model classifies the image correctly both clean
+            and under this attack; in a sequence, also under all earlier attacks.
+        queries: int (N,), number of images on which the attack queried the model.
+        forwards: int (N,), number of forward passes.
+        backwards: int (N,), number of backward passes.
     """
 
     robust: np.ndarray
@@ -44,16 +44,16 @@ class Stage:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of all images in [0, 1]."""
+        """Share of robust images among all images, in [0, 1]."""
         return float(self.robust.mean())
 
 
 @dataclass(frozen=True)
 class AutoAttackResult(AttackResult):
-    """The result of the whole, and of each of its attacks.
+    """The result of AutoAttack, and of each attack in its sequence.
 
     Attributes:
-        stages: attack -> what it did, in order.
+        stages: name of the attack -> its result, in order.
     """
 
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -66,12 +66,15 @@ def members(
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
-        version: "standard"; "plus", more attacks and restarts; or "rand", gradients
-            averaged over 20 passes, for models that are random.
-        norm: "linf", or "l2" for "rand".
+        version: "standard"; "plus", with more attacks and restarts; or "rand", with
+            gradients averaged over 20 passes, for randomized models.
+        norm: "linf"; the version "rand" also allows "l2".
+
+    Returns:
+        Name -> attack.
 
     Raises:
-        ValueError: an argument is not known, or Square is asked for in L2.
+        ValueError: an argument is unknown, or the version does not support the norm.
     """
     one_of("version", version, VERSIONS)
     if version == "rand":
@@ -81,8 +84,8 @@ def members(
         }
     if norm != "linf":
         raise ValueError(
-            f"The version {version!r} ends with Square, which is L_inf only. Received: "
-            f"norm={norm!r}. Name the L2 attacks that you want: AutoAttack(epsilon, "
+            f"The version {version!r} contains Square, which supports only L_inf. "
+            f"Received: norm={norm!r}. For L2, give the attacks: AutoAttack(epsilon, "
             "attacks={'apgd-ce': APGD(epsilon, norm='l2'), ...})."
         )
     targeted = APGD(epsilon, loss="dlr", targets=9)
@@ -106,24 +109,24 @@ def members(
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class AutoAttack(Attack):
-    """Point-wise worst case over a fixed sequence of attacks.
+    """Worst case per image over a fixed sequence of attacks.
 
-    Each attack works on the images that none before has fooled; an image comes back
-    from the first attack that fools it, and as it is if none does. Images classified
-    wrongly are not attacked. An image counts as robust if it is classified correctly as
-    it is and after every attack: at the end nothing is predicted once more, so that a
-    random model gets no second chance.
+    Each attack works on the images that no earlier attack has fooled. The result for an
+    image comes from the first attack that fools it; otherwise it is the clean image.
+    Images that the model misclassifies anyway are not attacked. An image is robust if
+    the model classifies it correctly both clean and under every attack. There is no
+    final prediction, so that a randomized model has no second chance.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
-        version: a name of `VERSIONS`, see `members`.
-        norm: "linf", or "l2" with the version "rand".
-        individual: let every attack work on all images classified correctly, to compare
-            them; the images returned are the same.
-        attacks: name -> attack, to run these instead of a version.
+        version: a name in `VERSIONS`; see `members`.
+        norm: "linf"; the version "rand" also allows "l2".
+        individual: whether every attack works on all correctly classified images, to
+            compare the attacks. The returned images are the same.
+        attacks: name -> attack, a sequence to run instead of a version.
 
     Raises:
-        ValueError: an argument is not known, or Square is asked for in L2.
+        ValueError: an argument is unknown, or the version does not support the norm.
 
     Example:
         >>> result = kmtard.attacks.AutoAttack(8 / 255).run(model, x, y)
@@ -153,7 +156,7 @@ class AutoAttack(Attack):
         """Attack `model` at (`x`, `y`); see `Attack.run`.
 
         Returns:
-            A result with `stages`.
+            The result, with one entry in `stages` for each attack.
         """
         recorder = _Recorder(self)
         result = Attack.run(recorder, model, x, y, **kwargs)
@@ -161,17 +164,21 @@ class AutoAttack(Attack):
         return AutoAttackResult(**found, stages=recorder.stages())
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        """Return the images of the first attack that found one; see `Attack`."""
+        """Return the result of the first successful attack for each image."""
         return self.in_stages(classifier, batch)[0]
 
     def in_stages(
         self, classifier: Classifier, batch: AttackBatch
     ) -> tuple[Found, dict[str, Stage], np.ndarray]:
-        """Attack one batch; see `attack_batch`.
+        """Attack one batch and return the result of each attack too.
+
+        Args:
+            classifier: the attacked model.
+            batch: images, labels, noise, and the rows to attack.
 
         Returns:
-            What was found, what each attack did, and the predictions int (batch,) that
-            decided: the wrong one of the attack that fooled an image, or the clean one.
+            The total result, the result of each attack, and int (batch,), the
+            prediction under the attack that fooled an image, or else the clean one.
         """
         predictions = classifier.predict(batch.x)
         robust = correct = batch.where_correct(predictions)
@@ -180,7 +187,7 @@ class AutoAttack(Attack):
             attacked = correct if self.individual else robust
             classifier.doing = name
             classifier.pulse()
-            found, fooled, predicted = _judged(attack, classifier, batch, attacked)
+            found, fooled, predicted = _evaluated(attack, classifier, batch, attacked)
             first = fooled & robust
             x_adv = ops.where(first.reshape(column(batch.x)), found.x_adv, x_adv)
             predictions = np.where(first, predicted, predictions)
@@ -201,19 +208,19 @@ class AutoAttack(Attack):
         return {**super()._settings(), "attacks": self._own}
 
     def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
+        """Return the arguments of an equal attack."""
         attacks = keras.saving.serialize_keras_object(self._own)
         return {**self._settings(), "attacks": attacks}
 
     @classmethod
     def from_config(cls, config: dict) -> AutoAttack:
-        """Make the attack that `get_config` described."""
+        """Return the attack whose `get_config` returned `config`."""
         attacks = keras.saving.deserialize_keras_object(config["attacks"])
         return cls(**{**config, "attacks": attacks})
 
 
 class _Recorder(Attack):
-    """Runs the batches of an `AutoAttack` and keeps what its attacks did."""
+    """Runs the batches of an `AutoAttack` and records the result of each attack."""
 
     def __init__(self, attack: AutoAttack) -> None:
         self._attack = attack
@@ -235,14 +242,14 @@ class _Recorder(Attack):
         return found
 
     def answers(self) -> dict[str, np.ndarray]:
-        """Return which images were fooled, and the predictions that decided."""
+        """Return which images were fooled, and the predictions that decided this."""
         return {
             "success": np.concatenate(self._success),
             "predictions": np.concatenate(self._predictions),
         }
 
     def stages(self) -> dict[str, Stage]:
-        """Return the stages of all batches together."""
+        """Return the results of each attack, concatenated over all batches."""
         return {
             name: Stage(
                 *(
@@ -257,10 +264,14 @@ class _Recorder(Attack):
         }
 
 
-def _judged(
+def _evaluated(
     attack: Attack, classifier: Classifier, batch: AttackBatch, active: np.ndarray
 ) -> tuple[Found, np.ndarray, np.ndarray]:
-    """Run an attack on some rows; return what it found, whom it fooled, and as what."""
+    """Run an attack on the active rows of a batch.
+
+    Returns:
+        The result, bool (batch,) for fooled rows, and int (batch,) for the predictions.
+    """
     none = np.zeros(len(active), int)
     if not active.any():
         return Found(batch.x, none, none, none), active, none
@@ -277,10 +288,10 @@ def _judged(
         )
     )
     x_adv = rows.scatter(batch.x, found.x_adv)
-    judged = Found(x_adv, queries, forwards + active, backwards)
-    return judged, fooled.astype(bool), classes
+    result = Found(x_adv, queries, forwards + active, backwards)
+    return result, fooled.astype(bool), classes
 
 
 def autoattack_rand(*, epsilon: float = 8 / 255, norm: str = "linf") -> AutoAttack:
-    """AutoAttack for random models: gradients averaged over 20 passes."""
+    """AutoAttack for randomized models: gradients averaged over 20 passes."""
     return AutoAttack(epsilon, version="rand", norm=norm)

@@ -1,4 +1,4 @@
-"""What every attack is: a callable on a model and images."""
+"""The base class of all attacks: a callable on a model, images and labels."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from kmtard.attacks.noise import Noise
 from kmtard.backend.types import Array, Labels, Logits, Tensor
 
 BATCH_SIZE = 256
-"""Images at a time where nothing else is said."""
+"""Default number of images per batch."""
 
 HALVINGS = 4
-"""A batch shrinks to a sixteenth at most: each size compiles once."""
+"""How often a batch may be halved; each batch size is compiled once."""
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, one entry per image.
+    """The result of an attack, one entry per image.
 
     Attributes:
-        x_adv: images of the shape and kind that came in, float32 in [0, 1].
-        success: bool (N,), the model's prediction on `x_adv` is not the label.
-        queries: int (N,), images the attack asked the model about.
-        forwards: int (N,), forward passes, the one that judges included.
-        backwards: int (N,), backward passes.
+        x_adv: adversarial images, float32 in [0, 1], in the shape and the array type of
+            the input.
+        success: bool (N,), whether the model's prediction on `x_adv` is wrong.
+        queries: int (N,), number of images on which the attack queried the model.
+        forwards: int (N,), number of forward passes, including the final prediction.
+        backwards: int (N,), number of backward passes.
         predictions: int (N,), the model's prediction on `x_adv`.
     """
 
@@ -46,13 +47,13 @@ class AttackResult:
 
 @dataclass(frozen=True)
 class Found:
-    """What `Attack.attack_batch` returns; the pass that judges is not counted.
+    """What `Attack.attack_batch` returns; counts exclude the final prediction.
 
     Attributes:
-        x_adv: float32 tensor of the batch's shape.
-        queries: int (batch,).
-        forwards: int (batch,).
-        backwards: int (batch,).
+        x_adv: float32 tensor of the batch's shape, in [0, 1].
+        queries: int (batch,), as in `AttackResult`.
+        forwards: int (batch,), number of forward passes.
+        backwards: int (batch,), number of backward passes.
     """
 
     x_adv: Tensor
@@ -63,15 +64,15 @@ class Found:
 
 @dataclass(frozen=True)
 class AttackBatch:
-    """A fixed number of images, which `Attack.attack_batch` works on.
+    """A fixed number of images for `Attack.attack_batch`.
 
     Attributes:
-        x: (batch, height, width, channels) float32 tensor in [0, 1]; channels come
-            first where the classifier says so.
-        y: (batch,) int32 tensor.
+        x: (batch, height, width, channels) float32 tensor in [0, 1], or channels first
+            if the classifier is.
+        y: (batch,) int32 tensor, the labels.
         noise: the only source of random numbers.
-        active: bool (batch,), the rows to work on; the others come back as they are, at
-            no cost.
+        active: bool (batch,), the rows to attack. The other rows are returned unchanged
+            and do not count as cost.
     """
 
     x: Tensor
@@ -80,7 +81,7 @@ class AttackBatch:
     active: np.ndarray
 
     def take(self, part: Selection) -> AttackBatch:
-        """Return the selected rows as a batch of their own."""
+        """Return the selected rows as a new batch."""
         noise = self.noise.take(part.rows)
         return AttackBatch(part.take(self.x), part.take(self.y), noise, part.active)
 
@@ -90,12 +91,15 @@ class AttackBatch:
 
 
 class Attack:
-    """Base of all attacks.
+    """Base class of all attacks.
 
-    A subclass gives `attack_batch`; one that networks are trained with also gives
-    `perturb`, pure tensor code that may be compiled into a step. Its constructor keeps
-    each argument in an attribute of the same name, and whatever else it keeps in names
-    that begin with an underscore: `get_config` and `repr` read them there.
+    A subclass defines `attack_batch`. An attack for training also defines `perturb`,
+    pure tensor code that can be compiled into a training step. The constructor stores
+    each argument in an attribute of the same name, where `get_config` and `repr` read
+    it. The names of all other attributes begin with an underscore.
+
+    Attributes:
+        epsilon: radius of the ball in pixel intensity.
     """
 
     epsilon: float
@@ -112,17 +116,25 @@ class Attack:
         """Return images near `x` on which `objective` is larger.
 
         Args:
-            predict: images -> logits (batch, classes).
+            predict: maps images to logits (batch, classes).
             x: (batch, height, width, channels) in [0, 1].
-            objective: logits -> (batch,) values to be maximised.
+            objective: maps logits to (batch,) values to be maximized.
             seed: an integer or a `keras.random.SeedGenerator`, for random starts.
-            state: every variable that `predict` reads, when it assigns some of them
-                (BatchNorm in training mode); empty otherwise.
+            state: if `predict` assigns variables (BatchNorm in training mode), every
+                variable that it reads; otherwise empty.
+
+        Returns:
+            Adversarial images of the shape of `x`, in [0, 1]. No gradient flows through
+            them.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `perturb`.")
 
     def starting(self, start: str) -> Attack:
-        """Return the attack that starts as a method does, where it is free to."""
+        """Return this attack with a method's start, unless it has its own.
+
+        Args:
+            start: name of the start in `kmtard.attacks.gradient.STARTS`.
+        """
         del start
         return self
 
@@ -130,8 +142,8 @@ class Attack:
         """Attack one batch of a fixed shape.
 
         Args:
-            classifier: what is attacked.
-            batch: images, labels, noise, and which rows to work on.
+            classifier: the attacked model.
+            batch: images, labels, noise, and the rows to attack.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `attack_batch`.")
 
@@ -141,7 +153,7 @@ class Attack:
         """Attack `model` at (`x`, `y`); see `run` for the arguments.
 
         Returns:
-            The adversarial images, in the kind of array that `x` is.
+            The adversarial images, in the array type of `x`.
         """
         return self.run(model, x, y, **kwargs).x_adv
 
@@ -155,23 +167,27 @@ class Attack:
         indices: Array | None = None,
         batch_size: int | None = None,
     ) -> AttackResult:
-        """Attack `model` at (`x`, `y`) and count what it cost.
+        """Attack `model` at (`x`, `y`), and count queries and passes.
 
-        Chance depends on the seed and on an image's number alone: neither the size nor
-        the order of the batches matters, nor the backend.
+        The random numbers of an image depend only on the seed and on the number of the
+        image, and not on the backend or on the size and order of the batches.
 
         Args:
             model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
-            x: (N, height, width, channels) in [0, 1]; array of any kind.
+            x: (N, height, width, channels) floats in [0, 1], an array of any library.
             y: (N,) or (N, 1) integer labels, or one-hot rows (N, classes).
-            seed: of all chance.
-            indices: (N,) numbers of the images in their data set; 0 .. N - 1 if None.
-            batch_size: images at a time, the last batch filled up to it; if None, 256,
-                or the next power of two if there are fewer.
+            seed: seed of all random numbers.
+            indices: (N,) integers >= 0, the numbers of the images in their data set;
+                None for 0 to N - 1.
+            batch_size: images per batch, >= 1; the last batch is padded to this size.
+                None for 256, or for the next power of two >= N if N is smaller.
+
+        Returns:
+            The adversarial images, whether they succeeded, and the cost.
 
         Raises:
-            ValueError: `x` is not float in [0, 1], `y` or `indices` do not fit it,
-                `batch_size` is not positive, or the model's logits are not finite.
+            ValueError: `x` is not float in [0, 1], `y` or `indices` do not fit `x`,
+                `batch_size` is below 1, or the model's logits are not finite.
         """
         images, labels = backend.to_numpy(x), class_labels(backend.to_numpy(y))
         check_images(images)
@@ -179,11 +195,11 @@ class Attack:
         check_labels(labels, len(images), classifier.num_classes)
         noise = Noise(seed, np.arange(len(images)) if indices is None else indices)
         if batch_size is not None and batch_size < 1:
-            raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
+            raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size!r}.")
         if len(noise.indices) != len(images):
             raise ValueError(
-                f"`indices` must number the {len(images)} images. Received: "
-                f"{len(noise.indices)} numbers."
+                f"`indices` must have one number for each of the {len(images)} images. "
+                f"Received: {len(noise.indices)} numbers."
             )
         size = batch_size or min(BATCH_SIZE, 1 << (len(images) - 1).bit_length())
         parts = []
@@ -213,11 +229,11 @@ class Attack:
         return [x_adv, success, *counts, predictions]
 
     def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
+        """Return the arguments of an equal attack."""
         return self._settings()
 
     def _settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments by their names."""
+        """Return the constructor's arguments by name."""
         kept = vars(self).items()
         return {name: value for name, value in kept if not name.startswith("_")}
 
@@ -227,18 +243,18 @@ class Attack:
 
     @classmethod
     def from_config(cls, config: dict) -> Attack:
-        """Make the attack that `get_config` described."""
+        """Return the attack whose `get_config` returned `config`."""
         return cls(**config)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of a batch in a smaller batch, whose size is one of few.
+    """A selection of rows of a batch as a smaller batch of a fixed size.
 
     Attributes:
-        rows: int (size,), where each row comes from; those that fill up repeat one.
-        active: bool (size,), False for those that fill up.
-        home: int (batch,), where each row of the batch went, -1 if nowhere.
+        rows: int (size,), the original row of each selected one; padding repeats a row.
+        active: bool (size,), False for padding.
+        home: int (batch,), the new position of each original row; -1 if not selected.
     """
 
     rows: np.ndarray
@@ -252,7 +268,7 @@ class Selection:
         return ops.take(values, self.rows, axis=0)
 
     def scatter(self, into: Array, values: Array) -> Array:
-        """Return `into` (batch, ...), its selected rows taken from `values`."""
+        """Return `into` (batch, ...) with its selected rows replaced by `values`."""
         if isinstance(into, np.ndarray):
             into = into.copy()
             into[self.rows[self.active]] = values[self.active]
@@ -263,10 +279,10 @@ class Selection:
 
 
 def select(active: np.ndarray) -> Selection:
-    """Return the rows where `active` (batch,) holds, in the smallest fitting size.
+    """Return the rows where `active` (batch,) is True, padded to the next allowed size.
 
-    Sizes are the batch's own, its half, and so on for `HALVINGS`: an attack whose
-    images fall one by one costs less and less, and compiles a handful of times.
+    Allowed sizes are the batch size, its half, and so on for `HALVINGS`. So an attack
+    becomes cheaper as more images are fooled, and compiles only a few times.
     """
     rows = np.flatnonzero(active)
     size = len(active)

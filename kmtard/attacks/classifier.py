@@ -1,4 +1,4 @@
-"""Any Keras model as what attacks need: float32 images to float32 logits."""
+"""Wrap any Keras model as a function from float32 images to float32 logits."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from kmtard.backend.types import Array, Logits, Tensor
 from kmtard.networks.logits import are_probabilities, without_last_activation
 
 _TINY = 1e-30
-"""What a probability of zero counts as inside the logarithm."""
+"""Smallest probability inside the logarithm."""
 
 
 class Classifier:
     """A Keras model as a function from images to logits, in inference mode.
 
-    Attacks follow a second output of the model, before its last softmax; where the end
-    is hidden and `inspect` finds probabilities, their logarithm is taken. A single
-    output z becomes the logits [0, z], its sigmoid left out. What is not plain logits
-    warns. The model itself is never changed.
+    If the model ends in a softmax, the logits before it are used. If its layers are
+    hidden and `inspect` finds that it returns probabilities, their logarithm is used. A
+    single output z, without its sigmoid, becomes the logits [0, z]. Each removed
+    activation and each logarithm gives a warning. The model itself is never changed.
 
-    A classifier sees the model as it is when it is made, and keeps what was compiled:
-    make a new one after a change of the model's layers or attributes. New values of its
-    weights are seen.
+    A classifier keeps its compiled functions. It uses the current weights of the model,
+    but create a new classifier after changing the model's layers or attributes.
 
     Args:
         model: any Keras model from images in [0, 1] to (batch, classes).
-        example: (1 or more, ...) images; needed by models which are not built.
-        channels_last: how the model reads images; None asks its layers.
-        input_range: of the images that the model was made for. Attacks see images in
-            [0, 1] all the same, and measure epsilon there.
+        example: (1 or more, ...) images; needed if the model is not built.
+        channels_last: whether the model expects channels last; None reads this from its
+            layers.
+        input_range: (low, high) of the images that the model expects. Attacks still use
+            images in [0, 1] and measure epsilon there.
 
     Attributes:
         model: the Keras model.
-        num_classes: at least 2.
+        num_classes: number of classes, at least 2.
         channels_last: whether images are (height, width, channels).
-        probabilities: whether the logarithm of the output is taken.
-        doing: which attack of a sequence is at work; empty where there is none.
-        pulse: called between the steps of attacks, to tell that they go on.
+        probabilities: whether the logarithm of the output is used.
+        doing: name of the running attack in a sequence of attacks; otherwise empty.
+        pulse: called between the steps of attacks, to report progress.
 
     Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: it has not one output (batch, classes), or just one number whose
-            meaning is hidden.
+        TypeError: `model` is not a Keras model.
+        ValueError: the model does not have one output (batch, classes), or returns one
+            number that may be a logit or a probability.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Classifier:
         self._network = model if network is None else network
         if self._units == 1 and not self._known:
             raise ValueError(
-                f"The model `{model.name}` has one output, and whether it is a logit "
-                "or a probability cannot be told. End it with Dense(2), or with "
-                "Dense(1), activation None or 'sigmoid'."
+                f"The model {model.name!r} has one output, which may be a logit "
+                "or a probability. End the model with Dense(2), or with Dense(1) and "
+                "the activation None or 'sigmoid'."
             )
         self.num_classes = max(2, self._units)
         self.channels_last = (
@@ -88,20 +88,25 @@ class Classifier:
         self.probabilities = False
         if self._network is not model:
             name = "sigmoid" if self._units == 1 else "softmax"
-            _warn(model, f"its last activation, {name}, is left out")
+            _warn(model, f"its last activation, {name}, is skipped")
 
     @classmethod
     def of(
         cls, model: keras.Model | Classifier, example: Array | None = None
     ) -> Classifier:
-        """Return a new classifier of a model, or the one given; see the class."""
+        """Return the classifier of a model, or the given classifier itself.
+
+        Args:
+            model: a Keras model or its `Classifier`.
+            example: (1 or more, ...) images; needed if the model is not built.
+        """
         return model if isinstance(model, cls) else cls(model, example)
 
     def other(self, model: keras.Model | Classifier, example: Array) -> Classifier:
-        """Return the classifier of another model, made once for each of them.
+        """Return the classifier of another model, created once per model.
 
         Args:
-            model: such as the surrogate of a transfer attack.
+            model: for example, the surrogate of a transfer attack.
             example: (1 or more, ...) images.
         """
         if id(model) not in self._others:
@@ -109,7 +114,10 @@ class Classifier:
         return self._others[id(model)]
 
     def logits(self, images: Tensor) -> Logits:
-        """Return float32 logits (batch, classes) of float32 images; pure."""
+        """Return float32 logits (batch, classes) of float32 images in [0, 1].
+
+        This is a pure function of tensors, for use inside compiled functions.
+        """
         outputs = self._network(self._scaled(images), training=False)
         logits = ops.cast(outputs, "float32")
         if self.probabilities:
@@ -119,15 +127,18 @@ class Classifier:
         return logits
 
     def outputs(self, images: Tensor) -> Tensor:
-        """Return what the model itself gives for images in [0, 1]."""
+        """Return the model's own output for images in [0, 1]."""
         return self.model(self._scaled(images), training=False)
 
     def scores(self, images: Tensor) -> np.ndarray:
-        """Return the logits (batch, classes) as an array, by one compiled pass."""
+        """Return the logits (batch, classes) as a NumPy array, by a compiled pass."""
         return ops.convert_to_numpy(self.compiled("logits", self.logits)(images))
 
     def inspect(self, images: Tensor) -> None:
-        """Find out, once, from images (batch, ...) what the layers do not tell."""
+        """Check on images (batch, ...) whether the model returns probabilities.
+
+        Only the first call does this, and only if the layers do not show it.
+        """
         if self._known:
             return
         self._known = True
@@ -135,7 +146,7 @@ class Classifier:
         if are_probabilities(outputs):
             self.probabilities = True
             self._functions.clear()
-            _warn(self.model, "the logarithm of its outputs is taken")
+            _warn(self.model, "the logarithm of its outputs is used")
 
     def predict(self, images: Tensor) -> np.ndarray:
         """Return the predicted class of each image; the first one wins a tie.
@@ -147,16 +158,16 @@ class Classifier:
             int (batch,).
 
         Raises:
-            ValueError: logits are NaN or infinite; robustness of such is no number.
+            ValueError: logits are NaN or infinite.
         """
         logits = self.scores(images)
         finite = np.isfinite(logits).all(axis=1)
         if not finite.all():
             raise ValueError(
-                f"The logits of `{self.model.name}` must be finite. Received: NaN or "
-                f"infinity for {np.sum(~finite)} of {len(logits)} images, the first at "
-                f"row {np.argmin(finite)} of the batch. Neither robust nor fooled: "
-                "fix the model."
+                f"The logits of {self.model.name!r} must be finite. Received: NaN or "
+                f"infinity for {np.sum(~finite)} of {len(logits)} images, the first in "
+                f"row {np.argmin(finite)} of the batch. Such an image is neither "
+                "robust nor fooled. Fix the model."
             )
         return logits.argmax(axis=1)
 
@@ -166,8 +177,8 @@ class Classifier:
         """Return `function`, compiled once for this key.
 
         Args:
-            key: names the function and every Python value that is built into it.
-            function: (nested) tensors to (nested) tensors; may call `logits`.
+            key: identifies the function and every Python value that it uses.
+            function: maps nested tensors to nested tensors; may call `logits`.
         """
         if key not in self._functions:
             self._functions[key] = backend.compile_function(
@@ -183,16 +194,16 @@ class Classifier:
         steps: int,
         constants: Sequence[Any] = (),
     ) -> Any:
-        """Return the state after so many steps, without waiting for the device.
+        """Return the state after a number of steps, without waiting for the device.
 
         Args:
-            key: names the step, as in `compiled`; the number of steps is no part of it.
+            key: identifies the step, as in `compiled`; it need not contain `steps`.
             step: `step(state, *constants) -> state`, nested tensors of fixed shapes.
             state: nested tensors.
-            steps: how many, >= 0.
-            constants: nested tensors that stay.
+            steps: number of steps, >= 0.
+            constants: nested tensors that do not change.
         """
-        # XLA runs convolutions inside a loop at half the speed on a CPU.
+        # On a CPU, XLA runs convolutions inside a loop at half the speed.
         if backend.on_cpu():
             compiled = self.compiled((key, "step"), step)
             for _ in range(steps):
@@ -213,7 +224,7 @@ class Classifier:
 
 
 def _nothing() -> None:
-    """Be called in vain."""
+    """Do nothing: the default of `Classifier.pulse`."""
 
 
 def _output_units(model: Any, example: Any) -> int:
@@ -222,18 +233,18 @@ def _output_units(model: Any, example: Any) -> int:
     except (AttributeError, ValueError):
         if example is None:
             raise ValueError(
-                f"The model `{model.name}` does not know its output. Call it on an "
-                "image first, or give `example`."
+                f"The output shape of the model {model.name!r} is unknown. Call the "
+                "model on an image first, or give `example`."
             ) from None
         outputs = model(ops.convert_to_tensor(example, "float32"), training=False)
         shape = keras.tree.map_structure(lambda each: each.shape, outputs)
     shape = tuple(shape) if hasattr(shape, "__iter__") else shape
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
-            f"The model `{model.name}` must have one output (batch, classes). "
-            f"Received: output shape {shape}. Give a model of that output alone: of "
-            "several, keras.Model(model.inputs, model.outputs[0]); of one with more "
-            "axes, keras.Sequential([model, keras.layers.Flatten()])."
+            f"The model {model.name!r} must have one output (batch, classes). "
+            f"Received: output shape {shape}. If there are several outputs, use "
+            "keras.Model(model.inputs, model.outputs[0]). If the output has more axes, "
+            "use keras.Sequential([model, keras.layers.Flatten()])."
         )
     return int(shape[1])
 
@@ -246,7 +257,7 @@ def _reads_channels_last(model: Any) -> bool:
 
 def _warn(model: Any, what: str) -> None:
     warnings.warn(
-        f"Attacks need logits, and `{model.name}` gives probabilities: {what}. "
-        "kmtard.networks.logits_of(model) is a model of the logits.",
+        f"Attacks need logits, but {model.name!r} returns probabilities: {what}. "
+        "kmtard.networks.logits_of(model) returns a model of the logits.",
         stacklevel=2,
     )

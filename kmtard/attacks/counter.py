@@ -1,9 +1,10 @@
 """Random numbers on the device as a function of (image, position, draw).
 
-Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2,
-3", 2011), in 32-bit integers that wrap: the words are the same on every backend, batch
-size and order of images. It serves attacks that use numbers by the million inside a
-compiled step; starts drawn once an image come from `noise.Noise`.
+The generator is Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers:
+as easy as 1, 2, 3", 2011). It uses 32-bit integers that wrap around, so that the words
+do not depend on the backend, the batch size or the order of the images. It is for
+attacks that need millions of numbers inside a compiled step. Random starts, drawn once
+per image, come from `noise.Noise`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from kmtard.backend.types import Tensor
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
-"""Both are constants of Threefry."""
+"""The key schedule's constant; it and `ROTATIONS` are part of Threefry."""
 
 
 def threefry(
@@ -25,8 +26,8 @@ def threefry(
     """Return two words of 32 random bits for each counter.
 
     Args:
-        keys: two int32 tensors; their bits are the key.
-        counters: two int32 tensors, all four of shapes that broadcast together.
+        keys: two int32 tensors, whose bits are the key.
+        counters: two int32 tensors. The shapes of all four must broadcast together.
 
     Returns:
         Two int32 tensors of the common shape.
@@ -46,9 +47,9 @@ def words(keys: Tensor, count: int, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Return two words for each image, draw and position.
 
     Args:
-        keys: (batch, 2) int32, a key an image.
-        count: positions.
-        draw: int32 (batch or 1, ...), the numbers of the draws of an image.
+        keys: (batch, 2) int32, one key per image.
+        count: number of positions, >= 1.
+        draw: int32 (batch or 1, ...), the numbers of the draws for each image.
 
     Returns:
         Two int32 tensors (batch, ..., count).
@@ -60,9 +61,11 @@ def words(keys: Tensor, count: int, draw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def below(word: Tensor, limit: Tensor) -> Tensor:
-    """Return whole numbers, uniform in 0 .. limit - 1 (0 for a limit below 1).
+    """Return integers, uniform in 0 .. limit - 1, or 0 if the limit is below 1.
 
-    24 of the bits are used; `limit` is far below 2 ** 24.
+    Args:
+        word: int32 random words.
+        limit: int32, much smaller than 2 ** 24, because 24 bits of the word are used.
     """
     return _high_bits(word) % ops.maximum(limit, 1)
 
@@ -73,19 +76,19 @@ def signs(word: Tensor) -> Tensor:
 
 
 def rademacher(keys: Tensor, count: int, draw: Tensor) -> Tensor:
-    """Return float32 `signs` of the first words; see `words` for shapes."""
+    """Return float32 -1 or +1, each with probability 1/2; see `words` for shapes."""
     return signs(words(keys, count, draw)[0])
 
 
 def normal(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     """Return standard normal float32 numbers (Box and Muller 1958).
 
-    Equal on all backends up to the rounding of their logarithm and cosine; see `words`
-    for shapes.
+    The backends agree up to the rounding of logarithm, sine and cosine. See `words` for
+    shapes.
     """
     pair = words(keys, -(-count // 2), draw)
     radius, angle = (ops.cast(_high_bits(word), "float32") / 2.0**24 for word in pair)
-    # 1 - u lies in (0, 1]: its logarithm is finite.
+    # 1 - u is in (0, 1], so that its logarithm is finite.
     radius = ops.sqrt(-2.0 * ops.log1p(-radius))
     angle = 2.0 * math.pi * angle
     both = ops.concatenate([radius * ops.cos(angle), radius * ops.sin(angle)], axis=-1)
@@ -97,6 +100,6 @@ def _high_bits(word: Tensor) -> Tensor:
 
 
 def _rotated(word: Tensor, bits: int) -> Tensor:
-    # The right shift copies the sign bit, which the mask removes.
+    # The right shift of a negative number fills with ones, which the mask removes.
     low = ops.right_shift(word, 32 - bits) & ((1 << bits) - 1)
     return ops.left_shift(word, bits) | low

@@ -1,4 +1,4 @@
-"""FAB: the shortest move that changes the prediction (Croce & Hein 2020)."""
+"""FAB: search for the smallest perturbation that changes the prediction."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 
 CHECK_EVERY = 20
-"""Steps between two looks at which images are fooled."""
+"""Number of steps between two checks of which images are fooled."""
 
 SHORTEST = 1e-8
-"""What a move counts as at least when two of them are weighed."""
+"""Smallest length of a move in the mixture of two moves: avoids a division by 0."""
 
 
 class Descent(NamedTuple):
     """State of the search, one entry per image.
 
     Attributes:
-        u: (batch, ...) the iterate.
-        nearest: (batch, ...) the nearest misclassified iterate, x if there is none.
-        distance: (batch,) float32, its distance from x, infinity if there is none.
+        u: (batch, ...) the current iterate.
+        nearest: (batch, ...) the nearest misclassified iterate; x if there is none.
+        distance: (batch,) float32, its distance from x; infinity if there is none.
     """
 
     u: Tensor
@@ -42,40 +42,43 @@ class Descent(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class FAB(Attack):
-    """Fast adaptive boundary attack.
+    """Fast adaptive boundary attack (FAB).
 
-    Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive
-    boundary attack", as AutoAttack runs it. A step takes the boundary between the label
-    and another class for a hyperplane, moves the iterate u and the image x onto it
-    within [0, 1], by d_u and d_x, and mixes the two:
+    Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive
+    boundary attack", in AutoAttack's version. Each step approximates the boundary
+    between the label and another class by a hyperplane. It projects the iterate u and
+    the image x onto it within [0, 1], by the moves d_u and d_x, and mixes the results:
 
     `a = min(|d_u| / (|d_u| + |d_x|), alpha_max)`
     `u <- clip((1 - a) (u + eta d_u) + a (x + eta d_x), 0, 1)`
 
-    A misclassified u is kept if it is the nearest so far, and then drawn back to
-    `x + beta (u - x)`. The first run starts at x; restarts start at random, epsilon / 2
-    away. Epsilon plays no other part in the steps.
+    After a step, a misclassified u is stored if it is the nearest so far, and the
+    search continues from `x + beta (u - x)`. The first run starts at x. Restarts start
+    at random points at distance epsilon / 2. Otherwise epsilon does not affect the
+    steps.
 
-    The nearest point comes back if it is within epsilon, otherwise x.
+    The nearest point is returned if it is within epsilon, otherwise x.
 
     Args:
-        epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2);
-            infinity takes any point that is misclassified.
+        epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2); with
+            infinity, every misclassified point counts.
         steps: number of steps, >= 0.
-        restarts: runs for each target, >= 1; more than one need a finite epsilon.
-        targeted: aim at the classes one after the other, best clean logit first; or
-            at each step at the class whose hyperplane is nearest, which takes the
-            gradients of all classes.
-        targets: how many classes to aim at, >= 1; never more than there are.
+        restarts: number of runs per target, >= 1; more than one needs a finite epsilon.
+        targeted: if True, aim at the classes one after the other, in the order of the
+            clean logits. If False, aim at the class with the nearest hyperplane in each
+            step, which needs the gradients of all classes.
+        targets: number of classes to aim at, >= 1; if there are fewer other classes,
+            all of them.
         norm: "linf" or "l2".
-        alpha_max: the most that x weighs in the mixture, in [0, 1].
-        eta: how far to overshoot the hyperplane, >= 1.
-        beta: how far from x to go on after a success, in (0, 1).
-        early_stop: leave an image alone once a point within epsilon is known. The same
-            images are fooled; without it, the search for the nearest point goes on.
+        alpha_max: largest weight of x in the mixture, in [0, 1].
+        eta: factor of each move, >= 1; above 1 it overshoots the hyperplane.
+        beta: factor of `u - x` after a misclassified iterate, in (0, 1).
+        early_stop: whether an image is finished once a point within epsilon is found.
+            This does not change which images are fooled. If False, the search for the
+            nearest point continues.
 
     Raises:
-        ValueError: an argument is out of its range or not known.
+        ValueError: an argument is out of its range or unknown.
 
     Example:
         >>> attack = kmtard.attacks.FAB(float("inf"), norm="l2", early_stop=False)
@@ -109,8 +112,9 @@ class FAB(Attack):
         self.early_stop = early_stop
         if restarts > 1 and not np.isfinite(epsilon):
             raise ValueError(
-                "A restart begins epsilon / 2 away from the image: `epsilon` must be "
-                f"finite. Received: epsilon={epsilon}, restarts={restarts}"
+                "`epsilon` must be finite if `restarts` is above 1, because a restart "
+                "begins at distance epsilon / 2 from the image. Received: "
+                f"epsilon={epsilon!r}, restarts={restarts!r}."
             )
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
@@ -143,18 +147,18 @@ class FAB(Attack):
         target: Labels,
         active: np.ndarray,
     ) -> tuple[Descent, np.ndarray]:
-        """Run all steps towards one class for each image.
+        """Run all steps towards one class per image.
 
         Args:
-            classifier: what is attacked.
-            state: to go on from.
+            classifier: the attacked model.
+            state: the state to continue from.
             x: (batch, ...) float32 images.
             y: (batch,) int32 labels.
-            target: (batch,) int32 classes to aim at; unused if untargeted.
-            active: bool (batch,), the rows to work on.
+            target: (batch,) int32 classes to aim at; ignored if untargeted.
+            active: bool (batch,), the rows to attack.
 
         Returns:
-            The state, and the steps that each row took, int (batch,).
+            The state, and the number of steps of each row, int (batch,).
         """
 
         def unfinished(state: Descent) -> np.ndarray:
@@ -177,7 +181,7 @@ class FAB(Attack):
     def _aims(self, logits: np.ndarray) -> list[Tensor]:
         if not self.targeted:
             return [ops.zeros(len(logits), "int32")]
-        # The label is the first: images which are classified wrongly take no part.
+        # The label ranks first, because misclassified images are not attacked.
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return [ops.convert_to_tensor(labels, "int32") for labels in ranked.T]
 
@@ -216,9 +220,9 @@ class FAB(Attack):
         share = ops.minimum(u_length / (u_length + x_length), self.alpha_max)
         u = (1 - share) * (u + self.eta * u_move)
         u = ops.clip(u + share * (image + self.eta * x_move), 0.0, 1.0)
-        return self._judge(classifier, state, ops.reshape(u, x.shape), x, y)
+        return self._evaluated(classifier, state, ops.reshape(u, x.shape), x, y)
 
-    def _judge(
+    def _evaluated(
         self, classifier: Classifier, state: Descent, u: Tensor, x: Tensor, y: Labels
     ) -> Descent:
         predicted = ops.cast(ops.argmax(classifier.logits(u), axis=1), y.dtype)
@@ -234,7 +238,7 @@ class FAB(Attack):
     def _nearest_hyperplane(
         self, classifier: Classifier, u: Tensor, y: Labels, target: Labels
     ) -> tuple[Tensor, Tensor]:
-        """Return `_hyperplane` of the class whose hyperplane is nearest to `u`."""
+        """Return `_hyperplane` for the class whose hyperplane is nearest to `u`."""
         del target
 
         def nearer(label: Tensor, best: tuple) -> tuple:
@@ -255,14 +259,14 @@ class FAB(Attack):
 
 
 def fab_t(*, epsilon: float = 8 / 255) -> FAB:
-    """FAB as in AutoAttack's standard version: 100 steps towards each of 9 classes."""
+    """FAB as in AutoAttack: 100 steps towards each of 9 classes."""
     return FAB(epsilon, steps=100, targeted=True, targets=9)
 
 
 def _hyperplane(
     classifier: Classifier, u: Tensor, y: Labels, target: Labels
 ) -> tuple[Tensor, Tensor]:
-    """Return the lead of the target's logit over the label's, and its gradient."""
+    """Return the target's logit minus the label's, and its gradient."""
 
     def lead(images: Tensor) -> tuple[Tensor, tuple]:
         logits = classifier.logits(images)

@@ -1,4 +1,4 @@
-"""Attacks that follow the gradient: FGSM, PGD in its settings, CW_inf."""
+"""Gradient attacks: PGD and its settings FGSM, PGD_sat, PGD_trades and CW_inf."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from kmtard.attacks.norms import NORMS, column, project, steepest
 from kmtard.backend.types import Labels, Logits, Tensor
 
 GAUSSIAN_STD = 0.001
-"""Size of TRADES' and MTARD's start noise, in pixel intensity."""
+"""Standard deviation of the start noise in TRADES and MTARD, in pixel intensity."""
 
 STARTS = ("clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped")
-"""Where the first gradient is taken; only the names in `_clipped` stay in [0, 1]."""
+"""Points at which the first gradient is computed.
+
+Only "clean" and the `_clipped` starts are always in [0, 1].
+"""
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "ce": losses.cross_entropy,
@@ -27,38 +30,40 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "dlr": losses.dlr,
     "margin": lambda y, logits: -losses.margin(y, logits),
 }
-"""What may be maximised, functions of labels and logits."""
+"""The losses that an attack can maximize, functions of labels and logits."""
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class PGD(Attack):
     """Projected gradient descent (Madry et al. 2018).
 
-    `u <- clip(P(u + step_size d), 0, 1)`. In the L_inf ball d = sign(gradient) and P
-    clips to `x - epsilon .. x + epsilon`; in the L2 ball d = gradient / |gradient| and
-    P shortens what is too long. The last iterate is returned; sign(0) = 0; nothing
-    flows back through it.
+    A step is `u <- clip(P(u + step_size d), 0, 1)`. In the L_inf ball, d =
+    sign(gradient), with sign(0) = 0, and P clips to [x - epsilon, x + epsilon]. In the
+    L2 ball, d = gradient / |gradient|, and P shortens `u - x` to at most epsilon. The
+    last iterate is returned. No gradient flows through it.
 
     Args:
         epsilon: radius in pixel intensity, >= 0; 8/255 in the papers.
-        step_size: length of a step, >= 0.
-        steps: number of gradients, >= 0; with 0 the start is returned.
-        start: a name of `STARTS` ("gaussian" is TRADES' and B-MTARD's training start,
-            "uniform_clipped" that of the evaluation; with L2, "uniform" goes a length
-            of epsilon in any direction), or your own `x -> start`; None for that of the
-            method that trains with it, "gaussian" without one.
-        unroll: in a training step, write all steps out for the compiler (faster on a
-            CPU, slower to compile) or loop; None chooses by the device.
-        loss: what is maximised, "ce", "cw", "dlr" or "margin" (the largest other logit
-            less the label's); methods that train with the attack have their own.
-        kappa: of the loss "cw", in logits, >= 0: below `-kappa` the margin falls no
-            further.
+        step_size: length of a step in pixel intensity, >= 0.
+        steps: number of steps, >= 0; with 0 the start is returned.
+        start: a name in `STARTS`, or a function from `x` to the start. TRADES and
+            B-MTARD train with "gaussian"; the papers evaluate with "uniform_clipped".
+            With L2, "uniform" is a random direction of length epsilon. None uses the
+            start of the method that trains with the attack, or "gaussian" elsewhere.
+        unroll: whether to unroll the steps in a training step, instead of a loop. An
+            unrolled attack is faster on a CPU and slower to compile. None chooses by
+            the device.
+        loss: the loss to maximize in an evaluation: "ce", "cw", "dlr" or "margin" (the
+            largest other logit minus the label's). In training, the method has its own
+            loss.
+        kappa: parameter of the loss "cw", in logit units, >= 0; see
+            `kmtard.losses.cw`.
         norm: "linf" or "l2".
-        restarts: runs, >= 1, each on the images that none before has fooled; methods
-            that train with the attack make one.
+        restarts: number of runs in an evaluation, >= 1, each on the images that no
+            earlier run has fooled. In training, there is always one run.
 
     Raises:
-        ValueError: an argument is out of its range or not known.
+        ValueError: an argument is out of its range or unknown.
 
     Example:
         >>> attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
@@ -83,8 +88,8 @@ class PGD(Attack):
         self.steps = whole("steps", steps, 0)
         if not (start is None or callable(start) or start in STARTS):
             raise ValueError(
-                f"`start` must be a function or one of {sorted(STARTS)}. "
-                f"Received: {start!r}"
+                f"`start` must be None, a function or one of {sorted(STARTS)}. "
+                f"Received: {start!r}."
             )
         self.start = start
         self.unroll = unroll
@@ -116,7 +121,7 @@ class PGD(Attack):
             normal=lambda: keras.random.normal(shape, **draw),
         )
         unroll = backend.on_cpu() if self.unroll is None else self.unroll
-        # A compiled loop cannot hand out what its body assigns.
+        # Variables that the body of a compiled loop assigns would be lost.
         if unroll or state:
             for index in range(self.steps):
                 u = step(index, u)
@@ -125,7 +130,7 @@ class PGD(Attack):
         return ops.stop_gradient(u)
 
     def starting(self, start: str) -> PGD:
-        """Return the same attack with this start, unless it has one of its own."""
+        """Return the attack with this start, unless it has its own start."""
         if self.start is not None:
             return self
         return PGD.from_config({**self.get_config(), "start": start})
@@ -135,9 +140,9 @@ class PGD(Attack):
         x, active = batch.x, batch.active
         u = self._run_once(classifier, batch, 0)
         x_adv = ops.where(active.reshape(column(x)), u, x)
-        backwards, judged = self.steps * active, 0 * active
+        backwards, checks = self.steps * active, 0 * active
         for restart in range(1, self.restarts):
-            judged += active
+            checks += active
             active = active & batch.where_correct(classifier.predict(x_adv))
             if not active.any():
                 break
@@ -145,7 +150,7 @@ class PGD(Attack):
             u = self._run_once(classifier, batch.take(part), restart)
             x_adv = part.scatter(x_adv, u)
             backwards += self.steps * active
-        forwards = backwards + judged
+        forwards = backwards + checks
         return Found(x_adv, queries=forwards, forwards=forwards, backwards=backwards)
 
     def _run_once(
@@ -183,7 +188,7 @@ class PGD(Attack):
         step_size: float,
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
-        """Return `u` after one step; `objective` is a function of the images."""
+        """Return `u` after one step that increases `objective(images)`."""
         gradient = backend.input_gradient(objective, u, state)
         u = u + step_size * steepest(gradient, self.norm)
         return project(u, x, epsilon, self.norm)
@@ -203,19 +208,19 @@ class PGD(Attack):
         return ops.clip(x, 0.0, 1.0) if clipped else x
 
     def get_config(self) -> dict:
-        """Return the arguments that make an equal attack."""
+        """Return the arguments of an equal attack."""
         start = keras.saving.serialize_keras_object(self.start)
         return {**self._settings(), "start": start}
 
     @classmethod
     def from_config(cls, config: dict) -> PGD:
-        """Make the attack that `get_config` described."""
+        """Return the attack whose `get_config` returned `config`."""
         start = keras.saving.deserialize_keras_object(config["start"])
         return cls(**{**config, "start": start})
 
 
 def fgsm(*, epsilon: float = 8 / 255, norm: str = "linf") -> PGD:
-    """One step of size `epsilon` from the clean image (Goodfellow et al. 2015)."""
+    """FGSM (Goodfellow et al. 2015): one step of `epsilon` from the clean image."""
     return PGD(epsilon, step_size=epsilon, steps=1, start="clean", norm=norm)
 
 
@@ -226,7 +231,7 @@ def pgd_sat(
     steps: int = 20,
     norm: str = "linf",
 ) -> PGD:
-    """PGD as SAT is evaluated with: uniform start, 20 steps of 2/255."""
+    """PGD with SAT's evaluation settings: uniform start, 20 steps of 2/255."""
     start = "uniform_clipped"
     return PGD(epsilon, step_size=step_size, steps=steps, start=start, norm=norm)
 
@@ -238,7 +243,10 @@ def pgd_trades(
     steps: int = 20,
     norm: str = "linf",
 ) -> PGD:
-    """PGD as TRADES and the MTARD papers choose checkpoints with: 20 steps of 0.003."""
+    """PGD with TRADES' evaluation settings: uniform start, 20 steps of 0.003.
+
+    The MTARD papers choose their checkpoints with this attack.
+    """
     start = "uniform_clipped"
     return PGD(epsilon, step_size=step_size, steps=steps, start=start, norm=norm)
 
@@ -251,7 +259,7 @@ def cw_inf(
     kappa: float = 50.0,
     start: str = "uniform_clipped",
 ) -> PGD:
-    """PGD on the margin loss of Carlini and Wagner (2017), 30 steps of 2/255."""
+    """PGD on the margin loss of Carlini and Wagner (2017): 30 steps of 2/255."""
     return PGD(
         epsilon,
         step_size=step_size,

@@ -1,4 +1,4 @@
-"""Attacks by a gradient estimated from logits alone: random directions, differences."""
+"""Black-box attacks that estimate the gradient from logits by finite differences."""
 
 from __future__ import annotations
 
@@ -20,53 +20,58 @@ from kmtard.attacks.norms import column, project
 from kmtard.backend.types import Labels, Tensor
 
 ROWS = 512
-"""Images in a forward pass at most, unless the batch's own two signs are more."""
+"""Largest number of images per forward pass, if a batch has at most half as many."""
 
 LOSSES = {
     "margin": lambda labels, logits: -losses.margin(labels, logits),
     "ce": losses.cross_entropy,
 }
-"""What is maximised."""
+"""The losses that the attack can maximize, functions of labels and logits."""
 
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-9
-"""Adam's settings in the SPSA attack of CleverHans."""
+"""Adam's parameters in CleverHans's SPSA attack."""
 
 DISTRIBUTIONS = {"gaussian": counter.normal, "rademacher": counter.rademacher}
-"""(keys, count, draws) -> directions (batch, draws, count), mean 0, covariance 1."""
+"""Functions (keys, count, draws) -> directions (batch, draws, count).
+
+All have mean 0 and the identity as covariance.
+"""
 
 OPTIMIZERS = ("sign", "adam")
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class GradientEstimation(Attack):
-    """Ascent in the L_inf ball on a gradient estimated from the logits alone.
+    """Black-box ascent in the L_inf ball with an estimated gradient.
 
-    `g = mean_k (L(u + sigma d_k) - L(u - sigma d_k)) / (2 sigma) d_k`, or, not
-    antithetic, `mean_k (L(u + sigma d_k) - L(u)) / sigma d_k`; then
-    `u <- clip(clip(u + step, x - epsilon, x + epsilon), 0, 1)`. The images at which the
-    model is asked may leave [0, 1]. It starts from x; an image is finished once the
-    prediction is wrong.
+    The gradient is `g = mean_k (L(u + sigma d_k) - L(u - sigma d_k)) / (2 sigma) d_k`,
+    or without antithetic pairs `g = mean_k (L(u + sigma d_k) - L(u)) / sigma d_k`, with
+    random directions d_k. A step is
+    `u <- clip(clip(u + step, x - epsilon, x + epsilon), 0, 1)`. The queried images
+    `u + sigma d_k` may be outside [0, 1]. The attack starts at x. An image is finished
+    once its prediction is wrong.
 
-    With Gaussian directions and signs it is the attack of Tramer et al. (2020) on
-    k-winners-take-all, whose setting is `samples=[100] * 20 + [1000] * 20 +
-    [20000] * 60, steps=100, step_size=0.01`, 1.2 million queries an image. With
-    `distribution="rademacher", optimizer="adam", sigma=0.01, step_size=0.01` it is SPSA
-    (Uesato et al. 2018).
+    With the defaults for `distribution` and `optimizer`, this is the attack of Tramer
+    et al. (2020) on k-winners-take-all. Their settings are `samples=[100] * 20 +
+    [1000] * 20 + [20000] * 60, steps=100, step_size=0.01`, which is 1.2 million queries
+    per image. With `distribution="rademacher", optimizer="adam", sigma=0.01,
+    step_size=0.01`, it is SPSA (Uesato et al. 2018).
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
-        loss: "margin" (of logits) or "ce".
-        sigma: length scale of the differences in pixel intensity, > 0.
-        samples: images an estimate asks about, >= 1, and even if antithetic; one number
-            for all steps or one for each.
+        loss: "margin" (the largest other logit minus the label's) or "ce".
+        sigma: length of the differences in pixel intensity, > 0.
+        samples: number of queries per estimate, >= 1, and even if `antithetic`; one
+            number for all steps, or one per step.
         steps: number of steps, >= 0.
-        step_size: pixel intensity, >= 0.
-        antithetic: whether each direction is tried both ways.
-        distribution: of the directions, a name of `DISTRIBUTIONS`.
-        optimizer: "sign" steps by `step_size sign(g)`, "adam" by Adam at that rate.
+        step_size: size of a step in pixel intensity, >= 0.
+        antithetic: whether each direction is used with both signs.
+        distribution: distribution of the directions, a name in `DISTRIBUTIONS`.
+        optimizer: "sign" for steps `step_size sign(g)`, or "adam" for Adam with the
+            learning rate `step_size`.
 
     Raises:
-        ValueError: an argument is out of its range or not known.
+        ValueError: an argument is out of its range or unknown.
 
     Example:
         >>> attack = kmtard.attacks.GradientEstimation(8 / 255, samples=50, steps=10)
@@ -104,23 +109,24 @@ class GradientEstimation(Attack):
         signs = 1 + self.antithetic
         if len(each) != self.steps or any(n < signs or n % signs for n in each):
             raise ValueError(
-                f"`samples` must be a whole number >= {signs}"
-                f"{', even' if self.antithetic else ''}, or a list of `steps` = "
-                f"{self.steps} of them. Received: {samples}"
+                f"`samples` must be {'an even' if self.antithetic else 'a whole'} "
+                f"number >= {signs}, or a list of such numbers, one for each of the "
+                f"{self.steps} steps. Received: {samples!r}."
             )
         return [n // signs for n in each]
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the last iterate of each image; see `Attack.attack_batch`.
 
-        `queries` counts the images of the estimates and each iterate, x included, but
-        not the check that x is classified correctly; if it is not, it is left alone.
+        `queries` counts the images of the estimates and all iterates including x. It
+        does not count the first prediction, which finds the images that the model
+        misclassifies anyway. Those are not attacked.
         """
-        x, y, judged = batch.x, batch.y, batch.active.astype(int)
+        x, y, check = batch.x, batch.y, batch.active.astype(int)
         active = batch.where_correct(classifier.predict(x))
         keys = batch.noise.integers(2**31 - 1, (2,), "gradient-estimation")
         constants = (x, y, ops.convert_to_tensor(keys))
-        # There is no gradient yet: this gives the value at x.
+        # The gradient is still 0, so that this only computes the loss at x.
         state = self._moved(classifier, _initial(x, y, active), constants, 0, 1)
         for step, directions in enumerate(self._directions, start=1):
             active = ops.convert_to_numpy(state["active"])
@@ -131,7 +137,7 @@ class GradientEstimation(Attack):
             part = self._advanced(classifier, part, fixed, directions, step)
             state = keras.tree.map_structure(rows.scatter, state, part)
         queries = ops.convert_to_numpy(state["queries"]).astype(int)
-        return Found(state["u"], queries, queries + judged, np.zeros_like(queries))
+        return Found(state["u"], queries, queries + check, np.zeros_like(queries))
 
     def _advanced(
         self,
@@ -141,7 +147,7 @@ class GradientEstimation(Attack):
         directions: int,
         step: int,
     ) -> dict[str, Any]:
-        """Return the state after a whole step: an estimate and a move."""
+        """Return the state after one step: an estimate of the gradient and a move."""
         state = classifier.loop(
             self._key("estimate"),
             functools.partial(self._estimate, classifier),
@@ -164,7 +170,7 @@ class GradientEstimation(Attack):
         return move(state, *constants, ops.convert_to_tensor(numbers, "int32"))
 
     def _at_once(self, batch: int) -> int:
-        """Return how many directions of each image share a forward pass."""
+        """Return the number of directions per image in one forward pass."""
         most = max(self._directions)
         room = max(1, ROWS // (batch * (1 + self.antithetic)))
         return -(-most // -(-most // room))
@@ -178,7 +184,7 @@ class GradientEstimation(Attack):
         keys: Tensor,
         stop: Tensor,
     ) -> dict[str, Any]:
-        """Add some directions to the gradient, those with numbers below `stop`."""
+        """Add the next directions to the gradient, up to the number `stop`."""
         count = self._at_once(x.shape[0])
         number = state["drawn"][:, None] + ops.arange(count, dtype="int32")
         draw = DISTRIBUTIONS[self.distribution]
@@ -212,7 +218,7 @@ class GradientEstimation(Attack):
         keys: Tensor,
         numbers: Tensor,
     ) -> dict[str, Any]:
-        """Step along the gradient where active, and ask about the new point."""
+        """Move the active images along the gradient, and query the model there."""
         del keys
         directions, step = numbers[0], numbers[1]
         gradient = state["gradient"] / ops.cast(ops.maximum(directions, 1), "float32")
@@ -254,7 +260,7 @@ def _initial(x: Tensor, y: Labels, active: np.ndarray) -> dict[str, Any]:
 
 
 def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple]:
-    """Return Adam's direction and its moments after this step, the first being 1."""
+    """Return Adam's direction and moments after this step, counted from 1."""
     first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
     second = BETA_2 * moments[1] + (1 - BETA_2) * gradient**2
     scale = ops.sqrt(second / (1 - BETA_2**step)) + ADAM_EPSILON
@@ -262,8 +268,8 @@ def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple
 
 
 def ge(*, epsilon: float = 8 / 255) -> GradientEstimation:
-    """Twenty steps of epsilon/8 on the margin, 100 samples each.
+    """Gradient estimation with 20 steps of epsilon/8 and 100 samples per step.
 
-    Of its gradient estimation the B-MTARD paper gives neither budget nor step.
+    The B-MTARD paper does not state the budget or the step size of its attack.
     """
     return GradientEstimation(epsilon, step_size=epsilon / 8)

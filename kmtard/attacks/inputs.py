@@ -1,4 +1,4 @@
-"""What an attack refuses before it starts."""
+"""Checks of images and labels, shared by attacks, evaluation and training."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import numpy as np
 
 
 def check_images(images: np.ndarray) -> None:
-    """Refuse images that are not finite floats in [0, 1].
+    """Check that images are finite floats in [0, 1].
+
+    Args:
+        images: (N, ...) images.
 
     Raises:
-        ValueError: with the range that was found and the usual remedy.
+        ValueError: there is no image, or a value is not a finite float in [0, 1].
     """
     if images.ndim < 2 or not len(images):
         raise ValueError(
-            "Images must be (N, height, width, channels), at least one. Received: "
-            f"shape {images.shape}."
+            "Images must have the shape (N, height, width, channels) with N >= 1. "
+            f"Received: shape {images.shape}."
         )
-    if images.dtype.kind != "f":
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{images.dtype}. Divide 8-bit images by 255: x.astype('float32') / 255."
-        )
+    check_floating(images.dtype.kind == "f", str(images.dtype))
     low, high = images.min(), images.max()
     if np.isnan(low) or np.isnan(high) or np.isinf(low) or np.isinf(high):
         bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1))
@@ -30,44 +29,128 @@ def check_images(images: np.ndarray) -> None:
         )
     if low < 0 or high > 1:
         raise ValueError(
-            f"Images must lie in [0, 1]. Received: values in [{low:g}, {high:g}]. "
-            "Scale them there, and put any normalisation inside the model, "
-            "so that epsilon keeps its meaning."
+            f"Images must be in [0, 1]. Received: values in [{low:g}, {high:g}]. "
+            "Scale them to [0, 1], and move any normalization into the model, so that "
+            "epsilon refers to pixel intensity."
+        )
+
+
+def check_floating(floating: bool, dtype: str) -> None:
+    """Check that images are floating point.
+
+    Args:
+        floating: whether the images are floating point.
+        dtype: name of their dtype.
+
+    Raises:
+        ValueError: the images are not floating point.
+    """
+    if not floating:
+        raise ValueError(
+            f"Images must be floating point in [0, 1]. Received: dtype {dtype}. "
+            "Divide 8-bit images by 255: x.astype('float32') / 255."
         )
 
 
 def class_labels(labels: np.ndarray) -> np.ndarray:
-    """Return (N,) labels of a column (N, 1) or of one-hot rows, as `fit` takes them.
+    """Return (N,) labels from a column (N, 1) or from one-hot rows.
 
-    Anything else comes back as it is, for `check_labels` to refuse.
+    Other labels are returned unchanged; `check_labels` then raises an error.
     """
     if labels.ndim != 2:
         return labels
     if labels.shape[1] == 1:
         return labels[:, 0]
-    one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
-    return labels.argmax(axis=1) if one_hot else labels
+    return labels.argmax(axis=1) if is_one_hot(labels) else labels
+
+
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Return whether every row of (N, classes) is a single 1 among zeros."""
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
-    """Refuse labels that are not one class an image.
+    """Check that labels are one class per image.
 
     Args:
         labels: (images,) integers in [0, classes).
-        images: how many there are.
-        classes: of the model.
+        images: number of images.
+        classes: number of the model's classes.
 
     Raises:
-        ValueError: with what was found.
+        ValueError: the labels have another shape, dtype or range.
     """
     if labels.shape != (images,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            "`y` must be integer labels, one per image, or one-hot. Received: shape "
-            f"{labels.shape}, dtype {labels.dtype}, for {images} images."
+            "`y` must be integer labels, one per image, or one-hot rows. Received: "
+            f"shape {labels.shape}, dtype {labels.dtype}, for {images} images."
         )
-    low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
+    check_classes(labels, classes)
+
+
+def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
+    """Check that labels are integers in range, or one-hot rows.
+
+    Args:
+        labels: (batch,) or (batch, 1) whole numbers, or (batch, classes) one-hot rows.
+        classes: number of the student's classes; None if it is not built.
+
+    Raises:
+        ValueError: the labels have another shape or other values.
+    """
+    check_label_shape(labels.shape, classes)
+    if labels.ndim == 2 and labels.shape[1] != 1:
+        if not is_one_hot(labels):
+            raise ValueError(
+                "Labels with several columns must be one-hot: one 1 per row, and 0 "
+                "otherwise. These losses do not support soft or mixed labels; use "
+                "integer labels."
+            )
+        return
+    if not (np.mod(labels, 1) == 0).all():
         raise ValueError(
-            f"`y` must lie in 0 .. {classes - 1}, the model's classes. "
-            f"Received: labels from {low} to {high}."
+            "Labels must be whole numbers. Received: "
+            f"{labels.reshape(-1)[:5].tolist()}."
+        )
+    check_classes(labels, classes)
+
+
+def check_label_shape(shape: tuple[int | None, ...], classes: int | None) -> None:
+    """Check that labels have a shape that `fit` accepts.
+
+    Args:
+        shape: shape of the labels; None for an unknown size.
+        classes: number of the student's classes; None if it is not built.
+
+    Raises:
+        ValueError: the shape is another one.
+    """
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            "Labels must be (batch,) integers or (batch, classes) one-hot rows. "
+            f"Received: shape {shape}."
+        )
+    if len(shape) == 2 and classes and shape[1] not in (None, 1, classes):
+        raise ValueError(
+            f"One-hot labels must have {classes} columns, one for each class of the "
+            f"model. Received: shape {shape}."
+        )
+
+
+def check_classes(labels: np.ndarray, classes: int | None) -> None:
+    """Check that labels are classes of a model.
+
+    Args:
+        labels: whole numbers, of any shape.
+        classes: number of the model's classes; None if unknown.
+
+    Raises:
+        ValueError: a label is out of range.
+    """
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or (classes is not None and high >= classes):
+        expected = "be >= 0" if classes is None else f"be in 0 .. {classes - 1}"
+        raise ValueError(
+            f"Labels must {expected}, the model's classes. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
         )

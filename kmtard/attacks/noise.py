@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, whatever batch, order or backend it meets."""
+"""Random numbers per image, independent of batch size, order and backend."""
 
 from __future__ import annotations
 
@@ -12,49 +12,60 @@ Key = int | str
 
 
 class Noise:
-    """Random numbers of each image, from (seed, number of the image, key) alone.
+    """Random numbers for each image, a function of (seed, number of the image, key).
 
-    Every image and key has a Philox stream of its own (Salmon et al. 2011, as in
-    NumPy): the seed and the key choose the cipher's key, the image's number is the
-    high word of its counter.
+    Each image and key has its own Philox stream (Salmon et al. 2011, as in NumPy). Seed
+    and key determine the key of the cipher, and the number of the image is the highest
+    word of its counter.
 
     Args:
         seed: any integer.
-        indices: (batch,) integers >= 0, the images' numbers in the whole data set.
+        indices: (batch,) integers >= 0, the numbers of the images in the data set.
 
     Raises:
-        ValueError: `indices` are not such numbers.
+        ValueError: `indices` are not integers >= 0 of shape (batch,).
+
+    Example:
+        >>> noise = kmtard.attacks.noise.Noise(seed=0, indices=np.array([5, 7]))
+        >>> noise.uniform((8, 8, 1), "start").shape
+        (2, 8, 8, 1)
     """
 
     def __init__(self, seed: int, indices: np.ndarray) -> None:
         indices = np.asarray(indices)
         if indices.ndim != 1 or indices.dtype.kind not in "iu" or (indices < 0).any():
             raise ValueError(
-                "`indices` must be the images' numbers, integers >= 0 of shape "
-                f"(batch,). Received: {indices!r}"
+                "`indices` must be the numbers of the images, integers >= 0 of shape "
+                f"(batch,). Received: {indices!r}."
             )
         self.seed = int(seed)
         self.indices = indices
 
     def take(self, rows: np.ndarray) -> Noise:
-        """Return the noise of these rows of the batch."""
+        """Return the noise of the given rows of the batch."""
         return Noise(self.seed, self.indices[rows])
 
     def uniform(self, shape: tuple[int, ...], *key: Key) -> np.ndarray:
-        """Return (batch, *shape) float32 in [0, 1)."""
+        """Return (batch, *shape) float32, uniform in [0, 1)."""
         return self._draw(key, lambda stream: stream.random(shape, np.float32))
 
     def normal(self, shape: tuple[int, ...], *key: Key) -> np.ndarray:
-        """Return (batch, *shape) float32 of mean 0 and variance 1."""
+        """Return (batch, *shape) float32, standard normal."""
         return self._draw(key, lambda stream: stream.standard_normal(shape, np.float32))
 
     def signs(self, shape: tuple[int, ...], *key: Key) -> np.ndarray:
-        """Return (batch, *shape) float32, -1 or 1 with equal chances."""
+        """Return (batch, *shape) float32, -1 or 1 with equal probability."""
         bits = self._draw(key, lambda stream: stream.integers(0, 2, shape, np.int8))
         return 2 * bits.astype("float32") - 1
 
     def integers(self, high: Any, shape: tuple[int, ...], *key: Key) -> np.ndarray:
-        """Return (batch, *shape) int32 in [0, high); `high` may be of that shape."""
+        """Return (batch, *shape) int32, uniform in [0, high).
+
+        Args:
+            high: an integer > 0, or an array of the given shape.
+            shape: shape of the numbers of one image.
+            *key: names the stream.
+        """
         return self._draw(key, lambda stream: stream.integers(0, high, shape, np.int32))
 
     def _draw(

@@ -1,4 +1,4 @@
-"""The geometry of the L_inf and the L2 ball, for attacks that follow a gradient."""
+"""The geometry of the L_inf and the L2 ball, for gradient attacks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ NORMS = ("linf", "l2")
 
 
 def column(images: Tensor) -> tuple[int, ...]:
-    """Return the shape in which (batch,) values broadcast over images."""
+    """Return the shape (-1, 1, ...) that lets (batch,) values broadcast over images."""
     return (-1, *[1] * (len(images.shape) - 1))
 
 
 def l2_norm(images: Tensor) -> Tensor:
-    """Return the L2 norm of each image, in the shape `column`."""
+    """Return the L2 norm of each image, in the shape (batch, 1, ...)."""
     axes = tuple(range(1, len(images.shape)))
     return ops.sqrt(ops.sum(ops.square(images), axis=axes, keepdims=True))
 
 
 def steepest(gradient: Tensor, norm: str) -> Tensor:
-    """Return the direction of length 1 along which the loss grows fastest.
+    """Return the direction of length 1 in which the loss increases fastest.
 
     Args:
         gradient: (batch, ...).
         norm: "linf" or "l2".
 
     Returns:
-        The sign of the gradient, or the gradient over its L2 norm; 0 where it is 0.
+        The sign of the gradient ("linf"), or the gradient divided by its L2 norm
+        ("l2"); 0 where the gradient is 0.
     """
     if norm == "linf":
         return ops.sign(gradient)
@@ -36,7 +37,7 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
 
 
 def project(u: Tensor, x: Tensor, epsilon: float, norm: str) -> Tensor:
-    """Bring `u` into the ball of radius `epsilon` around `x`, then into [0, 1]."""
+    """Project `u` onto the ball of radius `epsilon` around `x`, then onto [0, 1]."""
     if norm == "linf":
         return ops.clip(ops.clip(u, x - epsilon, x + epsilon), 0.0, 1.0)
     length = l2_norm(u - x)

@@ -1,4 +1,4 @@
-"""Shortest moves onto a hyperplane that stay in the box [0, 1]."""
+"""Projections onto a hyperplane within the box [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ def box_projection(
 ) -> Tensor:
     """Return the shortest move of each point onto its hyperplane within [0, 1]^d.
 
-    The optimum moves every coordinate towards the plane by `min(time * speed, room)`:
-    `room` is the way to the face of the box, `speed` is 1 (L_inf) or `|normal|` (L2).
-    How near that comes to the plane is concave and piecewise linear in the time, so
-    Newton's method from 0 never overshoots, and is exact once no more coordinates
-    reach their face; each step but the last one adds some.
+    The optimal move changes each coordinate towards the plane by
+    `min(time * speed, room)`. `room` is the distance to the face of the box; `speed` is
+    1 (L_inf) or `|normal|` (L2). The progress towards the plane is a concave, piecewise
+    linear function of `time`. Newton's method from 0 therefore never overshoots. It is
+    exact as soon as no further coordinate reaches its face, and each step before that
+    adds at least one such coordinate.
 
-    Computes what FAB sorts for (Croce & Hein 2020, "Minimally distorted adversarial
-    examples with a fast adaptive boundary attack", section 2.2), without the sort.
+    FAB solves this problem by sorting (Croce and Hein 2020, "Minimally distorted
+    adversarial examples with a fast adaptive boundary attack", section 2.2). The result
+    here is the same.
 
     Args:
         points: (batch, d) in [0, 1].
@@ -28,8 +30,8 @@ def box_projection(
         norm: "linf" or "l2".
 
     Returns:
-        (batch, d) moves: the full way to the faces where the box does not reach the
-        plane, 0 where `normal` is 0.
+        (batch, d) moves. If the plane does not intersect the box, the coordinates move
+        to their faces. The move is 0 where `normal` is 0.
     """
     towards = -ops.sign(normal) * ops.sign(gap)[:, None]
     weight, need = ops.abs(normal), ops.abs(gap)[:, None]
@@ -54,14 +56,17 @@ def box_projection(
 
 
 def length(moves: Tensor, norm: str) -> Tensor:
-    """Return the length of each move: (batch, d) to (batch,)."""
+    """Return the norm of each move: (batch, d) to (batch,)."""
     if norm == "linf":
         return ops.max(ops.abs(moves), axis=1)
     return ops.sqrt(ops.sum(ops.square(moves), axis=1))
 
 
 def dual_length(normals: Tensor, norm: str) -> Tensor:
-    """Return the gap that a move of length 1 closes: (batch, d) to (batch,)."""
+    """Return the dual norm of each normal: (batch, d) to (batch,).
+
+    It is the largest change of `w . v` by a move of length 1.
+    """
     if norm == "linf":
         return ops.sum(ops.abs(normals), axis=1)
     return length(normals, "l2")

@@ -1,4 +1,4 @@
-"""RayS: a search over rays that asks for nothing but the predicted class."""
+"""RayS: a search over rays that uses only the predicted class."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 
 TOLERANCE = 1e-3
-"""A bisection ends when the radius is known this well, as a Euclidean length."""
+"""Precision of the radius at which a bisection ends, a Euclidean length."""
 
 CHECK_EVERY = 25
-"""Queries between two looks at which images are finished."""
+"""Number of queries between two checks of which images are finished."""
 
 
 class Search(NamedTuple):
     """State of the search, one entry per image.
 
-    A try changes the signs of one block and asks for the corner of the ball of the best
-    radius; if that is misclassified, a bisection finds the radius of the new ray.
+    Each try flips the signs of one block and queries the point on the new ray at the
+    best radius so far. If this point is misclassified, a bisection finds the radius of
+    the new ray.
 
     Attributes:
         signs: (batch, ...) -1 or 1, the best ray.
-        radius: (batch,) Euclidean length along it, infinity as long as none is found.
-        nearest: (batch, ...) the point there, clipped; ones as long as none is found.
-        distance: (batch,) its L_inf distance from x.
-        tried: int32 (batch,), the number of the present try.
-        bisecting: bool (batch,), whether that try is beyond its first query.
-        low: (batch,) radius that is still classified correctly.
-        high: (batch,) radius that is misclassified.
-        queries: int32 (batch,), so far.
-        needed: int32 (batch,), queries until the nearest point came within epsilon, all
-            queries where it has not.
-        fooled: bool (batch,), whether it has.
+        radius: (batch,) Euclidean length along it; infinity while none is found.
+        nearest: (batch, ...) the clipped point at this radius; 1 while none is found.
+        distance: (batch,) L_inf distance of `nearest` from x.
+        tried: int32 (batch,), the number of the current try.
+        bisecting: bool (batch,), whether this try is in its bisection.
+        low: (batch,) largest known radius that is classified correctly.
+        high: (batch,) smallest known radius that is misclassified.
+        queries: int32 (batch,), number of queries so far.
+        needed: int32 (batch,), number of queries until `nearest` was within epsilon;
+            all queries if it is not.
+        fooled: bool (batch,), whether `nearest` is within epsilon.
     """
 
     signs: Tensor
@@ -60,25 +61,26 @@ class Search(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class RayS(Attack):
-    """Ray searching attack (Chen & Gu 2020), L_inf, untargeted, deterministic.
+    """Ray searching attack (RayS): L_inf, untargeted, deterministic.
 
-    "RayS: A Ray Searching Method for Hard-label Adversarial Attack". The ray points to
-    a corner of the cube; the search turns the signs of blocks of pixels, first of all,
-    then of halves, quarters and so on, in the order channel, row, column, and keeps
-    what brings the decision boundary nearer.
+    Chen and Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack".
+    A ray points from the image to a corner of a cube, so that it is a sign per pixel.
+    The search flips the signs of blocks of pixels: of the whole image, then of halves,
+    quarters and so on, in the order channel, row, column. It keeps a flip if the
+    decision boundary is nearer on the new ray.
 
-    The nearest point comes back if it is within epsilon, otherwise x.
+    The nearest point is returned if it is within epsilon, otherwise x.
 
     Args:
-        epsilon: radius >= 0 within which an image counts as fooled, in pixel intensity;
-            infinity takes any point that is misclassified.
-        queries: for each image, >= 1.
-        strict_budget: end a bisection when the queries are used up; its misclassified
-            end counts. Otherwise, as in the authors' code, no try begins after the
-            last query, but one that has begun is finished, at most
-            `log2(sqrt(d) / 0.001)` queries later.
-        early_stop: leave an image alone once a point within epsilon is known; without
-            it, the search for the nearest point goes on.
+        epsilon: radius in pixel intensity, >= 0, within which an image counts as
+            fooled; with infinity, every misclassified point counts.
+        queries: number of queries per image, >= 1.
+        strict_budget: whether to end a bisection when the queries are used up, with its
+            misclassified end as the result. If False, as in the authors' code, no new
+            try begins then, but the current one is finished, which takes at most
+            `log2(sqrt(d) / 0.001)` more queries for d pixel values.
+        early_stop: whether an image is finished once a point within epsilon is found.
+            If False, the search for the nearest point continues.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -114,13 +116,13 @@ class RayS(Attack):
     def search(
         self, classifier: Classifier, x: Tensor, y: Labels, active: np.ndarray
     ) -> Search:
-        """Search from each image and return all that is known at the end.
+        """Run the search from each image and return its final state.
 
         Args:
-            classifier: what is attacked.
+            classifier: the attacked model.
             x: (batch, ...) float32 images.
             y: (batch,) int32 labels.
-            active: bool (batch,), the rows to work on.
+            active: bool (batch,), the rows to attack.
         """
         size = math.prod(x.shape[1:])
         bisections = math.ceil(math.log2(max(2.0, math.sqrt(size) / TOLERANCE)))
@@ -169,7 +171,7 @@ class RayS(Attack):
     def _step(
         self, classifier: Classifier, state: Search, x: Tensor, y: Labels
     ) -> Search:
-        """Ask once for each image."""
+        """Return the state after one query per image."""
         longest = math.sqrt(math.prod(x.shape[1:]))
         signs = self._signs(classifier, state)
         radius = ops.where(state.bisecting, (state.low + state.high) / 2, state.radius)
@@ -195,7 +197,7 @@ class RayS(Attack):
         return Search(*map(functools.partial(_where, running), adopted, state))
 
     def _adopted(self, state: Search, signs: Tensor, x: Tensor) -> Search:
-        """Take the ray of a try that has ended, if its radius is the smallest."""
+        """Adopt the ray of a finished try if its radius is the smallest so far."""
         ended = ~state.bisecting
         better = ended & (state.high < state.radius)
         nearest = _where(better, _at(x, signs, state.high), state.nearest)
@@ -214,7 +216,7 @@ class RayS(Attack):
     def _signs(self, classifier: Classifier, state: Search) -> Tensor:
         shape = tuple(state.signs.shape[1:])
         place = ops.convert_to_tensor(_places(shape, classifier.channels_last))
-        # A finished image has used up its tries.
+        # Finished images may have no try left; their result is not used.
         number = ops.minimum(state.tried, self.queries - 1)
         first, end = (
             ops.reshape(ops.take(edges, number), column(state.signs))
@@ -225,19 +227,22 @@ class RayS(Attack):
 
 
 def rays_100(*, epsilon: float = 8 / 255) -> RayS:
-    """RayS with 100 queries: the papers' black-box table."""
+    """RayS with 100 queries, as in the papers' black-box table."""
     return RayS(epsilon, queries=100)
 
 
 def blocks(size: int, tries: int) -> np.ndarray:
-    """Return which places each try turns: level l has 2^l blocks of ceil(size / 2^l).
+    """Return the block of pixel values whose signs each try flips.
+
+    Level l has up to 2^l blocks of ceil(size / 2^l) values. Levels with blocks of one
+    value repeat.
 
     Args:
-        size: how many places there are, >= 1.
-        tries: how many blocks to return; levels beyond single places repeat them.
+        size: number of pixel values, >= 1.
+        tries: number of blocks to return.
 
     Returns:
-        int32 (tries, 2), the first place of a block and the one after its last.
+        int32 (tries, 2), the first position of a block, and one after its last.
     """
     edges: list[tuple[int, int]] = []
     level = 0
@@ -251,7 +256,7 @@ def blocks(size: int, tries: int) -> np.ndarray:
 
 
 def _places(shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
-    """Number the pixels in the order channel, row, column, whatever their layout."""
+    """Number the pixel values in the order channel, row, column, for any layout."""
     if not (channels_last and len(shape) == 3):
         return np.arange(math.prod(shape), dtype="int32").reshape(shape)
     height, width, channels = shape

@@ -1,4 +1,4 @@
-"""A loop whose batch shrinks as its images finish."""
+"""A loop whose batch becomes smaller as images finish."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def shrinking_loop(
     unfinished: Callable[[Any], np.ndarray],
     every: int,
 ) -> tuple[Any, np.ndarray]:
-    """Run a step many times, leaving out images that need no more of it.
+    """Run a step repeatedly on the images that are not finished.
 
     Args:
-        classifier: compiles the step, see `Classifier.loop`.
-        key: names the step.
-        step: `step(state, *constants) -> state`, row by row.
+        classifier: compiles the step; see `Classifier.loop`.
+        key: identifies the step; see `Classifier.compiled`.
+        step: `step(state, *constants) -> state`; each row depends on itself only.
         state: nested (batch, ...) tensors.
-        steps: how many, >= 0.
-        constants: nested (batch, ...) tensors that stay.
-        unfinished: state -> bool (batch,), the rows that go on.
-        every: steps between two looks at the state; each one waits for the device.
+        steps: number of steps, >= 0.
+        constants: nested (batch, ...) tensors that do not change.
+        unfinished: maps the state to bool (batch,), the rows that continue.
+        every: number of steps, >= 1, between two calls of `unfinished`, each of which
+            waits for the device.
 
     Returns:
-        The state of the whole batch, and the steps that each row took, int (batch,).
+        The state of the whole batch, and the number of steps of each row, int (batch,).
     """
     taken = np.zeros(len(keras.tree.flatten(state)[0]), int)
     for done in range(0, steps, every):

@@ -1,4 +1,4 @@
-"""Square attack: random search over squares of extreme colours, without gradients."""
+"""Square attack: a random search over squares of extreme color, without gradients."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Iterations, in 10000ths, after which the share of changed pixels is halved."""
+"""Iterations out of 10000 after which the share of changed pixels is halved."""
 
 SCHEDULES = ("raw", "rescaled")
 LOSSES = {
     "margin": losses.margin,
     "ce": lambda labels, logits: -losses.cross_entropy(labels, logits),
 }
-"""What is minimised."""
+"""The losses that the attack can minimize, functions of labels and logits."""
 
 BLOCK = 100
-"""Iterations between two looks at which images are finished."""
+"""Number of iterations between two checks of which images are finished."""
 
 
 def shares(queries: int, *, p_init: float = 0.8, schedule: str = "raw") -> np.ndarray:
     """Return the share of the pixels that each iteration may change.
 
     Args:
-        queries: how many iterations.
+        queries: number of iterations.
         p_init: share in the first iterations, in (0, 1].
-        schedule: "raw" halves it after the iterations of `HALVINGS`, as AutoAttack
-            does; "rescaled" takes them as 10000ths of `queries`, as the authors do.
+        schedule: "raw" halves the share after the iterations in `HALVINGS`, as
+            AutoAttack does. "rescaled" scales these numbers by `queries / 10000`, as
+            the authors do.
 
     Returns:
         (queries,) in (0, 1].
@@ -50,12 +51,12 @@ def shares(queries: int, *, p_init: float = 0.8, schedule: str = "raw") -> np.nd
 
 
 def sides(share: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the sides of squares that cover this share of an image, 1 or more pixels.
+    """Return the sides of squares that cover a share of an image.
 
     Args:
         share: (n,) in (0, 1].
-        height: of the images, in pixels.
-        width: likewise.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
 
     Returns:
         (n,) int32 in 1 .. min(height, width).
@@ -68,22 +69,23 @@ def sides(share: np.ndarray, height: int, width: int) -> np.ndarray:
 class Square(Attack):
     """Square attack in the L_inf ball (Andriushchenko et al. 2020), as in AutoAttack.
 
-    It starts from vertical stripes of +-epsilon. Each iteration draws, for each image,
-    a window and a sign a channel, sets the window to `x +- epsilon` and keeps the
-    change if the loss falls or the prediction is wrong. An image is finished once that
-    is.
+    The attack starts with vertical stripes of `x +- epsilon`. Each iteration draws a
+    square window and one sign per channel for each image. It sets the window to
+    `x +- epsilon`, and keeps the change if the loss decreases or the prediction is
+    wrong. An image is finished once its prediction is wrong.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
-        queries: images to ask about at most, the start included, for each image that
-            is attacked; >= 1. AutoAttack's 5000 iterations are 5001 queries.
+        queries: largest number of queries per image and run, including the start, >= 1.
+            AutoAttack's 5000 iterations are 5001 queries.
         p_init: share of the pixels that the first windows cover, in (0, 1].
-        schedule: of that share, a name of `SCHEDULES`; see `shares`.
+        schedule: schedule of this share, a name in `SCHEDULES`; see `shares`.
         loss: "margin", or "ce" for the cross-entropy.
-        restarts: runs, >= 1; an image found in one is not attacked in the next.
+        restarts: number of runs, >= 1, each on the images that no earlier run has
+            fooled.
 
     Raises:
-        ValueError: an argument is out of its range or not known.
+        ValueError: an argument is out of its range or unknown.
 
     Example:
         >>> result = kmtard.attacks.Square(8 / 255, queries=1000).run(model, x, y)
@@ -108,19 +110,20 @@ class Square(Attack):
         self.restarts = whole("restarts", restarts, 1)
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        """Return the images found, else `x`; see `Attack.attack_batch`.
+        """Return the adversarial images found, or `x`; see `Attack.attack_batch`.
 
-        `queries` leaves out the check that an image is classified correctly as it is;
-        one that is not is left alone.
+        `queries` does not count the first prediction, which finds the images that the
+        model misclassifies anyway. Those are not attacked.
 
         Raises:
-            ValueError: `x` has no height, width and channels.
+            ValueError: `x` does not have four dimensions.
         """
         x = batch.x
         if len(x.shape) != 4:
             raise ValueError(
-                "Square needs images (batch, height, width, channels), or channels "
-                f"first for such a model. Received: shape {tuple(x.shape)}."
+                "Square needs images of shape (batch, height, width, channels), or "
+                "channels first if the model is. Received: shape "
+                f"{tuple(x.shape)}."
             )
         x_adv, forwards = x, batch.active.astype(int)
         robust = batch.where_correct(classifier.predict(x))
@@ -166,7 +169,7 @@ class Square(Attack):
         first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
         stripes = ops.reshape(counter.signs(first), (-1, 1, width, channels))
         best = self._shifted(x, _placed(classifier, stripes))
-        loss, fooled = self._judged(classifier, best, y)
+        loss, fooled = self._evaluated(classifier, best, y)
         return {
             "best": best,
             "loss": loss,
@@ -182,7 +185,7 @@ class Square(Attack):
         y: Labels,
         keys: Tensor,
     ) -> dict[str, Any]:
-        # An image's queries so far are also the number of its draw and iteration.
+        # The number of queries of an image is also the number of its random draw.
         height, width, channels = _extent(classifier, x)
         first, second = counter.words(keys, 1 + channels, state["queries"])
         share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
@@ -196,7 +199,7 @@ class Square(Attack):
             state["best"],
         )
         active = state["active"]
-        loss, fooled = self._judged(classifier, candidate, y)
+        loss, fooled = self._evaluated(classifier, candidate, y)
         better = active & ((loss < state["loss"]) | fooled)
         return {
             "best": ops.where(better[:, None, None, None], candidate, state["best"]),
@@ -208,11 +211,11 @@ class Square(Attack):
     def _shifted(self, x: Tensor, sign: Tensor) -> Tensor:
         return ops.clip(x + self.epsilon * sign, 0.0, 1.0)
 
-    def _judged(
+    def _evaluated(
         self, classifier: Classifier, u: Tensor, y: Labels
     ) -> tuple[Tensor, Tensor]:
         logits = classifier.logits(u)
-        # A tie counts as the judge counts it: the first class wins.
+        # As in `Classifier.predict`, the first class wins a tie.
         return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
 
     def _key(self, function: str) -> tuple:
@@ -227,15 +230,15 @@ def _extent(classifier: Classifier, x: Tensor) -> tuple[int, int, int]:
 
 
 def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
-    """Put the axes (batch, height, width, channels) in the classifier's order."""
+    """Transpose (batch, height, width, channels) to the classifier's order of axes."""
     return mask if classifier.channels_last else ops.transpose(mask, (0, 3, 1, 2))
 
 
 def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
-    """Return which places (batch, length) a window of `side` (batch,) covers.
+    """Return bool (batch, length), the positions that a window of `side` covers.
 
-    Its first place is uniform in 0 .. length - side - 1, as in AutoAttack: only a
-    window as long as the image ever covers the last place.
+    The first position is uniform in 0 .. length - side - 1, as in AutoAttack. So only a
+    window as long as the image covers the last position.
     """
     first = counter.below(word, length - side)[:, None]
     place = ops.arange(length, dtype="int32")
@@ -243,8 +246,9 @@ def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
 
 
 def square_100(*, epsilon: float = 8 / 255) -> Square:
-    """Square with 100 queries, on the authors' schedule: the papers' black-box table.
+    """Square with 100 queries and the authors' schedule.
 
-    The paper does not say which schedule; `Square(epsilon, 100)` is AutoAttack's.
+    This is the attack of the papers' black-box table, which do not state the schedule.
+    `Square(epsilon, queries=100)` has AutoAttack's schedule.
     """
     return Square(epsilon, queries=100, schedule="rescaled")

@@ -1,4 +1,4 @@
-"""Attacks crafted on another network than the one that they are tried on."""
+"""Transfer attacks: images are crafted on one network and evaluated on another."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kmtard.attacks.gradient import cw_inf, pgd_trades
 
 
 class Transfer(Attack):
-    """Craft on a surrogate with the true labels, judge on the target.
+    """Craft images on a surrogate with the true labels; evaluate them on the target.
 
-    Every image is attacked, whatever either network says of it. The target is asked
-    once an image; forward and backward passes are the surrogate's. With the target as
-    its own surrogate this is the attack itself.
+    The surrogate is attacked without any query to the target, which only makes the
+    final prediction of each image. The counted passes are those of the surrogate. If
+    the target is its own surrogate, the result is that of the attack itself.
 
     Args:
-        attack: what crafts.
+        attack: the attack on the surrogate.
         surrogate: any Keras model from the same images in [0, 1] to logits of the same
-            classes, or its `Classifier`; B-MTARD takes the robust teacher.
+            classes, or its `Classifier`; the robust teacher in B-MTARD.
 
     Raises:
-        TypeError: `attack` is no attack.
+        TypeError: `attack` is not an `Attack`.
 
     Example:
         >>> attack = kmtard.attacks.Transfer(kmtard.attacks.PGD(), surrogate=teacher)
@@ -35,7 +35,7 @@ class Transfer(Attack):
         if not isinstance(attack, Attack):
             raise TypeError(
                 "`attack` must be a kmtard attack such as pgd_trades(). Received: "
-                f"{attack!r}"
+                f"{attack!r}."
             )
         self.attack = attack
         self.surrogate = surrogate
@@ -45,13 +45,14 @@ class Transfer(Attack):
         """Attack the surrogate; see `Attack.attack_batch`.
 
         Raises:
-            ValueError: the two networks do not have the same classes.
+            ValueError: the networks have different numbers of classes.
         """
         surrogate = classifier.other(self.surrogate, batch.x[:1])
         if surrogate.num_classes != classifier.num_classes:
             raise ValueError(
-                "Surrogate and target must have the same classes. Received: "
-                f"{surrogate.num_classes} and {classifier.num_classes} outputs."
+                "Surrogate and target must have the same classes. Received: a "
+                f"surrogate with {surrogate.num_classes} classes and a target with "
+                f"{classifier.num_classes}."
             )
         surrogate.inspect(batch.x)
         found = self.attack.attack_batch(surrogate, batch)
@@ -68,7 +69,7 @@ def transfer_pgd_trades(
     step_size: float = 0.003,
     steps: int = 20,
 ) -> Transfer:
-    """`pgd_trades` crafted on `surrogate`."""
+    """`pgd_trades`, crafted on `surrogate`."""
     attack = pgd_trades(epsilon=epsilon, step_size=step_size, steps=steps)
     return Transfer(attack, surrogate=surrogate)
 
@@ -80,6 +81,6 @@ def transfer_cw_inf(
     step_size: float = 2 / 255,
     steps: int = 30,
 ) -> Transfer:
-    """`cw_inf` crafted on `surrogate`."""
+    """`cw_inf`, crafted on `surrogate`."""
     attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)
     return Transfer(attack, surrogate=surrogate)

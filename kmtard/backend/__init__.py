@@ -1,32 +1,34 @@
-"""The few things Keras has no common call for, one short file per backend.
+"""The operations that Keras does not offer for all backends, one file per backend.
 
-This is the only room that imports JAX, TensorFlow and PyTorch. It imports nothing of
-kmtard.
+Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the few
+exceptions. They import nothing else of kmtard.
 
-Each module gives the same names:
+Each module defines the same names:
 
-* `AttackingModel`: a `keras.Model` whose train and test steps run Keras' own on
-  `self.attacked(data, training)`; a training step ends with `self.after_update()`.
-* `value_and_gradient(function, x)`: for `function(x) -> (values, aux)`, the values, aux
-  (nested tensors) and the gradient of the sum of the values, by one pass each way.
-* `input_gradient(function, x, state=())`: the gradient of the sum of `function(x)`.
-  `state` is every variable that the function reads when it assigns some of them.
-* `compile_function(model, function)`: `function` of tensors, compiled; it may read the
-  model's variables, and sees their present values at each call.
-* `to_numpy(array)`, `from_numpy(array, like)`: to NumPy, and back to the kind and the
-  device of `like`.
-* `on_cpu()`: whether there is no accelerator.
-* `replicas()`: how many copies of a step run on shares of a batch.
-* `wait_for(values)`: return once the device has computed these tensors.
-* `allow_tf32(allowed)`: whether float32 matrix products may round their inputs to
-  TF32, where the hardware has it; otherwise they use all digits.
-* `devices()`: a description of each device that the backend sees.
-* `peak_memory()`: the most bytes that the process has had on its first accelerator
-  since `reset_peak_memory()`, which JAX cannot do; None on a CPU.
-* `step_program(model, data)`: what one training step of a compiled model runs on a
-  batch, as `(text, host)`: the optimized HLO text, None where there is no such
-  program, and the names of operations seen to move values to or from the host.
-* `JIT_COMPILE`: what `compile(jit_compile="auto")` stands for.
+* `AttackingModel`: a `keras.Model`. Its train and test steps run those of Keras on
+  `self.attacked(data, training)`. A training step ends with `self.after_update()`.
+* `value_and_gradient(function, x)`: for `function(x) -> (values, aux)`, return the
+  values, aux (nested tensors) and the gradient of the sum of the values with respect to
+  x, from one forward and one backward pass.
+* `input_gradient(function, x, state=())`: return the gradient of the sum of
+  `function(x)` with respect to x. If the function assigns variables, `state` lists
+  every variable that it reads.
+* `compile_function(model, function)`: return `function`, a function of tensors,
+  compiled. It may read the model's variables; each call uses their current values.
+* `to_numpy(array)`, `from_numpy(array, like)`: convert to NumPy, and back to the array
+  type and the device of `like`.
+* `on_cpu()`: return whether there is no accelerator.
+* `replicas()`: return the number of replicas that share each batch.
+* `wait_for(values)`: return when the device has computed these tensors.
+* `allow_tf32(allowed)`: set whether float32 matrix products may round their inputs to
+  TF32 on hardware that supports it. Otherwise they use full float32 precision.
+* `devices()`: return a description of each device that the backend sees.
+* `peak_memory()`: return the largest number of bytes that the process has used on its
+  first accelerator since `reset_peak_memory()`; None on a CPU. JAX cannot reset it.
+* `step_program(model, data)`: return `(text, host)` for one training step of a compiled
+  model on a batch. `text` is the optimized HLO, or None if the backend has none; `host`
+  names the operations that move values to or from the host.
+* `JIT_COMPILE`: the value that replaces `compile(jit_compile="auto")`.
 """
 
 import importlib
@@ -40,14 +42,14 @@ _NAMES = ("jax", "tensorflow", "torch")
 def _check(name: str) -> None:
     if name not in _NAMES:
         raise ImportError(
-            f"kmtard works on the Keras backends {', '.join(_NAMES)}. Received: "
+            f"kmtard supports the Keras backends {', '.join(_NAMES)}. Received: "
             f"{name!r}. Set the environment variable KERAS_BACKEND to one of them "
             "before Keras is imported."
         )
 
 
 if "keras" not in sys.modules:
-    # Keras itself fails with other words where such a backend is not installed.
+    # Checked before Keras is imported, whose own error names no supported backend.
     _check(os.environ.get("KERAS_BACKEND") or _NAMES[0])
 
 import keras  # noqa: E402
@@ -74,9 +76,13 @@ _HOMES = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "torch": "t
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """Return any library's array as NumPy's, whichever backend is active.
+    """Return an array of any library as a NumPy array, whichever backend is active.
 
-    NumPy has no bfloat16: such an array becomes float32, which holds its values.
+    A bfloat16 array becomes float32, which represents the same values: NumPy has no
+    bfloat16.
+
+    Args:
+        array: a NumPy, JAX, TensorFlow or PyTorch array, or nested lists of numbers.
     """
     home = _home(array)
     found = home.to_numpy(array) if home else np.asarray(array)
@@ -84,7 +90,7 @@ def to_numpy(array: Any) -> np.ndarray:
 
 
 def from_numpy(array: np.ndarray, like: Any) -> Any:
-    """Return `array` in the kind that `like` is, whichever backend is active."""
+    """Return a NumPy array as an array of the same library and device as `like`."""
     home = _home(like)
     return home.from_numpy(array, like) if home else array
 

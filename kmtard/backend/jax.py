@@ -1,4 +1,4 @@
-"""JAX: state is passed in and out explicitly, so every scope is stateless."""
+"""JAX: every variable is passed in and out explicitly, in stateless scopes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class AttackingModel(keras.Model):
         return super().test_step(state, data)
 
     def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
-        # Keras runs `call` and not the layer itself. Each pass of a network would then
-        # be an outermost call, which clears the losses of the pass before.
+        # Keras calls `call` here, not the layer itself. Without a call context, each
+        # pass of a network is an outermost call, which clears the losses added before.
         self._get_call_context()
         try:
             return super().stateless_call(*args, **kwargs)
@@ -62,7 +62,7 @@ def input_gradient(
     def stateless(x: Any) -> tuple[Any, list]:
         if not state:
             return function(x), []
-        # What is assigned under `jax.grad` must leave it as an output.
+        # A value assigned inside `jax.grad` is lost unless it is returned from there.
         with keras.StatelessScope([(v, v.value) for v in state]) as scope:
             values = function(x)
         return values, [scope.get_current_value(v) for v in state]
@@ -74,7 +74,7 @@ def input_gradient(
 
 
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    # Variables closed over would be compiled in as constants.
+    # Variables in a closure would be compiled as constants.
     @jax.jit
     def stateless(values: list, *args: Any) -> tuple[Any, list]:
         variables = model.variables
@@ -82,7 +82,7 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
             result = function(*args)
         return result, [scope.get_current_value(v) for v in seeds(variables)]
 
-    # A random layer must not draw the same numbers at each call.
+    # Random layers need new seeds, or they draw the same numbers at each call.
     def seeds(variables: list) -> list:
         return [v for v in variables if v.name == "seed_generator_state"]
 

@@ -1,4 +1,4 @@
-"""TensorFlow: gradients by tape, compiled by `tf.function` and XLA."""
+"""TensorFlow: gradients from tapes, compiled by `tf.function` and XLA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Keras leaves XLA off on a CPU, where it halves the time of a step.
+# Keras does not use XLA on a CPU, although XLA halves the time of a step there.
 JIT_COMPILE: bool | str = True
 
 
@@ -95,7 +95,7 @@ def _gpus() -> list:
 
 def step_program(model: Any, data: tuple) -> tuple[str | None, list[str]]:
     model._symbolic_build(data_batch=data)
-    # What XLA compiles must not create variables.
+    # A function compiled by XLA must not create variables.
     model.optimizer.build(model.trainable_variables)
     step = tf.function(model.train_step, autograph=False, jit_compile=True)
     tensors = keras.tree.map_structure(tf.convert_to_tensor, data)

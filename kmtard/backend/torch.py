@@ -1,4 +1,4 @@
-"""PyTorch: eager; Keras tests under `no_grad`, so the attack switches it back on."""
+"""PyTorch: eager. Keras evaluates under `no_grad`; attacks enable gradients again."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def reset_peak_memory() -> None:
 def step_program(model: Any, data: tuple) -> tuple[str | None, list[str]]:
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
     model._symbolic_build(data_batch=tensors)
-    # The first step creates what later steps keep.
+    # The first step creates the optimizer's variables, which later steps reuse.
     model.train_step(tensors)
     with torch.profiler.profile() as profile:
         model.train_step(tensors)
         wait_for(None)
     names = [event.key for event in profile.key_averages()]
-    # `_local_scalar_dense` is what `Tensor.item()` calls.
+    # `Tensor.item()`, which waits for the device, calls `_local_scalar_dense`.
     return None, [
         name
         for name in names

@@ -1,7 +1,7 @@
 """Names for the arrays in public signatures.
 
-Keras has no type that the tensors of all backends share, so each name stands for
-`Any`: it tells a reader what is expected, and a type checker nothing.
+The tensors of the backends have no common type, so each name is an alias of `Any`. It
+tells the reader what is expected; a type checker does not use it.
 """
 
 from __future__ import annotations
@@ -24,4 +24,4 @@ Network: TypeAlias = Any
 """A `keras.Model` from images in [0, 1] to logits."""
 
 Variable: TypeAlias = Any
-"""A `keras.Variable`; its present tensor is its `value`."""
+"""A `keras.Variable`; its `value` is its current tensor."""

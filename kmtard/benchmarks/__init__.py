@@ -1,9 +1,10 @@
-"""How fast the package is: what is timed, and against what.
+"""Measure how fast the package is.
 
-`step` times one B-MTARD step against the passes that it cannot do without, `pipeline`
-the training images, `device_report` everything that one command can find out about a
-GPU. `rivals` holds the same step in plain PyTorch.
+- `step` times a B-MTARD step and compares it with the sum of the passes that it needs.
+- `pipeline` times the training images.
+- `device_report` measures everything about a GPU with one command.
+- `rivals` holds the same step in plain PyTorch, for comparison.
 
-May import all of `kmtard` below the commands. `rivals` imports PyTorch and nothing of
-this package, so that it runs in a process without Keras.
+This package may import everything in kmtard except the commands. `rivals` imports
+PyTorch but nothing from kmtard, so that it runs in a process without Keras.
 """

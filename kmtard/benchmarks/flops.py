@@ -1,7 +1,8 @@
-"""Floating-point operations of networks and of a B-MTARD step, counted by hand.
+"""Count the floating-point operations of networks and of a B-MTARD step.
 
-Convolutions and dense layers count, a multiplication and an addition as two; what is
-computed element by element does not. Zeros of the padding count as other pixels do.
+Only convolutions and dense layers are counted. A multiplication and an addition are two
+operations. Elementwise operations are not counted. Zeros from padding are counted like
+other pixels.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 
 def layer_flops(network: Any) -> list[int]:
-    """Return the operations of one image's forward pass, of each layer with a kernel.
+    """Return the operations of each layer with a kernel, for one image's forward pass.
 
     Args:
-        network: a functional Keras model, each of whose layers is called once.
+        network: a functional Keras model that calls each layer once.
     """
     return [
         2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
@@ -31,11 +32,17 @@ def forward_flops(network: Any) -> int:
 def step_flops(
     student: Any, nat_teacher: Any, adv_teacher: Any, *, pgd_steps: int
 ) -> int:
-    """Return the operations that one image takes in a B-MTARD step.
+    """Return the operations for one image in a B-MTARD step.
 
-    A gradient at the images costs as much as the forward pass before it. A training
-    pass costs that twice, for kernels and for features, but the first layer needs no
-    gradient at the images.
+    The gradient with respect to the images costs as much as the forward pass. The
+    backward pass of a training pass costs twice as much, for the gradients of kernels
+    and of features. In the first layer it needs no gradient of the images.
+
+    Args:
+        student: functional Keras model, as in `layer_flops`.
+        nat_teacher: the same.
+        adv_teacher: the same.
+        pgd_steps: steps of the attack.
     """
     forward = forward_flops(student)
     attack = pgd_steps * 2 * forward

@@ -1,7 +1,7 @@
-"""What an optimized HLO program does, read from its text.
+"""Read from the text of an optimized HLO program what the program does.
 
-The text is the one that XLA prints for every device: computations, each a list of
-`name = shape opcode(operands), attributes`.
+XLA prints such a text for every device. It consists of computations, each a list of
+lines `name = shape opcode(operands), attributes`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CALLED = re.compile(
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _TARGET = re.compile(r'custom_call_target="([^"]+)"')
 _HOST_OPCODES = ("infeed", "outfeed", "send", "recv")
-# Memory space 5 is the host's.
+# Memory space 5 is host memory.
 _HOST_MEMORY = re.compile(r"\{[\d,]*:[^}]*S\(5\)")
 
 
@@ -38,10 +38,12 @@ class Program:
     """What a program does when it runs once.
 
     Attributes:
-        flops: of its convolutions and matrix products, an addition counted beside each
-            multiplication; the body of a loop counts as often as it runs.
+        flops: floating-point operations of convolutions and matrix products. A
+            multiplication and an addition are two. The body of a loop counts once per
+            iteration.
         host: operations that call the host or move values to or from it.
-        endless: loops whose number of turns the text does not tell; they count once.
+        endless: number of loops with an unknown number of iterations. Their bodies are
+            counted once.
     """
 
     flops: float
@@ -53,10 +55,10 @@ def read(text: str) -> Program:
     """Read a program.
 
     Args:
-        text: of an optimized HLO module.
+        text: text of an optimized HLO module.
 
     Raises:
-        ValueError: it has no entry computation.
+        ValueError: the text has no entry computation.
     """
     computations: dict[str, _Computation] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -83,7 +85,7 @@ def read(text: str) -> Program:
     if entry is None:
         raise ValueError(
             "Expected the text of an HLO module with an ENTRY computation. Received: "
-            f"{text[:80]!r}"
+            f"{text[:80]!r}."
         )
     return Program(_total(computations, entry, {}), tuple(host), endless)
 
@@ -102,7 +104,7 @@ def _total(
 
 
 def _dimensions(shape: str) -> tuple[int, ...]:
-    """Return those of an array, or of a tuple's first array."""
+    """Return the dimensions of an array, or of the first array in a tuple."""
     found = _SHAPE.search(shape)
     return tuple(int(size) for size in found[1].split(",") if size) if found else ()
 
@@ -136,8 +138,8 @@ def _convolution(
     window = math.prod(_window(attributes, "size"))
     _, of_kernel, of_output = _labels(attributes)
     if "lhs_dilate" in attributes:
-        # The gradient at the input of a strided convolution: between the features
-        # there are zeros, which are no work.
+        # This is the gradient with respect to the input of a strided convolution. The
+        # zeros between the features are not counted.
         filters = output[of_output.index("f")]
         return 2.0 * math.prod(features) * window * filters
     return 2.0 * math.prod(output) * window * kernel[of_kernel.index("i")]
@@ -149,7 +151,8 @@ def _cudnn_convolution(
     inputs: list[tuple[int, ...]],
     attributes: str,
 ) -> float:
-    # All three directions do the work of the forward one, whose labels they bear.
+    # All three directions need as many operations as the forward one, and they have the
+    # labels of the forward one.
     if target.endswith("BackwardFilter"):
         kernel, features = output, inputs[1]
     elif target.endswith("BackwardInput"):
@@ -168,7 +171,9 @@ def _window(attributes: str, name: str) -> list[int]:
 def _labels(attributes: str) -> tuple[str, str, str]:
     found = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", attributes)
     if found is None:
-        raise ValueError(f"Expected dim_labels in a convolution: {attributes!r}")
+        raise ValueError(
+            f"Expected dim_labels in a convolution. Received: {attributes!r}."
+        )
     return found[1], found[2], found[3]
 
 

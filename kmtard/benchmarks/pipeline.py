@@ -1,4 +1,4 @@
-"""Time the training images: an epoch of shuffled, cropped and mirrored batches."""
+"""Time the input pipeline: an epoch of shuffled, cropped and mirrored batches."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import numpy as np
 from kmtard.benchmarks.timing import keras_on, peak_host_memory, seconds
 
 NAME = "data"
-"""Names the pipeline among the nets."""
+"""The pipeline's name in the option `--net`."""
 IMAGES, IMAGE_SHAPE, IMAGE_BATCH = 50_000, (32, 32, 3), 128
 CLASSES = 10
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of an epoch of shuffled, cropped and mirrored images.
+    """Measure an epoch of shuffled, cropped and mirrored images.
 
-    A step is one batch. An epoch to warm up comes before the measurements.
+    A step is one batch. The first epoch is a warm-up that is not measured.
+
+    Args:
+        arguments: the options of `kmtard benchmark`.
+
+    Returns:
+        Medians in seconds, images per second, and the peak memory in MiB.
     """
     keras = keras_on(arguments.backend)
     from kmtard.data.pipeline import Split, TrainingStream

@@ -1,4 +1,4 @@
-"""Time one B-MTARD step against the passes it cannot do without."""
+"""Time one B-MTARD step and compare it with the sum of the passes that it needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from kmtard.benchmarks.timing import keras_on, peak_host_memory, seconds
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed: three networks of one kind, and how many steps at a time."""
+    """A step to time.
+
+    Attributes:
+        network: name of the network that student and teachers use.
+        shape: `(height, width, channels)` of an image.
+        batch_size: images per step.
+        steps: steps per measurement.
+    """
 
     network: str
     shape: tuple[int, int, int]
@@ -31,11 +38,18 @@ NETS = {
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of one net on one backend.
+    """Measure one network on one backend.
 
-    Each measurement times whole steps through `fit`, then each of the passes below
-    alone, so that both see the machine in the same mood; `ratio` is the median of
-    the measurements' ratios.
+    Each measurement times whole steps through `fit` and then each pass alone, so that
+    both run under the same load of the machine. The floor is the sum of the passes:
+    10 gradients at the images, 2 training passes and 2 passes of a teacher.
+
+    Args:
+        arguments: the options of `kmtard benchmark`.
+
+    Returns:
+        Medians in seconds, `ratio` (median of step / floor), images per second, and the
+        peak memory in MiB.
     """
     keras = keras_on(arguments.backend)
     setting = NETS[arguments.net]

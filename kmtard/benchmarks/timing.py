@@ -1,4 +1,4 @@
-"""What all measurements share."""
+"""Functions that all measurements share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kmtard.training.startup import silent_native_code
 
 
 def keras_on(backend: str | None) -> Any:
-    """Import Keras on a backend, the configured one if None."""
+    """Import and return Keras with a backend; None for the configured backend."""
     if backend:
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,11 +24,11 @@ def keras_on(backend: str | None) -> Any:
 
 
 def seconds(run: Callable[[int], None], count: int) -> float:
-    """Return the seconds of one repetition.
+    """Return the mean time of one repetition, in seconds.
 
     Args:
-        run: repeats the work as often as it is told, and waits for the device.
-        count: how often, >= 1.
+        run: repeats the work a number of times and then waits for the device.
+        count: number of repetitions, >= 1.
     """
     began = time.perf_counter()
     run(count)
@@ -38,17 +38,18 @@ def seconds(run: Callable[[int], None], count: int) -> float:
 def median_seconds(
     run: Callable[[int], None], *, repeats: int, lasting: float
 ) -> tuple[float, int]:
-    """Return the median seconds of one repetition, and how many make a measurement.
+    """Return the median time of one repetition, and the repetitions per measurement.
 
     Args:
-        run: as in `seconds`; what it does only once must be done already.
-        repeats: measurements, >= 1.
-        lasting: about how many seconds a measurement takes.
+        run: as in `seconds`. It must have been called before, so that compilation is
+            not measured.
+        repeats: number of measurements, >= 1.
+        lasting: approximate duration of a measurement in seconds.
     """
     count = max(1, round(lasting / seconds(run, 1)))
     return statistics.median(seconds(run, count) for _ in range(repeats)), count
 
 
 def peak_host_memory() -> float:
-    """Return the most memory that the process has had, in MiB."""
+    """Return the peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,4 +1,4 @@
-"""The B-MTARD step that is timed, built and run as a user would, through `fit`."""
+"""The B-MTARD step to time, built and run with `fit` as in a user's code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ CLASSES = 10
 def random_batch(
     shape: tuple[int, int, int], batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images `(batch_size, *shape)` in [0, 1] and labels, always the same."""
+    """Return float32 images `(batch_size, *shape)` in [0, 1] and their labels.
+
+    Equal arguments always give equal images and labels.
+    """
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, *shape), dtype="float32")
     return images, rng.integers(0, CLASSES, batch_size)
@@ -35,9 +38,9 @@ def distiller(
 
     Args:
         networks: student, clean teacher, robust teacher.
-        pgd_steps: of the attack.
-        unroll: see `attacks.PGD`.
-        jit: `jit_compile` of `compile`.
+        pgd_steps: steps of the attack.
+        unroll: as in `attacks.PGD`.
+        jit: passed to `compile` as `jit_compile`.
     """
     attack = attacks.PGD(steps=pgd_steps, unroll=unroll)
     model = BMTARD(*networks, attack=attack)
@@ -46,11 +49,11 @@ def distiller(
 
 
 class SameBatch(keras.utils.PyDataset):
-    """One batch, again and again: nothing but the step takes time.
+    """Repeats one batch, so that reading data takes no time.
 
     Args:
         batch: images and labels.
-        count: batches of an epoch.
+        count: number of batches in an epoch.
     """
 
     def __init__(self, batch: tuple[np.ndarray, np.ndarray], count: int) -> None:
@@ -70,7 +73,7 @@ class SameBatch(keras.utils.PyDataset):
 def stepper(
     model: BMTARD, callbacks: list, batch: tuple[np.ndarray, np.ndarray]
 ) -> Callable[[int], None]:
-    """Return a function that trains for so many steps and waits for the device."""
+    """Return a function that trains for a number of steps and waits for the device."""
 
     def run(count: int) -> None:
         data = SameBatch(batch, count)

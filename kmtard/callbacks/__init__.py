@@ -1,8 +1,8 @@
-"""Keras callbacks that drive a method during `model.fit`, one file each.
+"""Keras callbacks that control a method during `model.fit`, one file per callback.
 
-They set rates, class weights, temperatures and phases at the ends of epochs, and check
-the images. They import only pure maths; the callbacks of a run folder are in
-`kmtard.training.callbacks`.
+They set rates, class weights, temperatures and phases between epochs, and check the
+images. They import only `kmtard.balance` and `kmtard.backend.types`. The callbacks that
+write a run folder are in `kmtard.training.callbacks`.
 """
 
 from kmtard.callbacks.class_callback import ClassCallback

@@ -1,4 +1,4 @@
-"""What turns the sums of an epoch into a state for each class."""
+"""Base class of the callbacks that update a state per class after each epoch."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from keras import ops
 
 
 class ClassCallback(keras.callbacks.Callback):
-    """Base of callbacks that move a method's `class_state` after each epoch.
+    """Base of callbacks that update a method's `class_state` after each epoch.
 
-    A subclass defines `update`, called when an epoch is whole; the sums are cleared
-    afterwards, and least and largest value of each state go into the epoch's logs as
-    `NAME_min` and `NAME_max`. The numbers of all classes are in the event log.
+    A subclass defines `update`, which is called after each complete epoch. Then the
+    sums are reset to zero. The smallest and the largest value of each state are added
+    to the epoch's logs as `NAME_min` and `NAME_max`; the event log of a run has the
+    values of all classes.
 
     Attributes:
-        steps_per_epoch: batches of a whole epoch, for runs that may stop within one:
-            the state then waits for the end of the epoch that goes on. None when every
-            epoch that ends is whole.
+        steps_per_epoch: number of batches of a complete epoch, for runs that may stop
+            within an epoch; an incomplete epoch does not update the state. None if
+            every epoch is complete.
     """
 
     steps_per_epoch: int | None = None
 
     def update(self, epoch: int) -> None:
-        """Move the model's state by its sums; `epoch`, counted from 0, has ended."""
+        """Compute the model's new state from its sums.
+
+        Args:
+            epoch: the epoch that has ended, counted from 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `update`.")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Update, clear the sums and log."""
+        """Update the state, reset the sums and add the state to the logs."""
         steps = self.steps_per_epoch
         if steps is None or int(self.model.steps_taken.value) % steps == 0:
             self.update(epoch)
@@ -43,19 +48,20 @@ class ClassCallback(keras.callbacks.Callback):
                 logs[f"{name}_max"] = float(values.max())
 
     def require_state(self, name: str) -> None:
-        """Refuse a model that has no such state.
+        """Check that the model has a state of this name.
 
-        Its variable may be made only when the first batch builds the networks.
+        The variable itself may not exist yet: it is created when the first batch builds
+        the networks.
 
         Raises:
-            TypeError: the method's `class_state` does not name it.
+            TypeError: the method's `class_state` does not contain the name.
         """
         if name not in getattr(self.model, "class_state", ()):
             raise TypeError(
-                f"{type(self).__name__} moves the model's `{name}`. Received: a model "
-                f"of type {type(self.model).__name__}, which has none."
+                f"{type(self).__name__} updates the model's `{name}`. Received: a "
+                f"model of type {type(self.model).__name__}, which has none."
             )
 
     def values(self, name: str) -> np.ndarray:
-        """Return a (classes,) variable of the model."""
+        """Return a (classes,) variable of the model as a NumPy array."""
         return ops.convert_to_numpy(getattr(self.model, name).value)

@@ -1,4 +1,4 @@
-"""Move the class temperatures of ABSLD."""
+"""Update the class temperatures of ABSLD."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from kmtard.callbacks.rate import RateCallback
 
 
 class ClassTemperatures(ClassCallback, RateCallback):
-    """Sharpen the soft labels of hard classes (`balance.class_temperatures`).
+    """Lower the teacher's temperature for hard classes (`balance.class_temperatures`).
 
-    The authors' code lets the rate fall with the learning rate before it updates: after
-    epoch 215, say, the first smaller step is taken. `milestones` does just that, and
-    `learning_rate` follows one epoch later, as the optimiser's has not fallen yet.
+    At a drop of the learning rate, the authors' code reduces the rate first and then
+    updates the temperatures. With a drop after epoch 215, the update after epoch 215
+    already uses the smaller rate. `milestones` does the same. With `learning_rate`, the
+    smaller rate is used one epoch later, because the optimizer's learning rate has not
+    changed yet at that moment.
 
     Args:
-        rate: largest move of an epoch, >= 0; 0.1 in the paper.
+        rate: largest change of a temperature per epoch, >= 0; 0.1 in the paper.
         bounds: (low, high) of the temperatures, 0 < low <= high.
-        learning_rate: see `RateCallback`, as are the rest.
+        learning_rate: see `RateCallback`.
         milestones: see `RateCallback`.
         factor: see `RateCallback`.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> callback = kmtard.callbacks.ClassTemperatures(rate=0.1, milestones=[215])
+        >>> callback.rate_of(0), round(callback.rate_of(215), 3)
+        (0.1, 0.01)
     """
 
     def __init__(
@@ -39,15 +46,17 @@ class ClassTemperatures(ClassCallback, RateCallback):
         RateCallback.__init__(self, rate, learning_rate, milestones, factor)
         low, high = bounds
         if not 0 < low <= high < float("inf"):
-            raise ValueError(f"`bounds` must be 0 < low <= high. Received: {bounds}")
+            raise ValueError(
+                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
+            )
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Refuse a model without class temperatures."""
+        """Check that the model has class temperatures."""
         self.require_state("nat_class_temperature")
 
     def update(self, epoch: int) -> None:
-        """Set the temperatures of the next epoch."""
+        """Set the temperatures for the next epoch."""
         images = self.values("class_images")
         for kind in ("nat", "adv"):
             name = f"{kind}_class_temperature"

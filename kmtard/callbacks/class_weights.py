@@ -1,4 +1,4 @@
-"""Move the class weights of Fair-ARD."""
+"""Update the class weights of Fair-ARD."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from kmtard.callbacks.class_callback import ClassCallback
 
 
 class ClassWeights(ClassCallback):
-    """Weigh classes by how many attack steps they withstood (`balance.class_weights`).
+    """Give larger weights to classes that the attack fools sooner.
+
+    The rule is `balance.class_weights`.
 
     Args:
         beta: exponent, >= 0; 2 in the authors' code.
@@ -17,6 +19,9 @@ class ClassWeights(ClassCallback):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> callback = kmtard.callbacks.ClassWeights(beta=2.0, bounds=(0.8, 2.5))
     """
 
     def __init__(
@@ -24,19 +29,21 @@ class ClassWeights(ClassCallback):
     ) -> None:
         super().__init__()
         if not 0 <= beta < float("inf"):
-            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta!r}.")
         low, high = bounds
         if not 0 < low <= high < float("inf"):
-            raise ValueError(f"`bounds` must be 0 < low <= high. Received: {bounds}")
+            raise ValueError(
+                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
+            )
         self.beta = beta
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Refuse a model without class weights."""
+        """Check that the model has class weights."""
         self.require_state("class_weights")
 
     def update(self, epoch: int) -> None:
-        """Set the weights of the next epoch."""
+        """Set the weights for the next epoch."""
         del epoch
         weights = balance.class_weights(
             self.values("robust_steps"),

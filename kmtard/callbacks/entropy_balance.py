@@ -1,4 +1,4 @@
-"""Drive the temperatures of both teachers: Entropy-Based Balance."""
+"""Entropy-Based Balance: set the rate of both teachers' temperatures."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from kmtard.callbacks.rate import RateCallback
 
 
 class EntropyBalance(RateCallback):
-    """Let the teachers' temperatures move towards equal entropy (EBB).
+    """Move the teachers' temperatures towards equal entropy (EBB).
 
-    Sets rate and bounds; the step does the moving (`balance.entropy_balance`). Adds
-    `nat_temperature` and `adv_temperature` to the epoch's logs, beside the entropies.
+    The callback sets the rate and the bounds. The training step updates the
+    temperatures (`balance.entropy_balance`). `nat_temperature` and `adv_temperature`
+    are added to the epoch's logs, which also contain the entropies.
 
     Args:
-        rate: of a step; 1e-3 in the paper.
+        rate: change of a temperature per training step, >= 0; 1e-3 in the paper.
         bounds: (low, high) of both temperatures, 0 < low <= high.
-        learning_rate: see `RateCallback`, as are the rest.
+        learning_rate: see `RateCallback`.
         milestones: see `RateCallback`.
         factor: see `RateCallback`.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> ebb = kmtard.callbacks.EntropyBalance(rate=1e-3, milestones=[215, 260])
+        >>> distiller = kmtard.MultiTeacherDistiller(student, teacher, teacher)
+        >>> distiller.compile(kmtard.optimizers.L2SGD(0.1))
+        >>> history = distiller.fit(x, y, callbacks=[ebb], verbose=0)
+        >>> "nat_temperature" in history.history
+        True
     """
 
     def __init__(
@@ -38,11 +47,13 @@ class EntropyBalance(RateCallback):
         super().__init__(rate, learning_rate, milestones, factor)
         low, high = bounds
         if not 0 < low <= high < float("inf"):
-            raise ValueError(f"`bounds` must be 0 < low <= high. Received: {bounds}")
+            raise ValueError(
+                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
+            )
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Set the bounds."""
+        """Set the bounds of the temperatures."""
         bounds = self.require("temperature_bounds")
         bounds.assign(np.array(self.bounds, "float32"))
 
@@ -51,7 +62,7 @@ class EntropyBalance(RateCallback):
         self.model.temperature_rate.assign(self.rate_of(epoch))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log the temperatures."""
+        """Add the temperatures to the logs."""
         if logs is not None:
             logs["nat_temperature"] = float(self.model.nat_temperature.value)
             logs["adv_temperature"] = float(self.model.adv_temperature.value)

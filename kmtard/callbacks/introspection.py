@@ -1,4 +1,4 @@
-"""Switch IAD's third term on."""
+"""Enable the third term of IAD's loss."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import keras
 
 
 class Introspection(keras.callbacks.Callback):
-    """Let the student of IAD learn from itself as well from an epoch on.
+    """Enable student introspection in IAD: the student also learns from itself.
 
     Args:
-        begin: that epoch, counted from 0; >= 0.
+        begin: first epoch with introspection, counted from 0; >= 0.
 
     Raises:
-        ValueError: `begin` is no whole number >= 0.
+        ValueError: `begin` is not a whole number >= 0.
+
+    Example:
+        >>> callback = kmtard.callbacks.Introspection(begin=60)
     """
 
     def __init__(self, begin: int = 60) -> None:
         super().__init__()
         if begin != int(begin) or begin < 0:
-            raise ValueError(f"`begin` must be a whole number >= 0. Received: {begin}")
+            raise ValueError(
+                f"`begin` must be a whole number >= 0. Received: {begin!r}."
+            )
         self.begin = int(begin)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tell the model whether the time has come."""
+        """Enable or disable introspection for this epoch."""
         del logs
         if not hasattr(self.model, "introspect"):
             raise TypeError(
-                "Introspection drives a kmtard.methods.iad.IAD. Received: a model of "
-                f"type {type(self.model).__name__}"
+                "Introspection needs a kmtard.methods.IAD. Received: a model of type "
+                f"{type(self.model).__name__}."
             )
         self.model.introspect(epoch >= self.begin)

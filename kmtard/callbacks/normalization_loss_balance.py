@@ -1,4 +1,4 @@
-"""Drive the weights of both losses: Normalization Loss Balance."""
+"""Normalization Loss Balance: set the rate of both loss weights."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from kmtard.callbacks.rate import RateCallback
 
 
 class NormalizationLossBalance(RateCallback):
-    """Let the loss weights move so that both losses fall at one relative speed (NLB).
+    """Move the loss weights so that both losses decrease at equal relative speed (NLB).
 
-    Sets rate and beta; the step does the moving
-    (`balance.normalization_loss_balance`). Adds `nat_weight`, `adv_weight`,
-    `relative_nat_loss` and `relative_adv_loss` to the epoch's logs.
+    The callback sets the rate and beta. The training step updates the weights
+    (`balance.normalization_loss_balance`). `nat_weight`, `adv_weight`,
+    `relative_nat_loss` and `relative_adv_loss` are added to the epoch's logs.
 
     Args:
-        rate: of a step, in [0, 1]; 0.025 in the paper.
+        rate: rate per training step, in [0, 1]; 0.025 in the paper.
         beta: exponent of the relative losses, >= 0; 1 in the paper.
-        learning_rate: see `RateCallback`, as are the rest.
+        learning_rate: see `RateCallback`.
         milestones: see `RateCallback`.
         factor: see `RateCallback`.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> nlb = kmtard.callbacks.NormalizationLossBalance(rate=0.025, beta=1.0)
+        >>> distiller = kmtard.MultiTeacherDistiller(student, teacher, teacher)
+        >>> distiller.compile(kmtard.optimizers.L2SGD(0.1))
+        >>> history = distiller.fit(x, y, callbacks=[nlb], verbose=0)
+        >>> "relative_adv_loss" in history.history
+        True
     """
 
     def __init__(
@@ -36,9 +44,9 @@ class NormalizationLossBalance(RateCallback):
     ) -> None:
         super().__init__(rate, learning_rate, milestones, factor)
         if rate > 1:
-            raise ValueError(f"`rate` must be in [0, 1]. Received: {rate}")
+            raise ValueError(f"`rate` must be in [0, 1]. Received: {rate!r}.")
         if not 0 <= beta < float("inf"):
-            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta!r}.")
         self.beta = beta
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -50,7 +58,7 @@ class NormalizationLossBalance(RateCallback):
         self.model.weight_rate.assign(min(self.rate_of(epoch), 1.0))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log weights and relative losses."""
+        """Add the weights and the relative losses to the logs."""
         if logs is None:
             return
         logs["nat_weight"] = float(self.model.nat_weight.value)

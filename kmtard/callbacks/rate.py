@@ -1,4 +1,4 @@
-"""The rate of a balance over the epochs, and its fall with the learning rate."""
+"""The rate of a balance rule in each epoch, and how it follows the learning rate."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import numpy as np
 
 
 class RateCallback(keras.callbacks.Callback):
-    """Base of the callbacks that drive a balance: works out the rate of an epoch.
+    """Base of the callbacks that control a balance rule: computes the rate per epoch.
+
+    The rate is constant, or it follows the optimizer's learning rate
+    (`learning_rate`), or it drops after given epochs (`milestones`).
 
     Args:
-        rate: at the start, >= 0; 0 leaves the balance where it is and only logs it.
-        learning_rate: the optimiser's learning rate at which `rate` holds in full; the
-            rate then falls and rises with the optimiser's, whoever sets that
-            (`LearningRateScheduler`, `ReduceLROnPlateau`, ...; put those before this
-            callback in the list).
+        rate: initial rate, >= 0; with 0 the balance does not change and is only logged.
+        learning_rate: the optimizer's learning rate to which `rate` belongs, > 0. The
+            rate of an epoch is then `rate` times the current learning rate divided by
+            this value. List callbacks that set the learning rate
+            (`LearningRateScheduler`, `ReduceLROnPlateau`, ...) before this one.
         milestones: epochs, counted from 1, after which the rate is multiplied by
-            `factor`; for a learning rate that is not followed.
-        factor: of the milestones.
+            `factor`. Not allowed with `learning_rate`.
+        factor: factor of the milestones.
 
     Raises:
-        ValueError: a number is out of its range, or both ways of falling are given.
+        ValueError: a number is out of its range, or both `learning_rate` and
+            `milestones` are given.
     """
 
     def __init__(
@@ -35,21 +39,24 @@ class RateCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if not 0 <= rate < float("inf"):
-            raise ValueError(f"`rate` must be finite and >= 0. Received: {rate}")
+            raise ValueError(f"`rate` must be finite and >= 0. Received: {rate!r}.")
         if learning_rate is not None and milestones:
             raise ValueError(
-                "Give `learning_rate` (the rate follows the optimiser's) or "
-                f"`milestones`, not both. Received: {learning_rate} and {milestones}"
+                "Give `learning_rate` (the rate follows the optimizer's) or "
+                f"`milestones`, not both. Received: learning_rate={learning_rate!r}, "
+                f"milestones={milestones!r}."
             )
         if learning_rate is not None and not learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be > 0. Received: {learning_rate}")
+            raise ValueError(
+                f"`learning_rate` must be > 0. Received: {learning_rate!r}."
+            )
         self.rate = rate
         self.learning_rate = learning_rate
         self.milestones = tuple(milestones)
         self.factor = factor
 
     def rate_of(self, epoch: int) -> float:
-        """Return the rate of an epoch counted from 0."""
+        """Return the rate for an epoch, counted from 0."""
         if self.learning_rate is not None:
             present = np.float32(self.model.optimizer.learning_rate)
             return self.rate * float(present / np.float32(self.learning_rate))
@@ -57,15 +64,15 @@ class RateCallback(keras.callbacks.Callback):
         return self.rate * self.factor**passed
 
     def require(self, variable: str) -> Any:
-        """Return the model's variable, or say which model this callback is for.
+        """Return a variable of the model.
 
         Raises:
-            TypeError: the model has no such balance.
+            TypeError: the model has no such variable.
         """
         try:
             return getattr(self.model, variable)
         except AttributeError:
             raise TypeError(
-                f"{type(self).__name__} drives a kmtard.MultiTeacherDistiller. "
-                f"Received: a model of type {type(self.model).__name__}"
+                f"{type(self).__name__} needs a kmtard.MultiTeacherDistiller. "
+                f"Received: a model of type {type(self.model).__name__}."
             ) from None

@@ -1,5 +1,5 @@
-"""What a user types: one file per subcommand, which parses, calls and prints.
+"""The commands: one file per subcommand, which parses arguments, calls and prints.
 
-A command may import every room but `launcher`. Nothing imports a command except the
-modules in the root that run one (`python -m kmtard.fit`).
+A command may import everything except `launcher`. Only the modules that run a command,
+such as `kmtard/fit.py` for `python -m kmtard.fit`, import one.
 """

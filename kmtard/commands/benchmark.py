@@ -1,4 +1,4 @@
-"""`kmtard benchmark`: time a training step, the input pipeline, a device."""
+"""`kmtard benchmark`: time a training step, the input pipeline or a device."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from rich.console import Console
 from rich.table import Table
 
 from kmtard.benchmarks import device_report, pipeline, step
+from kmtard.runs.visible import accept_any_text
 from kmtard.training.startup import check_backend
 
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
-"""Options that the process of each net is given."""
+"""Options that are passed to the separate process of each network."""
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -> int:
-    """Run the command; return its exit code."""
+    """Run the command.
+
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code. For a device report, see `device_report.main`.
+    """
+    accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
     if arguments.device_report:
@@ -54,30 +64,49 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Time one B-MTARD step against the passes it cannot do without, "
-        "and its images; or report on a device.",
+        description="Time one B-MTARD step, compare it with the sum of the passes that "
+        "it needs, and time the input pipeline. Or write a report about a device.",
     )
     parser.add_argument(
-        "--net", choices=[*step.NETS, pipeline.NAME, "all"], default="all"
+        "--net",
+        choices=[*step.NETS, pipeline.NAME, "all"],
+        default="all",
+        help=f"what to time; {pipeline.NAME} is the input pipeline (default: all)",
     )
-    parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
-    parser.add_argument("--batch-size", type=int, help="images a step")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements")
-    parser.add_argument("--steps", type=int, help="steps a measurement")
-    parser.add_argument("--unroll", choices=["auto", "yes", "no"], default="auto")
-    parser.add_argument("--jit", choices=["auto", "yes", "no"], default="auto")
+    parser.add_argument(
+        "--backend",
+        choices=["jax", "tensorflow", "torch"],
+        help="Keras backend (default: KERAS_BACKEND, or the one that Keras chooses)",
+    )
+    parser.add_argument("--batch-size", type=int, help="images per step")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="number of measurements (default: 5)"
+    )
+    parser.add_argument("--steps", type=int, help="steps per measurement")
+    parser.add_argument(
+        "--unroll",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="whether to unroll the attack's loop (default: auto)",
+    )
+    parser.add_argument(
+        "--jit",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="whether XLA compiles the step (default: auto)",
+    )
     parser.add_argument(
         "--json",
         metavar="FILE",
         type=os.path.expanduser,
-        help='also as JSON; "-": only that',
+        help='also write the figures as JSON; "-" prints only JSON',
     )
     device_report.add_options(parser)
     return parser
 
 
 def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:
-    # The peak of memory belongs to a process.
+    # Peak memory can only be measured for a whole process.
     given = [
         f"--{name.replace('_', '-')}={value}"
         for name, value in vars(arguments).items()
@@ -95,12 +124,12 @@ def _table(results: list[dict[str, Any]]) -> Table:
     table = Table(
         title="One B-MTARD step against the passes it contains",
         box=None,
-        # As wide as a terminal's 80 columns.
+        # Narrow, to fit into a terminal with 80 columns.
         padding=(0, 1, 0, 0),
-        caption="floor: 10 input gradients, 2 training passes, 2 teacher passes, each "
-        "compiled alone; medians. data: batches of 32x32x3 images, and the share of a "
-        "step that as many take. first: the first step, compilation included; MiB: "
-        "peak memory of the process.",
+        caption="Medians. floor: 10 input gradients, 2 training passes and 2 teacher "
+        "passes, each compiled alone; ratio: step / floor; data (row): batches of "
+        "32x32x3 images; data % (column): time for as many images, as a share of the "
+        "step; first: the first step, with compilation; MiB: peak memory.",
     )
     columns = {
         "net": lambda r: r["net"],

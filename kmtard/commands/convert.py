@@ -1,6 +1,6 @@
-"""`kmtard convert IN OUT --network NAME`: weights from one kind of file to another.
+"""`kmtard convert IN OUT --network NAME`: convert a file of weights.
 
-In code: `from kmtard.networks import convert`.
+In your own code, use `from kmtard.networks import convert`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from kmtard import registry
 from kmtard.runs import RunError
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.startup import choose_backend, silent_native_code
 
 if TYPE_CHECKING:
@@ -24,28 +24,36 @@ if TYPE_CHECKING:
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
-# That which reads PyTorch's files first, since it is loaded for them anyway.
+# PyTorch first, because it is needed to read PyTorch files anyway.
 BACKENDS = ("torch", "jax", "tensorflow")
 SHOWN = 5
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> int:
-    """Run the command; return its exit code.
+    """Run the command.
 
-    0: the new file is written. 1: a file cannot be read or written, or the weights do
-    not fit. 2: the command line is wrong, and nothing was read.
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code. 0: the new file was written. 1: a file cannot be read or written,
+        or the weights do not fit the network. 2: the command line is wrong, and nothing
+        was read.
     """
+    accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
     try:
         options = _options(arguments)
     except ValueError as error:
         parser.error(str(error))
-    whole = (".keras", ".h5")  # one for good, the other is refused with what to do
+    # A .keras file needs no network. A whole model in .h5 is refused later.
+    whole = (".keras", ".h5")
     if arguments.network is None and not arguments.source.endswith(whole):
         parser.error(
             f"expected --network with one of {', '.join(registry.NETWORKS)}, or "
-            "module:function: only a .keras file says what network its weights are of"
+            "module:function, because only a .keras file contains its network"
         )
     screen = Console(soft_wrap=True)
     try:
@@ -77,7 +85,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Turn a file of weights into another kind of file and say what was "
+        description="Convert a file of weights to another format, and print what was "
         "read. No code in the file is run.",
     )
     add = parser.add_argument
@@ -87,16 +95,21 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--network", metavar="NAME", help="network of the weights, a name or "
         "module:function; not needed for .keras")  # fmt: skip
     add("--option", action="append", default=[], metavar="KEY=VALUE", dest="options",
-        help="option of the network, such as mean=cifar10")  # fmt: skip
-    add("--classes", type=int, help="number of classes; read from PyTorch files")
+        help="option of the network, such as mean=cifar10; repeatable")  # fmt: skip
+    add(
+        "--classes",
+        type=int,
+        help="number of classes (default: read from a PyTorch file)",
+    )
     add("--input-shape", type=_shape, default=(32, 32, 3), metavar="H,W,C",
-        help="of the images; 32,32,3 if left out")  # fmt: skip
-    add("--nest", metavar="KEY", help="key of the checkpoint that holds the weights, "
-        "where there are several")  # fmt: skip
-    add("--no-sub-block1", action="store_true", help="leave out the unused block that "
-        "TRADES's class has, and IAD's and most of RobustBench's have not")  # fmt: skip
-    add("--constants", action="store_true", help="write mean and std of the images as "
-        "tensors, as RobustBench's classes have them")  # fmt: skip
+        help="shape of an image (default: 32,32,3)")  # fmt: skip
+    add("--nest", metavar="KEY", help="key of the checkpoint under which the weights "
+        "are, if it holds several sets")  # fmt: skip
+    add("--no-sub-block1", action="store_true", help="do not write the unused block "
+        "that the class of TRADES has; that of IAD and most of RobustBench's do not "
+        "have it")  # fmt: skip
+    add("--constants", action="store_true", help="also write mean and std of the "
+        "images as tensors, for classes of RobustBench")  # fmt: skip
     return parser
 
 
@@ -118,11 +131,11 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of the network.
 
     Raises:
-        ValueError: the network or an option is unknown, or a text has another form.
+        ValueError: the network or an option is unknown, or a text is not KEY=VALUE.
     """
     if arguments.network is None:
         if arguments.options:
-            raise ValueError("expected --network, whose options these are")
+            raise ValueError("--option needs --network, which has these options")
         return {}
     try:
         known = registry.options("networks", arguments.network)
@@ -139,7 +152,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             given = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            given = value  # a bare text, such as a name
+            given = value  # plain text, such as a name
         options[key] = tuple(given) if isinstance(given, list) else given
     return options
 
@@ -159,6 +172,6 @@ def _lines(arguments: argparse.Namespace, done: Conversion) -> Iterator[str]:
             more = len(read.skipped) - SHOWN
             names = ", ".join(read.skipped[:SHOWN])
             yield f"  not needed: {names}" + (f" and {more} more" if more > 0 else "")
-    source = "stated by the file" if read and read.constants else "of the network"
+    source = "from the file" if read and read.constants else "from the network"
     yield f"  images are standardized with: {done.own} ({source})"
     yield f"wrote {arguments.target}"

@@ -33,7 +33,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -44,16 +44,23 @@ if TYPE_CHECKING:
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
-SECONDS = 5.0  # between two lines about an attack, where there are no bars
-WIDTH = 110  # of the table in a file
+SECONDS = 5.0  # between two lines about an attack, without a terminal
+WIDTH = 110  # columns of a table, without a terminal
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") -> int:
-    """Run the command; return its exit code.
+    """Run the command.
 
-    0: finished, or stopped by a signal, and the same command goes on. 1: failed.
-    2: the command line is wrong, all that is wrong was said, and nothing was started.
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code. 0: finished, or stopped by a signal; the same command continues.
+        1: failed. 2: the command line is wrong. All mistakes were printed, and nothing
+        was started.
     """
+    accept_any_text()
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _parser(prog)
     given = vars(parser.parse_args(words))
@@ -78,7 +85,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             _show(_evaluated(plan, subject, stop))
     except Stopped:
         command = shlex.join([*prog.split(), *words])
-        tell(Console(), f"stopped; go on with: {command}")
+        tell(Console(), f"stopped; continue with: {command}")
     except RegistryError as error:
         tell(errors, error)
         return BAD_COMMAND_LINE
@@ -89,10 +96,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
 
 
 def _record(path: str) -> Evaluation:
-    """Return the evaluation of a run, a folder, or a model's file.
+    """Return the evaluation of a run, in a folder, or of a model file.
 
     Raises:
-        RunError: a path holds no evaluation.
+        RunError: there is no evaluation.
     """
     model = Path(path)
     if model.suffix != ".keras":
@@ -100,7 +107,7 @@ def _record(path: str) -> Evaluation:
     folder = model.with_suffix(".evaluation")
     if not (folder / RECORD).exists():
         raise RunError(
-            f"Expected an evaluation of {path} in {folder}. Received: nothing there. "
+            f"Expected an evaluation of {path} in {folder}. There is none. "
             f"Evaluate the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
         )
     return Evaluation.load(folder)
@@ -109,34 +116,39 @@ def _record(path: str) -> Evaluation:
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Evaluate a model under attacks. Where it was stopped or killed, "
-        "the same command goes on.",
+        description="Evaluate a model under attacks. If the evaluation was stopped, "
+        "the same command continues it.",
         argument_default=argparse.SUPPRESS,
     )
     add, path = parser.add_argument, os.path.expanduser
-    add("model", nargs="?", type=path, help="a run's folder, for its best student and "
-        "its recipe, or a .keras file")  # fmt: skip
-    add("--attacks", type=_names, help="names with commas; the recipe's if left out")
-    add("--suite", help=f"attacks that belong together: {', '.join(SUITES)}")
-    add("--data", help="data set, of which the test images are taken")
+    add("model", nargs="?", type=path, help="folder of a run, to evaluate its best "
+        "student with the settings of its recipe; or a .keras file")  # fmt: skip
+    add("--attacks", type=_names, help="attacks, separated by commas (default: the "
+        "recipe's)")  # fmt: skip
+    add("--suite", help=f"named set of attacks: {', '.join(SUITES)}")
+    add("--data", help="data set with the test images (default: the recipe's)")
     add("--directory", type=path, help="folder with the data set's files")
-    add("--limit", type=int, help="use only so many images")
-    add("--epsilon", type=_number, help="radius of the ball, such as 8/255")
-    add("--step-size", type=_number, help="of PGD; the paper's, scaled with epsilon")
-    add("--steps", type=int, help="of PGD; the paper's")
-    add("--norm", choices=("linf", "l2"), help="of the ball; the recipe's, or linf")
-    add("--surrogate", metavar="FILE", type=path, help=".keras file of the model that "
-        "images are transferred from; the run's robust teacher")  # fmt: skip
-    add("--input-range", metavar="LOW,HIGH", type=_range, help="of the images that the "
-        "model was made for, such as 0,255; epsilon is of [0, 1]")  # fmt: skip
-    add("--batch-size", type=int, help="images attacked at a time")
-    add("--seed", type=int, help="of every random number")
-    add("--backend", choices=BACKENDS, help="of Keras")
-    add("--output", metavar="FOLDER", type=path, help="where the results go; the run's "
-        "folder, or MODEL.evaluation")  # fmt: skip
-    add("--save-images", action="store_true", help="keep the adversarial images")
-    add("--compare", nargs=2, metavar=("A", "B"), type=path, help="test by McNemar "
-        "which of two evaluated models is better: runs or .keras files")  # fmt: skip
+    add("--limit", type=int, help="number of test images to use (default: all)")
+    add("--epsilon", type=_number, help="radius of the ball for images in [0, 1], such "
+        "as 8/255")  # fmt: skip
+    add("--step-size", type=_number, help="length of a PGD step (default: the paper's, "
+        "scaled with epsilon)")  # fmt: skip
+    add("--steps", type=int, help="steps of PGD (default: the paper's)")
+    add("--norm", choices=("linf", "l2"), help="norm of the ball (default: the "
+        "recipe's, or linf)")  # fmt: skip
+    add("--surrogate", metavar="FILE", type=path, help=".keras file of the model on "
+        "which transfer attacks craft their images (default: the run's robust "
+        "teacher)")  # fmt: skip
+    add("--input-range", metavar="LOW,HIGH", type=_range, help="range of the images "
+        "that the model expects, such as 0,255 (default: 0,1)")  # fmt: skip
+    add("--batch-size", type=int, help="images per batch")
+    add("--seed", type=int, help="seed for all random numbers")
+    add("--backend", choices=BACKENDS, help="Keras backend")
+    add("--output", metavar="FOLDER", type=path, help="folder for the results "
+        "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
+    add("--save-images", action="store_true", help="save all adversarial images")
+    add("--compare", nargs=2, metavar=("A", "B"), type=path, help="compare two "
+        "evaluated models, runs or .keras files, by McNemar's test")  # fmt: skip
     add_trust(parser)
     return parser
 
@@ -156,8 +168,8 @@ def _range(text: str) -> tuple[float, float]:
         if float(low) < float(high):
             return float(low), float(high)
     raise argparse.ArgumentTypeError(
-        f"expected two numbers such as 0,255 or, with an equals sign, "
-        f"--input-range=-1,1; received {text!r}"
+        "expected two increasing numbers such as 0,255 (a negative first number needs "
+        f"an equals sign: --input-range=-1,1), received {text!r}"
     )
 
 
@@ -175,10 +187,10 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
     tell(screen, f"results: {folder}  backend: {plan.backend}")
     if plan.input_range:
         low, high = plan.input_range
-        text = f"the model gets images in [{low:g}, {high:g}]; epsilon is of [0, 1]"
+        text = f"the model gets images in [{low:g}, {high:g}]; epsilon is for [0, 1]"
         tell(screen, text)
     display = Display(screen, stop)
-    with display.bars:
+    with display.bars, telling_warnings(lambda text: tell(screen, text)):
         return plan.execute(subject, display).results
 
 
@@ -192,11 +204,11 @@ def _show(results: Results) -> None:
 
 
 class Display:
-    """Shows the steps of an evaluation, and ends it when a signal has come.
+    """Shows the progress of an evaluation, and ends it when a signal was received.
 
     Args:
-        screen: where to; bars are drawn only on a terminal.
-        stop: the signals.
+        screen: console to print on. Bars are drawn only in a terminal.
+        stop: says whether a signal was received.
     """
 
     def __init__(self, screen: Console, stop: StopSignal) -> None:
@@ -219,7 +231,7 @@ class Display:
         """Show a step.
 
         Raises:
-            Stopped: a signal has come.
+            Stopped: a signal was received.
         """
         accuracy = "" if step.accuracy is None else f"{percent(step.accuracy)} %"
         place = f"{step.attack} ({step.number}/{step.attacks})"
@@ -235,20 +247,20 @@ class Display:
             self._line(f"{place}: {step.note}")
         if step.done == step.images:
             self.bars.update(task, visible=False)
-            self._line(f"{place}: {accuracy or '0.00 %'} of all images left right")
+            self._line(f"{place}: accuracy {accuracy or '0.00 %'}")
         elif step.done:
             self._tell_seldom(step, place)
         self._stop.check()
 
     def _tell_within(self, step: Step, place: str) -> None:
-        """Show what goes on within a batch, whose end alone is a place to stop."""
+        """Show the progress within a batch. The evaluation cannot be stopped there."""
         if step.doing:
             task = self._tasks[step.attack]
             self.bars.update(task, description=f"{place}, {step.doing}")
         self._tell_seldom(step, place)
 
     def _tell_seldom(self, step: Step, place: str) -> None:
-        """Print how far an attack is, every few seconds, where there are no bars."""
+        """Without a terminal, print the progress of an attack every few seconds."""
         now = time.monotonic()
         if self._screen.is_terminal or now - self._told < SECONDS:
             return

@@ -1,10 +1,11 @@
-"""`kmtard fit RECIPE`: train what a recipe says."""
+"""`kmtard fit RECIPE`: train the student of a recipe."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,11 +27,12 @@ from kmtard.commands.method_list import method_lines
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
 from kmtard.registry import RegistryError, modules
+from kmtard.registry.roles import LABELS
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -38,18 +40,35 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 BAD_RECIPE = 2
 FAILED = 1
 INTERRUPTED = 130
+RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
+"""The line of TensorFlow's text that tells what was raised in Python."""
+
+WRAPPER = re.compile(
+    r"^\{\{function_node .*?\}\} |^(Graph execution|Detected at|Traceback|<stack).*"
+)
+
+DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
-    """Run the command; return its exit code.
+    """Run the command.
 
-    0: finished, or stopped by a signal with its resume point saved. 1: failed.
-    2: the recipe or the command line is wrong, and nothing was started. 130: Ctrl-C
-    ended a dry run.
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code. 0: finished, or stopped by a signal after saving a checkpoint.
+        1: failed. 2: the recipe or the command line is wrong, and nothing was started.
+        130: Ctrl-C ended a dry run.
     """
+    accept_any_text()
     parser = _parser(prog)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # Alone, it must not take the recipe after it for its value.
+    words = ["--dry-run=sizes" if word == "--dry-run" else word for word in words]
+    arguments = parser.parse_args(words)
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
@@ -60,7 +79,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            return _dry_run(recipe, arguments.trust)
+            return _dry_run(recipe, arguments)
         check_weights(recipe, arguments.recipe or arguments.resume)
         run = _run(arguments, recipe)
         log = _log(run)
@@ -72,37 +91,45 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description="Train what a recipe says.")
-    parser.add_argument(
-        "recipe", nargs="?", type=os.path.expanduser, help="a TOML file, see recipes/"
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Train the student of a recipe, and its teachers if needed.",
     )
-    parser.add_argument("--method", help="the student's method, instead of the file's")
+    parser.add_argument(
+        "recipe", nargs="?", type=os.path.expanduser, help="a TOML file; see recipes/"
+    )
+    parser.add_argument("--method", help="method to use in place of the recipe's")
     parser.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="TABLE.KEY=VALUE",
-        help="another value for a key, as in TOML; may be given again",
+        help="change a key of the recipe, value as in TOML; can be repeated",
     )
     parser.add_argument(
-        "--smoke", action="store_true", help="few images, two epochs: does it run?"
+        "--smoke",
+        action="store_true",
+        help="train on few images for two epochs, to check that everything runs",
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
-        help="show what would run, its memory and time by measured steps; stop there",
+        nargs="?",
+        choices=DRY_RUNS,
+        metavar="measure",
+        help="show what would run and its memory; with =measure also its time, from a "
+        "few steps of each training; train nothing",
     )
     parser.add_argument(
         "--list-methods",
         action="store_true",
-        help="show each method, with what RECIPE sets for it",
+        help="list the methods, with their settings in RECIPE if it is given",
     )
     parser.add_argument(
         "--resume",
         metavar="RUN",
         type=os.path.expanduser,
-        help="go on with a run's folder",
+        help="folder of a run that was stopped, to continue",
     )
     add_trust(parser)
     return parser
@@ -122,8 +149,8 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
         return _with_teachers(recipe) if arguments.smoke else recipe
     if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
         parser.error(
-            "--resume goes on with the run's own recipe.toml; leave out RECIPE, "
-            "--method, --set and --smoke"
+            "--resume uses the run's own recipe.toml; leave out RECIPE, --method, "
+            "--set and --smoke"
         )
     run = Run.open(arguments.resume)
     foreign = _foreign(arguments, run.foreign_reason())
@@ -131,29 +158,30 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
 
 
 def _foreign(arguments: argparse.Namespace, reason: str | None) -> str | None:
-    """Return why code needs trust; a dry run imports none and so needs none."""
+    """Return why code needs --trust. A dry run imports no code, so it needs none."""
     return None if arguments.trust or arguments.dry_run else reason
 
 
 def _with_teachers(recipe: Recipe) -> Recipe:
-    """Let a smoke test train the teachers whose weights are missing, and say so."""
+    """Return a recipe that trains teachers with missing weights, and report them."""
     trained = trained_instead(recipe)
     for role in missing_weights(recipe):
         if getattr(trained, role).train:
-            weights, name = getattr(recipe, role).weights, role.replace("_", " ")
+            weights, name = getattr(recipe, role).weights, LABELS[role]
             text = f"{weights} is missing: the smoke test trains the {name} instead"
             tell(Console(), text)
     return trained
 
 
-def _dry_run(recipe: Recipe, trust: bool) -> int:
+def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
-        dry_run(recipe, screen, build_own=trust)
+        measure = arguments.dry_run == "measure"
+        dry_run(recipe, screen, measure=measure, build_own=arguments.trust)
     except KeyboardInterrupt:
-        tell(screen, "interrupted; what is shown holds")
+        tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
     return 0
 
@@ -182,13 +210,13 @@ def _log(run: Run) -> TextIO:
 
 
 def run_name(recipe: Recipe, path: str) -> str:
-    """Return a name that begins with what differs most often: method, seed, settings.
+    """Return the name of a new run. It begins with what differs most often.
 
-    The hash of the settings tells apart what `--set` and `--smoke` changed.
+    The hash of the settings distinguishes runs with different `--set` or `--smoke`.
 
     Args:
-        recipe: resolved.
-        path: its file.
+        recipe: the resolved recipe.
+        path: the recipe's file.
 
     Returns:
         `METHOD-sSEED-HASH-FILE`, such as `b_mtard-s0-7f3a-fashion_mnist`.
@@ -215,19 +243,20 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
                 from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             modules.import_allowed()
-            experiment = Experiment(
-                recipe, run, stop, line, bar if screen.is_terminal else None
-            )
-            evaluation = experiment.execute()
+            with telling_warnings(line):
+                experiment = Experiment(
+                    recipe, run, stop, line, bar if screen.is_terminal else None
+                )
+                evaluation = experiment.execute()
     except Stopped:
         events.write("run_stopped")
-        line(f"stopped; go on with: python -m kmtard.fit --resume {run.path}")
+        line(f"stopped; continue with: python -m kmtard.fit --resume {run.path}")
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         tell(log, traceback.format_exc())
         events.write("run_failed", reason=reason)
-        line(f"failed: {reason}\nThe whole traceback is in {run.log_path}")
+        line(f"failed: {reason}\nThe full traceback is in {run.log_path}")
         return FAILED
     results = evaluation.results
     for console in (screen, log):
@@ -240,11 +269,23 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     return 0
 
 
+def _reason(error: BaseException) -> str:
+    """Return an error in words, without what TensorFlow wraps around it."""
+    text, kind = str(error), type(error).__name__
+    if "{{node " not in text and "{{function_node " not in text:
+        return f"{kind}: {text}"
+    # Traces are indented or begin with one of these words.
+    lines = [WRAPPER.sub("", line) for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and not line[0].isspace()]
+    raised = [line for line in lines if RAISED.match(line)]
+    return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
+
+
 class Screen:
-    """Standard output of a run, which goes on unseen once nobody reads it.
+    """Standard output of a run. The run continues even if its terminal is closed.
 
     Args:
-        file: a text file, of which a terminal or pipe may be closed at its other end.
+        file: a text file, such as a terminal or pipe that may be closed by its reader.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -252,23 +293,23 @@ class Screen:
         self.encoding = file.encoding
 
     def isatty(self) -> bool:
-        """Tell whether it is a terminal."""
+        """Return whether it is a terminal."""
         return self.file.isatty()
 
     def write(self, text: str) -> int:
-        """Write, or drop the text where nobody reads it."""
+        """Write the text, or drop it if the reader has gone."""
         self._attempt(lambda: self.file.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop what is left."""
+        """Flush the text, or drop it if the reader has gone."""
         self._attempt(self.file.flush)
 
     def _attempt(self, action: Callable[[], object]) -> None:
         try:
             action()
         except OSError:
-            # Python writes what the buffer still holds when it exits.
+            # Python writes the rest of the buffer at exit, which must not fail.
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), self.file.fileno())
 

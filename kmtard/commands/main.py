@@ -1,4 +1,4 @@
-"""`kmtard COMMAND`: the commands by name, each imported only when it runs."""
+"""`kmtard COMMAND`: run a command. Only that command's module is imported."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import kmtard
+from kmtard.runs.visible import accept_any_text
 
 COMMANDS = {
-    "fit": "train what a recipe says",
-    "study": "train every cell of a grid and gather one table",
+    "fit": "train the student of a recipe, and its teachers if needed",
+    "study": "train many runs of a recipe and gather one table",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
-    "convert": "turn a file of weights into another kind of file",
+    "convert": "convert a file of weights to another format",
     "report": "show many runs in one table",
-    "benchmark": "time a training step, the input pipeline, a device",
+    "benchmark": "time a training step, the input pipeline or a device",
 }
-"""Name of each command -> what it does; the module has the same name."""
+"""Name of each command and of its module -> what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the name of the command and its arguments; `sys.argv[1:]` when None.
     """
+    accept_any_text()
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(words[:1])
     command = import_module(f"kmtard.commands.{arguments.command}")

@@ -1,4 +1,4 @@
-"""The methods in one line each: what they are, need and are set to."""
+"""List the methods, one line each: description, teachers and settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def method_lines(recipe: str | PathLike[str] | None = None) -> Iterator[str]:
     """Describe every method of the registry.
 
     Args:
-        recipe: a TOML file, whose settings are shown instead of the methods' own
-            defaults, together with optimiser and schedule.
+        recipe: a TOML file. If given, the settings of the recipe are shown in place of
+            the methods' defaults, together with optimizer and schedule.
 
     Raises:
         RecipeError: the recipe is wrong.

@@ -1,7 +1,7 @@
-"""`kmtard report RUN_OR_STUDY...`: many runs in one table.
+"""`kmtard report RUN_OR_STUDY...`: show many runs in one table.
 
-Runs that differ in nothing but their seed and their places are one row, with the mean
-and the standard deviation (n - 1) over the seeds.
+Runs that differ only in their seed and folders share one row, with the mean and the
+standard deviation (n - 1) over the seeds.
 """
 
 from __future__ import annotations
@@ -20,24 +20,37 @@ from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 
 FORMATS = ("table", "markdown", "csv")
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> int:
-    """Run the command; return its exit code, 1 if a run cannot be used."""
+    """Run the command.
+
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code: 0, or 1 if a run cannot be used.
+    """
+    accept_any_text()
     parser = argparse.ArgumentParser(
-        prog=prog, description="Show many runs in one table."
+        prog=prog,
+        description="Show many runs in one table. Runs that differ only in their seed "
+        "share one row with mean and standard deviation.",
     )
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN_OR_STUDY",
         type=os.path.expanduser,
-        help="the folder of a run, or of a study for its finished runs",
+        help="folder of a run, or of a study for its finished runs",
     )
-    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="table", help="output (default: table)"
+    )
     arguments = parser.parse_args(argv)
     try:
         groups, problems = collect(_runs(arguments.runs))

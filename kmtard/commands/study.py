@@ -21,7 +21,7 @@ from kmtard.runs.formats import ABSENT, counted
 from kmtard.runs.groups import groups_table, without_shared
 from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import Table, to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 from kmtard.study.conduct import Conductor, runs_of, study_name
 from kmtard.study.forecast import forecast
 from kmtard.study.grid import (
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
     used. 2: the recipe or the command line is wrong, and nothing was started. 130:
     Ctrl-C; the runs go on.
     """
+    accept_any_text()
     arguments = _parser(prog).parse_args(argv)
     screen, errors = Console(), Console(stderr=True)
     place: Place | None = None

@@ -1,4 +1,4 @@
-"""The options by which a command line says which code may run."""
+"""The command-line options that allow code to run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import argparse
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add `--import` and `--trust`; where they are not given, [] and False."""
+    """Add `--import` (default: []) and `--trust` (default: False) to a parser."""
     parser.add_argument(
         "--import",
         dest="imports",
         action="append",
         default=[],
         metavar="MODULE",
-        help="a module of your own that is imported, and that a recipe may name; may "
-        "be given again",
+        help="import your own module and allow a recipe to name it; can be repeated",
     )
     parser.add_argument(
         "--trust",
         action="store_true",
         default=False,
-        help="run the code that a recipe names although it may be a stranger's",
+        help="run the code that a recipe names, even if the recipe may not be yours",
     )

@@ -1,8 +1,9 @@
 """Data sets, and the one stream of training batches that feeds every backend.
 
-A data set is a function of a directory that returns a `DataSet` of uint8 images. This
-room may import `kmtard.runs` for its files and nothing else of kmtard. TensorFlow is
-loaded only where TensorFlow Datasets really prepares a set.
+A data set is a function that takes a directory and returns a `DataSet` of uint8 images.
+From the rest of kmtard, this package imports only `kmtard.runs` and `kmtard.registry`,
+for safe access to files. TensorFlow is loaded only when TensorFlow Datasets prepares a
+data set.
 
 Example:
     >>> import kmtard

@@ -1,4 +1,4 @@
-"""Arrays from the `.npz` files of strangers."""
+"""Read arrays safely from `.npz` files that may come from other people."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from kmtard.registry.bounded import open_regular
 
 @contextlib.contextmanager
 def open_arrays(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
-    """Open the NumPy arrays of an `.npz` file, each of which is read when it is used.
+    """Open an `.npz` file. Each array is read when it is used.
 
-    No code in the file is run: arrays of Python objects are refused.
+    No code from the file is run, because arrays of Python objects are refused.
 
     Args:
         path: the file, or a link to it.
 
     Raises:
-        OSError: as of `open_regular`.
-        ValueError: the file is damaged, an array holds objects, or what the file
-            declares is larger than this computer's memory.
+        OSError: as in `open_regular`.
+        ValueError: the file is damaged, an array holds objects, or the declared size of
+            the arrays is larger than this computer's memory.
     """
     try:
         with open_regular(path) as file:
             _refuse_bomb(file)
-            # np.load would leave a damaged file open that it opened itself.
+            # Given a path, np.load would leave a damaged file open.
             with np.load(file, allow_pickle=False) as arrays:
                 yield arrays
-    # Unknown compression and encryption are RuntimeErrors.
+    # Unknown compression and encryption raise RuntimeError.
     except (EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"it is not a whole .npz file: {error}") from error
+        raise ValueError(f"it is not a complete .npz file: {error}") from error
     except MemoryError as error:
-        raise ValueError(f"an array does not fit into the memory: {error}") from error
+        raise ValueError(f"an array does not fit in memory: {error}") from error
 
 
 def _refuse_bomb(file: BinaryIO) -> None:
-    # No member is read beyond the size that it declares.
+    # zipfile never reads more of a member than its declared size.
     with zipfile.ZipFile(file) as archive:
         declared = sum(member.file_size for member in archive.infolist())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if declared > memory:
         raise ValueError(
-            f"it declares {declared:,} bytes, and this computer has {memory:,} bytes "
-            "of memory"
+            f"its arrays declare {declared:,} bytes, but this computer has only "
+            f"{memory:,} bytes of memory"
         )
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Random crops and mirror images of a whole batch at once."""
+"""Shift and mirror all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def augment(images: np.ndarray, shifts: np.ndarray, mirrored: np.ndarray) -> np.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
-        shifts: int `(2, batch)`, how many pixels each crop lies below and to the right
-            of its image; negative: above and to the left.
+        shifts: int `(2, batch)`, by how many pixels each crop is moved down and to the
+            right from its image; negative values move it up and to the left.
         mirrored: bool `(batch,)`, which crops to mirror left to right.
 
     Returns:
-        New images of the same shape. What a crop takes from outside is 0.
+        New images of the same shape. Pixels from outside the image are 0.
 
     Example:
         >>> image = np.array([[1, 2, 3]], np.uint8).reshape(1, 1, 3, 1)
@@ -27,7 +27,7 @@ def augment(images: np.ndarray, shifts: np.ndarray, mirrored: np.ndarray) -> np.
     rows = np.flatnonzero(mirrored)
     if len(rows):
         turned = cropped[rows]
-        # Whole rows of one channel: NumPy would reverse pixel by pixel.
+        # One channel at a time, which NumPy copies in whole rows, not pixel by pixel.
         for channel in range(turned.shape[-1]):
             turned[..., channel] = turned[:, :, ::-1, channel].copy()
         cropped[rows] = turned

@@ -1,4 +1,4 @@
-"""Batches made ahead of the training, in threads."""
+"""Batches that threads prepare ahead of the training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 Batch = tuple[np.ndarray, np.ndarray]
 
 THREADS = min(4, os.cpu_count() or 1)
-"""They decode files side by side; NumPy alone keeps no more than two of them busy."""
+"""Number of threads. Decoding files uses all of them, NumPy at most two."""
 
 
 class Epoch:
-    """The epoch that a stream is in.
+    """The number of the current epoch, shared by a stream and its batches.
 
     Example:
         >>> epoch = Epoch()
@@ -32,24 +32,24 @@ class Epoch:
         self._number = 0
 
     def assign(self, number: int) -> None:
-        """Set it."""
+        """Set the number, counted from 0."""
         self._number = int(number)
 
     def __int__(self) -> int:
-        """Return its number, counted from 0."""
+        """Return the number, counted from 0."""
         return self._number
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches for `model.fit`, on every backend, that are made ahead in threads.
+    """Batches for `model.fit` on every backend, prepared ahead in threads.
 
-    Threads start with the first batch of an epoch and end with the last one. Leave the
-    `with` statement to end them earlier.
+    The threads start with the first batch of an epoch and end after the last one.
+    Leaving a `with` statement ends them earlier.
 
     Args:
-        make: Returns the batch of an epoch and a step. It is called by several threads.
-        steps: The steps of an epoch, a range.
-        epoch: Its number is read at each batch.
+        make: Returns the batch for an epoch and a step. Several threads call it.
+        steps: The range of steps in an epoch.
+        epoch: The current epoch, read for each batch; always 0 if left out.
 
     Example:
         >>> def make(epoch, step):
@@ -84,11 +84,14 @@ class Batches(keras.utils.PyDataset):
             IndexError: `index` is outside `[0, len(self))`.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"Expected a batch from 0 to {len(self) - 1}: {index}.")
+            raise IndexError(
+                f"Expected the index of a batch from 0 to {len(self) - 1}. "
+                f"Received: {index}."
+            )
         return self._batch(int(self._epoch), index)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the epoch that it is when the iteration starts."""
+        """Iterate over the epoch that is current when the iteration starts."""
         epoch = int(self._epoch)
         try:
             for index in range(len(self)):
@@ -106,16 +109,16 @@ class Batches(keras.utils.PyDataset):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the threads; raise again what broke a batch.
+        """End the threads. If making a batch failed, raise the original error again.
 
-        TensorFlow makes an error of its own of it, with the original as text.
+        TensorFlow replaces it by an error of its own that only quotes the original.
         """
         self.close()
         if error and self._error and error is not self._error:
             raise self._error from error
 
     def on_epoch_end(self) -> None:
-        """End the threads; Keras calls this."""
+        """End the threads. Keras calls this."""
         self.close()
 
     def close(self) -> None:
@@ -133,7 +136,7 @@ class Batches(keras.utils.PyDataset):
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(THREADS, "kmtard-data")
             ahead = self._ahead
-            # Those made for another place are dropped.
+            # Batches that were prepared for another position are dropped.
             self._ahead = {
                 key: ahead.get(key) or self._threads.submit(self._make, *key)
                 for key in wanted
@@ -142,7 +145,8 @@ class Batches(keras.utils.PyDataset):
         try:
             return batch.result()
         except CancelledError:
-            # Another thread closed; TensorFlow keeps an iterator that nobody needs.
+            # Another thread called `close`. TensorFlow keeps reading from iterators
+            # whose batches are never used.
             return self._make(*wanted[0])
         except Exception as error:
             self._error = error

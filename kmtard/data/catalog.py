@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets knows and that need no code of their own."""
+"""Data sets that TensorFlow Datasets provides and that need no further code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cifar100(directory: str | None = None) -> DataSet:
 def svhn_cropped(directory: str | None = None) -> DataSet:
     """Return SVHN, cropped: 73,257 and 26,032 images `(32, 32, 3)` of 10 digits.
 
-    The 531,131 images of its split `extra` are prepared, but not used. Netzer et al.,
+    The 531,131 images of the split `extra` are prepared but not used. Netzer et al.,
     Reading Digits in Natural Images with Unsupervised Feature Learning, 2011.
 
     Args:

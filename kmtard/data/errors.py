@@ -1,4 +1,4 @@
-"""The error of data that cannot be had."""
+"""The error for data that cannot be read or prepared."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from kmtard.runs.files import RunError
 
 
 class DataError(RunError):
-    """A data set's files are missing, damaged or not to be written; the text says."""
+    """A data set's files are missing or damaged, or cannot be written."""

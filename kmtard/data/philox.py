@@ -1,9 +1,9 @@
-"""Philox, a counter-based generator: random numbers that any step can draw again.
+"""Philox, a counter-based random generator: any step can draw its numbers again.
 
-Philox 4x32-10 of Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011,
-seeded and read as TensorFlow's stateless random functions do on a CPU. Streams of
-images are therefore those of kmtard 0.1, which drew them with TensorFlow. The numbers
-depend on no version of NumPy.
+This is Philox 4x32-10 of Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3,
+2011. Seeds and numbers are used as in TensorFlow's stateless random functions on a CPU.
+Training streams are therefore the same as in kmtard 0.1, which used TensorFlow. The
+numbers do not depend on the version of NumPy.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _HIGH = np.uint64(32)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _ROUNDS = 10
-# TensorFlow scrambles a seed with this key, since seeds often differ in few bits.
+# TensorFlow scrambles a seed with this key, because seeds often differ in a few bits.
 _SCRAMBLING_KEY = np.uint64(0x3EC8F720), np.uint64(0x02461E29)
 
 Words = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def words(seeds: np.ndarray, count: int) -> np.ndarray:
-    """Return random words of 32 bits for each seed.
+    """Return random 32-bit words for each seed.
 
-    The first words of a seed are the same, however many are drawn.
+    The first words for a seed do not depend on `count`.
 
     Args:
         seeds: int64 `(n, 2)`.
-        count: Words for each seed.
+        count: Number of words for each seed.
 
     Returns:
         uint32 `(n, count)`.
@@ -41,7 +41,7 @@ def words(seeds: np.ndarray, count: int) -> np.ndarray:
     first, second, third, fourth = _philox(
         *_halves(bits[:, 0]), *_halves(bits[:, 1]), *_SCRAMBLING_KEY
     )
-    # Four words come of each counter, whose lower half numbers them.
+    # Each counter gives four words. Its lower half is their number, the upper the seed.
     counter = np.arange(-(-count // 4), dtype=np.uint64)[np.newaxis]
     drawn = _philox(*_halves(counter), third, fourth, first, second)
     together = np.stack(drawn, axis=-1).reshape(len(bits), -1)
@@ -49,7 +49,7 @@ def words(seeds: np.ndarray, count: int) -> np.ndarray:
 
 
 def integers(seeds: np.ndarray, count: int) -> np.ndarray:
-    """Return random integers of all 64 bits, int64 `(n, count)`; see `words`."""
+    """Return random 64-bit integers, int64 `(n, count)`; see `words`."""
     return words(seeds, 2 * count).astype("<u4", copy=False).view("<i8")
 
 
@@ -62,11 +62,15 @@ def permutation(seed: np.ndarray, count: int) -> np.ndarray:
 
     Returns:
         int64 `(count,)`.
+
+    Example:
+        >>> sorted(permutation(np.array([3, 7]), 4).tolist())
+        [0, 1, 2, 3]
     """
     left = np.arange(count, 1, -1, dtype=np.uint32)
     places = np.arange(count - 1) + words(seed[np.newaxis], count - 1)[0] % left
     order = list(range(count))
-    # Fisher and Yates exchange one by one: a list does it faster than an array.
+    # The Fisher-Yates shuffle swaps single elements, which is faster in a list.
     for place, other in enumerate(places.tolist()):
         order[place], order[other] = order[other], order[place]
     return np.array(order, np.int64)
@@ -84,7 +88,7 @@ def _philox(
     k0: np.ndarray | np.uint64,
     k1: np.ndarray | np.uint64,
 ) -> Words:
-    """Return four words for each counter; all are uint64 arrays of 32 bits' numbers."""
+    """Return four words for each counter. All arrays are uint64 with values < 2**32."""
     for _ in range(_ROUNDS):
         low0, high0 = _halves(c0 * _MULTIPLIERS[0])
         low1, high1 = _halves(c2 * _MULTIPLIERS[1])

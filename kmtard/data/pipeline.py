@@ -1,4 +1,4 @@
-"""Labelled images, and streams of batches that any step can resume."""
+"""Labeled images, and streams of batches that can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -21,22 +21,30 @@ class Split:
     Args:
         images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
+        class_names: What people call class 0, 1 and so on; empty where nobody says.
 
     Raises:
-        ValueError: A dtype or shape differs from these, or there is no image.
+        ValueError: A dtype or shape is wrong, there are no images, or a label has no
+            name although others have one.
+
+    Example:
+        >>> split = Split(np.zeros((6, 8, 8, 1), "uint8"), np.arange(6) % 3)
+        >>> [len(part) for part in split.divide(3)]
+        [3, 3]
     """
 
     images: Images
     labels: np.ndarray
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what the constructor was given."""
+        """Check images and labels."""
         images, labels = self.images, self.labels
         if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
             raise ValueError(
                 "Split expects uint8 images of a non-empty shape (count, height, "
                 f"width, channels). Received: {images.dtype} {images.shape}. "
-                "Scale images to 0..255 and add a channel axis to grey ones."
+                "Scale images to 0..255 and add a channel axis to gray images."
             )
         if labels.dtype not in (np.int32, np.int64) or labels.shape != images.shape[:1]:
             raise ValueError(
@@ -44,41 +52,60 @@ class Split:
                 f"{images.shape[:1]}. Received: {labels.dtype} {labels.shape}. "
                 "Turn one-hot labels into class numbers."
             )
+        if self.class_names and labels.max() >= len(self.class_names):
+            raise ValueError(
+                "Split expects a name for each class, or none. Received: "
+                f"{len(self.class_names)} names, and the label {labels.max()}."
+            )
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
     def divide(self, count: int, seed: int = 0) -> tuple[Split, Split]:
-        """Divide into `count` images and the rest, each with every class's share.
+        """Divide into `count` images and the rest, both with the same class shares.
 
-        Shares of the first part are rounded up rather than down, so that it holds every
-        class once `count` reaches their number. Both parts keep the order of the
-        images, and the same `seed` always gives the same parts.
+        The first part contains every class if `count` is at least the number of
+        classes. Both parts keep the order of the images. The same `seed` always gives
+        the same parts.
+
+        Args:
+            count: Number of images in the first part, from 1 to `len(self) - 1`.
+            seed: Decides which images go into the first part.
 
         Raises:
-            ValueError: `count` leaves one of the parts empty.
+            ValueError: One of the parts would be empty.
         """
         if not 0 < count < len(self):
             raise ValueError(
                 f"Split.divide expects a count from 1 to {len(self) - 1}, so that both "
-                f"parts hold images. Received: count={count}."
+                f"parts have images. Received: count={count}."
             )
         order = _stratified_order(self.labels, seed)
         indices = np.sort(order[:count]), np.sort(order[count:])
-        first, rest = (Split(take(self.images, i), self.labels[i]) for i in indices)
+        first, rest = (
+            Split(take(self.images, i), self.labels[i], self.class_names)
+            for i in indices
+        )
         return first, rest
 
     def limit(self, count: int | None) -> Split:
-        """Return at most `count` >= 1 images, each class with its share; None: all."""
+        """Return at most `count` images, with equal class shares.
+
+        Args:
+            count: At least 1; None for all images.
+
+        Raises:
+            ValueError: `count` is less than 1.
+        """
         if count is None or count >= len(self):
             return self
         return self.divide(count)[0]
 
 
 def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    # RandomState, since NumPy promises its stream for ever; that of Generator may
-    # change with a release, and with it which images a run holds out.
+    # NumPy guarantees that the numbers of RandomState never change. Those of Generator
+    # may change with a release, and then a run would hold out other images.
     random = np.random.RandomState(seed)
     rank = np.empty(len(labels))
     for label in np.unique(labels):
@@ -91,8 +118,14 @@ def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 class DataSet:
     """A training and a test split over the same classes.
 
+    Args:
+        name: Name of the data set.
+        train: Images to train on.
+        test: Images to test on, of the same shape.
+        num_classes: Number of classes.
+
     Raises:
-        ValueError: The splits' image shapes differ, or a label is outside
+        ValueError: The splits have images of different shapes, or a label is outside
             `[0, num_classes)`.
     """
 
@@ -105,8 +138,9 @@ class DataSet:
         """Check that the splits belong together."""
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise ValueError(
-                f"DataSet {self.name!r} expects images of one shape. Received: train "
-                f"{self.train.images.shape[1:]}, test {self.test.images.shape[1:]}."
+                f"DataSet {self.name!r} expects train and test images of the same "
+                f"shape. Received: train {self.train.images.shape[1:]}, test "
+                f"{self.test.images.shape[1:]}."
             )
         labels = np.concatenate([self.train.labels, self.test.labels])
         if labels.min() < 0 or labels.max() >= self.num_classes:
@@ -116,22 +150,29 @@ class DataSet:
             )
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call class 0, 1 and so on; empty where nobody says."""
+        return self.test.class_names
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """The shape `(height, width, channels)` of one image."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
     def hold_out(self, fraction: float, seed: int = 0) -> tuple[Split, Split | None]:
-        """Divide the training split into one to train on and one to choose models by.
+        """Divide the training split into images to train on and images to select by.
 
-        `seed` belongs to the data, not to a run: leave it, and runs of every seed hold
-        out the same `fraction`, in [0, 1), of the images.
+        Args:
+            fraction: Share of the images to hold out, in [0, 1).
+            seed: Decides which images are held out. It is not the seed of a run: with
+                its default, runs with different seeds hold out the same images.
 
         Returns:
-            The images that stay, and those held out; None where `fraction` is 0.
+            The images to train on, and the images held out, None if `fraction` is 0.
 
         Raises:
-            ValueError: `fraction` leaves one of the two empty.
+            ValueError: One of the two parts would be empty.
         """
         if fraction == 0:
             return self.train, None
@@ -139,7 +180,7 @@ class DataSet:
         if not 0 < count < len(self.train):
             raise ValueError(
                 "DataSet.hold_out expects 0, or a fraction below 1 that leaves images "
-                f"on both sides. Received: fraction={fraction} of the "
+                f"in both parts. Received: fraction={fraction} of the "
                 f"{len(self.train)} training images of {self.name!r}."
             )
         held_out, train = self.train.divide(count, seed)
@@ -147,23 +188,24 @@ class DataSet:
 
 
 class TrainingStream:
-    """Shuffled, augmented batches that are a function of (seed, epoch, step) alone.
+    """Shuffled, augmented batches that depend only on seed, epoch and step.
 
-    Any batch can be made again without those before it, so a run resumes in
-    mid-epoch with exactly the images it would have seen: `stream.epoch.assign(7)`,
-    then `stream.dataset(skip=100)`. They are the same on every backend.
+    Any batch can be made without the batches before it. So a run that resumes in the
+    middle of an epoch gets exactly the images it would have seen: use
+    `stream.epoch.assign(7)`, then `stream.dataset(skip=100)`. The batches are the same
+    on every backend.
 
     Args:
-        split: The images; they stay where they are, as uint8, and must not change.
-        batch_size: Images in a batch; the last one of an epoch may hold fewer.
-        seed: Keys the order and the augmentation.
-        pad: Zero pixels put around an image before a crop of its own size is taken
-            at random; 0 for no crop.
-        flip: Whether to mirror each image left to right with probability 1/2.
+        split: The images. They are not copied and must not change.
+        batch_size: Images per batch. The last batch of an epoch may have fewer.
+        seed: Seed for the order and the augmentation.
+        pad: Pixels of zeros added on each side of an image before a random crop of the
+            original size; 0 for no crop.
+        flip: Whether to mirror each image left to right with probability 0.5.
 
     Attributes:
-        epoch: The epoch to stream, counted from 0; set it with `epoch.assign(number)`.
-        steps_per_epoch: Batches in an epoch, a partial last one included.
+        epoch: The current epoch, counted from 0. Set it with `epoch.assign(number)`.
+        steps_per_epoch: Batches per epoch, including a partial last one.
 
     Raises:
         ValueError: `batch_size` is less than 1 or `pad` is negative.
@@ -184,7 +226,6 @@ class TrainingStream:
         pad: int = 0,
         flip: bool = False,
     ) -> None:
-        """Hold the images."""
         _check_batch_size(batch_size)
         if pad < 0:
             raise ValueError(f"TrainingStream expects pad >= 0. Received: pad={pad}.")
@@ -197,11 +238,11 @@ class TrainingStream:
         self._draws: _Draws | None = None
 
     def dataset(self, skip: int = 0) -> Batches:
-        """Return the batches of one epoch, without its first `skip` ones.
+        """Return the batches of one epoch, without the first `skip` batches.
 
-        They belong to the epoch that `epoch` holds when they are read. Each is
-        `(x, y)`: x float32 `(batch, height, width, channels)` in [0, 1], y int32
-        `(batch,)`.
+        The epoch is the value of `epoch` at the time when they are read. Each batch is
+        `(x, y)`, with x float32 `(batch, height, width, channels)` in [0, 1] and y
+        int32 `(batch,)`.
 
         Raises:
             ValueError: `skip` is outside `[0, steps_per_epoch)`.
@@ -232,7 +273,8 @@ class TrainingStream:
         seeds = np.stack([np.full(steps, folded), np.arange(steps)], axis=1)
         shift_seeds, flip_seeds = np.split(philox.integers(seeds, 4), 2, axis=1)
         shifts = philox.words(shift_seeds, 2 * self._batch_size) % (2 * self._pad + 1)
-        # Bit 22 decides whether a float of the 23 bits below 2^23 is less than 1/2.
+        # TensorFlow makes a float in [0, 1) from the lower 23 bits of a word. It is
+        # less than 1/2 if the highest of them, bit 22, is 0.
         heads = philox.words(flip_seeds, self._batch_size) >> 22 & 1 == 0
         return _Draws(
             epoch, order, shifts.astype(np.int32) - self._pad, heads & self._flip
@@ -241,13 +283,13 @@ class TrainingStream:
 
 @dataclass(frozen=True, eq=False)
 class _Draws:
-    """What is random in an epoch.
+    """The random values of an epoch.
 
     Args:
-        epoch: Its number.
-        order: int64 `(count,)`, the images' numbers.
-        shifts: int32 `(steps, 2 * batch_size)`, down and then right, of each batch's
-            images; as many of each as the batch has images.
+        epoch: Number of the epoch.
+        order: int64 `(count,)`, the numbers of the images in random order.
+        shifts: int32 `(steps, 2 * batch_size)`. Each row begins with the shifts down of
+            the images in that batch, followed by their shifts to the right.
         mirrored: bool `(steps, batch_size)`.
     """
 
@@ -260,18 +302,23 @@ class _Draws:
 def evaluation_dataset(
     split: Split, batch_size: int, limit: int | None = None
 ) -> Batches:
-    """Return batches of a split in its order, the partial last one included.
+    """Return batches of a split in its order, including a partial last one.
 
     Args:
         split: The images.
-        batch_size: Images in a batch.
-        limit: Passed to `Split.limit`.
+        batch_size: Images per batch.
+        limit: Most images to use; None for all. See `Split.limit`.
 
     Returns:
-        Batches `(x, y)` as those of `TrainingStream.dataset`.
+        Batches `(x, y)` as in `TrainingStream.dataset`.
 
     Raises:
         ValueError: `batch_size` or `limit` is less than 1.
+
+    Example:
+        >>> split = Split(np.zeros((5, 8, 8, 1), "uint8"), np.arange(5))
+        >>> [len(y) for x, y in evaluation_dataset(split, 2)]
+        [2, 2, 1]
     """
     _check_batch_size(batch_size)
     images, labels = _in_place(split.limit(limit))
@@ -287,13 +334,13 @@ def evaluation_dataset(
 def _in_place(split: Split) -> tuple[Images, np.ndarray]:
     images = split.images
     if not isinstance(images, LazyImages):
-        # A memory-mapped array's subclass costs time at each use.
+        # As a plain array, because indexing the subclass np.memmap is slower.
         images = np.asarray(images)
     return images, split.labels.astype(np.int32)
 
 
 def _unit_range(images: np.ndarray) -> np.ndarray:
-    # C order, which a crop has not; the backends would copy it.
+    # A crop is not in C order, and the backends would have to copy it.
     scaled = np.empty(images.shape, np.float32)
     return np.divide(images, np.float32(255), out=scaled, dtype=np.float32)
 

@@ -1,7 +1,7 @@
 """Data sets that TensorFlow Datasets downloads, checks and prepares once.
 
-What it prepares is decoded once more, into one file for each split's images, which
-later runs map into memory instead of reading, and for which they need no TensorFlow.
+The prepared images are then decoded once, into one file per split. Later runs map this
+file into memory, so they do not need TensorFlow.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ def load(
     test: str = "test",
     module: str | None = None,
 ) -> DataSet:
-    """Return a data set of TensorFlow Datasets, prepared first if it is not yet.
+    """Return a data set of TensorFlow Datasets (TFDS), and prepare it if needed.
 
-    TensorFlow is loaded only to prepare and to decode: not where the decoded files of
-    an earlier call lie.
+    TensorFlow is loaded only to prepare and decode the data. If an earlier call has
+    decoded it, TensorFlow is not needed.
 
     Args:
-        name: What TensorFlow Datasets calls it.
-        shape: `(height, width, channels)` of its images.
-        num_classes: The number of its classes.
-        directory: Folder that holds or gets the prepared data. Archives that lie in it
-            under their own names are used, once their checksums are verified, instead
-            of a download. None: TFDS's own folder, `~/tensorflow_datasets`, where
-            archives may lie in `downloads/manual`.
-        test: The split to test on; `train` is trained on.
-        module: The module that registers the builder, if TFDS does not have it.
+        name: The name in TensorFlow Datasets.
+        shape: `(height, width, channels)` of the images.
+        num_classes: The number of classes.
+        directory: Folder that holds or gets the prepared data. If the original archives
+            are in it under their original names, they are checked and used instead of a
+            download. None: the folder of TFDS, `~/tensorflow_datasets`, with archives
+            in its subfolder `downloads/manual`.
+        test: The split to test on. The split `train` is for training.
+        module: The module that registers the builder, if it is not part of TFDS.
 
     Returns:
-        The data set. Its images are mapped from files: the system may drop them from
-        memory and read them again. Where the prepared data's folder cannot be written,
-        they are decoded into memory at each call.
+        The data set. Its images are mapped from files, so the system may drop them from
+        memory and read them again. If the folder with the prepared data cannot be
+        written, the images are decoded into memory at every call.
 
     Raises:
-        DataError: The directory or an archive is missing, an archive is damaged, there
-            is no connection or no space, what was prepared is damaged, or it is to be
-            prepared without TensorFlow. Nothing of a failed preparation is used by a
-            later one.
+        DataError: The directory or an archive is missing, an archive or the prepared
+            data is damaged, there is no connection or no space, or the data must be
+            prepared but TensorFlow is not installed. A failed preparation leaves
+            nothing behind that a later one would use.
     """
     if directory is not None and not Path(directory).is_dir():
         raise DataError(
             f"Expected data.directory to be a folder for {name!r}. "
-            f"Received: {directory!r}. Make it, or leave the key out."
+            f"Received: {directory!r}. Create the folder, or leave the key out."
         )
     splits = ("train", test)
     root = Path(directory or _default_directory())
@@ -83,7 +83,7 @@ def load(
 
 
 def _default_directory() -> str:
-    # As tensorflow_datasets.core.constants has it.
+    # The same rule as in tensorflow_datasets.core.constants.
     return os.environ.get("TFDS_DATA_DIR") or os.path.expanduser(
         "~/tensorflow_datasets"
     )
@@ -112,7 +112,8 @@ def _builder_class(name: str, module: str | None, root: Path) -> Any:
             "where kmtard has read it."
         ) from error
     if keras.config.backend() != "tensorflow":
-        # It only reads here. It refuses once it has started: its devices are chosen.
+        # TensorFlow only reads data here, so it must not take GPU memory. If it has
+        # already been initialized, its devices can no longer be changed.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     if module:
@@ -131,9 +132,9 @@ def _prepared(
     try:
         _prepare(builder, directory)
     except Exception as error:
-        # TFDS tries again to connect, but not after a connection that broke.
+        # TFDS retries to connect, but it does not retry when a download breaks off.
         broken = isinstance(error, ChunkedEncodingError)
-        # If it is there now, another process was quicker.
+        # If the data exists now, another process has prepared it.
         there = Path(builder.data_dir).exists()
         if there or (broken and attempts > 1):
             return _prepared(builder_class, directory, attempts - 1)
@@ -146,7 +147,7 @@ def _prepare(builder: Any, directory: str | None) -> None:
 
     root = Path(builder.data_dir_root)
     root.mkdir(parents=True, exist_ok=True)
-    # TFDS would use an extracted folder of any age again, unchecked.
+    # By default TFDS reuses an extracted folder without checking it.
     with tempfile.TemporaryDirectory(prefix=f"{builder.name}-", dir=root) as extracted:
         config = tfds.download.DownloadConfig(
             manual_dir=directory, extract_dir=extracted, try_download_gcs=False
@@ -167,8 +168,8 @@ def _advice(builder: Any, directory: str | None, error: Exception) -> str:
         f"{type(error).__name__}: {error}\n"
         f"Expected these files, to be downloaded or found in "
         f"{directory or root / 'downloads' / 'manual'}:{archives}\n"
-        "Put right what is missing or damaged and start again; nothing half-made is "
-        f"used. Parts of broken downloads in {root / 'downloads'} may be deleted."
+        "Add missing files, replace damaged ones, and start again. Incomplete data is "
+        f"never used. You may delete incomplete downloads in {root / 'downloads'}."
     )
 
 
@@ -179,7 +180,8 @@ def _read(
         decoded = _paths(folder, split)[0].exists()
         if not decoded and not os.access(folder, os.W_OK):
             images, labels = zip(*_batches(builder, split), strict=True)
-            return Split(np.concatenate(images), np.concatenate(labels))
+            names = _class_names(folder)
+            return Split(np.concatenate(images), np.concatenate(labels), names)
         if not decoded:
             _decode(builder, split)
         return _mapped(folder, split, shape)
@@ -187,7 +189,7 @@ def _read(
         raise DataError(
             f"Cannot read the split {split!r} of {name!r}, prepared in "
             f"{folder}.\n{type(error).__name__}: {error}\n"
-            "Expected files that are whole, and space for the decoded images. If files "
+            "Expected complete files, and disk space for the decoded images. If files "
             "are damaged, delete that folder and start again."
         ) from error
 
@@ -198,7 +200,7 @@ def _paths(folder: Path, split: str) -> tuple[Path, Path]:
 
 def _decode(builder: Any, split: str) -> None:
     images, labels = _paths(Path(builder.data_dir), split)
-    # Images come last: where they are, the labels are.
+    # The images are moved into place last. If their file exists, so do the labels.
     with _new_file(images) as image_file, _new_file(labels) as label_file:
         numbers = []
         for pixels, classes in _batches(builder, split):
@@ -213,10 +215,17 @@ def _mapped(folder: Path, split: str, shape: tuple[int, ...]) -> Split:
     whole = (len(classes), *shape)
     if images.stat().st_size != math.prod(whole):
         raise ValueError(
-            f"{images} has {images.stat().st_size:,} bytes; {whole} need "
-            f"{math.prod(whole):,}"
+            f"{images} has {images.stat().st_size:,} bytes, images of shape {whole} "
+            f"need {math.prod(whole):,}"
         )
-    return Split(np.memmap(images, np.uint8, mode="c", shape=whole), classes)
+    pixels = np.memmap(images, np.uint8, mode="c", shape=whole)
+    return Split(pixels, classes, _class_names(folder))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """Return what TFDS calls the classes; empty where it does not say."""
+    path = folder / "label.labels.txt"
+    return tuple(path.read_text("utf-8").splitlines()) if path.is_file() else ()
 
 
 def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -226,7 +235,7 @@ def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]
         split=split,
         batch_size=_DECODE_BATCH,
         as_supervised=True,
-        # One shard after the other: an order that nothing changes.
+        # Read one shard after the other, so that the order is always the same.
         read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
     )
     for images, labels in tfds.as_numpy(dataset):

@@ -1,4 +1,4 @@
-"""Images that are read when they are needed, so that they need not fit in memory."""
+"""Images that are read when they are needed, for data larger than the memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Reader(Protocol):
-    """What reads images by their numbers, from several threads at once."""
+    """An object that reads images by their numbers, from several threads at once."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -19,14 +19,14 @@ class Reader(Protocol):
 
 
 class LazyImages:
-    """Some of a reader's images, indexed like the array that they would make.
+    """Images of a reader that can be indexed like an array.
 
-    `Split` takes them in place of an array, and a training then reads one batch after
-    the other. `np.asarray` reads all.
+    `Split` accepts them in place of an array, and training then reads one batch after
+    the other. `np.asarray` reads all images at once.
 
     Args:
-        reader: Reads the images; a memory-mapped array is a reader too.
-        rows: Numbers of the reader's images, int64 `(n,)`. None: all of them.
+        reader: Reads the images. A memory-mapped array is a reader too.
+        rows: Numbers of the images to use, int64 `(n,)`. None: all images.
 
     Example:
         >>> class Shades:
@@ -58,7 +58,7 @@ class LazyImages:
         return len(self._rows)
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
-        """Read images: one of `(height, width, channels)`, or several."""
+        """Read one image `(height, width, channels)`, or several with a batch axis."""
         chosen = self._rows[rows]
         images = self._reader[np.atleast_1d(chosen)]
         return images if np.ndim(chosen) else images[0]
@@ -66,11 +66,14 @@ class LazyImages:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read all images."""
         if copy is False:
-            raise ValueError("LazyImages are read into a new array; copy=False cannot.")
+            raise ValueError(
+                "LazyImages are always read into a new array, so copy=False is not "
+                "possible. Leave it out."
+            )
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> LazyImages:
-        """Return the images of some rows, still not read."""
+        """Return the images at some positions, without reading them."""
         return LazyImages(self._reader, self._rows[rows])
 
 
@@ -78,13 +81,13 @@ Images = np.ndarray | LazyImages
 
 
 def take(images: Images, rows: np.ndarray) -> Images:
-    """Return `images[rows]`, without reading those that are in no memory.
+    """Return `images[rows]`, without reading images that are not in memory.
 
     Args:
         images: `(count, height, width, channels)`.
         rows: int64 `(n,)`, numbers in `[0, count)`.
     """
     if isinstance(images, np.memmap):
-        # Without its subclass, which costs time at each use.
+        # As a plain array, because indexing the subclass np.memmap is slower.
         images = LazyImages(np.asarray(images))
     return images.take(rows) if isinstance(images, LazyImages) else images[rows]

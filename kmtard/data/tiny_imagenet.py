@@ -1,4 +1,4 @@
-"""Tiny-ImageNet, prepared by TensorFlow Datasets with a builder of our own."""
+"""Tiny-ImageNet, prepared by TensorFlow Datasets with our own builder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kmtard.data.prepared import load
 def tiny_imagenet(directory: str | None = None) -> DataSet:
     """Return Tiny-ImageNet: 100,000 and 10,000 images `(64, 64, 3)` of 200 classes.
 
-    Its validation split serves as the test split, as it does in the literature.
+    The validation split is used as the test split, as in the literature.
 
     Args:
         directory: See `prepared.load`; the archive is `tiny-imagenet-200.zip`.

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet as a data set of TensorFlow Datasets, which has none of its own."""
+"""Tiny-ImageNet for TensorFlow Datasets, which does not include it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FOLDER = "tiny-imagenet-200/"
 
 
 class TinyImagenet(tfds.core.GeneratorBasedBuilder):
-    """200 classes of ImageNet, 64x64: 500 images each to train, 50 to validate.
+    """200 classes of ImageNet at 64x64 pixels, each with 500 training images.
 
-    Labels count the WordNet numbers in alphabetical order, as torchvision's
-    `ImageFolder` and with it the published PyTorch weights do. The images of the test
-    split have no public labels and are left out. Grey ones, which the archive holds
-    too, are decoded to three equal channels.
+    Each class has 50 validation images too. Labels are positions in the sorted list of
+    WordNet ids, as in torchvision's `ImageFolder` and so in the published PyTorch
+    weights. The images of the test split have no public labels and are left out. Gray
+    images in the archive are decoded to three equal channels.
 
     The archive, `tiny-imagenet-200.zip`, is downloaded, or taken from `manual_dir`.
     Its size and SHA-256 are in `checksums.tsv`.
@@ -76,7 +76,8 @@ def _train_labels(
     if empty := [wnid for wnid, names in images.items() if not names]:
         raise DataError(
             f"Expected {archive.filename} to hold images in {_FOLDER}train/CLASS/images"
-            f" for each class of wnids.txt. Missing: {', '.join(empty)}."
+            f" for each class in wnids.txt. Missing: {', '.join(empty)}. Download the "
+            "archive again."
         )
     return ((name, wnid) for wnid, names in images.items() for name in names)
 
@@ -94,5 +95,6 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         return archive.read(_FOLDER + name)
     except KeyError as error:
         raise DataError(
-            f"Expected {archive.filename} to hold {_FOLDER}{name}. It is missing."
+            f"Expected {archive.filename} to hold {_FOLDER}{name}, which is missing. "
+            "Download the archive again."
         ) from error

@@ -1,8 +1,9 @@
-"""Evaluations: batches of attacks that survive a kill, and what their results mean.
+"""Evaluate models under attacks, and check whether the results can be trusted.
 
-`evaluate` is the one way in, an `Evaluation` its one record. `diagnostics` tells
-whether a number can be trusted. This room may import attacks, data, networks, methods
-and the light rooms `kmtard.runs` and `kmtard.registry`; it knows no recipe.
+`evaluate` is the only entry point, and it returns an `Evaluation`. Finished batches are
+stored, so that an interrupted evaluation can continue. `diagnostics` looks for signs
+that a result is wrong. This package may import attacks, data, networks, methods,
+`kmtard.runs` and `kmtard.registry`. It does not use recipes.
 
 Example:
     >>> import kmtard
@@ -21,7 +22,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 def __getattr__(name: str) -> object:
-    # A command imports this package before it has chosen the backend of Keras.
+    # Imported lazily, because commands import this package before they set the backend.
     if name == "Evaluation":
         from kmtard.evaluation.result import Evaluation
 
@@ -30,7 +31,10 @@ def __getattr__(name: str) -> object:
         from kmtard.evaluation.evaluator import evaluate
 
         return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}. Its attributes are "
+        f"{', '.join(__all__)}."
+    )
 
 
 def __dir__() -> list[str]:

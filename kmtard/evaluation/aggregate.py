@@ -1,4 +1,4 @@
-"""From the batches of an attack to the figures of a column."""
+"""Aggregate the batches of an attack into the figures of a column."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from kmtard.evaluation.store import Batch
 from kmtard.runs.results import Cost, Distance
 
 STAGE = "stage/"
-"""Begins the names of the arrays that tell what attacks inside an attack left."""
+"""Prefix of the arrays with the robust images after each stage of an attack."""
 
 FINDINGS = "doubts"
-"""The array with a batch's findings; named by version 0.1."""
+"""Name of the array with a batch's findings; version 0.1 chose this name."""
 
 PICTURED, PICTURES = "pictured", "pictures"
-"""Image numbers (k,) and images uint8 (k, ...) of a batch that are kept as PNG."""
+"""Names of the arrays for PNG images: their indices (k,) and uint8 pixels (k, ...)."""
 
 KEYS = ("success", "queries", "forwards", "backwards", "outside", "linf", "l2")
 
 
 class Aggregate:
-    """What is kept of the batches of one attack: numbers, and few images.
+    """The numbers of all batches of one attack, and a few images.
 
     Args:
-        batches: as `NetworkEvaluator` makes them, in their order.
+        batches: the batches that `NetworkEvaluator` makes, in order.
 
     Attributes:
-        fooled: bool (attacked images,).
-        predictions: int (attacked images,); None if a batch of version 0.1 lacks them.
-        pictures: image number -> uint8 image.
+        fooled: bool (attacked images,), whether the prediction is wrong.
+        predictions: int (attacked images,), the predicted classes; None if a batch of
+            version 0.1 lacks them.
+        pictures: index of the image -> uint8 image.
     """
 
     def __init__(self, batches: Iterable[Batch]) -> None:
@@ -64,11 +65,15 @@ class Aggregate:
         self._whole = whole
 
     def findings(self, name: str) -> list[Finding]:
-        """Return the findings about an attack, by its name."""
+        """Return the findings about the attack.
+
+        Args:
+            name: name of the attack, which begins each message.
+        """
         found = [Finding(key, f"{name}: {text}") for key, text in self._findings]
         if outside := int(self._whole["outside"].sum()):
             text = (
-                f"{name}: {outside} images lie outside the attack's ball or [0, 1]. "
+                f"{name}: {outside} images are outside the attack's ball or [0, 1]. "
                 "They count as not fooled."
             )
             found.append(Finding("outside-ball", text))
@@ -80,9 +85,9 @@ class Aggregate:
         """Return the outcome for all images.
 
         Args:
-            indices: int (attacked images,).
-            clean: for all images; None if this is the clean column, of all images.
-            settings: of the attack.
+            indices: int (attacked images,), the indices of the attacked images.
+            clean: the clean column; None if this is the clean column itself.
+            settings: settings of the attack.
         """
         robust, predictions = ~self.fooled, self.predictions
         if clean is not None:
@@ -108,7 +113,7 @@ class Aggregate:
 
 
 def distances(x: np.ndarray, x_adv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the L_inf and the L2 distance of each image from its adversarial one."""
+    """Return the L_inf and L2 distances (N,) between images and adversarial images."""
     change = (x_adv.astype("float64") - x).reshape(len(x), -1)
     return np.abs(change).max(axis=1), np.sqrt((change**2).sum(axis=1))
 

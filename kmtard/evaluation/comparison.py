@@ -1,4 +1,4 @@
-"""Two models on the same images: is one better, or is the difference chance?"""
+"""Compare two models on the same images with McNemar's test."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Comparison:
     """Two models under one attack.
 
     Attributes:
-        attack: its name, or `clean`.
+        attack: name of the attack, or `clean`.
         first: accuracy of the first model, in [0, 1].
-        second: that of the second.
-        only_first: images that the first model alone gets right.
-        only_second: images that the second alone gets right.
-        p_value: of McNemar's exact test, two-sided.
+        second: accuracy of the second model, in [0, 1].
+        only_first: number of images that only the first model classifies correctly.
+        only_second: number of images that only the second model classifies correctly.
+        p_value: two-sided p-value of McNemar's exact test, in (0, 1].
     """
 
     attack: str
@@ -37,18 +37,27 @@ class Comparison:
 
 
 def compare(first: Evaluation, second: Evaluation) -> list[Comparison]:
-    """Compare two evaluations, attack by attack, by McNemar's paired test.
+    """Compare two evaluations, attack by attack, with McNemar's paired test.
 
-    The worst case is compared only where both were attacked by the same attacks.
+    The worst case is compared only if both have the same attacks.
 
     Raises:
-        ValueError: they are of different images.
+        ValueError: the evaluations have different images.
+
+    Example:
+        >>> from kmtard.evaluation.comparison import compare
+        >>> first, second = (
+        ...     kmtard.evaluation.evaluate(each, (x, y), attacks="fgsm")
+        ...     for each in (model, teacher)
+        ... )
+        >>> [each.attack for each in compare(first, second)]
+        ['clean', 'fgsm']
     """
     if first.fingerprint != second.fingerprint:
         raise ValueError(
-            "Expected two evaluations of the same images. Received: "
-            f"{first.images} images of {first.data} and {second.images} of "
-            f"{second.data}, which differ. Evaluate both on the same data and limit."
+            "Two evaluations can be compared only on the same images. Received: "
+            f"{first.images} images of {first.data} and {second.images} images of "
+            f"{second.data}, which differ. Evaluate both models on the same images."
         )
     columns, others = first.columns, second.columns
     if first.attacks.keys() != second.attacks.keys():
@@ -68,7 +77,7 @@ def different_settings(first: Evaluation, second: Evaluation) -> list[str]:
 
 
 def different_conditions(first: Evaluation, second: Evaluation) -> list[str]:
-    """Return the conditions that differ beside the images, `seed 0 and 3`."""
+    """Return the conditions that differ, without the images, such as `seed 0 and 3`."""
     known = first.conditions.keys() & second.conditions.keys()
     return [
         f"{key} {first.conditions[key]} and {second.conditions[key]}"
@@ -96,9 +105,12 @@ def comparison_table(
     """Return the comparison as a table.
 
     Args:
-        first: shown as A.
-        second: shown as B.
-        names: what to call them; by default what they say of themselves.
+        first: the evaluation shown as A.
+        second: the evaluation shown as B.
+        names: names to show for both; by default, the names of the models.
+
+    Raises:
+        ValueError: the evaluations have different images.
     """
     pairs = zip("AB", names, (first.model, second.model), strict=True)
     notes = [f"{letter}: {name or model}" for letter, name, model in pairs]

@@ -1,4 +1,4 @@
-"""`evaluate`: models, images and attacks in, one `Evaluation` out."""
+"""`evaluate`: run attacks on models and return one `Evaluation`."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Candidate:
     Attributes:
         model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
         attacks: name -> attack.
-        name: in words.
+        name: a name for the user.
         role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
-        seconds: of its training; None where it was not trained in this run.
-        findings: what is known beforehand.
-        trained_accuracy: clean accuracy that its training had, in [0, 1]; None where
-            it is not known.
+        seconds: duration of its training; None if it was not trained in this run.
+        findings: findings from before the evaluation.
+        trained_accuracy: clean accuracy at the end of its training, in [0, 1]; None if
+            unknown.
     """
 
     model: Any
@@ -93,57 +93,64 @@ def evaluate(
     """Evaluate a model under attacks.
 
     An image is robust under an attack if the model classifies it correctly both clean
-    and attacked; images that it gets wrong anyway are not attacked. The random numbers
-    of an image come from `seed` and its index, so batches, interruptions and backends
-    do not change the outcome. Memory is bounded by one batch.
+    and attacked. Images that the model misclassifies clean are not attacked. The random
+    numbers of an image depend only on `seed` and its index, so that batch sizes,
+    interruptions and backends do not change them. The memory for adversarial images is
+    that of one batch.
 
     Args:
-        model: any Keras model from images in [0, 1] to logits; a softmax at its end
-            is found and left out.
-        data: (x, y), x in [0, 1] and y integer labels, arrays of any kind; or the name
-            of a registered data set, a `DataSet` (its test split), or a `Split`.
-        attacks: names of the registry and `Attack` objects, one or several, or a
-            mapping that names objects; FGSM and PGD_trades by default.
-        suite: `paper` for all columns of the B-MTARD paper's tables, before `attacks`.
+        model: any Keras model from images in [0, 1] to logits; a final softmax is found
+            and skipped.
+        data: a pair (x, y) of arrays of any library, with x in [0, 1] and integer
+            labels y; or the name of a registered data set, a `DataSet` (its test split
+            is used), or a `Split`.
+        attacks: one or several registered names or `Attack` objects, or a mapping name
+            -> `Attack`; FGSM and PGD_trades by default.
+        suite: `paper` for the attacks in the tables of the B-MTARD paper; `attacks` are
+            added to it.
         epsilon: radius of the ball for attacks given by name, in [0, 1].
-        step_size: of PGD given by name; None for the paper's, scaled with epsilon.
-        steps: of PGD given by name; None for the paper's.
-        norm: of the ball for attacks given by name, "linf" or "l2".
-        surrogate: model that transferred images are crafted on; a suite without one
-            leaves them out and says so.
-        headline: the attack that W-Robust accuracy is against; the strongest one where
-            it is not among the attacks.
-        input_range: of the images that the model was made for, and of those in a pair
-            of arrays; (0, 255) for a model that begins with Rescaling(1 / 255).
-            Epsilon and distances are in units of [0, 1] all the same. A surrogate reads
+        step_size: step size of PGD attacks given by name; None for that of the papers,
+            scaled with epsilon.
+        steps: number of steps of PGD attacks given by name; None for that of the
+            papers.
+        norm: norm of the ball for attacks given by name, "linf" or "l2".
+        surrogate: model on which transfer attacks craft their images. Without one, a
+            suite skips these attacks, and a finding lists them.
+        headline: the attack for W-Robust accuracy; if it is not among the attacks, the
+            strongest one is used.
+        input_range: (low, high) of the images that the model expects, and of the images
+            in a pair of arrays; (0, 255) for a model that begins with Rescaling(1 /
+            255). Epsilon and distances still refer to [0, 1]. A surrogate expects
             images in [0, 1].
-        seed: of every random number.
-        batch_size: images attacked at a time.
-        folder: gets `evaluation.json`, and in `evaluation/` the finished batches, from
-            which an interrupted evaluation goes on, and up to 64 images as PNG; None
-            keeps nothing. A model that its configuration does not identify, such as a
-            subclassed one without `get_config`, starts anew each time, and a finding
-            says so. An evaluation.json under the same conditions (images, seed,
-            epsilon, step size, steps, backend) keeps its other attacks; where it is
-            under other conditions, the new one goes to `evaluation/NAME.json`.
-        own: True replaces an evaluation.json under other conditions; False never
-            writes evaluation.json.
-        save_images: also write all adversarial images, float32, to `ATTACK.npy` beside
-            those pictures; clean where none was attacked.
-        name: of the model, in words; its Keras name by default.
-        role: `student` for that of a run.
-        trained_accuracy: clean accuracy in [0, 1] that the model had in its training;
-            a finding tells if it is far below that here.
-        watch: called before each attack, often within a batch (`Step.doing` is then
-            not None), and after each batch, which is then safe; what it raises ends the
-            evaluation.
+        seed: seed of all random numbers.
+        batch_size: number of images per batch, >= 1.
+        folder: folder for `evaluation.json`. Its subfolder `evaluation/` gets up to 64
+            images as PNG, and the finished batches, from which an interrupted
+            evaluation continues. None writes nothing. If evaluation.json has the same
+            conditions (images, seed, epsilon, step size, steps, norm, backend), its
+            other attacks are kept. If it has other conditions, the new record goes to
+            `evaluation/NAME.json`. If the configuration does not identify the model, as
+            for a subclassed one without `get_config`, each evaluation starts from the
+            beginning, and a finding says so.
+        own: True replaces an evaluation.json with other conditions; False never writes
+            evaluation.json.
+        save_images: whether to write all adversarial images as float32 to
+            `ATTACK.npy`, next to the PNG images; images that were not attacked are
+            written clean.
+        name: a name of the model for the user; its Keras name by default.
+        role: role of the model; `student` for the student of a run.
+        trained_accuracy: clean accuracy of the model in its training, in [0, 1]; a
+            finding reports if the accuracy here is far below it.
+        watch: called before each attack, repeatedly within a batch (then `Step.doing`
+            is not None), and after each batch has been stored. An exception that it
+            raises ends the evaluation.
 
     Returns:
-        What was found, or what the record in `folder` now holds.
+        The evaluation; with a `folder`, the record there, including its other attacks.
 
     Raises:
-        ValueError: an argument does not fit, or the model's logits are not finite.
-        RunError: the folder cannot be written, another process works in it, or a newer
+        ValueError: an argument is invalid, or the model's logits are not finite.
+        RunError: the folder cannot be written, another process uses it, or a newer
             version of kmtard wrote it.
 
     Example:
@@ -152,14 +159,17 @@ def evaluate(
         True
     """
     if save_images and folder is None:
-        raise ValueError("`save_images` needs a `folder` to write them to.")
+        raise ValueError(
+            "`save_images` needs a folder for the images. Received: folder=None. "
+            "Give `folder`."
+        )
     strength = Strength(epsilon, step_size, steps, norm)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
     low, high = input_range
     if not low < high:
         raise ValueError(
-            f"`input_range` must be (low, high), such as (0, 255). Received: "
-            f"{input_range!r}."
+            "`input_range` must be (low, high) with low < high, such as (0, 255). "
+            f"Received: {input_range!r}."
         )
     images = ImageSet.of(data, input_range)
     example = low + (high - low) * images.batch(slice(0, 1))
@@ -200,25 +210,28 @@ def evaluate_networks(
     watch: Callable[[Step], None] = lambda step: None,
     tell: Callable[[NetworkEvaluation, str | None], None] = lambda network, name: None,
 ) -> Evaluation:
-    """Evaluate networks on the same images, into one record; see `evaluate`.
+    """Evaluate several networks on the same images and return one record.
 
     Args:
-        candidates: the student first. Diagnostics and pictures are of the first one.
-        images: what they are evaluated on.
-        strength: of the attacks given by name.
-        headline: as for `evaluate`.
-        seed: as for `evaluate`.
-        batch_size: as for `evaluate`.
-        folder: as for `evaluate`.
-        own: as for `evaluate`.
-        save_images: as for `evaluate`, of the first network.
-        watch: as for `evaluate`.
-        tell: called with each finished network, and the attack that W-Robust accuracy
-            is against.
+        candidates: the networks, the student first. Only the first one has diagnostics
+            and PNG images.
+        images: the images and labels.
+        strength: settings of the attacks given by name.
+        headline: as in `evaluate`.
+        seed: as in `evaluate`.
+        batch_size: as in `evaluate`.
+        folder: as in `evaluate`.
+        own: as in `evaluate`.
+        save_images: as in `evaluate`, for the first network.
+        watch: as in `evaluate`.
+        tell: called with each finished network and the attack for W-Robust accuracy.
+
+    Returns:
+        The evaluation; see `evaluate`.
 
     Raises:
-        ValueError: as `evaluate`.
-        RunError: as `evaluate`.
+        ValueError: see `evaluate`.
+        RunError: see `evaluate`.
     """
     _check(candidates, batch_size)
     conditions = _conditions(images, strength, seed)
@@ -257,6 +270,7 @@ def evaluate_networks(
         environment=_environment(candidates[0].model, seed, batch_size),
         wanted=headline,
         pictures=pictures,
+        class_names=images.class_names,
     )
     return record.write(evaluation) if record else evaluation
 
@@ -264,11 +278,13 @@ def evaluate_networks(
 def choose_attacks(
     attacks: Attacks | None, suite: str | None, strength: Strength, surrogate: Any
 ) -> dict[str, Attack]:
-    """Return the attacks of a suite and those given, which win where both have one.
+    """Return the attacks of a suite and the given attacks by name.
+
+    A given attack replaces an attack of the suite with the same name.
 
     Raises:
         ValueError: a name is unknown, or a surrogate is missing.
-        TypeError: something is neither a name nor an attack.
+        TypeError: an item of `attacks` is neither a name nor an attack.
     """
     chosen = suite_attacks(suite, strength, surrogate) if suite else {}
     if attacks is not None or suite is None:
@@ -278,9 +294,9 @@ def choose_attacks(
 
 
 def missing_surrogate(suite: str | None, surrogate: Any) -> tuple[Finding, ...]:
-    """Return a finding about the attacks of a suite that lack their surrogate."""
+    """Return a finding about the attacks of a suite that need a surrogate."""
     missing = left_out(suite) if suite and surrogate is None else []
-    text = f"No surrogate was given; left out: {', '.join(missing)}."
+    text = f"No surrogate was given. Skipped attacks: {', '.join(missing)}."
     return (Finding("no-surrogate", text),) if missing else ()
 
 
@@ -297,8 +313,8 @@ def _evaluated(
     compared: list[Finding] = []
     if evaluator.diagnose:
         compared += of_results(columns)
-        labels, classes = evaluator.images.labels, evaluator.classifier.num_classes
-        compared += of_outcome(clean, columns, labels, classes)
+        classes = evaluator.classifier.num_classes
+        compared += of_outcome(clean, columns, evaluator.images, classes)
     trained = candidate.trained_accuracy
     compared += below_training(clean.correct, len(clean.robust), trained)
     findings = [*evaluator.findings, *compared, *candidate.findings]
@@ -314,7 +330,7 @@ def _evaluated(
 
 
 def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, Attack]:
-    """Return attacks by their names; objects without one are named by their class."""
+    """Return attacks by name; `Attack` objects are named after their class."""
     if isinstance(attacks, Mapping):
         return dict(attacks)
     if isinstance(attacks, str | Attack):
@@ -332,23 +348,26 @@ def _named(attacks: Attacks, strength: Strength, surrogate: Any) -> dict[str, At
             named[f"{kind}-{count + 1}" if count else kind] = each
         else:
             raise TypeError(
-                "Expected names of attacks or Attack objects. Received: "
-                f"{type(each).__name__}."
+                "`attacks` must be names of attacks or Attack objects. Received: an "
+                f"object of type {type(each).__name__}."
             )
     return named
 
 
 def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
     if batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size}")
+        raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size!r}.")
     for candidate in candidates:
         if taken := {CLEAN, WORST_CASE} & candidate.attacks.keys():
-            raise ValueError(f"No attack may be named {' or '.join(sorted(taken))}.")
+            raise ValueError(
+                f"The names {CLEAN!r} and {WORST_CASE!r} are reserved. Received: "
+                f"attacks named {', '.join(map(repr, sorted(taken)))}. Rename them."
+            )
 
 
 def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, Any]:
-    """Return what results must share to stand in one record."""
-    # Only where it differs: records of version 0.1 do not have it.
+    """Return the conditions that all results in one record share."""
+    # Only if it is not the default: records of version 0.1 do not contain it.
     norm = {"norm": strength.norm} if strength.norm != "linf" else {}
     return {
         **norm,

@@ -1,4 +1,4 @@
-"""Short texts that are equal where models, images and attacks are."""
+"""Short hashes that identify models, images and attacks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from kmtard.attacks.classifier import Classifier
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return 16 hexadecimal digits that stand for arrays and plain values.
+    """Return a hash of arrays and plain values, 16 hexadecimal digits.
 
     Args:
-        *parts: numpy arrays, or what JSON can hold.
+        *parts: NumPy arrays, or values that JSON supports.
+
+    Example:
+        >>> fingerprint(np.zeros(3), "a") == fingerprint(np.zeros(3), "b")
+        False
     """
     digest = hashlib.sha256()
     for part in parts:
@@ -32,18 +36,18 @@ def fingerprint(*parts: Any) -> str:
 
 
 UNIDENTIFIED = "unidentified"
-"""Stands for a model of which nothing tells whether another one is the same."""
+"""Replaces the hash of a model that its configuration does not identify."""
 
 OWN_PACKAGES = ("keras", "kmtard")
 
 
 def model_fingerprint(model: Any) -> str:
-    """Return 16 hexadecimal digits that stand for a model's structure and weights.
+    """Return a hash of a model's structure and weights.
 
     Returns:
-        `UNIDENTIFIED` if configuration and weights do not determine what the model
-        computes: a class without a `get_config` of its own, or a Python function in
-        its configuration.
+        16 hexadecimal digits; or `UNIDENTIFIED` if configuration and weights do not
+        determine what the model computes, because a class has no `get_config` of its
+        own or the configuration contains a Python function.
     """
     try:
         structure = model.to_json()
@@ -56,13 +60,14 @@ def model_fingerprint(model: Any) -> str:
 
 
 def weights_fingerprint(model: Any) -> str | None:
-    """Return 16 hexadecimal digits that stand for a model's weights alone.
+    """Return a hash of a model's weights only.
 
-    A network in training and the same one read from its file have equal weights, and
-    not always equal texts of their structure.
+    A network in training and the same network read from a file have equal weights, but
+    not always equal configurations.
 
     Returns:
-        None where equal weights do not mean an equal model; see `model_fingerprint`.
+        16 hexadecimal digits; or None if equal weights do not imply an equal model, as
+        in `model_fingerprint`.
     """
     if model_fingerprint(model) == UNIDENTIFIED:
         return None
@@ -70,7 +75,7 @@ def weights_fingerprint(model: Any) -> str | None:
 
 
 def _own_classes(model: Any) -> list[type]:
-    """Return the classes of a model's layers that no package of ours defines.
+    """Return the classes of a model's layers that neither Keras nor kmtard defines.
 
     Raises:
         TypeError: one of them has no `get_config` of its own.
@@ -79,7 +84,7 @@ def _own_classes(model: Any) -> list[type]:
     own = [each for each in classes if _package(each) not in OWN_PACKAGES]
     for each in own:
         if not any("get_config" in vars(base) for base in each.__mro__ if base in own):
-            raise TypeError(f"Expected {each.__name__} to define `get_config`.")
+            raise TypeError(f"The class {each.__name__} must define `get_config`.")
     return own
 
 
@@ -88,7 +93,7 @@ def _package(kind: type) -> str:
 
 
 def settings_of(attack: Attack) -> dict[str, Any]:
-    """Return an attack's class and arguments as JSON, models by their fingerprints."""
+    """Return an attack's class and arguments as plain JSON, with models as hashes."""
     config = {key: _plain(value) for key, value in attack.get_config().items()}
     return {"kind": type(attack).__name__, **config}
 

@@ -1,4 +1,4 @@
-"""The labeled images that models are evaluated on, read batch by batch."""
+"""The labeled images of an evaluation, read batch by batch."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import numpy as np
 
 from kmtard import backend, registry
 from kmtard.attacks.inputs import check_images, check_labels, class_labels
+from kmtard.data.pipeline import Split
 from kmtard.data.sources import Images
 from kmtard.evaluation.fingerprints import fingerprint
 
-PIECE = 1024  # images that a fingerprint reads at a time
+PIECE = 1024  # number of images that a fingerprint reads at a time
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and labels in a fixed order; only a batch at a time becomes float32.
+    """Images and labels in a fixed order; only one batch at a time becomes float32.
 
     Args:
-        name: in words.
-        source: (N, height, width, channels), or channels first: floats in [0, 1], or
-            uint8 where `scale` is 255; images that are read when they are needed too.
+        name: a name for the user.
+        source: (N, height, width, channels) or channels first, floats or uint8; may be
+            an object that reads images from disk when it is indexed.
         labels: int (N,).
-        scale: what the values are divided by.
-        offset: what is taken off the values before.
+        scale: divisor of the values, after `offset` is subtracted; 255 for uint8.
+        offset: subtracted from the values.
+        class_names: names of class 0, 1 and so on; empty where there are none.
 
     Raises:
-        ValueError: there is no image, or images and labels do not fit each other.
+        ValueError: there is no image, or images and labels do not match.
     """
 
     name: str
@@ -37,35 +39,36 @@ class ImageSet:
     labels: np.ndarray
     scale: float = 1.0
     offset: float = 0.0
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what is cheap to check; the values are checked batch by batch."""
+        """Check the labels and the first image; values are checked in each batch."""
         check_images(self.batch(slice(0, 1)))
         labels = self.labels
         check_labels(labels, len(self), int(labels.max(initial=0)) + 1)
 
     @classmethod
     def of(cls, data: Any, input_range: tuple[float, float] = (0.0, 1.0)) -> ImageSet:
-        """Return the image set that `evaluate` was given as its `data`.
+        """Return the image set for the argument `data` of `evaluate`.
 
         Args:
-            data: name of a registered data set, of which the test split is used; a
-                `DataSet` or `Split`; a pair (x, y) of arrays; or an image set.
-            input_range: of the images in a pair of arrays.
+            data: name of a registered data set, whose test split is used; a `DataSet`
+                or `Split`; a pair (x, y) of arrays; or an image set.
+            input_range: (low, high) of the images in a pair of arrays.
 
         Raises:
-            RegistryError: no data set has that name.
-            TypeError: `data` is something else.
-            ValueError: images or labels do not fit, or lie outside their range.
+            RegistryError: no data set has this name.
+            TypeError: `data` is of another type.
+            ValueError: images or labels are invalid or do not match.
         """
         if isinstance(data, cls):
             return data
         if isinstance(data, str):
             data = registry.resolve("datasets", data)()
         if hasattr(data, "test"):
-            return cls(f"{data.name} (test)", data.test.images, data.test.labels, 255.0)
+            return cls.of_split(f"{data.name} (test)", data.test)
         if hasattr(data, "images") and hasattr(data, "labels"):
-            return cls("the split given", data.images, data.labels, 255.0)
+            return cls.of_split("the split given", data)
         if isinstance(data, tuple | list) and len(data) == 2:
             x, y = map(backend.to_numpy, data)
             y = class_labels(y)
@@ -76,15 +79,26 @@ class ImageSet:
             return cls("the arrays given", x, y, high - low, low)
         raise TypeError(
             "`data` must be a pair (x, y) of arrays, the name of a data set, a DataSet "
-            f"or a Split. Received: {type(data).__name__}."
+            f"or a Split. Received: an object of type {type(data).__name__}."
         )
+
+    @classmethod
+    def of_split(cls, name: str, split: Split) -> ImageSet:
+        """Return the images of a data set's split.
+
+        Args:
+            name: in words.
+            split: its images, labels and names of classes.
+        """
+        names = tuple(split.class_names)
+        return cls(name, split.images, split.labels, 255.0, class_names=names)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.source)
 
     def batch(self, indices: np.ndarray | slice) -> np.ndarray:
-        """Return images in [0, 1], floats.
+        """Return the images with these indices as floats in [0, 1].
 
         Args:
             indices: int (batch,), or a slice.
@@ -97,7 +111,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for images and labels."""
+        """Hash of images and labels, 16 hexadecimal digits."""
         pieces = range(0, len(self), PIECE)
         offset = [self.offset] if self.offset else []
         shape = [*self.source.shape, self.scale, *offset]
@@ -109,12 +123,12 @@ def _check_range(x: np.ndarray, low: float, high: float) -> None:
     if not x.size or x.min() < low or x.max() > high:
         found = f"values in [{x.min():g}, {x.max():g}]" if x.size else "no image"
         raise ValueError(
-            f"Images must lie in the `input_range` [{low:g}, {high:g}]. Received: "
+            f"Images must be in the `input_range` [{low:g}, {high:g}]. Received: "
             f"{found}."
         )
     if high > 2 and 0 <= x.min() and x.max() <= 1:
         raise ValueError(
-            f"Images must be of the model's `input_range` [{low:g}, {high:g}]. "
-            f"Received: values in [{x.min():g}, {x.max():g}]; were they divided "
-            f"already? Multiply them by {high:g}."
+            f"Images must be in the model's `input_range` [{low:g}, {high:g}]. "
+            f"Received: values in [{x.min():g}, {x.max():g}], which seem to be scaled "
+            f"to [0, 1] already. Multiply them by {high:g}."
         )

@@ -1,4 +1,4 @@
-"""One network under every attack, one batch at a time, each kept on the disk."""
+"""Evaluate one network under every attack, batch by batch, and store each batch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import kmtard
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
@@ -40,17 +41,20 @@ from kmtard.runs import safe_name
 from kmtard.runs.files import move_into_place
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
-"""What float32 may add to a distance from the clean image."""
+"""Tolerance of distances from the clean image, for float32 rounding."""
+
+DIAGNOSTICS = "diagnostics-of-the-model"
+"""Begins the name of the folder of what was found about the model before attacks."""
 
 PULSE = 1.0
-"""Seconds between two steps within a batch, at least."""
+"""Smallest number of seconds between two reports within a batch."""
 
 NOT_RESUMED = Finding(
     "not-resumed",
-    "Nothing tells whether finished batches in the folder are of this very model: it "
-    "has a class without a `get_config` of its own, or a Python function as an "
-    "argument. Everything was computed anew. Give the class `get_config`, and "
-    "evaluations go on where they stopped.",
+    "The configuration does not identify the model: one of its classes has no "
+    "`get_config`, or an argument is a Python function. Finished batches in the folder "
+    "may be of another model, so everything was computed again. Define `get_config` in "
+    "the class to let evaluations continue where they stopped.",
 )
 
 
@@ -59,16 +63,16 @@ class Step:
     """The progress of an evaluation: before each attack, within and after each batch.
 
     Attributes:
-        attack: its name, or `clean`.
-        number: of the attack, from 1; clean is the first.
-        attacks: how many there are.
-        done: images that are finished.
-        images: images that this attack works on.
-        accuracy: of all images, if the rest do as these did; None before the first
-            batch.
-        note: something to tell the user; mostly empty.
-        doing: within a batch, which attack of a sequence is at work, empty where there
-            is none; None before an attack and after a batch, where it is safe to end.
+        attack: name of the attack, or `clean`.
+        number: number of the attack, counted from 1, with clean as the first.
+        attacks: number of attacks, including clean.
+        done: number of finished images.
+        images: number of images that this attack works on.
+        accuracy: estimated accuracy on all images, in [0, 1], from the finished ones;
+            None before the first batch.
+        note: a message for the user, or empty.
+        doing: within a batch, the running attack of a sequence, or empty. None before
+            an attack and after a batch, when no work is lost if the evaluation ends.
     """
 
     attack: str
@@ -83,17 +87,18 @@ class Step:
 
 @dataclass
 class NetworkEvaluator:
-    """One network on one set of images.
+    """Evaluates one network on one set of images.
 
     Args:
-        classifier: of the network.
-        images: what it is evaluated on.
-        names: `clean` and the attacks, in their order.
-        seed: of every random number.
-        batch_size: images attacked at a time.
-        watch: called with each step; what it raises ends the evaluation.
-        save_images: whether all adversarial images are kept with the batches.
-        diagnose: whether the diagnostics run, which cost some attacks on one batch.
+        classifier: the classifier of the network.
+        images: the images and labels.
+        names: `clean` and the names of the attacks, in order.
+        seed: seed of all random numbers.
+        batch_size: number of images per batch.
+        watch: called with each step; an exception that it raises ends the evaluation.
+        save_images: whether to store all adversarial images with the batches.
+        diagnose: whether to run the diagnostics, which need some attacks on one batch.
+        findings: the findings so far.
     """
 
     classifier: Classifier
@@ -107,7 +112,7 @@ class NetworkEvaluator:
     findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Keep neither batches nor pictures, until told where."""
+        """Store neither batches nor pictures until a folder is given."""
         self._step: Step
         self._pulsed = time.monotonic()
         self._store: Path | None = None
@@ -117,10 +122,10 @@ class NetworkEvaluator:
         self._pictured = np.zeros(0, int)
 
     def keep_batches(self, folder: Path) -> None:
-        """Keep finished batches in a folder, and take from there what is finished.
+        """Store finished batches in a folder, and reuse those that are there.
 
-        Nothing is taken where the model cannot be identified: the batches there may be
-        those of another one.
+        Nothing is reused if the configuration does not identify the model, because the
+        batches may be those of another model.
         """
         self._store = folder
         self._common = {
@@ -136,17 +141,17 @@ class NetworkEvaluator:
             self.findings.append(NOT_RESUMED)
 
     def keep_pictures(self, folder: Path) -> tuple[int, ...]:
-        """Keep up to 64 images of each column as PNG; return their numbers."""
+        """Save up to 64 images per column as PNG in a folder; return their indices."""
         self._pictures = folder
         shape, last = self.images.source.shape, self.classifier.channels_last
         self._pictured = picture_indices(shape, channels_last=last)
         return tuple(self._pictured.tolist())
 
     def clean(self) -> Column:
-        """Return which images the network classifies correctly as they are.
+        """Return the outcome on the clean images.
 
         Raises:
-            ValueError: images or labels do not fit, or logits are not finite.
+            ValueError: images or labels are invalid, or logits are not finite.
         """
         everything = np.arange(len(self.images))
         batches = self._batches(CLEAN, {}, everything, self._classified)
@@ -157,22 +162,34 @@ class NetworkEvaluator:
         return aggregate.column(everything, None, {})
 
     def check(self, attacks: Mapping[str, Attack]) -> None:
-        """Run the diagnostics of the network, on the first batch."""
-        if self.diagnose:
-            first = np.arange(min(self.batch_size, len(self.images)))
+        """Run the diagnostics of the network, on the first batch, or read them."""
+        if not self.diagnose:
+            return
+        store = self._diagnostics_store(attacks)
+        first = np.arange(min(self.batch_size, len(self.images)))
+        batch = store.read(0, first) if store else None
+        if batch is None:
             x, y = self.images.batch(first), self.images.labels[first]
-            self.findings += of_model(self.classifier, x, y, attacks)
+            found = of_model(self.classifier, x, y, attacks)
+            batch = {
+                "indices": first,
+                FINDINGS: np.array(found, str).reshape(-1, 2),
+            }
+            if store:
+                store.write(0, batch)
+        self.findings += [Finding(*map(str, pair)) for pair in batch[FINDINGS]]
 
     def attacked(self, name: str, attack: Attack, clean: Column) -> Column:
-        """Return which images an attack leaves correctly classified.
+        """Return the outcome under an attack.
 
         Args:
-            name: of the attack.
-            attack: it works on the images that `clean` has right.
-            clean: what `clean` returned.
+            name: name of the attack.
+            attack: the attack, which runs on the correctly classified images.
+            clean: the result of the method `clean`.
 
         Raises:
-            ValueError: the attack or the model refuses the images.
+            ValueError: the attack does not support the images, or logits are not
+                finite.
         """
         settings = settings_of(attack)
 
@@ -193,7 +210,7 @@ class NetworkEvaluator:
         images: np.ndarray,
         make: Callable[[np.ndarray], Batch],
     ) -> Iterator[Batch]:
-        """Yield the batches of an attack: from the store, or made and stored."""
+        """Yield the batches of an attack, from the store or newly made and stored."""
         store = self._batch_store(name, settings)
         place = (name, self.names.index(name) + 1, len(self.names))
         note = _note(store) if store else ""
@@ -221,16 +238,27 @@ class NetworkEvaluator:
         if name not in self._stores:
             whole = {**self._common, "attack": settings}
             keep = UNIDENTIFIED not in json.dumps(whole)
-            # By its label, as version 0.1 named the folder.
+            # Version 0.1 named the folder after the label.
             folder = safe_name(label(name))
             self._stores[name] = BatchStore(self._store, folder, whole, keep=keep)
         return self._stores[name]
+
+    def _diagnostics_store(self, attacks: Mapping[str, Attack]) -> BatchStore | None:
+        if self._store is None:
+            return None
+        whole = {
+            **self._common,
+            "kmtard": kmtard.__version__,
+            "attacks": {name: settings_of(each) for name, each in attacks.items()},
+        }
+        keep = UNIDENTIFIED not in json.dumps(whole)
+        return BatchStore(self._store, DIAGNOSTICS, whole, keep=keep)
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN
 
     def _classified(self, indices: np.ndarray) -> Batch:
-        # The last batch is filled up, so that nothing compiles twice.
+        # The last batch is padded, so that only one batch size is compiled.
         x = self.images.batch(np.resize(indices, self.batch_size))
         check_images(x)
         labels = self.images.labels[indices]
@@ -268,7 +296,7 @@ class NetworkEvaluator:
         x_adv = np.asarray(result.x_adv, "float32")
         linf, l2 = distances(x, x_adv)
         outside = _outside(attack, x_adv, {"linf": linf, "l2": l2})
-        # One batch is enough, and the first one tells early.
+        # One batch is enough; the first one gives the earliest warning.
         first = self.diagnose and indices[0] == self.right[0]
         found = of_batch(attack, self.classifier, x, x_adv, y) if first else []
         batch = {
@@ -303,9 +331,9 @@ class NetworkEvaluator:
             )
 
     def _export_images(self, name: str, settings: dict[str, Any]) -> None:
-        """Gather the stored adversarial images in `NAME.npy`, in their order.
+        """Write the stored adversarial images to `NAME.npy`, in order.
 
-        Images that were not attacked are the clean ones.
+        Images that were not attacked are written clean.
 
         Raises:
             RunError: the file cannot be written.
@@ -316,7 +344,7 @@ class NetworkEvaluator:
         path = self._pictures / f"{safe_name(name)}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        # What an earlier evaluation left behind, or a link that leads elsewhere.
+        # It may exist after an interruption, or be a link to another place.
         temporary.unlink(missing_ok=True)
         shape = (len(self.images), *self.images.source.shape[1:])
         file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
@@ -334,7 +362,7 @@ class NetworkEvaluator:
 def _outside(
     attack: Attack, x_adv: np.ndarray, distance: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Tell which images are no valid outcome; NaN is none."""
+    """Return bool (N,), the images outside the ball or [0, 1], or with NaN."""
     norm = norm_of(attack)
     limit = getattr(attack, "epsilon", np.inf) + SLACK[norm]
     flat = x_adv.reshape(len(x_adv), -1)
@@ -344,13 +372,13 @@ def _outside(
 
 
 def _stages(result: Any) -> Mapping[str, Any]:
-    """Return what the attacks inside an attack did, where it has some."""
+    """Return the stages of an attack's result; empty if it has none."""
     return getattr(result, "stages", None) or {}
 
 
 def _note(store: BatchStore) -> str:
     if not store.is_new:
-        return f"goes on in {store.path}"
+        return f"continues in {store.path}"
     if differences := store.differences():
-        return f"starts anew, the settings have changed ({'; '.join(differences)})"
+        return f"starts again: the settings have changed ({'; '.join(differences)})"
     return ""

@@ -1,4 +1,4 @@
-"""A few clean and adversarial images as PNG, for screens and reports to draw."""
+"""Write a few clean and adversarial images as PNG, for screens and reports."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from PIL import Image
 from kmtard.runs.files import RunError, refuse_links, write_atomic
 
 MOST = 64
-"""Pictures of one column, at most."""
+"""Largest number of pictures per column."""
 
 CHANNELS = (1, 2, 3, 4)
-"""Grey and color, each with and without transparency."""
+"""Channels that PNG supports: gray or color, each with or without transparency."""
 
 
 def picture_indices(shape: Sequence[int], *, channels_last: bool) -> np.ndarray:
-    """Return the numbers of the images to keep, evenly spread over all of them.
+    """Return the indices of the images to keep, evenly spaced.
 
-    They depend on the number of images alone, so that the pictures of several networks
+    They depend only on the number of images, so that the pictures of several networks
     show the same images.
 
     Args:
-        shape: of all images, (N, height, width, channels) or channels first.
-        channels_last: which of the two.
+        shape: shape of all images, (N, height, width, channels) or channels first.
+        channels_last: whether the channels are last.
 
     Returns:
-        int (up to 64,), ascending; none where the images cannot be PNG.
+        int (up to 64,), ascending; empty if the images cannot be saved as PNG.
     """
     if len(shape) != 4 or shape[-1 if channels_last else 1] not in CHANNELS:
         return np.zeros(0, int)
@@ -39,19 +39,20 @@ def picture_indices(shape: Sequence[int], *, channels_last: bool) -> np.ndarray:
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Return images in [0, 1] as uint8 of the same shape, rounded."""
+    """Return images in [0, 1] as uint8 in 0 .. 255, rounded."""
     return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
 
 
 def write_pictures(
     folder: Path, pictures: Mapping[int, np.ndarray], *, channels_last: bool
 ) -> None:
-    """Replace a folder by one PNG per image in native pixels, `000123.png`.
+    """Replace the contents of a folder with one PNG per image, such as `000123.png`.
 
     Args:
-        folder: of one column.
-        pictures: image number -> uint8 (height, width, channels), or channels first.
-        channels_last: which of the two.
+        folder: folder of one column.
+        pictures: index of the image -> uint8 (height, width, channels), or channels
+            first.
+        channels_last: whether the channels are last.
 
     Raises:
         RunError: a file cannot be written.
@@ -63,7 +64,9 @@ def write_pictures(
         if pictures:
             folder.mkdir(parents=True)
     except OSError as error:
-        raise RunError(f"Cannot replace {folder}: {error.strerror}.") from error
+        raise RunError(
+            f"Cannot replace the folder {folder}: {error.strerror}."
+        ) from error
     for index, picture in pictures.items():
         pixels = picture if channels_last else np.moveaxis(picture, 0, -1)
         content = io.BytesIO()

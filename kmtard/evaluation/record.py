@@ -1,8 +1,8 @@
-"""Where an evaluation is written: one file per conditions, so that nothing mixes.
+"""The file of an evaluation: one file for each set of conditions.
 
-`evaluation.json` holds the evaluation of the run, or the first one of a model. Others
-stand in `evaluation/NAME.json`, with a name made from their conditions. Under equal
-conditions new attacks are added to the file that is there.
+`evaluation.json` holds the evaluation of the run, or the first evaluation of a model.
+Evaluations under other conditions are in `evaluation/NAME.json`, named after their
+conditions. Under equal conditions, new attacks are added to the existing file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kmtard.runs.files import (
 from kmtard.runs.results import RECORD, NewerSchemaError, parse, read_content
 
 OLD_RECORD = "version-0.1.json"
-"""Where the file of version 0.1 goes when this version writes its own."""
+"""New name of an evaluation.json of version 0.1 when this version writes its own."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Record:
     """The file of an evaluation that is about to begin.
 
     Args:
-        path: of the file.
+        path: path of the file.
         working: folder of finished batches, pictures and further records.
-        pictures: folder of the images in this record.
-        earlier: what the file holds under the same conditions; None if nothing.
-        replaces_old: whether the file is one of version 0.1.
+        pictures: folder of this record's PNG images.
+        earlier: the evaluation in the file, if it has the same conditions; else None.
+        replaces_old: whether version 0.1 wrote the file.
     """
 
     path: Path
@@ -57,19 +57,19 @@ class Record:
         conditions: Mapping[str, Any],
         own: bool | None,
     ) -> Record:
-        """Return the record that an evaluation belongs into, its folder locked.
+        """Return the record for an evaluation, and lock its folder.
 
         Args:
-            folder: of the run, or of a model's evaluations; made if missing.
-            images: how many.
-            conditions: of the evaluation; see `Evaluation`.
+            folder: folder of the run, or of a model's evaluations; created if missing.
+            images: number of images.
+            conditions: conditions of the evaluation; see `Evaluation`.
             own: True for evaluation.json whatever it holds, as at the end of a run;
-                False for a file of its own; None for evaluation.json, unless that
-                holds an evaluation under other conditions.
+                False for a separate file; None for evaluation.json, unless it holds an
+                evaluation under other conditions.
 
         Raises:
-            RunError: a newer version of kmtard wrote the file, another process works
-                in the folder, or it cannot be made.
+            RunError: a newer version of kmtard wrote the file, another process uses the
+                folder, or the folder cannot be created.
         """
         working = _working_folder(Path(folder))
         first = Path(folder) / RECORD
@@ -85,14 +85,15 @@ class Record:
         return cls(path, working, working / name, _read(path)[0], False)
 
     def batches(self, role: str = "") -> Path:
-        """Return the folder of the finished batches of a role."""
+        """Return the folder of finished batches for a role."""
         return self.working / "batches" / role
 
     def pictures_of(self, weights: str | None) -> Path:
-        """Return the folder of pictures, without those of a student with others.
+        """Return the folder of pictures, after removing those of another student.
 
         Args:
-            weights: fingerprint of the student's weights; None if they do not tell.
+            weights: fingerprint of the student's weights; None if they do not identify
+                the student.
         """
         known = None if self.earlier is None else self.earlier.student.weights
         if weights is None or known != weights:
@@ -100,10 +101,10 @@ class Record:
         return self.pictures
 
     def write(self, evaluation: Evaluation) -> Evaluation:
-        """Write an evaluation, added to the earlier one; return what was written.
+        """Add an evaluation to the earlier one, write both, and return the result.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: the file cannot be written.
         """
         if self.earlier is not None:
             evaluation = evaluation.added_to(self.earlier)
@@ -116,7 +117,9 @@ class Record:
 
 
 def record_name(images: int, conditions: Mapping[str, Any]) -> str:
-    """Return the name of a record, without suffix: equal where the conditions are.
+    """Return the file name of a record, without suffix, from its conditions.
+
+    Equal conditions have equal names.
 
     Example:
         >>> conditions = {"seed": 3, "epsilon": 8 / 255, "backend": "jax"}
@@ -138,13 +141,16 @@ def _working_folder(folder: Path) -> Path:
     try:
         working.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"Cannot make {working}: {error.strerror}.") from error
+        raise RunError(
+            f"Cannot create the folder {working}: {error.strerror}. Choose another "
+            "folder."
+        ) from error
     lock_for_life(working / ".lock")
     return working
 
 
 def _read(path: Path) -> tuple[Evaluation | None, bool]:
-    """Return what a file holds, and whether version 0.1 wrote it."""
+    """Return the evaluation in a file, if any, and whether version 0.1 wrote it."""
     try:
         content = read_content(path)
     except NewerSchemaError:

@@ -1,4 +1,4 @@
-"""What an evaluation found: answers per image, from which every figure follows."""
+"""The result of an evaluation: one outcome per image, and the figures from these."""
 
 from __future__ import annotations
 
@@ -48,17 +48,19 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The answers of a network on the clean images or under one attack.
+    """The outcome of a network on the clean images or under one attack.
 
     Attributes:
-        robust: bool (images,), classified correctly both clean and under attack.
-        settings: what the attack was made of; empty for clean.
-        cost: of the attack; None where nothing was attacked, as in the worst case.
-        distance: how far the fooled images are from the clean ones.
-        stages: robust images after each stage of an attack that has several.
-        predictions: int (images,), the class predicted under the attack, and the clean
-            prediction where an image was not attacked; None for the worst case, and
-            where batches of version 0.1 did not keep it.
+        robust: bool (images,), whether the image is classified correctly both clean and
+            under the attack.
+        settings: class and arguments of the attack; empty for clean images.
+        cost: cost of the attack; None for the worst case.
+        distance: mean distance of fooled images from the clean ones.
+        stages: for an attack with several stages, the number of robust images after
+            each of them.
+        predictions: int (images,), the predicted class under the attack, or the clean
+            prediction for an image that was not attacked. None for the worst case and
+            for batches of version 0.1, which did not store it.
     """
 
     robust: np.ndarray
@@ -70,38 +72,38 @@ class Column:
 
     @property
     def correct(self) -> int:
-        """Number of images that count."""
+        """Number of correct images: clean, or robust under the attack."""
         return int(np.count_nonzero(self.robust))
 
     @property
     def accuracy(self) -> float:
-        """Share of all images that count, in [0, 1]."""
+        """Share of correct images among all images, in [0, 1]."""
         return self.correct / len(self.robust)
 
     def by_class(self, labels: np.ndarray) -> dict[int, float]:
-        """Return the accuracy on each class that has images."""
+        """Return label -> accuracy in [0, 1], for each class that has images."""
         return {
             int(label): float(np.mean(self.robust[labels == label]))
             for label in np.unique(labels)
         }
 
     def worst_class(self, labels: np.ndarray) -> tuple[int, float]:
-        """Return the first class with the lowest accuracy, and this accuracy."""
+        """Return the label with the lowest accuracy (the first, if several) and it."""
         return min(self.by_class(labels).items(), key=lambda item: item[1])
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkEvaluation:
-    """The answers of one network.
+    """The outcomes of one network.
 
     Attributes:
         role: `student`, `nat_teacher`, `adv_teacher`, or `model` outside of runs.
-        name: of the network, in words.
-        clean: on the clean images.
-        attacks: name -> answers, in the order of the table.
+        name: name of the network for the user.
+        clean: outcome on the clean images.
+        attacks: name of the attack -> outcome, in the order of the table.
         findings: warnings of the diagnostics.
-        seconds: of its training; None where it was not trained in this run.
-        weights: fingerprint of its weights; None where nothing is written.
+        seconds: duration of its training; None if it was not trained in this run.
+        weights: fingerprint of its weights; None if nothing is written.
     """
 
     role: str
@@ -119,12 +121,12 @@ class NetworkEvaluation:
 
     @property
     def robust_accuracy(self) -> dict[str, float]:
-        """Attack -> share of images correct both clean and under it."""
+        """Attack -> share of images classified correctly both clean and attacked."""
         return {name: column.accuracy for name, column in self.attacks.items()}
 
     @property
     def w_robust_accuracy(self) -> dict[str, float]:
-        """Attack -> half the clean accuracy and half the robust one."""
+        """Attack -> mean of clean and robust accuracy, in [0, 1]."""
         return {
             name: w_robust(self.clean_accuracy, robust)
             for name, robust in self.robust_accuracy.items()
@@ -132,20 +134,20 @@ class NetworkEvaluation:
 
     @cached_property
     def worst_case(self) -> Column:
-        """The images that no attack fooled."""
+        """The outcome under all attacks: an image is robust if no attack fools it."""
         masks = [self.clean.robust, *(each.robust for each in self.attacks.values())]
         return Column(np.logical_and.reduce(masks), {})
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Clean, each attack, and their worst case where there are several."""
+        """The outcomes: clean, each attack, and the worst case if there are several."""
         worst = {WORST_CASE: self.worst_case} if len(self.attacks) > 1 else {}
         return {CLEAN: self.clean, **self.attacks, **worst}
 
     def with_attacks_of(self, earlier: NetworkEvaluation) -> NetworkEvaluation:
-        """Return this with the attacks that only an earlier evaluation ran."""
+        """Return this evaluation, with attacks that only an earlier one has run."""
         attacks = {**earlier.attacks, **self.attacks}
-        # What the diagnostics found again is told as it is now.
+        # A new finding replaces an earlier one with the same subject.
         now = {_about(finding, attacks) for finding in self.findings}
         old = (each for each in earlier.findings if _about(each, attacks) not in now)
         accuracies = {name: column.accuracy for name, column in attacks.items()}
@@ -185,20 +187,28 @@ def _about(finding: Finding, attacks: Mapping[str, Column]) -> tuple[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One record: networks on the same images under the same conditions.
+    """One record: networks evaluated on the same images under the same conditions.
 
-    What `model`, `clean`, `attacks`, `columns` and the accuracies say is about the
-    student, or about the only network.
+    `model`, `clean`, `attacks`, `columns` and the accuracies refer to the student, or
+    to the only network.
 
     Attributes:
-        data: the images, in words.
+        data: name of the images for the user.
         labels: int (images,).
-        networks: teachers first, student last.
-        conditions: what all results here share: fingerprint of the images, seed,
-            epsilon, step size and steps of attacks given by name, backend.
-        environment: versions, backend, precision, batch size.
-        wanted: the attack that W-Robust accuracy is against, if it was run.
-        pictures: numbers of the images that are kept as PNG.
+        networks: the networks, teachers first, student last.
+        conditions: the conditions that all results share: fingerprint of the images,
+            seed, epsilon, step size and steps of attacks given by name, backend.
+        environment: versions, backend, precision, seed and batch size.
+        wanted: the attack for W-Robust accuracy, if it was run.
+        pictures: indices of the images that are saved as PNG.
+        class_names: names of class 0, 1 and so on; empty where there are none.
+
+    Example:
+        >>> found = kmtard.evaluation.evaluate(model, (x, y), attacks=["fgsm"])
+        >>> found.images
+        8
+        >>> sorted(found.columns)
+        ['clean', 'fgsm']
     """
 
     data: str
@@ -208,6 +218,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     wanted: str = HEADLINE
     pictures: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def student(self) -> NetworkEvaluation:
@@ -216,10 +227,10 @@ class Evaluation:
 
     @property
     def headline(self) -> str | None:
-        """The attack that W-Robust accuracy is against; None if none was run.
+        """The attack for W-Robust accuracy; None if no attack was run.
 
-        It is the wanted one if the student was attacked by it, or else the strongest
-        of those that every network was attacked by.
+        It is `wanted` if the student was evaluated under it. Otherwise, it is the
+        strongest attack among those that all networks have in common.
         """
         return common_headline(self.student, self.networks, self.wanted)
 
@@ -230,22 +241,22 @@ class Evaluation:
 
     @property
     def fingerprint(self) -> str:
-        """Stands for images and labels; equal where they are."""
+        """Hash of images and labels."""
         return str(self.conditions.get("images", ""))
 
     @property
     def model(self) -> str:
-        """What was evaluated, in words."""
+        """Name of the student."""
         return self.student.name
 
     @property
     def clean(self) -> Column:
-        """The student's answers on the clean images."""
+        """The student's outcome on the clean images."""
         return self.student.clean
 
     @property
     def attacks(self) -> Mapping[str, Column]:
-        """Attack -> the student's answers."""
+        """Attack -> the student's outcome."""
         return self.student.attacks
 
     @property
@@ -255,22 +266,22 @@ class Evaluation:
 
     @property
     def robust_accuracy(self) -> dict[str, float]:
-        """Attack -> the student's share of images correct both clean and under it."""
+        """Attack -> the student's share of images correct both clean and attacked."""
         return self.student.robust_accuracy
 
     @property
     def w_robust_accuracy(self) -> dict[str, float]:
-        """Attack -> half the clean accuracy and half the robust one."""
+        """Attack -> mean of the student's clean and robust accuracy, in [0, 1]."""
         return self.student.w_robust_accuracy
 
     @property
     def worst_case(self) -> Column:
-        """The images on which no attack fooled the student."""
+        """The student's outcome under all attacks together."""
         return self.student.worst_case
 
     @property
     def columns(self) -> dict[str, Column]:
-        """The student's answers: clean, each attack, and their worst case."""
+        """The student's outcomes: clean, each attack, and the worst case."""
         return self.student.columns
 
     @property
@@ -280,7 +291,7 @@ class Evaluation:
 
     @cached_property
     def results(self) -> Results:
-        """The figures, as readers of the record see them."""
+        """The results as `kmtard.runs.results` reads them from the record."""
         [found] = parse(Path(RECORD), self.to_dict())
         return found
 
@@ -289,15 +300,15 @@ class Evaluation:
         return to_markdown(attacks_table(self.results, self.results.student))
 
     def to_latex(self) -> str:
-        """Return a `tabular` for booktabs, the warnings as comments above."""
+        """Return a LaTeX `tabular` for booktabs, with the warnings as comments."""
         return to_latex(attacks_table(self.results, self.results.student))
 
     def added_to(self, earlier: Evaluation) -> Evaluation:
-        """Return this with what only an earlier evaluation found.
+        """Return this evaluation, with results that only an earlier one has.
 
         Args:
-            earlier: under the same conditions. Its networks stay if they are not in
-                this one, its attacks if a network's weights are the same.
+            earlier: an evaluation under the same conditions. Its other networks are
+                kept, and its other attacks if the weights of the network are equal.
         """
         known = {each.role: each for each in earlier.networks}
         for network in self.networks:
@@ -308,13 +319,13 @@ class Evaluation:
         return replace(self, networks=in_table_order(known.values()))
 
     def to_dict(self, folder: str = "") -> dict[str, Any]:
-        """Return plain JSON: the figures, and what they are worked out from.
+        """Return the record as plain JSON: figures, and the outcome of each image.
 
-        Digit `i` of a column's `robust` is 1 where image `i` counts; word `i` of
-        `labels` and of `predictions` is its class.
+        Digit `i` of a column's `robust` is 1 if image `i` is robust. The words of
+        `labels` and `predictions` are the classes of the images.
 
         Args:
-            folder: of the pictures, relative to the record's own.
+            folder: folder of the PNG images, relative to that of the record.
         """
         pictures = {"folder": folder, "indices": list(self.pictures)}
         return {
@@ -327,18 +338,21 @@ class Evaluation:
             "networks": [each.to_dict(self.labels) for each in self.networks],
             "pictures": pictures if self.pictures else None,
             "labels": _words(self.labels),
+            # Only where there are some: earlier versions of kmtard wrote none.
+            **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 
     @classmethod
     def of(cls, results: Results) -> Evaluation:
-        """Return the answers per image that a record holds.
+        """Return the evaluation in the results that were read from a record.
 
         Raises:
-            RunError: it holds none, as what version 0.1 wrote at the end of a run.
+            RunError: the record has no outcomes per image, like those that version 0.1
+                wrote at the end of a run.
         """
         if not results.student.clean.robust:
             raise RunError(
-                f"{results.path} holds accuracies and no answers per image: version "
+                f"{results.path} holds accuracies but no outcomes per image: version "
                 "0.1 wrote it at the end of a run. Evaluate the run again with "
                 "`kmtard evaluate`."
             )
@@ -350,27 +364,31 @@ class Evaluation:
             environment=results.environment or {},
             wanted=results.headline or HEADLINE,
             pictures=results.pictures.indices if results.pictures else (),
+            class_names=results.class_names,
         )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
-        """Read a record, given as a file or as the folder that holds evaluation.json.
+        """Read a record.
+
+        Args:
+            path: the file, or the folder that contains evaluation.json.
 
         Raises:
             RunError: there is no file, it is not a record, a newer version wrote it,
-                or it holds no answers per image.
+                or it has no outcomes per image.
         """
         file = Path(path)
         if file.is_dir():
             file = file / RECORD
-        # An evaluation by version 0.1 stands after the table of the training.
+        # In files of version 0.1, the evaluation comes after the training's table.
         return cls.of(parse(file, read_content(file))[-1])
 
 
 def in_table_order(
     networks: Iterable[NetworkEvaluation],
 ) -> tuple[NetworkEvaluation, ...]:
-    """Return the networks as tables show them: teachers first, student last."""
+    """Return the networks in the order of tables: teachers first, student last."""
 
     def place(network: NetworkEvaluation) -> int:
         roles: list[str] = [*TEACHERS, network.role]
@@ -382,12 +400,12 @@ def in_table_order(
 def common_headline(
     student: NetworkEvaluation, networks: Iterable[Any], wanted: str
 ) -> str | None:
-    """Return the attack that W-Robust accuracy is against.
+    """Return the attack for W-Robust accuracy; None if no attack was run.
 
     Args:
-        student: whose accuracies tell which attack is the strongest.
+        student: the network whose accuracies show which attack is the strongest.
         networks: all networks, each with its `attacks`.
-        wanted: the attack to take if the student was attacked by it.
+        wanted: the attack to use if the student was evaluated under it.
     """
     accuracies = student.robust_accuracy
     if wanted in accuracies:

@@ -1,4 +1,4 @@
-"""Finished batches on disk: one file each, whole or absent, in a folder a setting."""
+"""Store finished batches on disk: one file per batch, one folder per setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kmtard.data.arrays import open_arrays
 from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
 
 SETTINGS = "settings.json"
-FORMAT = 1  # raise it when a stored batch means something else
+FORMAT = 1  # increase it when the meaning of a stored batch changes
 
 Batch = dict[str, np.ndarray]
 
@@ -25,18 +25,18 @@ Batch = dict[str, np.ndarray]
 class BatchStore:
     """The batches of one attack under one setting.
 
-    A batch is in the store wholly or not at all, even after SIGKILL: its file is
-    written under another name, flushed and renamed. Another setting has another
-    folder, so that nothing is mixed and nothing is lost.
+    A batch is stored completely or not at all, even after SIGKILL: its file is written
+    under another name, flushed and renamed. Each setting has its own folder, so that
+    batches of different settings are never mixed.
 
     Args:
-        root: folder of all settings; made if missing.
-        name: of the attack, the beginning of the folder's name.
-        settings: everything that decides what the batches hold; plain JSON.
-        keep: whether batches that are there already count; otherwise they are removed.
+        root: folder of all settings; created if missing.
+        name: name of the attack; the folder's name begins with it.
+        settings: all settings that determine the batches, as plain JSON.
+        keep: whether to use existing batches; otherwise they are removed.
 
     Raises:
-        RunError: nothing can be written there.
+        RunError: the folder cannot be written.
     """
 
     def __init__(
@@ -55,10 +55,11 @@ class BatchStore:
             write_atomic(self.path / SETTINGS, text + "\n")
 
     def differences(self) -> list[str]:
-        """Return what differs from the newest other setting stored under this name.
+        """Return the differences from the newest other setting with this name.
 
         Returns:
-            One text a key, `epsilon: 0.1, now 0.2`; empty if there is no other.
+            One text per key, such as `epsilon: 0.1, now 0.2`; empty if there is no
+            other setting.
         """
         others = [
             path
@@ -76,11 +77,11 @@ class BatchStore:
         ]
 
     def read(self, number: int, indices: np.ndarray) -> Batch | None:
-        """Return a finished batch, or None if it has still to be done.
+        """Return a finished batch, or None if it is not finished.
 
         Args:
-            number: of the batch, from 0.
-            indices: of the images it should be of.
+            number: number of the batch, counted from 0.
+            indices: expected numbers of its images.
         """
         try:
             with open_arrays(self._file(number)) as arrays:
@@ -91,10 +92,10 @@ class BatchStore:
         return batch if whole else None
 
     def write(self, number: int, batch: Batch) -> None:
-        """Keep a finished batch.
+        """Store a finished batch.
 
         Raises:
-            RunError: it cannot be written, as on a full disk.
+            RunError: the file cannot be written, for example on a full disk.
         """
         content = io.BytesIO()
         np.savez_compressed(content, **batch)  # type: ignore[arg-type]
@@ -109,12 +110,12 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"Cannot make the folder {path}: {error.strerror}. Choose another place."
+            f"Cannot create the folder {path}: {error.strerror}. Choose another folder."
         ) from error
 
 
 def _flat(path: Path) -> dict[str, Any]:
-    """Read settings as dotted keys and values."""
+    """Return the settings in a file with dotted keys; empty if it cannot be read."""
     try:
         return dict(_items(json.loads(read_regular(path)), ""))
     except (OSError, ValueError):

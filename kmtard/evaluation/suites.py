@@ -1,4 +1,4 @@
-"""Attacks by name, at one epsilon: those asked for, or the columns of the paper."""
+"""Build attacks from their names with one epsilon, singly or as a suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kmtard.attacks import Attack
 
 PAPER_EPSILON = 8 / 255
-"""Where the attacks' default step sizes are those of the papers."""
+"""The epsilon to which the attacks' default step sizes belong."""
 
 DEFAULT_ATTACKS = ("fgsm", "pgd_trades")
 
@@ -24,22 +24,22 @@ SUITES = {
         *("transfer_pgd_trades", "transfer_cw_inf", "square_100", "rays_100", "ge"),
     ),
 }
-"""`paper`: the columns of Tables 3 to 6 and 9 of the B-MTARD paper, beside clean."""
+"""`paper`: the attacks in Tables 3 to 6 and 9 of the B-MTARD paper."""
 
-# The others have a number of steps of their own, on which their strength rests.
+# `steps` applies only to these: other attacks need their own number of steps.
 PLAIN_PGD = ("pgd_sat", "pgd_trades", "transfer_pgd_trades")
 
 
 @dataclass(frozen=True)
 class Strength:
-    """What attacks that are given by name have in common.
+    """The common settings of attacks that are given by name.
 
     Args:
-        epsilon: radius of the ball, in pixel intensity.
-        step_size: of PGD in all its settings; None for that of the papers at 8/255,
-            scaled with epsilon, without which small steps never reach the border.
-        steps: of PGD in all its settings; None for theirs.
-        norm: of the ball, "linf" or "l2".
+        epsilon: radius of the ball in pixel intensity, in [0, 1].
+        step_size: step size of the PGD attacks, in [0, 1]. None for that of the papers
+            times epsilon / (8/255), so that the steps can reach the border of any ball.
+        steps: number of steps of the PGD attacks, >= 0; None for that of the papers.
+        norm: norm of the ball, "linf" or "l2".
 
     Raises:
         ValueError: a value is out of its range.
@@ -51,16 +51,16 @@ class Strength:
     norm: str = "linf"
 
     def __post_init__(self) -> None:
-        """Refuse, above all, an epsilon that was meant for images in [0, 255]."""
+        """Check the ranges, above all that epsilon is not for images in [0, 255]."""
         for name, value in (("epsilon", self.epsilon), ("step_size", self.step_size)):
             number = isinstance(value, Real)
             if value is not None and not (number and 0 <= value <= 1):
                 raise ValueError(
-                    f"`{name}` must be a number in [0, 1], as the images are: 8/255, "
-                    f"not 8. Received: {value!r}"
+                    f"`{name}` must be a number in [0, 1], the range of the images: "
+                    f"8/255, not 8. Received: {value!r}."
                 )
         if self.steps is not None and self.steps < 0:
-            raise ValueError(f"`steps` must be >= 0. Received: {self.steps}")
+            raise ValueError(f"`steps` must be >= 0. Received: {self.steps!r}.")
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"`norm` must be 'linf' or 'l2'. Received: {self.norm!r}.")
 
@@ -68,23 +68,22 @@ class Strength:
 def suite_attacks(
     name: str, strength: Strength, surrogate: Any = None
 ) -> dict[str, Attack]:
-    """Return the attacks of a suite by their names.
+    """Return the attacks of a suite by name.
 
-    The step sizes and step numbers are the paper's, scaled with epsilon; of the
-    strength only that one counts.
+    Step sizes, scaled with epsilon, and numbers of steps are those of the paper.
 
     Args:
         name: a key of `SUITES`.
-        strength: where `epsilon` is read.
-        surrogate: model that transferred images are crafted on, the robust teacher in
-            the paper; without one the transfer attacks are left out.
+        strength: only its `epsilon` and `norm` are used.
+        surrogate: model on which transfer attacks craft their images, the robust
+            teacher in the paper; None skips these attacks.
 
     Raises:
-        ValueError: there is no such suite.
+        ValueError: there is no such suite, or an attack does not support the norm.
     """
     if name not in SUITES:
         raise ValueError(
-            f"Expected a suite out of {', '.join(SUITES)}. Received: {name!r}."
+            f"`suite` must be one of {', '.join(SUITES)}. Received: {name!r}."
         )
     missing = left_out(name) if surrogate is None else []
     paper = Strength(strength.epsilon, norm=strength.norm)
@@ -93,17 +92,18 @@ def suite_attacks(
 
 
 def left_out(suite: str) -> list[str]:
-    """Return the attacks of a suite that need a surrogate."""
+    """Return the attacks of a suite that are skipped without a surrogate."""
     return [name for name in SUITES[suite] if needs_surrogate(name)]
 
 
 def named_attacks(
     names: Iterable[str], strength: Strength, surrogate: Any = None
 ) -> dict[str, Attack]:
-    """Return registered attacks at a strength, by their names.
+    """Return registered attacks with the given settings, by name.
 
     Raises:
-        ValueError: names are unknown, all of them listed, or a surrogate is missing.
+        ValueError: names are unknown, a surrogate is missing, or an attack does not
+            support the norm; the message lists all mistakes.
     """
     names = [registry.canonical("attacks", name) for name in names]
     if mistakes := find_mistakes(
@@ -116,23 +116,28 @@ def named_attacks(
 def find_mistakes(
     names: Iterable[str], *, has_surrogate: bool, norm: str = "linf"
 ) -> list[str]:
-    """Return one line for each name that is no attack, or that lacks what it needs.
+    """Return one message for each attack that is unknown or cannot be built.
 
-    Nothing is imported, so a command line can be refused before Keras is loaded.
+    No attack is imported, so that a command can report mistakes before it loads Keras.
+
+    Args:
+        names: names of attacks.
+        has_surrogate: whether a surrogate is available for transfer attacks.
+        norm: norm of the ball, "linf" or "l2".
     """
     mistakes = []
     for name in names:
         try:
             if needs_surrogate(name) and not has_surrogate:
                 mistakes.append(
-                    f"The attack {name} crafts its images on another model: expected a "
-                    "surrogate, received none."
+                    f"The attack {name!r} crafts its images on another model and needs "
+                    "a surrogate. Received: none."
                 )
             if norm == "l2" and not registry.takes_l2(name):
                 able = filter(registry.takes_l2, registry.ATTACKS)
                 mistakes.append(
-                    f"Expected attacks that can be had in L2: {', '.join(able)}. "
-                    f"Received: {name}, which is L_inf only."
+                    f"The norm 'l2' is supported by {', '.join(able)}. Received: "
+                    f"{name!r}, which supports only L_inf."
                 )
         except registry.RegistryError as error:
             mistakes.append(str(error))
@@ -140,10 +145,10 @@ def find_mistakes(
 
 
 def needs_surrogate(name: str) -> bool:
-    """Tell whether a registered attack crafts its images on another model.
+    """Return whether a registered attack crafts its images on another model.
 
     Raises:
-        RegistryError: there is no such attack.
+        RegistryError: no attack has this name.
     """
     registry.check("attacks", name)
     return "surrogate" in registry.positional("attacks", name)
@@ -167,7 +172,7 @@ def _made(name: str, strength: Strength, surrogate: Any) -> Attack:
     attack = make(*models, **settings)
     if not isinstance(attack, base.Attack):
         raise ValueError(
-            f"Expected {name} to make a kmtard.attacks.Attack. Received: "
-            f"{type(attack).__name__}."
+            f"{name!r} must return a kmtard.attacks.Attack. Received: an object of "
+            f"type {type(attack).__name__}."
         )
     return attack

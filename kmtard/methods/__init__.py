@@ -1,7 +1,8 @@
-"""Training methods, one file each; `AdversarialModel` is what they share.
+"""Training methods, one file per method.
 
-An addition (`kmtard.methods.addition`) is what any of them can take on top. May import
-attacks, callbacks, balances, losses and the backend; knows no recipe.
+All methods are subclasses of `AdversarialModel`. An addition (`Addition`) extends the
+loss of any of them. Methods may import attacks, callbacks, balances, losses and the
+backend. They do not use recipes.
 """
 
 from __future__ import annotations
@@ -70,23 +71,24 @@ def build(
     adv_teacher: Network | None = None,
     **arguments: Any,
 ) -> tuple[AdversarialModel, list[keras.callbacks.Callback]]:
-    """Make a method by name.
+    """Build a method by name.
 
     Args:
-        name: as in `registry.METHODS`, or "package.module:Class" for your own.
+        name: a name in `registry.METHODS`, or "package.module:Class" for your own
+            class.
         student: any Keras model from images in [0, 1] to logits.
-        nat_teacher: clean teacher, for the methods that need one.
-        adv_teacher: robust teacher, for the methods that need one.
-        **arguments: the method's own, and those of `AdversarialModel`
-            (`registry.options("methods", name)` has them with their defaults).
+        nat_teacher: clean teacher, for methods that need one.
+        adv_teacher: robust teacher, for methods that need one.
+        **arguments: arguments of the method and of `AdversarialModel`;
+            `registry.options("methods", name)` returns them with their defaults.
 
     Returns:
         (model, callbacks) for `model.fit(..., callbacks=callbacks)`.
 
     Raises:
-        RegistryError: there is no such method.
-        ValueError: a teacher is missing, or one given that the method has no use for;
-            an argument is not known or out of its range; or the name is no method's.
+        RegistryError: no method has this name.
+        ValueError: a teacher is missing or not needed, an argument is unknown or out of
+            its range, or the name refers to something other than a method.
 
     Example:
         >>> import kmtard
@@ -109,7 +111,7 @@ def build(
     if given != set(needed):
         raise ValueError(
             f"Method {name!r} needs {', '.join(needed)}. Received: "
-            f"{', '.join(role for role in networks if role in given)}"
+            f"{', '.join(role for role in networks if role in given)}."
         )
     known = registry.keywords("methods", name)
     for argument in arguments:
@@ -118,13 +120,13 @@ def build(
             raise ValueError(
                 f"Method {name!r} has no argument {argument!r}."
                 + (f" Did you mean {near}?" if near else "")
-                + f" It has: {', '.join(sorted(known))}"
+                + f" Its arguments are {', '.join(sorted(known))}."
             )
     method = registry.resolve("methods", name)
     if not (isinstance(method, type) and issubclass(method, AdversarialModel)):
         raise ValueError(
             f"Method {name!r} must be a subclass of kmtard.AdversarialModel. "
-            f"Received: {method!r}"
+            f"Received: {method!r}."
         )
     model = method(*(networks[role] for role in needed), **arguments)
     return model, model.default_callbacks()

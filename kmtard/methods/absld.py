@@ -16,30 +16,36 @@ from kmtard.methods.rslad import RSLAD
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class ABSLD(RSLAD):
-    """RSLAD with labels `p(T(x) / tau_adv[y])` and `p(T(x) / tau_nat[y])`.
+    """RSLAD with the soft labels `p(T(x) / tau_adv[y])` and `p(T(x) / tau_nat[y])`.
 
-    The class of an image picks the temperatures of its soft labels. They start at 1 and
-    move after each epoch by the mean cross-entropies S of the classes, for clean and
-    adversarial images apart, so that hard classes get sharper labels:
+    Each class has two temperatures, for the labels of adversarial and of clean images.
+    They are initially 1. After each epoch, `callbacks.ClassTemperatures` updates them
+    from the mean cross-entropies S of the classes, so that hard classes get sharper
+    labels:
 
-        tau[c] <- clip(tau[c] - rate gap[c] / max |gap|, bounds),  gap = S - mean of S
+        tau[c] <- clip(tau[c] - rate gap[c] / max |gap|, bounds),  gap = S - mean(S)
 
-    The sums are gathered inside the step; `callbacks.ClassTemperatures` does the rest.
-    The authors sum where this takes means, which is the same where classes are of one
+    The authors' code has sums instead of means, which is the same for classes of equal
     size.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
-        rate: of the temperatures, >= 0; falls with the learning rate.
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        rate: largest change of a temperature per epoch, >= 0; it decreases with the
+            learning rate.
         bounds: (low, high) of the temperatures, 0 < low <= high.
-        absld_code_product: divide both labels by tau_adv[y] * tau_nat[y], as the
-            authors' public code does (it divides one array in place, twice); the paper
-            describes one temperature each.
-        **kwargs: those of `RSLAD`.
+        absld_code_product: whether to divide the logits of both labels by
+            tau_adv[y] * tau_nat[y], as the authors' public code does: it divides one
+            array in place, twice. The paper describes one temperature per label.
+        **kwargs: arguments of `RSLAD`.
 
     Attributes:
-        nat_class_temperature: variable (classes,); adv_class_temperature likewise.
+        nat_class_temperature: variable (classes,), tau_nat.
+        adv_class_temperature: variable (classes,), tau_adv.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     class_state = {"nat_class_temperature": 1.0, "adv_class_temperature": 1.0}
@@ -67,7 +73,7 @@ class ABSLD(RSLAD):
         return (nat * adv, nat * adv) if self.absld_code_product else (nat, adv)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return RSLAD's loss, and add up the cross-entropies of the classes."""
+        """Return RSLAD's loss, and add to the cross-entropy sums of the classes."""
         if batch.training:
             y = batch.y
             for kind, outputs in zip(("nat", "adv"), logits, strict=True):
@@ -77,11 +83,11 @@ class ABSLD(RSLAD):
         return super().outer_loss(batch, logits)
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callback that moves the temperatures."""
+        """Return the callback that updates the temperatures."""
         return [*super().default_callbacks(), ClassTemperatures(self.rate, self.bounds)]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "rate": self.rate,

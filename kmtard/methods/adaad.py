@@ -1,4 +1,4 @@
-"""AdaAD (Huang et al., CVPR 2023), beyond B-MTARD's comparison."""
+"""AdaAD (Huang et al., CVPR 2023): the attack maximizes the KL from the teacher."""
 
 from __future__ import annotations
 
@@ -17,25 +17,30 @@ REDUCTIONS = ("element_mean", "batch_mean")
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class AdaAD(Distiller):
-    """`c [alpha KLe(p(T(x_adv)), p(f(x_adv))) + (1 - alpha) KLe(p(T(x)), p(f(x)))]`.
+    """Adaptive adversarial distillation: teacher and student see the same images.
 
-    T is the robust teacher, on the very images that the student sees: also inside the
-    attack, which maximises KL(p(T(x_adv)) || p(f(x_adv))) with gradient through both
-    networks, in inference mode. KLe is the element mean, batch mean / C, and c the
-    scale: the authors' code takes the element mean for CIFAR-10 (c = 1) and the batch
-    mean for CIFAR-100 (c = C), the paper's formula the batch mean for both.
+        L = c [alpha KLe(p(T(x_adv)), p(f(x_adv))) + (1 - alpha) KLe(p(T(x)), p(f(x)))]
+
+    T is the robust teacher. The attack maximizes KL(p(T(x_adv)) || p(f(x_adv))) in
+    inference mode, with gradients through both networks. KLe is the element mean (batch
+    mean / C for C classes). The authors' code uses the element mean for CIFAR-10
+    (c = 1) and the batch mean for CIFAR-100 (c = C). The paper's formula is the batch
+    mean for both.
+
+    B-MTARD's paper does not compare with this method.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
         alpha: weight of the adversarial term, in [0, 1].
-        class_scale: c; "element_mean" is 1, "batch_mean" is C, for any number of
-            classes. None is what the authors' code has: "element_mean" for up to 10
-            classes, "batch_mean" for more.
-        **kwargs: those of `AdversarialModel`.
+        class_scale: the factor c, a number, "element_mean" (1) or "batch_mean" (C).
+            None follows the authors' code: "element_mean" for up to 10 classes,
+            "batch_mean" for more.
+        **kwargs: arguments of `AdversarialModel`.
 
     Raises:
-        ValueError: an argument is out of its range, or networks do not fit.
+        ValueError: an argument is out of its range, or networks do not match.
 
     Example:
     ```python
@@ -61,18 +66,18 @@ class AdaAD(Distiller):
         **kwargs: Any,
     ) -> None:
         if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha}")
+            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha!r}.")
         if isinstance(class_scale, str) and class_scale not in REDUCTIONS:
             raise ValueError(
                 f"`class_scale` must be a number, one of {', '.join(REDUCTIONS)}, or "
-                f"None. Received: {class_scale!r}"
+                f"None. Received: {class_scale!r}."
             )
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.alpha = alpha
         self.class_scale = class_scale
 
     def observe(self, images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-        """Return the logits of teacher and student."""
+        """Return the logits of the teacher and of the student."""
         return (
             self.adv_teacher(images, training=False),
             self.student(images, training=training),
@@ -80,7 +85,7 @@ class AdaAD(Distiller):
 
     @property
     def attack_state(self) -> list[Variable]:
-        """The teacher's variables, which the attack reads."""
+        """The teacher's variables, which the attack reads if it assigns any."""
         return self.adv_teacher.variables if self.attack_bn == "train" else []
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
@@ -89,7 +94,7 @@ class AdaAD(Distiller):
         return lambda logits: losses.kl_divergence(*logits)
 
     def scale(self, classes: int) -> float:
-        """Return c, the loss's factor over the element mean."""
+        """Return the factor c of the element mean."""
         if isinstance(self.class_scale, float | int):
             return self.class_scale
         authors = "element_mean" if classes <= 10 else "batch_mean"
@@ -97,7 +102,7 @@ class AdaAD(Distiller):
         return 1.0 if reduction == "element_mean" else float(classes)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return the weighted sum of both soft-label losses."""
+        """Return the weighted sum of the losses on adversarial and clean images."""
         scale = self.scale(logits.adv[-1].shape[-1])
         nat, adv = (
             soft_label_loss(
@@ -114,7 +119,7 @@ class AdaAD(Distiller):
         return self.alpha * adv + (1 - self.alpha) * nat
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "alpha": self.alpha,

@@ -1,4 +1,4 @@
-"""`Addition`: what any adversarial method can take on top of its own loss."""
+"""`Addition`: an extension that any adversarial method can add to its own loss."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 
 class Addition(keras.layers.Layer):
-    """Base of additions: a loss term, a change of weights while the loss is computed.
+    """Base class of additions, such as a further loss term or a weight perturbation.
 
-    A method takes additions as `additions=(...)`. A subclass overrides the hooks that
-    it needs; each is given the method, so that an addition holds nothing but its own
-    settings and state. It is a Keras layer so that its variables are saved, loaded and
-    resumed with the method's; it is never called as one. Class attributes describe it:
+    Pass additions to a method as `additions=(...)`. A subclass overrides the hooks that
+    it needs. Each hook receives the method, so that an addition stores only its own
+    settings and variables. An addition is a Keras layer, so that its variables are
+    saved, loaded and resumed with those of the method. It is never called as a layer.
+    Two class attributes describe it:
 
     * `needs`: roles of the teachers that the method must have.
-    * `tracked`: names of averages for the logs, filled by `model.track`.
+    * `tracked`: names of further averages for the logs; `model.track` adds values.
 
     Args:
-        name: of the layer.
+        name: name of the layer.
 
     Example:
     ```python
@@ -71,82 +72,85 @@ class Addition(keras.layers.Layer):
     def bind(self, model: AdversarialModel) -> None:
         """Create the variables whose shapes depend on the method's networks.
 
-        Called once, when all networks are built, on JAX perhaps inside a trace. Use
-        `add_state` with NumPy values, and do not keep `model`: Keras would save it as a
-        part of the addition.
+        It is called once, when all networks are built. On JAX, this may happen inside a
+        trace: use `add_state` with NumPy values. Do not store `model`, because Keras
+        would save it as a part of the addition.
         """
         del model
 
-    def add_state(self, name: str, value: Array, *, dtype: str = "float32") -> Variable:
-        """Add a variable that no optimizer moves; see `state.add_state`."""
+    def add_state(
+        self, name: str, value: Array, *, dtype: str | None = None
+    ) -> Variable:
+        """Add a variable that no optimizer updates; see `state.add_state`."""
         return add_state(self, name, value, dtype=dtype)
 
     def loss(self, model: AdversarialModel, batch: Batch, logits: Logits) -> Tensor:
-        """Return the (batch,) values that are added to the method's loss.
+        """Return (batch,) values to add to the method's loss; 0 by default.
 
         Args:
-            model: the method. Its student may be called once more, with
+            model: the method. Its student may be called again, with
                 `training=batch.training`.
-            batch: the step's batch; assign nothing unless `batch.training`.
-            logits: the student's.
+            batch: the step's batch. Assign variables only if `batch.training` is True.
+            logits: the student's logits.
         """
         del model, logits
         return ops.zeros_like(batch.y, "float32")
 
     def before_gradient(self, model: AdversarialModel, batch: Batch) -> None:
-        """Prepare a training step; adversarial weight perturbation moves weights here.
+        """Change the state before the gradient of a training step is computed.
 
-        Called after the attack and before the passes whose gradient is taken.
+        It is called after the attack and before the student's passes. Adversarial
+        weight perturbation changes the weights here.
 
         Args:
-            model: the method; its trained weights may be assigned.
-            batch: the step's batch with its adversarial images.
+            model: the method, whose trained weights may be assigned.
+            batch: the step's batch, with its adversarial images.
         """
         del model, batch
 
     def after_update(self, model: AdversarialModel) -> None:
-        """Undo `before_gradient`, after the optimizer has moved the weights."""
+        """Undo `before_gradient`, after the optimizer has updated the weights."""
         del model
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callbacks that drive the addition's state."""
+        """Return the callbacks that control the addition's state."""
         return []
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal addition."""
+        """Return the arguments of an equal addition."""
         return {"name": self.name}
 
 
 def check_additions(
     additions: tuple[Any, ...], roles: tuple[str, ...], method: str
 ) -> None:
-    """Refuse additions that do not fit a method.
+    """Check that additions can be used with a method.
 
     Args:
-        additions: as given to the method.
-        roles: of the method's networks.
-        method: name of its class, for the message.
+        additions: the additions given to the method.
+        roles: roles of the method's networks.
+        method: name of the method's class, for the message.
 
     Raises:
-        ValueError: not an `Addition`, one that is in use, or one without the teacher
-            that it needs.
+        ValueError: an item is not an `Addition`, already belongs to a method, or needs
+            a teacher that the method does not have.
     """
     for addition in additions:
         if not isinstance(addition, Addition):
             raise ValueError(
-                "`additions` must hold objects of subclasses of "
-                "kmtard.methods.addition.Addition. "
-                f"Received: {addition!r} of type {type(addition).__name__}"
+                "`additions` must contain objects of subclasses of "
+                "kmtard.methods.Addition. "
+                f"Received: {addition!r} of type {type(addition).__name__}."
             )
         if addition.built:
             raise ValueError(
-                f"{addition!r} already belongs to a method and keeps its state. "
-                "Make a new one for each method."
+                f"{addition!r} already belongs to a method, whose state it stores. "
+                "Create a new addition for each method."
             )
         missing = [role for role in addition.needs if role not in roles]
         if missing:
             raise ValueError(
                 f"{type(addition).__name__} needs a method with "
                 f"{', '.join(addition.needs)}. Received: {method} with "
-                f"{', '.join(roles)}"
+                f"{', '.join(roles)}."
             )

@@ -1,4 +1,4 @@
-"""ARD, adversarially robust distillation (Goldblum et al., AAAI 2020)."""
+"""ARD (Goldblum et al., AAAI 2020): adversarially robust distillation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,33 @@ from kmtard.methods.distiller import Distiller
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class ARD(Distiller):
-    """`alpha tau^2 KLe(p(T(x); tau), p(f(x_adv); tau)) + (1 - alpha) CE(f(x), y)`.
+    """Adversarially robust distillation from one robust teacher T.
 
-    T is the robust teacher, on clean images; p(z; tau) = softmax(z / tau). KLe is the
-    element mean, batch mean / C: PyTorch's default, which the authors' code has and
-    its numbers come from; the paper's formula is the batch mean. The attack maximises
-    the cross-entropy from a uniform start, with BatchNorm in training mode; the clean
-    pass runs, and moves BatchNorm's averages, also with alpha = 1.
+        L = alpha tau^2 KLe(p(T(x); tau), p(f(x_adv); tau)) + (1 - alpha) CE(f(x), y)
+
+    Here p(z; tau) = softmax(z / tau). The teacher sees the clean images. KLe is the
+    element mean (batch mean / C for C classes), PyTorch's default and that of the
+    authors' code, which gave the published numbers. The paper's formula is the batch
+    mean. The attack maximizes the cross-entropy from a uniform start, with BatchNorm in
+    training mode. The clean images pass the student and update BatchNorm's averages
+    even if alpha is 1.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
-        temperature: tau > 0; 30 on CIFAR-10, 5 on CIFAR-100 and Tiny-ImageNet.
-        alpha: in [0, 1]; 1 on CIFAR-10, 0.95 on CIFAR-100 and Tiny-ImageNet.
-        ard_batchmean: take the batch mean, as in the paper's formula.
-        fix_double_drop: let every milestone lower the learning rate, as the paper says.
-            The authors' code takes a tenth of the first rate each time, so that its
-            second milestone changes nothing.
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        temperature: tau, > 0; 30 on CIFAR-10, 5 on CIFAR-100 and Tiny-ImageNet.
+        alpha: weight of the teacher's term, in [0, 1]; 1 on CIFAR-10, 0.95 on CIFAR-100
+            and Tiny-ImageNet.
+        ard_batchmean: whether to use the batch mean, as in the paper's formula.
+        fix_double_drop: whether each milestone lowers the learning rate, as in the
+            paper. The authors' code sets it to a tenth of the initial rate at each
+            milestone, so that the second one has no effect.
         attack_bn: "train" as in the authors' code, or "eval".
-        **kwargs: those of `AdversarialModel`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     start = "uniform"
@@ -50,9 +58,9 @@ class ARD(Distiller):
         **kwargs: Any,
     ) -> None:
         if not temperature > 0:
-            raise ValueError(f"`temperature` must be > 0. Received: {temperature}")
+            raise ValueError(f"`temperature` must be > 0. Received: {temperature!r}.")
         if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha}")
+            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha!r}.")
         teachers = {"adv_teacher": adv_teacher}
         super().__init__(student, teachers, attack_bn=attack_bn, **kwargs)
         self.temperature = temperature
@@ -61,7 +69,7 @@ class ARD(Distiller):
         self.fix_double_drop = fix_double_drop
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return the soft-label loss on x_adv and the cross-entropy on x."""
+        """Return the weighted soft-label loss on x_adv plus cross-entropy on x."""
         soft = losses.kl_divergence(
             self.taught("adv_teacher", batch.x_nat) / self.temperature,
             logits.adv[0] / self.temperature,
@@ -72,11 +80,11 @@ class ARD(Distiller):
         return self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard
 
     def learning_rate_drops(self, milestones_passed: int) -> int:
-        """Return 1 after any milestone, unless `fix_double_drop`."""
+        """Return the number of drops: at most 1, unless `fix_double_drop` is set."""
         return milestones_passed if self.fix_double_drop else min(milestones_passed, 1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "temperature": self.temperature,

@@ -12,20 +12,26 @@ from kmtard.methods.baseline import Baseline
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class BMTARD(Baseline):
-    """Two teachers, `EntropyBalance` and `NormalizationLossBalance`.
+    """Two teachers with both balances: temperatures (EBB) and loss weights (NLB).
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        temperature_rate: of EBB, >= 0.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        temperature_rate: rate of EBB per training step, >= 0; 1e-3 in the paper.
         temperature_bounds: (low, high) of both temperatures, 0 < low <= high.
-        weight_rate: of NLB, in [0, 1].
-        beta: exponent of NLB, >= 0.
-        **kwargs: those of `MultiTeacherDistiller`.
+        weight_rate: rate of NLB per training step, in [0, 1]; 0.025 in the paper.
+        beta: exponent of NLB, >= 0; 1 in the paper.
+        **kwargs: arguments of `MultiTeacherDistiller`.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> method = kmtard.methods.BMTARD(student, teacher, teacher)
+        >>> method.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9))
+        >>> callbacks = method.default_callbacks()
+        >>> history = method.fit(x, y, callbacks=callbacks, verbose=0)
     """
 
     def __init__(
@@ -41,14 +47,9 @@ class BMTARD(Baseline):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)
-        self._balances = {
-            "temperature_rate": temperature_rate,
-            "temperature_bounds": temperature_bounds,
-            "weight_rate": weight_rate,
-            "beta": beta,
-        }
-        self.default_callbacks()  # they check the settings
-
-    def balances(self) -> dict[str, Any]:
-        """Return the settings of the balances that differ from a rate of 0."""
-        return dict(self._balances)
+        self.set_balances(
+            temperature_rate=temperature_rate,
+            temperature_bounds=temperature_bounds,
+            weight_rate=weight_rate,
+            beta=beta,
+        )

@@ -1,4 +1,4 @@
-"""Baseline with Entropy-Based Balance of the temperatures (B-MTARD, TPAMI 2024)."""
+"""Baseline with Entropy-Based Balance, from the ablation of B-MTARD (TPAMI 2024)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kmtard.methods.baseline import Baseline
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class BaselineEBB(Baseline):
-    """Two teachers whose temperatures move towards equal entropy; see `EntropyBalance`.
+    """Distillation from two teachers with temperatures balanced by `EntropyBalance`.
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        temperature_rate: of EBB, >= 0.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        temperature_rate: rate of EBB per training step, >= 0; 1e-3 in the paper.
         temperature_bounds: (low, high) of both temperatures, 0 < low <= high.
-        **kwargs: those of `MultiTeacherDistiller`.
+        **kwargs: arguments of `MultiTeacherDistiller`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -37,12 +37,6 @@ class BaselineEBB(Baseline):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)
-        self._balances = {
-            "temperature_rate": temperature_rate,
-            "temperature_bounds": temperature_bounds,
-        }
-        self.default_callbacks()  # they check the settings
-
-    def balances(self) -> dict[str, Any]:
-        """Return the settings of the balances that differ from a rate of 0."""
-        return dict(self._balances)
+        self.set_balances(
+            temperature_rate=temperature_rate, temperature_bounds=temperature_bounds
+        )

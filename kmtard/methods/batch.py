@@ -1,4 +1,4 @@
-"""What a step hands to a method."""
+"""The data that a training step passes to a method."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from kmtard.attacks.inputs import check_floating, check_label_shape
 from kmtard.backend.types import Tensor
 
 
 class Logits(NamedTuple):
-    """Student logits by kind of image, each in the order of its passes.
+    """The student's logits on clean and on adversarial images, in the order of passes.
 
     Attributes:
-        nat: of the clean images, one (batch, classes) array a pass.
-        adv: of the adversarial images.
+        nat: logits on the clean images, one (batch, classes) tensor per pass.
+        adv: logits on the adversarial images, one (batch, classes) tensor per pass.
     """
 
     nat: tuple[Tensor, ...] = ()
@@ -25,15 +26,17 @@ class Logits(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step works on.
+    """One batch of a training or evaluation step.
 
     Attributes:
-        x_nat: (batch, height, width, channels) in [0, 1].
-        x_adv: the same images attacked; `x_nat` itself if the method does not attack.
+        x_nat: (batch, height, width, channels), the clean images in [0, 1].
+        x_adv: the adversarial images, of the same shape; `x_nat` itself if the method
+            has no attack.
         y: (batch,) integer labels.
-        sample_weight: (batch,) or None.
-        training: False in `test_step`: nothing may be assigned then.
-        target: what `AdversarialModel.target` returned for `x_nat`.
+        sample_weight: (batch,) weights, or None.
+        training: whether this is a training step. In `test_step` it is False, and no
+            variable may be assigned.
+        target: the result of `AdversarialModel.target` for `x_nat`.
     """
 
     x_nat: Tensor
@@ -44,25 +47,25 @@ class Batch:
     target: Tensor | None = None
 
     def weighted(self, values: Tensor) -> Tensor:
-        """Return (batch,) values, each times its sample weight."""
+        """Return (batch,) values, multiplied by the sample weights."""
         if self.sample_weight is None:
             return values
         return values * ops.cast(self.sample_weight, values.dtype)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Average (batch,) values, each times its sample weight."""
+        """Return the mean of (batch,) values, multiplied by the sample weights."""
         return ops.mean(self.weighted(values))
 
 
 def integer_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Turn integer labels, or one-hot rows, into (batch,) int32 classes.
+    """Convert integer labels or one-hot rows to (batch,) int32 classes.
 
-    Labels that are no classes are moved to the nearest one: `wrong_labels` tells of
-    them, and some backends could not compute with others.
+    Labels out of range are clipped, because some backends cannot compute with them.
+    `wrong_labels` reports them.
 
     Args:
         labels: (batch,), (batch, 1) or one-hot (batch, classes).
-        num_classes: of the student.
+        num_classes: number of the student's classes.
     """
     if _has_columns(labels):
         return ops.cast(ops.argmax(labels, axis=-1), "int32")
@@ -71,31 +74,25 @@ def integer_labels(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Tell whether some labels are neither whole numbers in range nor one-hot rows.
+    """Return whether some labels are neither integers in range nor one-hot rows.
 
     Args:
         labels: (batch,), (batch, 1) or one-hot (batch, classes).
-        num_classes: of the student.
+        num_classes: number of the student's classes.
 
     Returns:
         Scalar bool tensor.
 
     Raises:
-        ValueError: labels of another shape; that is known when the step is compiled.
+        ValueError: the labels are missing or have another shape. This is already known
+            when the step is compiled.
     """
     if labels is None:
-        raise ValueError("Labels are needed. Received: images alone, y is None.")
-    shape = tuple(labels.shape)
-    if _has_columns(labels) and shape[1] not in (None, num_classes):
         raise ValueError(
-            f"One-hot labels must have {num_classes} columns, the student's classes. "
-            f"Received: shape {shape}"
+            "Labels are required. Received: y=None. Pass fit(x, y), or pairs (x, y) "
+            "from the data set."
         )
-    if len(shape) not in (1, 2):
-        raise ValueError(
-            "Labels must be (batch,) integers or (batch, classes) one-hot. "
-            f"Received: shape {shape}"
-        )
+    check_label_shape(tuple(labels.shape), num_classes)
     # Comparisons with NaN are false, so that it counts as wrong.
     if _has_columns(labels):
         ones, zeros = labels == 1, labels == 0
@@ -111,7 +108,7 @@ def wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def wrong_images(images: Tensor) -> Tensor:
-    """Tell whether some pixels are outside [0, 1] or not finite.
+    """Return whether some pixel values are outside [0, 1] or not finite.
 
     Args:
         images: (batch, height, width, channels).
@@ -120,24 +117,21 @@ def wrong_images(images: Tensor) -> Tensor:
         Scalar bool tensor.
 
     Raises:
-        ValueError: images are no floats; that is known when the step is compiled.
+        ValueError: the images are not floats. This is already known when the step is
+            compiled.
     """
-    if not _is_float(images):
-        raise ValueError(
-            "Images must be floating point in [0, 1]. Received: dtype "
-            f"{keras.backend.standardize_dtype(images.dtype)}. Divide 8-bit images by "
-            "255: x.astype('float32') / 255."
-        )
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    check_floating(_is_float(images), dtype)
     # Comparisons with NaN are false, so that it counts as wrong.
     right = ops.logical_and(images >= 0, images <= 1)
     return ops.logical_not(ops.all(right))
 
 
 def sample_weights(weights: Tensor | None) -> Tensor | None:
-    """Return weights of shape (batch,) or (batch, 1) as (batch,).
+    """Return sample weights of shape (batch,) or (batch, 1) in the shape (batch,).
 
     Raises:
-        ValueError: weights of another shape, which would broadcast.
+        ValueError: the weights have another shape, which would broadcast.
     """
     if weights is None:
         return None
@@ -145,7 +139,7 @@ def sample_weights(weights: Tensor | None) -> Tensor | None:
     if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
         raise ValueError(
             "`sample_weight` must have one weight per image: (batch,) or (batch, 1). "
-            f"Received: shape {shape}"
+            f"Received: shape {shape}."
         )
     return ops.reshape(weights, (-1,))
 

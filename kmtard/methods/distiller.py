@@ -1,4 +1,4 @@
-"""What methods with teachers share."""
+"""The base class of methods with teachers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from kmtard.methods.checks import check_apart, check_networks
 
 
 class Distiller(AdversarialModel):
-    """A method whose student learns from teachers.
+    """Base class of methods whose student learns from teachers.
 
-    Teachers are frozen, but for those that the class names in `trained_roles`: these
-    are unfrozen, and learn from what `outer_loss` adds for them. A term that must not
-    move a teacher takes its logits from `taught`.
+    Teachers are frozen, except those in the class attribute `trained_roles`. Such a
+    teacher is unfrozen and learns from its terms in `outer_loss`. Use `taught` for the
+    logits of a teacher in terms that must not train it.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        teachers: role (`nat_teacher`, `adv_teacher`) -> network; each becomes an
-            attribute.
+        teachers: role (`nat_teacher`, `adv_teacher`) -> network. Each becomes an
+            attribute of this name.
         additions: see `AdversarialModel`.
-        **kwargs: those of `AdversarialModel`.
+        **kwargs: arguments of `AdversarialModel`.
 
     Raises:
-        ValueError: a teacher is no Keras model, shares weights with the student or with
-            a teacher that learns, or has other classes.
+        ValueError: a teacher is not a Keras model, has another number of classes, or
+            shares weights with a network that is trained.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Distiller(AdversarialModel):
         return super().networks | {role: getattr(self, role) for role in roles}
 
     def taught(self, role: str, images: Tensor) -> Tensor:
-        """Return a teacher's (batch, classes) logits, through which nothing flows."""
+        """Return a teacher's (batch, classes) logits, without a gradient."""
         return ops.stop_gradient(getattr(self, role)(images, training=False))
 
 
@@ -77,16 +77,17 @@ def soft_label_loss(
 ) -> Tensor:
     """Return `class_scale / C * KL(softmax(target / temperature) || softmax(logits))`.
 
-    That is the element mean of the code of RSLAD and its successors, `floor` inside the
-    teacher's logarithm, times `class_scale`.
+    C is the number of classes. This is the element mean in the code of RSLAD and its
+    successors, times `class_scale`.
 
     Args:
-        target_logits: (batch, classes) of the teacher.
-        logits: (batch, classes) of the student.
-        temperature: of the teacher, > 0; a scalar or (batch, 1).
-        class_scale: None for C / 10, which keeps the step size of CIFAR-10 for any
-            number of classes (the authors' CIFAR-100 code multiplies by 10).
-        floor: see `losses.kl_divergence`.
+        target_logits: (batch, classes), logits of the teacher.
+        logits: (batch, classes), logits of the student.
+        temperature: temperature of the teacher, > 0; a scalar or (batch, 1).
+        class_scale: factor of the element mean, >= 0. None for C / 10, which gives the
+            loss the same scale as on CIFAR-10 for any number of classes. The authors'
+            code for CIFAR-100 also multiplies by 10.
+        floor: constant inside the teacher's logarithm; see `losses.kl_divergence`.
 
     Returns:
         (batch,) values.

@@ -1,4 +1,4 @@
-"""Fair-ARD (Yue et al., NeurIPS 2023): ARD that favours the classes that fall first."""
+"""Fair-ARD (Yue et al., NeurIPS 2023): ARD with larger weights for weak classes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class FairARD(ARD):
-    """`omega[y] * ARD`, with class weights omega from the epoch before.
-
-    kappa[c] is the mean number of the attack's gradient steps at which images of class
-    c were still classified correctly, in the attack's own forward passes;
+    """ARD with the loss of each image multiplied by a weight omega of its class.
 
         omega = (kappa + 1e-5)^-beta,  scaled to a mean of 1,  clipped to `bounds`
 
-    with omega = 1 in the first epoch. The sums are gathered inside the step, and
-    `callbacks.ClassWeights` turns them into weights after each epoch. The authors
-    divide by n / C; here each class has its own number of images, which is the same
-    where classes are of one size. Their optimiser has Nesterov momentum.
+    kappa[c] is the mean number of attack steps at which an image of class c was still
+    classified correctly. It is counted in the attack's own forward passes. The weights
+    are 1 in the first epoch, and `callbacks.ClassWeights` updates them after each
+    epoch. The authors divide by n / C for n images and C classes. Here each sum is
+    divided by the number of images of its class, which is the same for classes of equal
+    size. The authors' optimizer has Nesterov momentum.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
-        beta: how strongly weak classes are favoured, >= 0.
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        beta: exponent, >= 0; larger values give weak classes more weight.
         bounds: (low, high) of the weights, 0 < low <= high.
-        **kwargs: those of `ARD`.
+        **kwargs: arguments of `ARD`.
 
     Attributes:
         class_weights: variable (classes,), omega.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     class_state = {"class_weights": 1.0}
@@ -58,11 +61,11 @@ class FairARD(ARD):
 
     @property
     def attack_state(self) -> list[Variable]:
-        """The sums that the inner loss adds to."""
+        """The variable that the inner loss updates."""
         return [self.robust_steps]
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return the cross-entropy, and count where images still stand."""
+        """Return the cross-entropy, and count the steps with correct predictions."""
         self.sum_up("class_images", ops.ones_like(batch.y, "float32"), batch.y)
 
         def objective(logits: Tensor) -> Tensor:
@@ -73,14 +76,14 @@ class FairARD(ARD):
         return objective
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return ARD's loss times the weight of each image's class."""
+        """Return ARD's loss, multiplied by the weight of each image's class."""
         weights = ops.take(self.class_weights.value, batch.y)
-        return weights * super().outer_loss(batch, logits)
+        return ops.multiply(weights, super().outer_loss(batch, logits))
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callback that moves the class weights."""
+        """Return the callback that updates the class weights."""
         return [*super().default_callbacks(), ClassWeights(self.beta, self.bounds)]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {**super().get_config(), "beta": self.beta, "bounds": self.bounds}

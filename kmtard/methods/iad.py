@@ -1,4 +1,4 @@
-"""IAD (Zhu et al., ICLR 2022): distillation that trusts its teacher only partly."""
+"""IAD (Zhu et al., ICLR 2022): ARD with partial trust in the teacher."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class IAD(ARD):
-    """ARD with true batch means, and from epoch `begin` on the student's own opinion.
+    """Introspective adversarial distillation: the student also learns from itself.
 
-        alpha tau^2 KLb(p(T(x); tau), p(f(x_adv); tau)) + (1 - alpha) CE(f(x), y)
-        + alpha (1 - A) KL(p(f(x)), p(f(x_adv))),   A = p(T(x_adv))[y]^beta
+        L = alpha tau^2 KLb(p(T(x); tau), p(f(x_adv); tau)) + (1 - alpha) CE(f(x), y)
+            + alpha (1 - A) KL(p(f(x)), p(f(x_adv))),   A = p(T(x_adv))[y]^beta
 
-    KLb is the batch mean; the third term, without which training starts, has
-    temperature 1 and gradient through both of its arguments; A is constant. This is
-    IAD-I of the authors' code, whose teacher term is not weighted by A. Like that code,
-    a step passes the adversarial images twice, and the clean ones twice once the third
-    term is there; BatchNorm's averages see each pass.
+    KLb is the batch mean. The third term begins at the epoch `begin`. It has
+    temperature 1 and gradients through both arguments. The trust A has no gradient.
+    This is IAD-I of the authors' code, whose first term is not weighted by A. As in
+    that code, the adversarial images pass the student twice per step. The clean images
+    pass once, and twice when the third term is on. Each pass updates BatchNorm's
+    averages.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
-        temperature: tau > 0.
-        alpha: in [0, 1].
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        temperature: tau, > 0.
+        alpha: weight of the teacher's and the third term, in [0, 1].
         beta: exponent of the trust A, >= 0.
-        begin: epoch, counted from 0, at which `callbacks.Introspection` switches the
-            third term on; without the callback it stays off.
-        **kwargs: those of `ARD`.
+        begin: first epoch with the third term, counted from 0. The callback
+            `callbacks.Introspection` enables it; without the callback it stays off.
+        ard_batchmean: whether the first term is a batch mean, instead of ARD's mean
+            over batch and classes.
+        **kwargs: arguments of `ARD`.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class IAD(ARD):
         **kwargs: Any,
     ) -> None:
         if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         super().__init__(
             student,
             adv_teacher,
@@ -66,18 +73,22 @@ class IAD(ARD):
         self.passes = ("adv", "adv", "nat")
 
     def introspect(self, active: bool) -> None:
-        """Switch the third term on or off, and compile the step anew if it changes."""
+        """Enable or disable the third term; a change compiles the step again.
+
+        Args:
+            active: whether the loss has the third term.
+        """
         if active == self.introspecting:
             return
         self.introspecting = active
         self.passes = ("adv", "adv", "nat", "nat") if active else ("adv", "adv", "nat")
         if self.compiled:
             self.make_train_function(force=True)
-            # The loss of the evaluation has the third term as well.
+            # The loss of evaluations has the third term too.
             self.make_test_function(force=True)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return ARD's loss, with the third term once it is on."""
+        """Return ARD's loss, plus the third term if it is enabled."""
         loss = super().outer_loss(batch, logits)
         if not self.introspecting:
             return loss
@@ -88,9 +99,9 @@ class IAD(ARD):
         return loss + self.alpha * (1 - trust) * own
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callback that switches the third term on."""
+        """Return the callback that enables the third term."""
         return [*super().default_callbacks(), Introspection(self.begin)]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {**super().get_config(), "beta": self.beta, "begin": self.begin}

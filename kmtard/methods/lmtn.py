@@ -1,4 +1,4 @@
-"""LMTN, learning from multiple teacher networks, as B-MTARD compares with it."""
+"""LMTN (You et al., KDD 2017), as in B-MTARD's comparison: mean teacher logits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,31 @@ from kmtard.methods.distiller import Distiller, soft_label_loss
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class LMTN(Distiller):
-    """`c [1/2 KL5(p(z(x)), p(f(x))) + 1/2 KL5(p(z(x_adv)), p(f(x_adv)))]`.
+    """Learning from multiple teacher networks: one average of both teachers' logits.
 
-    z = w_teacher T_nat + (1 - w_teacher) T_adv, the average of both teachers' logits,
-    guides both images. KL5 is the element mean with 1e-5 inside the teacher's
-    logarithm, c = C / 10. The attack maximises the cross-entropy in inference mode.
+        L = c [1/2 KL5(p(z(x)), p(f(x))) + 1/2 KL5(p(z(x_adv)), p(f(x_adv)))]
+        z = w_teacher T_nat + (1 - w_teacher) T_adv
 
-    A reconstruction of section 4.5 of B-MTARD (TPAMI 2024): there is no authors' code,
-    and the paper gives neither weights nor temperature (1 here). The intermediate-layer
-    term of the original method (You et al., KDD 2017) is left out, as the paper does
-    not mention it.
+    KL5 is the element mean (batch mean / C for C classes) with 1e-5 inside the
+    teacher's logarithm, and c = C / 10. The attack maximizes the cross-entropy in
+    inference mode.
+
+    This is a reconstruction from section 4.5 of B-MTARD (TPAMI 2024). The authors have
+    not published code, and the paper states neither the weights nor the temperature (1
+    here). It does not mention the intermediate-layer term of the original method (You
+    et al., KDD 2017), which is therefore not included.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        nat_teacher: clean teacher, the same; it is frozen (`trainable = False`).
-        adv_teacher: robust teacher, the same.
+        nat_teacher: clean teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen.
         w_teacher: weight of the clean teacher's logits, in [0, 1].
-        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
-        **kwargs: those of `AdversarialModel`.
+        class_scale: the factor c; None for C / 10, see `distiller.soft_label_loss`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: `w_teacher` is out of its range.
     """
 
     def __init__(
@@ -44,14 +51,14 @@ class LMTN(Distiller):
         **kwargs: Any,
     ) -> None:
         if not 0 <= w_teacher <= 1:
-            raise ValueError(f"`w_teacher` must be in [0, 1]. Received: {w_teacher}")
+            raise ValueError(f"`w_teacher` must be in [0, 1]. Received: {w_teacher!r}.")
         teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
         super().__init__(student, teachers, **kwargs)
         self.w_teacher = w_teacher
         self.class_scale = class_scale
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return the mean of both soft-label losses."""
+        """Return the mean of the soft-label losses on clean and adversarial images."""
         nat, adv = (
             soft_label_loss(
                 self.w_teacher * self.taught("nat_teacher", images)
@@ -67,7 +74,7 @@ class LMTN(Distiller):
         return 0.5 * nat + 0.5 * adv
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "w_teacher": self.w_teacher,

@@ -1,4 +1,4 @@
-"""MART (Wang et al., ICLR 2020), beyond B-MTARD's comparison."""
+"""MART (Wang et al., ICLR 2020): TRADES with weights for misclassified images."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class MART(AdversarialModel):
-    """`BCE(f(x_adv), y) + beta (1 - p(x)[y]) KL(p(x) || p(x_adv))`, means of the batch.
+    """MART: a boosted cross-entropy and a KL that weighs misclassified images more.
 
+        L   = BCE(f(x_adv), y) + beta (1 - p(x)[y]) KL(p(x) || p(x_adv))
         BCE = CE(f(x_adv), y) - log(1.0001 - max of p(x_adv) over the other classes)
 
-    so that misclassified images count more. All of it carries gradient, also the
-    weight `1 - p(x)[y]`. The attack maximises the cross-entropy in inference mode. The
-    constants 1.0001 and 1e-12 inside the logarithms are those of the authors' code
-    (github.com/YisenWang/MART), which attacks with `PGD(0.031, step_size=0.007,
-    steps=10)` and trains with a learning rate of 0.01 and an L2 of 3.5e-3.
+    The loss is a mean over the batch. All terms have gradients, also the weight
+    `1 - p(x)[y]`. The attack maximizes the cross-entropy in inference mode. The
+    constants 1.0001, and 1e-12 inside the logarithms, are those of the authors' code
+    (github.com/YisenWang/MART). That code attacks with `PGD(0.031, step_size=0.007,
+    steps=10)`, and trains with a learning rate of 0.01 and a weight decay of 3.5e-3.
+
+    B-MTARD's paper does not compare with this method.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
         beta: weight of the KL, >= 0; 5 in the authors' code.
-        **kwargs: those of `AdversarialModel`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: `beta` is out of its range.
     """
 
     passes = ("nat", "adv")
 
     def __init__(self, student: Network, *, beta: float = 5.0, **kwargs: Any) -> None:
         if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         super().__init__(student, **kwargs)
         self.beta = beta
 
@@ -57,5 +63,5 @@ class MART(AdversarialModel):
         return boosted + self.beta * divergence * (1.0000001 - certainty)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {**super().get_config(), "beta": self.beta}

@@ -12,15 +12,15 @@ from kmtard.methods.baseline import Baseline
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class MTARD(Baseline):
-    """Two teachers, losses weighted to fall alike; see `NormalizationLossBalance`.
+    """Two teachers with loss weights balanced by `NormalizationLossBalance`.
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        weight_rate: of NLB, in [0, 1].
-        beta: exponent of NLB, >= 0.
-        **kwargs: those of `MultiTeacherDistiller`.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        weight_rate: rate of NLB per training step, in [0, 1]; 0.025 in the paper.
+        beta: exponent of NLB, >= 0; 1 in the paper.
+        **kwargs: arguments of `MultiTeacherDistiller`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -37,12 +37,4 @@ class MTARD(Baseline):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)
-        self._balances = {
-            "weight_rate": weight_rate,
-            "beta": beta,
-        }
-        self.default_callbacks()  # they check the settings
-
-    def balances(self) -> dict[str, Any]:
-        """Return the settings of the balances that differ from a rate of 0."""
-        return dict(self._balances)
+        self.set_balances(weight_rate=weight_rate, beta=beta)

@@ -1,4 +1,4 @@
-"""Two teachers, two balances: what B-MTARD (TPAMI 2024) and its ablation share."""
+"""Distillation from two teachers: the base of B-MTARD (TPAMI 2024) and its ablation."""
 
 from __future__ import annotations
 
@@ -16,38 +16,46 @@ from kmtard.methods.distiller import Distiller, soft_label_loss
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class MultiTeacherDistiller(Distiller):
-    """A clean teacher guides clean images, a robust teacher adversarial ones.
+    """Distill a clean teacher on clean images and a robust one on adversarial images.
 
         L_nat = c KL5(softmax(T_nat(x) / tau_nat), softmax f(x))
         L_adv = c KL5(softmax(T_adv(x_adv) / tau_adv), softmax f(x_adv))
         L     = w_nat L_nat + w_adv L_adv
 
-    KL5 is the element mean (batch mean / C) with 1e-5 inside the teacher's logarithm,
-    c = C / 10. Temperatures (EBB) and weights (NLB) move inside the step, at rates that
-    `EntropyBalance` and `NormalizationLossBalance` set; without these callbacks
-    nothing moves. Weights are updated before they are used, temperatures after.
-    `Baseline`, `BaselineEBB`, `MTARD` and `BMTARD` are this class with the callbacks
-    that the paper's ablation has.
+    KL5 is the element mean (batch mean / C for C classes) with 1e-5 inside the
+    teacher's logarithm, and c = C / 10. Each training step updates the temperatures
+    (EBB) and the weights (NLB), at the rates that the callbacks `EntropyBalance` and
+    `NormalizationLossBalance` set. Without a callback, the rate is 0. The loss uses the
+    weights after their update, and the temperatures before theirs.
+
+    `Baseline`, `BaselineEBB`, `MTARD` and `BMTARD` are this class with the callbacks of
+    the paper's ablation.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        nat_teacher: clean teacher, the same; it is frozen (`trainable = False`).
-        adv_teacher: robust teacher, the same.
-        temperature: the temperatures' start, both or (nat, adv), > 0; the paper has 2
-            for MobileNet-v2 on CIFAR-10 and 1 elsewhere.
-        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
-        **kwargs: those of `AdversarialModel`.
+        nat_teacher: clean teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen.
+        temperature: initial temperature of both teachers, or (nat, adv), > 0. The paper
+            has 2 for MobileNet-v2 on CIFAR-10 and 1 otherwise.
+        class_scale: the factor c; None for C / 10, see `distiller.soft_label_loss`.
+        **kwargs: arguments of `AdversarialModel`.
 
     Attributes:
-        nat_temperature: variable, tau_nat; adv_temperature likewise.
-        nat_weight: variable, w_nat; adv_weight likewise; they sum to 1.
-        initial_nat_loss: variable, L_nat of the first step where it was above 0, and 0
-            before it; initial_adv_loss likewise.
-        temperature_rate: variable, EBB's rate, with `temperature_bounds` (2,).
-        weight_rate: variable, NLB's rate, with `weight_beta`.
+        nat_temperature: variable, tau_nat.
+        adv_temperature: variable, tau_adv.
+        nat_weight: variable, w_nat in [0, 1].
+        adv_weight: variable, w_adv; both weights sum to 1.
+        initial_nat_loss: variable, the first L_nat above 0; 0 until there is one.
+        initial_adv_loss: variable, the first L_adv above 0; 0 until there is one.
+        temperature_rate: variable, the rate of EBB.
+        temperature_bounds: variable (2,), the bounds of both temperatures.
+        weight_rate: variable, the rate of NLB.
+        weight_beta: variable, the exponent of NLB.
 
     Raises:
-        ValueError: networks with other classes, or a temperature <= 0.
+        ValueError: the networks have different numbers of classes, or a temperature is
+            not above 0.
 
     Example:
         >>> import kmtard
@@ -79,7 +87,7 @@ class MultiTeacherDistiller(Distiller):
         self.class_scale = class_scale
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
         if not min(nat, adv) > 0:
-            raise ValueError(f"`temperature` must be > 0. Received: {temperature}")
+            raise ValueError(f"`temperature` must be > 0. Received: {temperature!r}.")
         self.nat_temperature = self.add_state("nat_temperature", nat)
         self.adv_temperature = self.add_state("adv_temperature", adv)
         self.roundings = self.add_state("roundings", np.zeros(2, "float32"))
@@ -106,18 +114,22 @@ class MultiTeacherDistiller(Distiller):
     def two_teacher_loss(
         self, batch: Batch, logits: Logits, *, nat_target: Tensor, adv_target: Tensor
     ) -> Tensor:
-        """Return the (batch,) loss, and in training move the balance by one step.
+        """Return the (batch,) loss, and in training update temperatures and weights.
 
         Args:
-            batch: the step's batch; says whether to move.
-            logits: the student's.
+            batch: the step's batch.
+            logits: the student's logits, one pass for each kind of image.
             nat_target: (batch, classes) logits of the clean teacher on clean images.
-            adv_target: those of the robust teacher on adversarial images.
+            adv_target: (batch, classes) logits of the robust teacher on adversarial
+                images.
         """
         nat_target, adv_target = map(ops.stop_gradient, (nat_target, adv_target))
         nat = self._distillation(nat_target, logits.nat[0], self.nat_temperature.value)
         adv = self._distillation(adv_target, logits.adv[0], self.adv_temperature.value)
-        nat_loss, adv_loss = map(ops.stop_gradient, (batch.mean(nat), batch.mean(adv)))
+        dtype = self.nat_weight.dtype  # the networks' may be another
+        nat_loss, adv_loss = (
+            ops.cast(ops.stop_gradient(batch.mean(each)), dtype) for each in (nat, adv)
+        )
         self.track("nat_loss", batch.weighted(nat))
         self.track("adv_loss", batch.weighted(adv))
         temperatures = self._balanced_temperatures(nat_target, adv_target)
@@ -127,7 +139,10 @@ class MultiTeacherDistiller(Distiller):
             self.nat_temperature.assign(temperatures.nat)
             self.adv_temperature.assign(temperatures.adv)
             self.roundings.assign(ops.stack(temperatures[2:]))
-        return weights[0] * nat + weights[1] * adv
+        weighted = (
+            ops.multiply(*pair) for pair in zip(weights, (nat, adv), strict=True)
+        )
+        return ops.add(*weighted)
 
     def _distillation(
         self, target: Tensor, logits: Tensor, temperature: Tensor
@@ -144,14 +159,15 @@ class MultiTeacherDistiller(Distiller):
             self.adv_temperature.value,
             *ops.unstack(self.roundings.value),
         )
-        # One reduction for both: equal logits must give equal sums, bit for bit, or the
-        # sign of a rounding would drive the temperatures apart.
+        # A single reduction for both: equal logits must have exactly equal entropies,
+        # or the sign of a rounding error would move the temperatures apart.
         targets = ops.stack([*map(losses.at_least_float32, (nat_target, adv_target))])
         temperatures = ops.reshape(ops.stack([present.nat, present.adv]), (2, 1, 1))
         entropies = losses.entropy(targets, temperature=temperatures)
         self.track("nat_entropy", entropies[0])
         self.track("adv_entropy", entropies[1])
-        nat, adv = ops.unstack(ops.mean(entropies, axis=1))
+        means = ops.cast(ops.mean(entropies, axis=1), self.nat_temperature.dtype)
+        nat, adv = ops.unstack(means)
         return balance.entropy_balance(
             present,
             nat,
@@ -165,7 +181,7 @@ class MultiTeacherDistiller(Distiller):
     ) -> tuple[Tensor, Tensor]:
         initial_nat = balance.initial_loss(self.initial_nat_loss.value, nat_loss)
         initial_adv = balance.initial_loss(self.initial_adv_loss.value, adv_loss)
-        # Until both are known this is 0 / 0, and the weights stay where they are.
+        # While an initial loss is 0, this is 0 / 0, and the weights do not change.
         nat, adv = balance.normalization_loss_balance(
             self.nat_weight.value,
             self.adv_weight.value,
@@ -181,10 +197,11 @@ class MultiTeacherDistiller(Distiller):
         return nat, adv
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; as `AdversarialModel.fit`. Only this call's callbacks move balances.
+        """Train as `AdversarialModel.fit` does.
 
-        However it ends, the rates are 0 afterwards, so that the next `fit` without
-        the callbacks trains without balance, from the present temperatures and weights.
+        The callbacks of the balances apply to this call only. Afterwards the rates are
+        0, also if training fails. The next `fit` without the callbacks keeps the
+        current temperatures and weights.
         """
         try:
             return super().fit(*args, **kwargs)
@@ -193,7 +210,7 @@ class MultiTeacherDistiller(Distiller):
             self.weight_rate.assign(0.0)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model, networks included."""
+        """Return the arguments of an equal model, including the networks."""
         return {
             **super().get_config(),
             "temperature": self.temperature,

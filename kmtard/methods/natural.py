@@ -1,4 +1,4 @@
-"""Natural training: plain cross-entropy on clean images."""
+"""Natural training: cross-entropy on clean images, without an attack."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class Natural(AdversarialModel):
-    """`CE(f(x), y)`; no attack while training, the usual one in the evaluation.
+    """Natural training with the loss `CE(f(x), y)`.
+
+    There is no attack in training. Evaluations are attacked as for any method.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        **kwargs: those of `AdversarialModel`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Example:
+        >>> method = kmtard.methods.Natural(student)
+        >>> method.compile(kmtard.optimizers.L2SGD(0.1))
+        >>> history = method.fit(x, y, verbose=0)
+        >>> "clean_accuracy" in history.history
+        True
     """
 
     passes = ("nat",)

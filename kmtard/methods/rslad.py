@@ -15,21 +15,27 @@ from kmtard.methods.distiller import Distiller, soft_label_loss
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class RSLAD(Distiller):
-    """`c [5/6 KL5(p(T(x)), p(f(x_adv))) + 1/6 KL5(p(T(x)), p(f(x)))]`.
+    """Distillation of robust soft labels from one robust teacher T.
 
-    T is the robust teacher, on clean images for both terms. KL5 is the element mean
-    with 1e-5 inside the teacher's logarithm, c = C / 10. The attack maximises
-    KL(p(T(x)) || p(f(x_adv))), without that constant, in inference mode. One of the
-    authors' scripts runs its teacher in half precision; here the teacher's own dtype
-    holds.
+        L = c [5/6 KL5(p(T(x)), p(f(x_adv))) + 1/6 KL5(p(T(x)), p(f(x)))]
+
+    The teacher sees the clean images in both terms. KL5 is the element mean (batch mean
+    / C for C classes) with 1e-5 inside the teacher's logarithm, and c = C / 10. The
+    attack maximizes KL(p(T(x)) || p(f(x_adv))), without this constant, in inference
+    mode. One of the authors' scripts runs the teacher in half precision. Here the
+    teacher runs in its own dtype.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        adv_teacher: robust teacher, the same; it is frozen (`trainable = False`).
-        adv_share: weight of the adversarial term, in [0, 1]; the rest is the clean
-            one's.
-        class_scale: c; None for C / 10, see `distiller.soft_label_loss`.
-        **kwargs: those of `AdversarialModel`.
+        adv_teacher: robust teacher, a Keras model of the same kind; it is frozen
+            (`trainable = False`).
+        adv_share: weight of the adversarial term, in [0, 1]; the clean term has weight
+            `1 - adv_share`.
+        class_scale: the factor c; None for C / 10, see `distiller.soft_label_loss`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: `adv_share` is out of its range.
     """
 
     def __init__(
@@ -42,7 +48,7 @@ class RSLAD(Distiller):
         **kwargs: Any,
     ) -> None:
         if not 0 <= adv_share <= 1:
-            raise ValueError(f"`adv_share` must be in [0, 1]. Received: {adv_share}")
+            raise ValueError(f"`adv_share` must be in [0, 1]. Received: {adv_share!r}.")
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.adv_share = adv_share
         self.class_scale = class_scale
@@ -57,14 +63,14 @@ class RSLAD(Distiller):
         return 1.0, 1.0
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return the divergence from the teacher's prediction on the clean images."""
+        """Return the KL from the teacher's prediction on the clean images."""
         _, temperature = self.temperatures(batch.y)
         return lambda logits: losses.kl_divergence(
             batch.target, logits, target_temperature=temperature
         )
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return the weighted sum of both soft-label losses."""
+        """Return the weighted sum of the losses on adversarial and clean images."""
         nat, adv = (
             soft_label_loss(
                 batch.target,
@@ -79,7 +85,7 @@ class RSLAD(Distiller):
         return self.adv_share * adv + (1 - self.adv_share) * nat
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "adv_share": self.adv_share,

@@ -1,4 +1,4 @@
-"""SAT, standard adversarial training (Madry et al., ICLR 2018)."""
+"""SAT (Madry et al., ICLR 2018): standard adversarial training on labels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class SAT(AdversarialModel):
-    """`CE(f(x_adv), y)`: adversarial images only.
+    """Standard adversarial training with the loss `CE(f(x_adv), y)`.
 
-    The attack maximises the same from a uniform start inside [0, 1]. As in the authors'
-    code (cifar10_challenge) it runs with BatchNorm in training mode. That code also
-    standardises each image inside its network and decays kernels only; here attacks and
-    teachers live in [0, 1], and L2 acts on all weights as for the other methods.
+    The attack maximizes the same loss, from a uniform start inside [0, 1]. As in the
+    authors' code (cifar10_challenge), BatchNorm is in training mode during the attack.
+    Two details of that code are different here: it standardizes each image inside its
+    network, and it applies weight decay to kernels only. Here images stay in [0, 1],
+    and L2 applies to all weights, as for the other methods.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        attack_bn: "train" as in the authors' code, "eval" as in many later ones.
-        **kwargs: those of `AdversarialModel`.
+        attack_bn: "train" as in the authors' code, or "eval" as in much later code.
+        **kwargs: arguments of `AdversarialModel`.
     """
 
     passes = ("adv",)

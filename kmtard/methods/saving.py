@@ -1,4 +1,4 @@
-"""Helpers to save and load methods, where these differ from other Keras models."""
+"""Helpers for saving and loading methods, where they differ from Keras models."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from kmtard.backend.types import Network
 
 @contextmanager
 def hidden(model: keras.Model, networks: Mapping[str, Network]) -> Iterator[None]:
-    """Hide networks from Keras' walk over a model's attributes.
+    """Hide networks from Keras while it saves or loads the attributes of a model.
 
-    A frozen teacher may be a hundred times as large as the student.
+    Frozen teachers are not saved, because one may be a hundred times as large as the
+    student.
 
     Args:
-        model: the model that holds the networks.
+        model: the model that contains the networks.
         networks: attribute name -> network.
     """
     attributes = vars(model)
-    # PyTorch keeps the modules among the attributes apart.
+    # PyTorch stores attributes that are modules in a separate dictionary.
     home = attributes if networks.keys() <= attributes.keys() else model._modules
     layers = list(model._layers)
     for role in networks:
         del home[role]
-    # Keras walks its list of layers as well, and before the attributes.
+    # Keras also visits its list of layers, before the attributes.
     model._layers[:] = [layer for layer in layers if layer not in networks.values()]
     try:
         yield
@@ -37,7 +38,7 @@ def hidden(model: keras.Model, networks: Mapping[str, Network]) -> Iterator[None
 
 
 def deserialized(config: dict[str, Any], custom_objects: Any = None) -> dict[str, Any]:
-    """Return constructor arguments, with the objects that a config describes."""
+    """Return the constructor arguments in a config, with its objects deserialized."""
     return {
         key: keras.saving.deserialize_keras_object(value, custom_objects)
         if isinstance(value, (dict, list))

@@ -16,22 +16,29 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class SCORE(AdversarialModel):
-    """`max(|p(x) - onehot(y)|^2 + beta |p(x_adv) - p(x)|^2 - bound, 0)`, TRADES+LSE.
+    """TRADES with squared distances of probabilities (TRADES+LSE in the paper).
 
-    p is the softmax of the student, both of whose outputs carry gradient, and `bound =
-    clip^2 + clip^2 / (C - 1)` is the squared distance of the one-hot label from a
-    prediction that falls short of it by `clip`. The attack maximises the second
-    distance against a constant p(x), in inference mode, from a Gaussian start inside
-    [0, 1].
+        L     = max(|p(x) - onehot(y)|^2 + beta |p(x_adv) - p(x)|^2 - bound, 0)
+        bound = clip^2 + clip^2 / (C - 1)
 
-    This is the branch of the authors' code without generated images; its normalisation
-    of the images inside the network is left out, as for all methods here.
+    p is the softmax of the student for C classes. The bound is the squared distance
+    between the one-hot label and a prediction whose probability of the label is
+    `1 - clip`, with the rest shared by the other classes. Both outputs have gradients.
+    The attack maximizes the second distance with a constant p(x), in inference mode,
+    from a Gaussian start inside [0, 1].
+
+    This is the part of the authors' code for training without generated images. That
+    code also normalizes the images inside the network; here, as for all methods, the
+    images stay in [0, 1].
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        beta: weight of the distance of the attacked output, >= 0; 6 in the paper.
-        clip: in [0, 1]; 0.3 in the paper, 0 for no clipping.
-        **kwargs: those of `AdversarialModel`.
+        beta: weight of the second distance, >= 0; 6 in the paper.
+        clip: see the formula, in [0, 1]; 0.3 in the paper, 0 for no bound.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     start = "gaussian_clipped"
@@ -40,21 +47,21 @@ class SCORE(AdversarialModel):
         self, student: Network, *, beta: float = 6.0, clip: float = 0.3, **kwargs: Any
     ) -> None:
         if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         if not 0 <= clip <= 1:
-            raise ValueError(f"`clip` must be in [0, 1]. Received: {clip}")
+            raise ValueError(f"`clip` must be in [0, 1]. Received: {clip!r}.")
         super().__init__(student, **kwargs)
         self.beta = beta
         self.clip = clip
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return the distance from the present prediction on the clean images."""
+        """Return the distance from the current prediction on the clean images."""
         reference = _softmax(self.student(batch.x_nat, training=False))
         reference = ops.stop_gradient(reference)
         return lambda logits: _squared_distance(_softmax(logits), reference)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return both distances less the bound, where they exceed it."""
+        """Return the sum of both distances minus the bound, at least 0."""
         nat, adv = _softmax(logits.nat[-1]), _softmax(logits.adv[-1])
         classes = nat.shape[-1]
         labels = ops.one_hot(batch.y, classes, dtype=nat.dtype)
@@ -63,7 +70,7 @@ class SCORE(AdversarialModel):
         return ops.relu(_squared_distance(nat, labels) + robust - bound)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {**super().get_config(), "beta": self.beta, "clip": self.clip}
 
 

@@ -13,26 +13,33 @@ W_ROBUST = "w_robust_accuracy"
 
 
 class Scores:
-    """The accuracies of a step, by kind of image.
+    """Clean, robust and W-Robust accuracy of the steps.
 
-    W-Robust accuracy is half the clean and half the robust one (B-MTARD, section 4).
+    W-Robust accuracy is the mean of clean and robust accuracy (B-MTARD, section 4).
 
     Attributes:
-        metrics: kind of image -> average, for Keras to track.
+        metrics: "nat" or "adv" -> the Keras metric of this kind of image.
     """
 
     def __init__(self) -> None:
         self.metrics = {kind: keras.metrics.Mean(name) for kind, name in NAMES.items()}
 
     def update(self, logits: dict[str, tuple], y: Any, sample_weight: Any) -> None:
-        """Add a batch: kind -> its student logits, of which the last pass counts."""
+        """Add a batch.
+
+        Args:
+            logits: "nat" or "adv" -> the student's logits (batch, classes) per pass, of
+                which the last is used.
+            y: (batch,) integer labels.
+            sample_weight: (batch,) weights, or None.
+        """
         for kind, passes in logits.items():
             predicted = ops.cast(ops.argmax(passes[-1], axis=-1), y.dtype)
             correct = ops.cast(predicted == y, "float32")
             self.metrics[kind].update_state(correct, sample_weight)
 
     def results(self, kinds: Iterable[str]) -> dict[str, Any]:
-        """Return the averages of the kinds that a step has seen, by name."""
+        """Return the accuracies by name, for the kinds of images in the steps."""
         scores = {
             NAMES[kind]: self.metrics[kind].result() for kind in NAMES if kind in kinds
         }
@@ -42,14 +49,14 @@ class Scores:
 
 
 def set_directions(callbacks: Any, losses: Container[str]) -> None:
-    """Tell callbacks in mode "auto" whether what they monitor should rise or fall.
+    """Set whether callbacks in mode "auto" maximize or minimize their monitored value.
 
-    Keras asks only compiled metrics for their direction, and W-Robust accuracy is not
-    even a metric of its own.
+    Keras knows the direction of compiled metrics only, and the accuracies and losses of
+    a method are not among these.
 
     Args:
         callbacks: a list or a `keras.callbacks.CallbackList`.
-        losses: names of a method's averages; what ends in "loss" should fall.
+        losses: names of a method's averages; those that end in "loss" are minimized.
     """
     for callback in getattr(callbacks, "callbacks", callbacks):
         if getattr(callback, "mode", None) != "auto":

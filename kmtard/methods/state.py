@@ -1,4 +1,4 @@
-"""The state of a method that belongs to no network: scalars and numbers per class."""
+"""Variables of a method outside of its networks: scalars and numbers per class."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from kmtard.backend.types import Array, Tensor, Variable
 
 
 def add_state(
-    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str = "float32"
+    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str | None = None
 ) -> Variable:
-    """Add a variable that no optimizer moves, and whose dtype no policy changes.
+    """Add a variable that no optimizer updates and no dtype policy casts.
 
     Args:
-        layer: the method or the addition that owns it.
-        name: of the variable.
-        value: its start, a number or an array.
-        dtype: of the variable.
+        layer: the method or the addition that owns the variable.
+        name: name of the variable.
+        value: initial value, a number or an array.
+        dtype: dtype of the variable. None for `keras.config.floatx()`, at least
+            float32.
     """
+    if dtype is None:
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
     return layer.add_weight(
         shape=getattr(value, "shape", ()),
         initializer=keras.initializers.Constant(value),
@@ -30,11 +33,11 @@ def add_state(
 
 
 def sum_by_class(sums: Variable, values: Tensor, y: Tensor) -> None:
-    """Add values to the sums of their images' classes.
+    """Add the value of each image to the sum of its class.
 
     Args:
         sums: (classes,) variable.
-        values: (batch,); no gradient flows through them.
+        values: (batch,) values; no gradient flows through them.
         y: (batch,) integer labels.
     """
     values = ops.cast(ops.stop_gradient(values), sums.dtype)

@@ -1,4 +1,4 @@
-"""TRADES (Zhang et al., ICML 2019): cross-entropy plus a KL to the attacked output."""
+"""TRADES (Zhang et al., ICML 2019): cross-entropy and a KL between both outputs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from kmtard.methods.batch import Batch, Logits
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class TRADES(AdversarialModel):
-    """`CE(f(x), y) + beta KL(softmax f(x) || softmax f(x_adv))`, means of the batch.
+    """TRADES with the loss `CE(f(x), y) + beta KL(softmax f(x) || softmax f(x_adv))`.
 
-    The attack maximises that same KL against the constant prediction on the clean
-    image, in inference mode. Both arguments of the outer KL carry gradient, and the
-    clean images pass twice, so BatchNorm's averages see them twice, as in the
-    authors' code.
+    The loss is a mean over the batch. The attack maximizes the KL in inference mode,
+    with a constant prediction on the clean image. In the loss, both arguments of the KL
+    have gradients. As in the authors' code, the clean images pass the student twice, so
+    that they update BatchNorm's averages twice.
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
         beta: weight of the KL, >= 0; 6 in the paper.
-        trades_original: attack with `PGD(0.031, step_size=0.007, steps=10)`, as the
-            authors' code does, whatever `attack` is. The default is 8/255 and 2/255,
-            as for all methods.
-        **kwargs: those of `AdversarialModel`.
+        trades_original: whether to attack with `PGD(0.031, step_size=0.007, steps=10)`,
+            as the authors' code does, instead of with `attack`.
+        **kwargs: arguments of `AdversarialModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     passes = ("nat", "adv", "nat")
@@ -44,7 +46,7 @@ class TRADES(AdversarialModel):
         **kwargs: Any,
     ) -> None:
         if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta}")
+            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         if trades_original:
             kwargs["attack"] = PGD(0.031, step_size=0.007, steps=10)
         super().__init__(student, **kwargs)
@@ -52,7 +54,7 @@ class TRADES(AdversarialModel):
         self.trades_original = trades_original
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return the KL against the present prediction on the clean images."""
+        """Return the KL from the current prediction on the clean images."""
         reference = ops.stop_gradient(self.student(batch.x_nat, training=False))
         return lambda logits: losses.kl_divergence(reference, logits)
 
@@ -63,7 +65,7 @@ class TRADES(AdversarialModel):
         return natural + self.beta * robust
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {
             **super().get_config(),
             "beta": self.beta,

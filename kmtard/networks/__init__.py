@@ -1,8 +1,8 @@
 """Networks from images in [0, 1] to logits, one file per family.
 
-`convert` exchanges their weights with PyTorch files, `logits_of` takes the softmax off
-any model. Networks are channels-last Keras models; this room imports nothing of kmtard
-but what writes files.
+All are channels-last Keras models. `convert` reads their weights from PyTorch files and
+writes such files. `logits_of` removes the softmax from any model. This package imports
+nothing else of kmtard, except what writes files.
 
 Example:
     >>> import kmtard

@@ -1,7 +1,8 @@
-"""What the networks share: PyTorch's padding, normalisation and initial kernels.
+"""Layers that all networks use, with PyTorch's padding, BatchNorm and initializers.
 
-The layers of a published network bear the keys of its public PyTorch weights, with "-"
-for ".", which Keras on PyTorch cannot have in a name; `convert` reads them so.
+A layer of a published network is named after its keys in the public PyTorch weights,
+with "-" in place of ".", because Keras on PyTorch allows no "." in a name. `convert`
+relies on these names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import keras
 Shape = tuple[int, int, int]
 
 DATA_FORMAT = "channels_last"
-"""What each layer is told: a user's Keras may be set to channels first."""
+"""Passed to every layer, because the user's Keras default may be channels first."""
 
 
 def kernel_initializer() -> keras.initializers.Initializer:
@@ -34,21 +35,24 @@ def convolution(
     initializer: keras.initializers.Initializer | None = None,
     far_padding: bool = False,
 ) -> keras.KerasTensor:
-    """Convolve without bias, padded by `size // 2` on all four sides.
+    """Apply a convolution without bias, padded by `size // 2` on all four sides.
 
     Args:
         x: (batch, height, width, channels).
-        filters: channels of the result.
-        size: of the kernel, 1 or 3.
-        strides: in both directions.
-        name: of the layer.
-        initializer: of the kernel; PyTorch's default if None.
-        far_padding: with strides, pad an even size below and on the right only, as
-            TensorFlow does.
+        filters: number of output channels.
+        size: side of the kernel, 1 or 3.
+        strides: stride in both directions.
+        name: name of the layer.
+        initializer: initializer of the kernel; PyTorch's default if None.
+        far_padding: if images have an even size and `strides` is 2, pad only the bottom
+            and the right, as TensorFlow does.
+
+    Returns:
+        (batch, ceil(height / strides), ceil(width / strides), filters).
     """
     valid = size > 1 and strides > 1 and not far_padding
     if valid:
-        # Keras's "same" would pad the far sides only, PyTorch pads all four.
+        # Keras pads only the bottom and the right for "same"; PyTorch pads all sides.
         x = keras.layers.ZeroPadding2D(size // 2, data_format=DATA_FORMAT)(x)
     return keras.layers.Conv2D(
         filters,
@@ -63,7 +67,7 @@ def convolution(
 
 
 def normalization(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
-    """Apply BatchNorm with PyTorch's epsilon and momentum."""
+    """Apply BatchNorm with PyTorch's default epsilon and momentum."""
     layer = keras.layers.BatchNormalization(
         axis=-1, momentum=0.9, epsilon=1e-5, name=name
     )
@@ -71,7 +75,7 @@ def normalization(x: keras.KerasTensor, name: str | None = None) -> keras.KerasT
 
 
 def global_average(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Average each channel over the image: (batch, channels)."""
+    """Average each channel over the image; return (batch, channels)."""
     return keras.layers.GlobalAveragePooling2D(data_format=DATA_FORMAT)(x)
 
 
@@ -82,39 +86,47 @@ def dense_logits(
     name: str | None = None,
     zero_bias: bool = False,
 ) -> keras.KerasTensor:
-    """Apply the last layer, in float32 under a mixed dtype policy.
+    """Apply the dense layer that returns the logits.
+
+    Under a mixed dtype policy, it computes in float32.
 
     Args:
         x: (batch, features).
         num_classes: number of logits.
-        name: of the layer.
-        zero_bias: start the bias at 0 and not as PyTorch does by default.
+        name: name of the layer.
+        zero_bias: initialize the bias to 0 instead of PyTorch's default.
+
+    Returns:
+        (batch, num_classes).
     """
-    # PyTorch draws the bias from the same interval as the kernel.
+    # PyTorch initializes the bias from the same interval as the kernel.
     bound = x.shape[-1] ** -0.5
     uniform = keras.initializers.RandomUniform(-bound, bound)
     return keras.layers.Dense(
         num_classes,
         kernel_initializer=kernel_initializer(),
         bias_initializer="zeros" if zero_bias else uniform,
-        # Of a mixed policy, the type of the variables is the wider one.
+        # In a mixed policy, variables have the wider dtype.
         dtype=keras.config.dtype_policy().variable_dtype,
         name=name,
     )(x)
 
 
 def check_shapes(num_classes: int, input_shape: Shape) -> None:
-    """Refuse a number of classes or an image shape that no network can have.
+    """Check the number of classes and the image shape of a network.
 
     Raises:
-        ValueError: with what was received.
+        ValueError: `num_classes` is below 2, or `input_shape` is not three positive
+            integers.
     """
     if num_classes < 2:
-        raise ValueError(f"`num_classes` must be at least 2. Received: {num_classes}.")
+        raise ValueError(
+            f"`num_classes` must be at least 2. Received: {num_classes!r}."
+        )
     if len(input_shape) != 3 or not all(
         isinstance(size, int) and size > 0 for size in input_shape
     ):
         raise ValueError(
             "`input_shape` must be (height, width, channels), each a positive int. "
-            f"Received: {input_shape}."
+            f"Received: {input_shape!r}."
         )

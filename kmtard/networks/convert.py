@@ -1,7 +1,7 @@
-"""Weights of the networks from PyTorch files, and back.
+"""Read the networks' weights from PyTorch files, and write them to such files.
 
 The keys are those of the public codes: TRADES and RobustBench, DeepMind, B-MTARD,
-pytorch-cifar, chenyaofo/pytorch-cifar-models.
+pytorch-cifar, and chenyaofo/pytorch-cifar-models.
 
 Example:
     >>> import kmtard
@@ -31,16 +31,16 @@ from kmtard.networks.standardization import (
     is_constant,
 )
 
-# A Keras variable, and the order of its axes in PyTorch.
+# A Keras variable and the order of its axes in PyTorch.
 Weight = tuple[Any, tuple[int, ...]]
 
-# What DataParallel, wrappers, averages and torch.compile put before each key.
+# Prefixes of keys, from DataParallel, wrappers, weight averaging and torch.compile.
 PREFIXES = re.compile(r"^((module|model|net|student|basic_net|_orig_mod|1)\.)+")
-# Registered by TRADES's WRN and never called.
+# The WRN of TRADES registers this block but never calls it.
 SUB_BLOCK = "sub_block1."
 UNUSED = re.compile(r"sub_block1\..*|.*\.num_batches_tracked|n_averaged")
-# Of each kind of layer, PyTorch's names for its weights: the attribute in Keras, and
-# the order of its axes in PyTorch.
+# For each layer class: PyTorch's name of a weight -> the attribute in Keras, and the
+# order of its axes in PyTorch.
 WEIGHTS: dict[type, dict[str, tuple[str, tuple[int, ...]]]] = {
     keras.layers.Conv2D: {"weight": ("kernel", (3, 2, 0, 1))},
     keras.layers.DepthwiseConv2D: {"weight": ("kernel", (2, 3, 0, 1))},
@@ -54,21 +54,20 @@ WEIGHTS: dict[type, dict[str, tuple[str, tuple[int, ...]]]] = {
 }
 SHOWN = 20
 HDF5 = (".h5", ".hdf5")
-# Of the keys of the last layer, in the order of how many networks have them.
+# Keys of the last layer, the most common one first.
 HEADS = ("linear.weight", "fc.weight", "logits.weight")
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was read from a file of weights.
+    """What was read from a weight file.
 
     Attributes:
-        tensors: how many gave the network their values.
-        nest: the keys of the checkpoint under which they lay, joined by dots.
-        prefix: what stood before each key, of most of them.
-        constants: the standardization of the images that the file states; None where
-            it states none.
-        skipped: keys of tensors that the network has no use for.
+        tensors: number of tensors that were copied into the network.
+        nest: the keys that lead to the weights in a checkpoint, joined by dots.
+        prefix: the most common prefix of the keys.
+        constants: the standardization of the images in the file; None if it has none.
+        skipped: keys of tensors that the network does not use.
     """
 
     tensors: int
@@ -81,34 +80,35 @@ class Read:
 def load(
     network: keras.Model, path: str | os.PathLike[str], *, nest: str | None = None
 ) -> Read:
-    """Give a network the weights of a file, read without running its code.
+    """Load the weights of a file into a network, without running code from the file.
 
-    A PyTorch file may hold the state dict bare or nested in a checkpoint, beside
-    other things, and its keys may begin with what wrappers put there (`module.`,
-    `model.`, `basic_net.`, `1.`). Where the file states how images are standardized
-    (`mu` and `sigma`, `mean` and `std`, `normalize.*`), the network must do the same.
+    A PyTorch file may be a state dict, or a checkpoint that contains one. Its keys may
+    have prefixes from wrappers (`module.`, `model.`, `basic_net.`, `1.`). If the file
+    contains the standardization of the images (`mu` and `sigma`, `mean` and `std`,
+    `normalize.*`), the network must have the same.
 
     Args:
-        network: one of `kmtard.networks`, of the file's number of classes; for Keras's
-            `.h5` files any built Keras model.
+        network: a network of `kmtard.networks` with the file's number of classes; for
+            Keras's `.h5` files any built Keras model.
         path: a PyTorch file (`.pt`, `.pth`, `.pth.tar`, `.t7`, `.ckpt`, `.bin`, `.th`
-            or without ending), `.safetensors`, `.weights.h5`, or weights in `.h5`.
-        nest: the key of a checkpoint to read, where there are several.
+            or no ending), `.safetensors`, `.weights.h5`, or weights in `.h5`.
+        nest: the key of the weights to read, if a checkpoint has several sets.
 
     Returns:
         What was read.
 
     Raises:
-        ImportError: a PyTorch file, and PyTorch is not installed.
+        ImportError: the file needs PyTorch, which is not installed.
         OSError: the file cannot be opened.
-        ValueError: the file cannot be read or does not fit; the network is unchanged.
+        ValueError: the file cannot be read or does not fit the network, which then
+            stays unchanged.
     """
     if Path(path).suffix in HDF5:
         weight_files.check_h5(path)
         before = network.get_weights()
         try:
             network.load_weights(path)
-        # An older file is read layer by layer, and its mistakes are of many kinds.
+        # Keras raises various errors for older files, which it reads layer by layer.
         except (KeyError, TypeError, ValueError) as error:
             network.set_weights(before)
             reason = (str(error) or repr(error)).splitlines()[0]
@@ -130,31 +130,32 @@ def save(
 ) -> None:
     """Write a network's weights to a file that its public PyTorch code can load.
 
-    `load_state_dict` of the authors' classes takes them with `strict=True`, as written
-    by default: those of TRADES (and of MART, MTARD and RobustBench's TRADES entry),
-    DeepMind, MTARD, B-MTARD, pytorch-cifar and chenyaofo. Their forms differ in two
-    points:
+    With the default arguments, `load_state_dict(strict=True)` of these classes accepts
+    the file: TRADES (also in MART, MTARD and RobustBench's TRADES entry), DeepMind,
+    MTARD, B-MTARD, pytorch-cifar and chenyaofo. Other classes differ in two points:
 
-    - TRADES registers a block `sub_block1` that it never calls. IAD's wide ResNet and
-      most of RobustBench's lack it: `sub_block1=False`.
-    - RobustBench keeps the constants of the images as buffers, DeepMind and MTARD as
-      arguments: `constants=True`. Without it, the file notes them where no class looks
-      and `load` does, and whoever loads it into PyTorch must give the class the same.
+    - TRADES registers a block `sub_block1` that it never calls. The wide ResNet of IAD
+      and most of RobustBench's have no such block: use `sub_block1=False`.
+    - RobustBench stores the standardization of the images in buffers: use
+      `constants=True`. DeepMind and MTARD pass it as arguments. By default, the file
+      contains it only as metadata, which `load` reads and PyTorch ignores: whoever
+      loads the file into PyTorch must give the class the same constants.
 
     A network inside of `keras.Sequential([Rescaling(...), network])`, or after
-    `Normalization`, gets RobustBench's keys `normalize.mean`, `normalize.std` and
-    `model.*`, which no bare class takes by mistake.
+    `Normalization`, is written with RobustBench's keys `normalize.mean`,
+    `normalize.std` and `model.*`. A class without standardization refuses these keys.
 
     Args:
-        network: one of `kmtard.networks`.
-        path: a `.pt`, `.pth` or `.safetensors` file, in a folder that exists.
-        sub_block1: whether the unused block is written, for TRADES's networks.
-        constants: whether the constants of the images are written as tensors.
+        network: a network of `kmtard.networks`.
+        path: a `.pt`, `.pth` or `.safetensors` file, in an existing folder.
+        sub_block1: whether to write the unused block of TRADES's networks.
+        constants: whether to write the standardization of the images as tensors.
 
     Raises:
-        ImportError: a `.pt` or `.pth` file, and PyTorch is not installed.
+        ImportError: the file needs PyTorch, which is not installed.
         RunError: the file cannot be written.
-        ValueError: the name has another ending, or PyTorch has no such network.
+        ValueError: the name has another ending, or the network has layers that the
+            public PyTorch codes do not have.
     """
     tensors = to_torch(network, sub_block1=sub_block1, constants=constants)
     weight_files.write(path, tensors, constants=body_of(network).standardization)
@@ -162,12 +163,12 @@ def save(
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert_file` has done.
+    """What `convert_file` has read and written.
 
     Attributes:
         network: the model that was written.
-        read: what was read from the file of weights; None of a whole `.keras` model.
-        own: the standardization of the images inside of the network.
+        read: what was read from the weight file; None for a `.keras` model.
+        own: the standardization of the images in the network.
     """
 
     network: keras.Model
@@ -187,36 +188,48 @@ def convert_file(
     sub_block1: bool = True,
     constants: bool = False,
 ) -> Conversion:
-    """Write the weights or the model of a file to a file of another kind.
+    """Convert a file of weights or a model to a file of another kind.
 
-    Constants of the images that the file states go into the network, unless `options`
-    name others, which are then compared.
+    If the file contains the standardization of the images, the network is built with
+    it. If `options` has `mean` or `std`, these are used, and must agree with the file.
 
     Args:
         source: a file that `load` reads, or a `.keras` file.
-        target: `.keras`, `.weights.h5`, `.pt`, `.pth` or `.safetensors`.
-        build: the network of the weights, `build(num_classes, input_shape, **options)`.
-        num_classes: of the network; read from a PyTorch file if None.
+        target: a file that ends in `.keras`, `.weights.h5`, `.pt`, `.pth` or
+            `.safetensors`.
+        build: builds the network of the weights,
+            `build(num_classes, input_shape, **options)`; not needed for `.keras` files.
+        num_classes: number of classes; None reads it from a PyTorch file.
         input_shape: `(height, width, channels)` of the images.
-        options: of the network.
+        options: options of the network.
         nest: as in `load`.
         sub_block1: as in `save`.
         constants: as in `save`.
 
     Returns:
-        What was done.
+        The network, and what was read.
 
     Raises:
-        ImportError: a PyTorch file, and PyTorch is not installed.
+        ImportError: a file needs PyTorch, which is not installed.
         OSError: a file cannot be opened or written.
         RunError: the PyTorch file cannot be written.
         ValueError: a file is of another kind, damaged, or does not fit.
+
+    Example:
+        >>> kmtard.networks.resnet18(10, (8, 8, 3)).save_weights("student.weights.h5")
+        >>> conversion = kmtard.networks.convert.convert_file(
+        ...     "student.weights.h5",
+        ...     "student.safetensors",
+        ...     build=kmtard.networks.resnet18,
+        ...     num_classes=10,
+        ...     input_shape=(8, 8, 3),
+        ... )
     """
     suffix = Path(target).suffix
     keras_weights = str(target).endswith(".weights.h5")
     if not (suffix == ".keras" or keras_weights or suffix in weight_files.SUFFIXES):
         raise ValueError(
-            "The new file must end in .keras, .weights.h5, "
+            "The target must end in .keras, .weights.h5, "
             f"{', '.join(weight_files.SUFFIXES)}. Received: {str(target)!r}."
         )
     read = None
@@ -244,12 +257,12 @@ def _built(
     options: dict[str, Any],
     nest: str | None,
 ) -> tuple[keras.Model, Read]:
-    """Build the network of a file of weights, and give it these."""
+    """Build the network of a weight file and load the weights into it."""
     if Path(source).suffix in HDF5:
         weight_files.check_h5(source)
     if build is None:
         raise ValueError(
-            f"{source} holds weights alone. Name the network that they belong to."
+            f"{source} holds only weights. Name the network that they belong to."
         )
     tensors = None
     if Path(source).suffix not in HDF5:
@@ -260,8 +273,8 @@ def _built(
             options |= stated._asdict()
     if num_classes is None:
         raise ValueError(
-            f"{source} does not show how many classes the network has. Give "
-            "num_classes, on the command line --classes."
+            f"The number of classes cannot be read from {source}. Give it: "
+            "num_classes in code, --classes on the command line."
         )
     network = build(num_classes, input_shape, **options)
     if tensors is None:
@@ -273,18 +286,19 @@ def _built(
 
 
 def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
-    """Give a network the weights of a PyTorch state dict.
+    """Load a PyTorch state dict into a network.
 
     Args:
-        network: one of `kmtard.networks`.
-        tensors: arrays by key, in PyTorch's layout.
+        network: a network of `kmtard.networks`.
+        tensors: the arrays by key, in PyTorch's layout.
 
     Returns:
         What was read.
 
     Raises:
-        ValueError: keys are missing or not used, a shape or type is wrong, or images
-            are standardized differently: all is named, and the network is unchanged.
+        ValueError: keys are missing or not used, a shape or dtype is wrong, or the
+            standardization of the images differs. The message lists all mistakes, and
+            the network stays unchanged.
     """
     variables = dict(_variables(network))
     names = {key: PREFIXES.sub("", key) for key in tensors}
@@ -311,8 +325,8 @@ def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
     own = body_of(network).standardization
     if stated is not None and not stated.agrees(own):
         raise ValueError(
-            "the weights were made for images standardized in another way; all logits "
-            f"would be wrong. The file: {stated}. The network: {own}. Build the "
+            "the weights expect another standardization of the images, and all logits "
+            f"would be wrong. The file has {stated}. The network has {own}. Build the "
             f"network with {'mean=(), std=()' if not stated.mean else stated}; in a "
             "recipe, these are options of the network."
         )
@@ -334,17 +348,17 @@ def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
 
 
 def stated_constants(tensors: Mapping[str, np.ndarray]) -> Standardization | None:
-    """Return the standardization that a state dict states, None where it does not.
+    """Return the standardization in a state dict, or None if it contains none.
 
     Raises:
-        ValueError: its constants are no values for each channel.
+        ValueError: the constants are not one value per channel.
     """
     stripped = {PREFIXES.sub("", key): array for key, array in tensors.items()}
     return constants_in(stripped) or getattr(tensors, "constants", None)
 
 
 def classes_in(tensors: Mapping[str, np.ndarray]) -> int | None:
-    """Return the number of classes of a state dict, None without a known last layer."""
+    """Return the number of classes of a state dict; None without a known last layer."""
     for key, array in tensors.items():
         if PREFIXES.sub("", key) in HEADS and array.ndim == 2:
             return len(array)
@@ -357,16 +371,16 @@ def to_torch(
     """Return a network's weights as the state dict of its public PyTorch code.
 
     Args:
-        network: one of `kmtard.networks`.
+        network: a network of `kmtard.networks`.
         sub_block1: as in `save`.
         constants: as in `save`.
 
     Returns:
-        float32 arrays by key, in PyTorch's layout, with the `num_batches_tracked` of
-        each normalisation (int64, 0), which PyTorch expects and does not use here.
+        float32 arrays by key, in PyTorch's layout, and for each BatchNorm an int64 0 as
+        `num_batches_tracked`, which PyTorch requires but does not use here.
 
     Raises:
-        ValueError: PyTorch has no such network.
+        ValueError: the network has layers that the public PyTorch codes do not have.
     """
     tensors: dict[str, np.ndarray] = {}
     for key, (variable, axes) in _variables(network):
@@ -405,17 +419,18 @@ def to_torch(
 def _variables(network: keras.Model) -> Iterator[tuple[str, Weight]]:
     for layer in body_of(network).layers:
         known = WEIGHTS.get(type(layer), {})
-        # Flattened maps have another order in PyTorch: their dense layer differs.
+        # PyTorch flattens features in another order, so that the kernel of the dense
+        # layer after it differs.
         flattens = isinstance(layer, keras.layers.Flatten)
-        # Elsewhere than before the first layer, it is no standardization of images.
+        # `body_of` has removed the standardization: any other Rescaling has no key.
         scales = isinstance(layer, keras.layers.Rescaling)
         if flattens or scales or len(layer.weights) != len(known):
             raise ValueError(
-                "Only the published networks of kmtard.networks, made of "
-                "convolutions without bias, normalisations, a global pooling and a "
-                "dense layer, exist in PyTorch, bare or behind one Rescaling or "
-                "Normalization of the images. Received: a network with "
-                f"{layer.name!r} of type {type(layer).__name__}."
+                "Only the published networks of kmtard.networks have a form in "
+                "PyTorch: convolutions without bias, BatchNorms, a global pooling and "
+                "a dense layer, optionally after one Rescaling or Normalization of the "
+                f"images. Received: a network with the layer {layer.name!r} of type "
+                f"{type(layer).__name__}."
             )
         for key, (attribute, axes) in known.items():
             name = f"{layer.name.replace('-', '.')}.{key}"
@@ -436,5 +451,5 @@ def _message(mistakes: Mapping[str, list[str]]) -> str:
         if found:
             more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
             lines.append(f"  {kind}: {', '.join(found[:SHOWN] + more)}")
-    lines.append("Build the network that they come from, with its number of classes.")
+    lines.append("Build the network of these weights, with its number of classes.")
     return "\n".join(lines)

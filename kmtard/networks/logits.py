@@ -1,4 +1,4 @@
-"""Any Keras model without its softmax."""
+"""Return the logits of a Keras model that ends in a softmax."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import keras
 import numpy as np
 from keras import ops
 
-# By which probabilities may leave [0, 1] or miss the sum of 1; half precision sums less
-# exactly.
+# Tolerance for probabilities outside [0, 1] and for their sum: half precision rounds.
 SLACK = 1e-2
 TINY = 1e-30
 
 
 def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
-    """Return a model of the logits of a classifier that ends in a softmax.
+    """Return a model that computes the logits of a classifier with a final softmax.
 
-    The result has a second output path, before the softmax, and shares every layer and
-    weight with the given model, which is not changed: train either one, and both have
-    learned. Both can be saved and loaded as before.
+    The given model is not changed. Both models share all layers and weights: training
+    one of them also trains the other. Both can be saved and loaded as usual.
 
-    A softmax is found at the end of a functional or sequential model, also within
-    nested ones: as the activation of the last layer, as a layer, or as a function.
-    Where the end is hidden, as in a subclassed model, images tell whether the outputs
-    are probabilities; then their logarithm is taken, which has the same softmax.
+    The softmax of a functional or sequential model is found as the activation of the
+    last layer, as a layer, or as a function, also inside nested models. Otherwise, as
+    in a subclassed model, the outputs for a few images show whether they are
+    probabilities. In that case the new model returns their logarithm, which has the
+    same softmax.
 
     Args:
         model: any Keras model from images to probabilities (batch, classes).
-        example: (1 or more, ...) images, needed for a model that does not know its
-            input shape.
+        example: (1 or more, ...) images; needed if the model does not know its input
+            shape.
 
     Returns:
-        A model from the same images to logits; `model` itself if it gives these.
+        A model from the same images to logits; `model` itself if it already returns
+        logits.
 
     Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: the model does not know its input shape, and there is no example.
+        TypeError: `model` is not a Keras model.
+        ValueError: the model does not know its input shape and `example` is None.
 
     Example:
         >>> import keras, kmtard
@@ -59,7 +59,7 @@ def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
     if not are_probabilities(ops.convert_to_numpy(model(images, training=False))):
         return model
     inputs = getattr(model, "inputs", None)
-    # The logarithm is one output more of a functional model, and a model around others.
+    # A functional model gets the logarithm as a new output; any other model is wrapped.
     if inputs:
         return keras.Model(_inputs(model), _logarithm(model.outputs[0]))
     inputs = keras.Input(images.shape[1:], dtype=images.dtype)
@@ -67,7 +67,7 @@ def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
-    """Tell whether outputs (batch, classes) look like those of a softmax."""
+    """Return whether outputs (batch, classes) look like those of a softmax."""
     outputs = outputs.astype("float32")
     if outputs.ndim != 2 or outputs.shape[1] < 2 or not np.isfinite(outputs).all():
         return False
@@ -76,16 +76,16 @@ def are_probabilities(outputs: np.ndarray) -> bool:
 
 
 def without_last_activation(model: keras.Model) -> keras.Model | None:
-    """Return a model without the softmax that the layers of a model show at its end.
+    """Return a model without its final softmax, as far as its layers show one.
 
-    Of a single output, the sigmoid is left out.
+    For a model with a single output unit, the final sigmoid is removed.
 
     Args:
-        model: any Keras model; nothing about it changes, and it is not called.
+        model: any Keras model; it is neither changed nor called.
 
     Returns:
-        A model on the same layers and weights, `model` itself if it gives logits, None
-        if its layers do not tell.
+        A model on the same layers and weights; `model` itself if it already returns
+        logits; None if the layers do not show which of the two is the case.
     """
     if not _runs_its_graph(model) or len(model.outputs) != 1:
         return None
@@ -96,7 +96,7 @@ def without_last_activation(model: keras.Model) -> keras.Model | None:
 
 
 def _runs_its_graph(model: Any) -> bool:
-    """Tell whether a model computes what its layers say, and nothing of its own."""
+    """Return whether a model computes exactly its graph of layers."""
     of_keras = type(model).__module__.partition(".")[0] == "keras"
     return of_keras and "call" not in vars(model) and bool(_outputs(model))
 
@@ -106,18 +106,18 @@ def _outputs(model: Any) -> Any:
 
 
 def _before_activation(output: Any) -> Any:
-    """Return what is before the softmax of an output, or the sigmoid of a single one.
+    """Return the tensor before the softmax of an output, or before a single sigmoid.
 
     Args:
         output: symbolic, (batch, classes).
 
     Returns:
-        Symbolic logits, `output` itself if it is these, None if it cannot be told.
+        Symbolic logits; `output` itself if it already holds logits; None if unknown.
     """
     operation, node_index, _ = output._keras_history
     [*inputs] = operation._inbound_nodes[node_index].input_tensors
     single = output.shape[-1] == 1
-    # The layer and the function have this name; the latter is in no public module.
+    # Compared by name: the class of the softmax function is not public in Keras.
     if type(operation).__name__ == "Softmax" and not single:
         return inputs[0]
     if isinstance(operation, keras.Model):
@@ -130,12 +130,12 @@ def _before_activation(output: Any) -> Any:
     if type(operation) is keras.layers.Activation:
         if activation is last:
             return inputs[0]
-        if activation is keras.activations.linear:  # a cast, after mixed precision
+        if activation is keras.activations.linear:  # casts the dtype, mixed precision
             return _before_cast(output, inputs[0], operation)
     if type(operation) is keras.layers.Dense:
         if activation is keras.activations.linear:
             return output
-        # The matrix of LoRA and of quantization is more than one variable.
+        # With LoRA or quantization, the kernel consists of several variables.
         plain = not (operation.lora_enabled or operation.quantization_mode)
         if activation is last and plain:
             return _twin(operation)(inputs[0])
@@ -146,12 +146,12 @@ def _before_cast(output: Any, source: Any, cast: Any) -> Any:
     logits = _before_activation(source)
     if logits is None or logits is source:
         return output if logits is source else None
-    # A layer of its own: calling the user's would leave a trace on it.
+    # A copy: calling the user's layer again would add a node to it.
     return type(cast).from_config(cast.get_config())(logits)
 
 
 def _twin(layer: keras.layers.Dense) -> keras.layers.Dense:
-    """Return the layer without its activation, on the same variables."""
+    """Return a copy of the layer without its activation, on the same variables."""
     twin = keras.layers.Dense.from_config({**layer.get_config(), "activation": None})
     shared = {variable.name: variable for variable in layer.weights}
 
@@ -177,8 +177,8 @@ def _images(model: keras.Model, example: Any) -> Any:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or None in shape[1:]:
         raise ValueError(
-            f"Whether {model.name!r} gives probabilities cannot be seen from its "
-            "layers, and its input shape is not known. Give images: "
+            f"The layers of {model.name!r} do not show whether it returns "
+            "probabilities, and its input shape is unknown. Give images: "
             "logits_of(model, example=x[:1])."
         )
     images = np.random.default_rng(0).random((4, *shape[1:]), dtype="float32")

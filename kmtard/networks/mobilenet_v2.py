@@ -1,7 +1,8 @@
 """MobileNet-v2 for small images (Sandler et al. 2018, as in kuangliu/pytorch-cifar).
 
-Unlike the ImageNet network: ReLU, not ReLU6; the stem and the second row keep the size;
-the first block has its 1x1 expansion; every block that keeps the size has a shortcut.
+It differs from the network for ImageNet in four points: the activation is ReLU instead
+of ReLU6; the stem and the second row of blocks have stride 1; the first block also has
+a 1x1 expansion; every block of stride 1 has a shortcut.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kmtard.networks.blocks import (
 )
 from kmtard.networks.standardization import standardized
 
-# Expansion, channels, blocks, strides of the first block.
+# Each row: expansion factor, channels, number of blocks, strides of the first block.
 ROWS = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -38,17 +39,20 @@ def mobilenet_v2(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return the MobileNet-v2 of B-MTARD's students, from images in [0, 1] to logits.
+    """MobileNet-v2 for small images, a student of B-MTARD.
 
-    2,296,922 parameters for 10 classes, beside 35,088 moving values.
+    2,296,922 trainable parameters for 10 classes, and 35,088 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -87,7 +91,7 @@ def _block(
 
 def _depthwise(x: keras.KerasTensor, strides: int, name: str) -> keras.KerasTensor:
     if strides > 1:
-        # Keras's "same" would pad the far sides only, PyTorch pads all four.
+        # Keras pads only the bottom and the right for "same"; PyTorch pads all sides.
         x = keras.layers.ZeroPadding2D(1, data_format=DATA_FORMAT)(x)
     return keras.layers.DepthwiseConv2D(
         3,
@@ -95,7 +99,7 @@ def _depthwise(x: keras.KerasTensor, strides: int, name: str) -> keras.KerasTens
         padding="same" if strides == 1 else "valid",
         data_format=DATA_FORMAT,
         use_bias=False,
-        # Keras would count all channels into fan_in, PyTorch has 3 * 3 * 1.
+        # Keras includes all channels in fan_in; PyTorch's fan_in is 3 * 3 * 1.
         depthwise_initializer=keras.initializers.RandomUniform(-1 / 3, 1 / 3),
         name=name,
     )(x)

@@ -1,4 +1,4 @@
-"""Residual networks that normalise and activate first (He et al. 2016, v2)."""
+"""Residual networks with pre-activation blocks (He et al. 2016, v2)."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from kmtard.networks.standardization import standardized
 
 @dataclass(frozen=True)
 class Style:
-    """What sets one published code apart from another.
+    """The layer names and details in which published codes differ.
 
     Attributes:
         stem: layer name of the first convolution.
-        block: layer name of a block, with fields `stage` (from 1) and `block` (from 0),
-            or `group` (from 0) instead of `stage`.
-        layers: of a block: normalisation, convolution, normalisation, convolution.
-        shortcut: of a block that changes the width.
-        last: name of the last normalisation.
-        head: name of the dense layer.
-        activation: Keras's name of it.
-        far_padding: pad strided 3x3 convolutions on the far sides only.
-        he_normal: start the kernels from N(0, sqrt(2/fan_out)) and the bias from 0, not
-            from PyTorch's default.
+        block: layer name of a block, a format string with the fields `stage` (from 1)
+            or `group` (from 0), and `block` (from 0).
+        layers: layer names in a block: BatchNorm, convolution, BatchNorm, convolution.
+        shortcut: layer name of the shortcut in a block that changes the width.
+        last: layer name of the last BatchNorm.
+        head: layer name of the dense layer.
+        activation: Keras name of the activation.
+        far_padding: whether strided 3x3 convolutions pad only the bottom and the right.
+        he_normal: whether the initial kernels are drawn from N(0, sqrt(2/fan_out)) and
+            the initial bias is 0; otherwise both have PyTorch's default.
     """
 
     stem: str
@@ -51,7 +51,7 @@ class Style:
     def convolve(
         self, x: keras.KerasTensor, filters: int, *args: int, name: str
     ) -> keras.KerasTensor:
-        """Convolve as `blocks.convolution`, padded and started as in this style."""
+        """Apply `blocks.convolution` with this style's padding and initializer."""
         return convolution(
             x,
             filters,
@@ -62,7 +62,7 @@ class Style:
         )
 
     def activate(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """Normalise, then activate."""
+        """Apply BatchNorm, then the activation."""
         return keras.layers.Activation(self.activation)(normalization(x, name))
 
 
@@ -76,18 +76,22 @@ def pre_activation_resnet(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a network from images in [0, 1] to logits.
+    """Pre-activation ResNet in the style of a published code.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        style: Of the published code.
+        style: Layer names and details of the published code.
         stem: Channels of the first convolution.
-        stages: (channels, blocks) of each; all but the first halve the size.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        stages: (channels, blocks) for each stage; every stage but the first halves the
+            height and width.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -1,4 +1,4 @@
-"""Pre-activation ResNets, the students on Tiny-ImageNet (He et al. 2016, v2)."""
+"""Pre-activation ResNets (He et al. 2016, v2), B-MTARD's networks for Tiny-ImageNet."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ def preact_resnet18(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a PreActResNet-18, from images in [0, 1] to logits.
+    """PreActResNet-18, a student of B-MTARD on Tiny-ImageNet.
 
-    11,269,640 parameters for 200 classes, beside 7,808 moving values.
+    11,269,640 trainable parameters for 200 classes, and 7,808 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -53,17 +56,20 @@ def preact_resnet34(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a PreActResNet-34, from images in [0, 1] to logits.
+    """PreActResNet-34, both teachers of B-MTARD on Tiny-ImageNet.
 
-    21,377,800 parameters for 200 classes, beside 15,232 moving values.
+    21,377,800 trainable parameters for 200 classes, and 15,232 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -1,4 +1,4 @@
-"""ResNets for small images: 3x3 stem, no max-pooling (He et al. 2016)."""
+"""ResNets for small images: a 3x3 stem and no max-pooling (He et al. 2016)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ def resnet18(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return the ResNet-18 of B-MTARD's students, from images in [0, 1] to logits.
+    """ResNet-18 for small images, a student of B-MTARD.
 
-    11,173,962 parameters for 10 classes, beside 9,600 moving values.
+    11,173,962 trainable parameters for 10 classes, and 9,600 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -53,19 +56,22 @@ def resnet56(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return the ResNet-56 of B-MTARD's clean teacher, from images in [0, 1] to logits.
+    """ResNet-56 for small images, a clean teacher of B-MTARD.
 
-    855,770 parameters for 10 classes, beside 4,256 moving values. The shortcuts that
-    change the width are 1x1 convolutions, as in chenyaofo/pytorch-cifar-models, whose
-    weights want that repository's `mean` and `std`.
+    855,770 trainable parameters for 10 classes, and 4,256 moving statistics. Shortcuts
+    that change the width are 1x1 convolutions, as in chenyaofo/pytorch-cifar-models.
+    The weights of that repository need its `mean` and `std`.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -1,4 +1,4 @@
-"""A three-layer convolutional network for small images, first tries and tests."""
+"""A network of three convolutions for small images, first experiments and tests."""
 
 from __future__ import annotations
 
@@ -22,26 +22,35 @@ def small_cnn(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return a small network from images in [0, 1] to logits.
+    """Small convolutional network for first experiments and tests.
 
-    Three 3x3 convolutions with batch normalisation and ReLU, of `width`, `2 * width`
-    (stride 2) and `2 * width` channels, then a dense layer on the flattened map.
+    It has three 3x3 convolutions with BatchNorm and ReLU, then a dense layer on the
+    flattened features. The convolutions have `width`, `2 * width` and `2 * width`
+    channels; the second one has stride 2.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image, each at least 1.
         width: Channels of the first convolution, at least 1.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Example:
+        >>> network = kmtard.networks.small_cnn(10, (8, 8, 1))
+        >>> network.count_params()
+        19418
     """
     check_shapes(num_classes, input_shape)
     if width < 1:
-        raise ValueError(f"`width` must be at least 1. Received: {width}.")
+        raise ValueError(f"`width` must be at least 1. Received: {width!r}.")
     images = keras.Input(input_shape)
     x = standardized(images, mean, std)
     for filters, strides in ((width, 1), (2 * width, 2), (2 * width, 1)):

@@ -1,8 +1,8 @@
-"""The constants that a network standardizes its images with, (x - mean) / std.
+"""The standardization (x - mean) / std that a network applies to its images.
 
-A network that is given images of another standardization computes wrong logits without
-a word. So networks name their constants, files of weights may hold them, and `convert`
-compares both.
+With other constants than in training, a network silently computes wrong logits.
+Therefore the constants are part of the network, weight files may contain them, and
+`convert` compares both.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 
 Given: TypeAlias = str | Sequence[float] | None
 
-# Published constants are rounded, some to three digits.
+# Largest difference between equal constants: published ones are rounded to 3 digits.
 TOLERANCE = 6e-4
 
 
 class Standardization(NamedTuple):
-    """One mean and one standard deviation for each channel, or none at all.
+    """One mean and one standard deviation per channel, or no standardization.
 
     Attributes:
-        mean: subtracted from the images, which lie in [0, 1].
-        std: divides what is left, positive.
+        mean: one value per channel, subtracted from images in [0, 1]; () for none.
+        std: one positive value per channel, which divides the difference; () for none.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
     def agrees(self, other: Standardization) -> bool:
-        """Tell whether both do the same, up to the rounding of published constants."""
+        """Return whether both are equal up to the rounding of published constants."""
         size = max(len(self.mean), len(other.mean))
         ours, theirs = self._arrays(size), other._arrays(size)
         return ours.shape == theirs.shape and bool(
@@ -43,7 +43,7 @@ class Standardization(NamedTuple):
         return np.array([self.mean or (0.0,) * size, self.std or (1.0,) * size])
 
     def __str__(self) -> str:
-        """Return the arguments that give a network these constants."""
+        """Return the arguments of a network with these constants."""
         values = [", ".join(f"{each:.4g}" for each in part) for part in self]
         return f"mean=({values[0]}), std=({values[1]})" if self.mean else "none"
 
@@ -55,38 +55,43 @@ DATA_SETS = {
         (0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)
     ),
 }
-"""Name -> the constants that the public codes use for this data set."""
+"""The constants of each data set in the public codes, by name."""
 
 TWICE_MINUS_ONE = "2x-1"
-"""Name of the standardization to [-1, 1], for any number of channels."""
+"""Name of the standardization 2 x - 1, to [-1, 1], for any number of channels."""
 
 NAMES = (*DATA_SETS, TWICE_MINUS_ONE)
 
 
 def standardization(mean: Given, std: Given, channels: int) -> Standardization:
-    """Return the constants that the arguments of a network stand for.
+    """Return the constants for the `mean` and `std` arguments of a network.
 
     Args:
-        mean: one value for each channel, a name of `NAMES`, which then stands for the
-            standard deviation too, or empty or None for none.
-        std: the same for the standard deviation.
-        channels: of an image.
+        mean: one value per channel; or a name in `NAMES`, which sets both constants; or
+            empty or None for no standardization.
+        std: one positive value per channel, or as `mean`.
+        channels: number of channels of an image.
 
     Raises:
-        ValueError: the name is unknown, or the values fit neither each other nor the
-            channels.
+        ValueError: the name is unknown, the number of values is not `channels`, or a
+            standard deviation is not positive.
+
+    Example:
+        >>> kmtard.networks.standardization.standardization("2x-1", None, channels=1)
+        Standardization(mean=(0.5,), std=(0.5,))
     """
     names = {each for each in (mean, std) if isinstance(each, str)}
     if names:
         name = names.pop()
         if names or any(each and not isinstance(each, str) for each in (mean, std)):
             raise ValueError(
-                "A name stands for both `mean` and `std`: give both the same name, or "
-                f"both values for each channel. Received: mean={mean!r}, std={std!r}."
+                "A name sets both `mean` and `std`: give it for one of them or for "
+                "both, or give both as one value per channel. Received: "
+                f"mean={mean!r}, std={std!r}."
             )
         if name not in NAMES:
             raise ValueError(
-                "`mean` and `std` must be values for each channel or one of the names "
+                "`mean` and `std` must be one value per channel, or one of the names "
                 f"{', '.join(map(repr, NAMES))}. Received: {name!r}."
             )
         half = (0.5,) * channels
@@ -96,15 +101,15 @@ def standardization(mean: Given, std: Given, channels: int) -> Standardization:
     fits = len(found.mean) == len(found.std) in (0, channels)
     if not fits or any(each <= 0 for each in found.std):
         raise ValueError(
-            "`mean` and `std` must have one value for each of the "
-            f"{channels} channels, those of `std` positive, or both be (). "
+            f"`mean` and `std` must have {channels} values, one per channel, those of "
+            "`std` positive, or both be (). "
             f"Received: mean={found.mean}, std={found.std}."
         )
     return found
 
 
 def standardized(x: keras.KerasTensor, mean: Given, std: Given) -> keras.KerasTensor:
-    """Compute (x - mean) / std with constants; return x itself if there are none.
+    """Return (x - mean) / std, or x itself if there are no constants.
 
     Args:
         x: (batch, height, width, channels).
@@ -119,19 +124,19 @@ def standardized(x: keras.KerasTensor, mean: Given, std: Given) -> keras.KerasTe
         return x
     pairs = zip(*constants, strict=True)
     offset = [-mean / std for mean, std in pairs]
-    # Keras moves the axis of constants with one axis where its default is channels
-    # first, and leaves those with three axes as they are.
+    # If the default is channels first, Keras would apply constants of shape (channels,)
+    # to the wrong axis. Constants with three axes are used as they are.
     scale = [1 / std for std in constants.std]
     return keras.layers.Rescaling([[scale]], [[offset]])(x)
 
 
 class Body(NamedTuple):
-    """A network, divided into its standardization and the layers after it.
+    """A network, split into its standardization and the layers after it.
 
     Attributes:
-        standardization: what is done to the images first.
-        layers: the other layers, the input left out.
-        wrapped: whether the standardization stands outside of the network, as in
+        standardization: the first operation on the images.
+        layers: the other layers, without input layers.
+        wrapped: whether the standardization is outside of the network proper, as in
             `keras.Sequential([Rescaling(...), network])`.
     """
 
@@ -141,11 +146,11 @@ class Body(NamedTuple):
 
 
 def body_of(network: keras.Model) -> Body:
-    """Divide a network into the standardization of its images and the rest.
+    """Split a network into the standardization of its images and the other layers.
 
     Raises:
-        ValueError: the standardization is not one value for each channel, or stands
-            both outside and inside of the network.
+        ValueError: the standardization is not one value per channel, or there are two
+            of them.
     """
     layers, found, wrapped = list(network.layers), Standardization(), False
     while True:
@@ -156,8 +161,9 @@ def body_of(network: keras.Model) -> Body:
             if found.mean:
                 raise ValueError(
                     f"The network {network.name!r} standardizes its images twice, the "
-                    f"second time by {layers[0].name!r}. A PyTorch file has room for "
-                    "one: convert the inner network, or leave one of them out."
+                    f"second time in {layers[0].name!r}. A PyTorch file can hold only "
+                    "one standardization: convert the inner network, or remove one of "
+                    "the two layers."
                 )
             found = _constants_of(layers.pop(0), network.input_shape[-1])
         elif len(layers) == 1 and isinstance(layers[0], keras.Model):
@@ -187,24 +193,24 @@ def _constants_of(layer: Any, channels: int) -> Standardization:
     ):
         raise ValueError(
             f"The layer {layer.name!r} of type {type(layer).__name__} must compute "
-            "(x - mean) / std with one mean and one positive std for each channel, "
-            f"as a PyTorch file can say it. Received: mean of shape {mean.shape}, std "
-            f"{np.unique(std)[:4].tolist()}. Convert the network without this layer, "
-            "and apply it to the images yourself."
+            "(x - mean) / std with one mean and one positive std per channel, because "
+            "a PyTorch file can store nothing else. Received: mean of shape "
+            f"{mean.shape}, std {np.unique(std)[:4].tolist()}. Convert the network "
+            "without this layer, and apply the layer to the images yourself."
         )
     return _plain(values)
 
 
 def _plain(values: np.ndarray) -> Standardization:
-    """Return rows of mean and std, none where they change nothing."""
+    """Return the rows mean and std as constants; empty ones for mean 0 and std 1."""
     if not values[0].any() and (values[1] == 1).all():
         return Standardization()
-    # The digits of a float32: the inverse of an inverse is off by a rounding.
+    # Rounded to the digits of a float32: 1 / (1 / std) may differ from std in the last.
     rows = ([float(f"{each:.7g}") for each in row] for row in values)
     return Standardization(*map(tuple, rows))
 
 
-# As RobustBench, Rice et al. and Wong et al. name them, or a first module `Normalize`.
+# The names in RobustBench, Rice et al. and Wong et al., or in a module `Normalize`.
 _KEY = re.compile(
     r"(?:(?:normali[sz]e|normali[sz]er|normali[sz]ation|norm|preprocess|0)\.)?"
     r"(?:(?P<mean>mean|means|mu)|(?P<std>std|stds|sds|sigma))"
@@ -212,18 +218,18 @@ _KEY = re.compile(
 
 
 def is_constant(key: str) -> bool:
-    """Tell whether a key of a state dict, its prefix left out, names such constants."""
+    """Return whether a key of a state dict, without its prefix, names a constant."""
     return _KEY.fullmatch(key) is not None
 
 
 def constants_in(arrays: Mapping[str, np.ndarray]) -> Standardization | None:
-    """Return the constants that a state dict holds, None where it holds none.
+    """Return the standardization in a state dict, or None if it contains none.
 
     Args:
-        arrays: by key, prefixes left out.
+        arrays: the arrays by key, without prefixes.
 
     Raises:
-        ValueError: they are no values for each channel.
+        ValueError: the constants are not one value per channel.
     """
     found: dict[str, np.ndarray] = {}
     for key, array in arrays.items():
@@ -236,8 +242,7 @@ def constants_in(arrays: Mapping[str, np.ndarray]) -> Standardization | None:
     std = found.get("std", np.ones(size))
     if {mean.size, std.size} - {1, size} or not (std > 0).all():
         raise ValueError(
-            "the constants of the images' standardization must be one value for each "
-            f"channel, those of std positive. Received: mean {mean.tolist()[:4]}, std "
-            f"{std.tolist()[:4]}."
+            "the standardization of the images must have one mean and one positive std "
+            f"per channel. Received: mean {mean.tolist()[:4]}, std {std.tolist()[:4]}."
         )
     return _plain(np.array([np.broadcast_to(each, size) for each in (mean, std)]))

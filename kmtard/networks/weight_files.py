@@ -1,6 +1,6 @@
-"""Files of weights, read into numpy arrays without running any code in them.
+"""Read weight files into NumPy arrays without running any code in them, and write them.
 
-`.safetensors` needs no PyTorch, the others do, except Keras's own `.h5` files.
+`.safetensors` files and Keras's own `.h5` files need no PyTorch; the other kinds do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import ml_dtypes  # gives NumPy the bfloat16 that safetensors asks it for
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -24,10 +25,10 @@ from kmtard.networks.standardization import Standardization
 from kmtard.runs.files import whole_hdf5, write_atomic
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
-"""Of the files that are written."""
+"""Endings of the PyTorch weight files that can be written."""
 
 READ_SUFFIXES = (*SUFFIXES, ".tar", ".t7", ".ckpt", ".bin", ".th")
-"""Of the files that are read; a name without any is read as PyTorch's too."""
+"""Endings of the files that can be read; a name without an ending is also accepted."""
 
 NESTS = (
     "state_dict",
@@ -41,13 +42,13 @@ NESTS = (
     "best",
     "last",
 )
-"""Keys of a checkpoint under which its weights may lie."""
+"""Keys under which a checkpoint may hold its weights."""
 
 NOTE = "kmtard_standardization"
 DEEPEST = 4
 
-# What training scripts put beside the weights. A stand-in is read in its place, so that
-# nothing of these modules runs.
+# Classes of objects that training scripts save with the weights. They are replaced by a
+# stand-in, so that no code of these modules runs.
 BYSTANDERS = (
     "argparse.Namespace",
     "types.SimpleNamespace",
@@ -63,29 +64,14 @@ BYSTANDERS = (
     ),
 )
 
-# Of the format's names those that networks use. bfloat16, which numpy has not, is the
-# upper half of a float32.
-SAFETENSORS_TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U8": "u1",
-    "BOOL": "?",
-}
-
 
 class StateDict(dict[str, np.ndarray]):
-    """Arrays by key as in the file; floats are float32 or float64.
+    """The arrays of a weight file by key; floats are float32 or float64.
 
     Attributes:
-        nest: the keys under which they lay in a checkpoint, joined by dots.
-        constants: the standardization of the images that the file notes beside them,
-            None where it notes none.
+        nest: the keys that lead to the weights in a checkpoint, joined by dots.
+        constants: the standardization of the images that the file records beside the
+            weights; None if it records none.
     """
 
     nest: str = ""
@@ -93,18 +79,21 @@ class StateDict(dict[str, np.ndarray]):
 
 
 def read(path: str | os.PathLike[str], *, nest: str | None = None) -> StateDict:
-    """Read a state dict, also one nested in a checkpoint.
+    """Read a state dict from a file, also one nested in a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a PyTorch file with an ending of
-            `READ_SUFFIXES` or with none.
-        nest: the key of the checkpoint to read, where there are several.
+        path: a `.safetensors` file, or a PyTorch file with an ending in
+            `READ_SUFFIXES` or without an ending.
+        nest: the key of the weights to read, if a checkpoint has several sets.
+
+    Returns:
+        The arrays by key.
 
     Raises:
-        ImportError: a PyTorch file, and PyTorch is not installed.
+        ImportError: the file needs PyTorch, which is not installed.
         OSError: the file cannot be opened.
-        ValueError: the file is of another kind, damaged, or holds no state dict, or
-            several.
+        ValueError: the file is of another kind or damaged, or holds no state dict, or
+            holds several different ones and `nest` is None.
     """
     path = Path(path)
     if not is_pytorch(path):
@@ -115,7 +104,7 @@ def read(path: str | os.PathLike[str], *, nest: str | None = None) -> StateDict:
 
 
 def is_pytorch(path: str | os.PathLike[str]) -> bool:
-    """Tell by its name whether a file may be one that `read` can read."""
+    """Return whether a file's name has an ending that `read` accepts."""
     suffix = Path(path).suffix
     return suffix in READ_SUFFIXES or not suffix
 
@@ -126,15 +115,18 @@ def write(
     *,
     constants: Standardization | None = None,
 ) -> None:
-    """Write a state dict, at once: an old file stays whole until the new one is.
+    """Write a state dict to a file.
+
+    The write is atomic: an existing file is replaced only by a complete new one.
 
     Args:
-        path: a `.pt`, `.pth` or `.safetensors` file, in a folder that exists.
-        tensors: arrays by key.
-        constants: noted beside them where no class looks, for `read`.
+        path: a `.pt`, `.pth` or `.safetensors` file, in an existing folder.
+        tensors: the arrays by key.
+        constants: the standardization of the images. It is recorded as metadata for
+            `read`; PyTorch ignores it.
 
     Raises:
-        ImportError: a `.pt` or `.pth` file, and PyTorch is not installed.
+        ImportError: the file needs PyTorch, which is not installed.
         RunError: the file cannot be written.
         ValueError: the name has another ending.
     """
@@ -148,11 +140,11 @@ def write(
 
 
 def check_h5(path: str | os.PathLike[str]) -> None:
-    """Refuse an HDF5 file that holds no weights of a Keras model alone.
+    """Check that an HDF5 file holds the weights of a Keras model and nothing else.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it holds a whole model, or something else.
+        ValueError: it holds a whole model, or no Keras weights.
     """
     with h5py.File(path) as file:
         whole = "model_config" in file.attrs
@@ -162,7 +154,7 @@ def check_h5(path: str | os.PathLike[str]) -> None:
     if not older and not str(path).endswith(".weights.h5"):
         raise ValueError(
             f"{path} must hold the weights of a Keras model. Received: an HDF5 file "
-            "without the names of its layers. If Keras 3 saved it, rename it to end in "
+            "without layer names. If Keras 3 saved it, rename it to end in "
             ".weights.h5."
         )
 
@@ -177,8 +169,8 @@ def _wrong_ending(path: Path, suffixes: tuple[str, ...]) -> ValueError:
 def _torch() -> Any:
     if find_spec("torch") is None:
         raise ImportError(
-            "PyTorch's files need PyTorch: install kmtard[torch], or convert the file "
-            "to .safetensors, which does not."
+            "Files of PyTorch need PyTorch: install kmtard[torch], or use a "
+            ".safetensors file, which does not need it."
         )
     import torch
 
@@ -186,7 +178,7 @@ def _torch() -> Any:
 
 
 class _StandIn:
-    """Takes the place of an object that is not wanted; keeps nothing, runs nothing."""
+    """Replaces an object in a checkpoint; it stores nothing and runs nothing."""
 
     def __new__(cls, *args: object, **kwargs: object) -> _StandIn:
         return object.__new__(cls)
@@ -204,12 +196,12 @@ def _read_torch(path: Path, nest: str | None) -> StateDict:
     with open(path, "rb") as file, torch.serialization.safe_globals(harmless):
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        # A damaged file raises nearly anything: EOFError, KeyError, RuntimeError, ...
+        # torch.load raises many types for a damaged file: EOFError, KeyError, ...
         except Exception as error:
             raise ValueError(
-                f"{path} is damaged, or no PyTorch file of plain tensors. Whole models "
-                "and plain pickles are refused: reading one can run any code that its "
-                "author put there. Where it was made, save it anew with "
+                f"{path} must be a PyTorch file of plain tensors. It is damaged, or of "
+                "another kind. Whole models and plain pickles are refused, because "
+                "reading one can run any code in it. Save the file again with "
                 "torch.save(model.state_dict(), path).\n"
                 f"PyTorch says: {(str(error) or repr(error)).splitlines()[0]}"
             ) from error
@@ -244,8 +236,8 @@ def _unnested(path: Path, content: Any, kind: type, nest: str | None) -> _Found:
     if any(not _same(first.tensors, other.tensors) for other in others):
         names = ", ".join(each.name for each in found)
         raise ValueError(
-            f"{path} holds several sets of weights, under {names}. Say which one: "
-            f"nest={first.name!r} in code, or write it to a file of its own by "
+            f"{path} holds several sets of weights, under {names}. Choose one with "
+            f"nest={first.name!r} in code, or write it to a separate file with "
             f"`kmtard convert --nest {first.name}`."
         )
     return first
@@ -254,7 +246,7 @@ def _unnested(path: Path, content: Any, kind: type, nest: str | None) -> _Found:
 def _state_dicts(
     content: Any, kind: type, nests: tuple[str, ...] = ()
 ) -> Iterator[_Found]:
-    # A dict may hold itself.
+    # A dict may contain itself.
     if not isinstance(content, Mapping) or len(nests) > DEEPEST:
         return
     if content and not _odd_keys(content, kind):
@@ -297,7 +289,7 @@ def _no_state_dict(path: Path, content: Any, kind: type, nest: str | None) -> st
     expected = f"under {nest!r}" if nest else f"bare or under {', '.join(NESTS)}"
     where = f" under {'.'.join(nests)}" if nests else ""
     return (
-        f"{path} must hold a state dict, tensors by name, {expected}. "
+        f"{path} must hold a state dict (tensors by name), {expected}. "
         f"Received: {received}{where}."
     )
 
@@ -312,8 +304,8 @@ def _noted(path: Path, note: object) -> Standardization | None:
             raise ValueError(note)
     except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is damaged: its note {NOTE!r} must name a mean and a positive std "
-            f"for each channel. Received: {str(note)[:80]}."
+            f"{path} is damaged: its metadata {NOTE!r} must have one mean and one "
+            f"positive std per channel. Received: {str(note)[:80]!r}."
         ) from error
     return Standardization(mean, std)
 
@@ -324,8 +316,8 @@ def _encode_torch(tensors: Mapping[str, np.ndarray], note: str | None) -> bytes:
         (key, torch.from_numpy(np.array(each))) for key, each in tensors.items()
     )
     if note:
-        # An attribute, like PyTorch's own `_metadata`: it is saved with the dict, and
-        # load_state_dict(strict=True) sees the keys alone.
+        # An attribute, like PyTorch's own `_metadata`: it is saved with the dict, but
+        # load_state_dict(strict=True) checks only the keys.
         setattr(content, NOTE, note)
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -333,30 +325,25 @@ def _encode_torch(tensors: Mapping[str, np.ndarray], note: str | None) -> bytes:
 
 
 def _read_safetensors(path: Path) -> StateDict:
-    data = path.read_bytes()
     try:
-        found = {key: _decoded(**entry) for key, entry in safetensors.deserialize(data)}
-    except (safetensors.SafetensorError, KeyError) as error:
+        with safetensors.safe_open(path, "numpy") as file:
+            arrays = StateDict((key, file.get_tensor(key)) for key in file.keys())
+            note = (file.metadata() or {}).get(NOTE)
+    # Floats of 8 bits raise AttributeError: the library looks for them in NumPy.
+    except (safetensors.SafetensorError, AttributeError) as error:
         raise ValueError(
-            f"{path} is not a whole .safetensors file of known types "
-            f"({', '.join(SAFETENSORS_TYPES)}): {error}."
+            f"{path} must be a complete .safetensors file of integers, booleans and "
+            f"floats of 16, 32 or 64 bits. Received: {error}."
         ) from error
-    # The library has checked it, but gives neither its metadata nor its order.
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    arrays = StateDict((key, found[key]) for key in header if key in found)
-    arrays.constants = _noted(path, header.get("__metadata__", {}).get(NOTE))
+    for key, array in arrays.items():
+        if array.dtype in (np.float16, ml_dtypes.bfloat16):
+            arrays[key] = array.astype(np.float32)
+    arrays.constants = _noted(path, note)
     return arrays
 
 
-def _decoded(*, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
-    array = np.frombuffer(data, SAFETENSORS_TYPES[dtype]).reshape(shape)
-    if dtype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32) if dtype == "F16" else array
-
-
 def _encode_safetensors(tensors: Mapping[str, np.ndarray], note: str | None) -> bytes:
-    # The library takes the memory of an array as it lies.
+    # The library copies the memory of an array without regard to its strides.
     contiguous = {key: np.array(each, order="C") for key, each in tensors.items()}
     metadata = {"format": "pt"} | ({NOTE: note} if note else {})
     return safetensors.numpy.save(contiguous, metadata)

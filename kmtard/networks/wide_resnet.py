@@ -1,7 +1,8 @@
-"""Wide residual networks, teachers (Zagoruyko & Komodakis 2016).
+"""Wide residual networks (Zagoruyko and Komodakis 2016), used as teachers.
 
-Two published codes differ in activation, padding, initial kernels and key names: that
-of TRADES (Zhang et al. 2019) and DeepMind's (Gowal et al. 2020).
+There are two variants, after the code of TRADES (Zhang et al. 2019) and the code of
+DeepMind (Gowal et al. 2020). They differ in activation, padding, initializers and layer
+names.
 """
 
 from __future__ import annotations
@@ -41,17 +42,20 @@ def wide_resnet_28_10(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return TRADES's WRN-28-10, from images in [0, 1] to logits.
+    """WRN-28-10 as in TRADES's code.
 
-    36,479,194 parameters for 10 classes, beside 17,952 moving values.
+    36,479,194 trainable parameters for 10 classes, and 17,952 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -68,17 +72,20 @@ def wide_resnet_34_10(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return TRADES's WRN-34-10, from images in [0, 1] to logits.
+    """WRN-34-10 as in TRADES's code.
 
-    46,160,474 parameters for 10 classes, beside 22,432 moving values.
+    46,160,474 trainable parameters for 10 classes, and 22,432 moving statistics.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -95,18 +102,22 @@ def wide_resnet_22_6(
     mean: str | tuple[float, ...] | None = (0.4914, 0.4822, 0.4465),
     std: str | tuple[float, ...] | None = (0.2471, 0.2435, 0.2616),
 ) -> keras.Model:
-    """Return DeepMind's WRN-22-6, from images in [0, 1] to logits.
+    """WRN-22-6 as in DeepMind's code.
 
-    9,693,108 parameters for 100 classes, beside 8,096 moving values. The constants are
-    those of CIFAR-10: MTARD's code gives them to its CIFAR-100 networks too.
+    9,693,108 trainable parameters for 100 classes, and 8,096 moving statistics. The
+    default constants are
+    those of CIFAR-10, which MTARD's code also uses for its CIFAR-100 networks.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -123,19 +134,22 @@ def wide_resnet_70_16(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return DeepMind's WRN-70-16, from images in [0, 1] to logits.
+    """WRN-70-16 as in DeepMind's code.
 
-    266,888,756 parameters for 100 classes, beside 78,880 moving values. Where `mean`
-    and `std` are left out, the constants are those of the published weights: CIFAR-10's
-    for 10 classes, CIFAR-100's for others.
+    266,888,756 trainable parameters for 100 classes, and 78,880 moving statistics. By
+    default, the constants are those of the published weights: CIFAR-10's for 10
+    classes, CIFAR-100's for any other number.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () for
-            none.
-        std: Then divides each channel; as `mean`.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -156,17 +170,20 @@ def trades_wide_resnet(
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
 ) -> keras.Model:
-    """Return a wide ResNet as in TRADES's code, from images in [0, 1] to logits.
+    """Wide ResNet as in TRADES's code.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        depth: Number of layers, 6 n + 4.
-        width: Factor of the channels 16, 32 and 64.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        depth: Number of layers, 6 n + 4 with n >= 1.
+        width: Factor by which the channels 16, 32 and 64 are multiplied, >= 1.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -186,17 +203,20 @@ def deepmind_wide_resnet(
     mean: str | tuple[float, ...] | None = (),
     std: str | tuple[float, ...] | None = (),
 ) -> keras.Model:
-    """Return a wide ResNet as in DeepMind's code, from images in [0, 1] to logits.
+    """Wide ResNet as in DeepMind's code.
 
     Args:
         num_classes: Number of logits, at least 2.
         input_shape: `(height, width, channels)` of an image.
-        depth: Number of layers, 6 n + 4.
-        width: Factor of the channels 16, 32 and 64.
-        mean: Subtracted from each channel of the images: values, or "cifar10",
-            "cifar100", "tiny_imagenet" or "2x-1", which stands for `std` too; () or
-            None for none.
-        std: Then divides each channel; as `mean`.
+        depth: Number of layers, 6 n + 4 with n >= 1.
+        width: Factor by which the channels 16, 32 and 64 are multiplied, >= 1.
+        mean: One value per channel, subtracted from the images; or a name that sets
+            `mean` and `std`: "cifar10", "cifar100", "tiny_imagenet" or "2x-1"; or () or
+            None for no standardization.
+        std: One positive value per channel, which divides the difference; or as `mean`.
+
+    Returns:
+        A Keras model from images in [0, 1] to logits.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -211,7 +231,7 @@ def _stages(depth: int, width: int) -> list[tuple[int, int]]:
     blocks, rest = divmod(depth - 4, 6)
     if blocks < 1 or rest or width < 1:
         raise ValueError(
-            "`depth` must be 10, 16, 22, ... and `width` at least 1. "
-            f"Received: depth={depth}, width={width}."
+            "`depth` must be 10, 16, 22, ... and `width` must be at least 1. "
+            f"Received: depth={depth!r}, width={width!r}."
         )
     return [(filters * width, blocks) for filters in GROUPS]

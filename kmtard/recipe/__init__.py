@@ -1,11 +1,13 @@
 """Recipes: a TOML file is read, overridden, validated and resolved.
 
-Light modules live here: they load no Keras and no NumPy, and import nothing of kmtard
-but `kmtard.registry`. `document` reads TOML, `overrides` writes
-what the command line changes into it, and `validation` makes the resolved recipe of it
-in one pass, by the models of `schema`, the `options` of methods and networks, and the
-`relations` between sections. `errors` words what is wrong, `identity` tells equal
-settings, `code` finds the code that a recipe names.
+These modules are quick to import: they load neither Keras nor NumPy, and import only
+`kmtard.registry` from the rest of kmtard.
+
+- `document` reads TOML, and `overrides` applies the changes from the command line.
+- `validation` builds the resolved recipe in one pass. It uses the models of `schema`,
+  the `options` of methods and networks, and the `relations` between sections.
+- `errors` writes the error messages, `identity` decides which settings are equal, and
+  `code` finds the user's own code that a recipe names.
 """
 
 from kmtard.recipe.code import foreign_reason, named_code

@@ -1,4 +1,4 @@
-"""The code that a recipe names, and whether the recipe is the user's own."""
+"""Find the code that a recipe names, and decide whether the recipe is one's own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from kmtard.registry.roles import ROLES, TEACHERS
 
 
 def foreign_reason(path: str | PathLike[str]) -> str | None:
-    """Return why a recipe is not the user's own, None where it is.
+    """Return why a recipe is not the user's own, or None if it is.
+
+    A recipe is the user's own if its file is inside the working folder.
 
     Args:
-        path: its file, which is own under the working folder. For the recipe of a
-            run, see `Run.foreign_reason`.
+        path: the recipe's file. For the recipe of a run, use `Run.foreign_reason`.
     """
     folder = working_folder()
     if folder is not None and lies_within(path, folder):
         return None
-    return f"it lies outside the working folder {folder}"
+    return f"it is outside the working folder {folder}"
 
 
 def named_code(document: Table) -> list[tuple[str, str]]:
-    """Return the code that a recipe names, nothing imported.
+    """Return the user's own code that a recipe names, without importing it.
 
     Args:
         document: the recipe as read from TOML.
@@ -35,6 +36,10 @@ def named_code(document: Table) -> list[tuple[str, str]]:
     Returns:
         A pair (key, name) for each place, such as
         `("student.network", "my_networks:tiny")`.
+
+    Example:
+        >>> named_code({"student": {"network": "my_networks:tiny"}})
+        [('student.network', 'my_networks:tiny')]
     """
     return [
         (key, name)
@@ -44,19 +49,20 @@ def named_code(document: Table) -> list[tuple[str, str]]:
 
 
 def untrusted(document: Table, names: list[str], reason: str) -> Iterator[Mistake]:
-    """Yield a mistake for each place at which a stranger's recipe names code.
+    """Yield one mistake for each place where somebody else's recipe names code.
 
     Args:
-        document: the recipe.
-        names: those that stand in its file, and not on the command line alone.
-        reason: why it is not the user's own.
+        document: the recipe, with the overrides applied.
+        names: the code named in the file itself. Code that only the command line names
+            is the user's own choice and is accepted.
+        reason: why the recipe is not the user's own.
     """
     for key, name in named_code(document):
         if name in names:
             message = (
-                f"this is code, and the recipe may be a stranger's: {reason}. Read the "
-                "code; if you trust it, give --trust on the command line (the launcher "
-                "and its queue cannot)"
+                f"this names code, and the recipe may not be yours: {reason}. Read the "
+                "code. If you trust it, give --trust on the command line (the launcher "
+                "and its queue have no such option)"
             )
             yield Mistake(key, message, name)
 

@@ -1,4 +1,4 @@
-"""A recipe as TOML gives it: tables of values that nothing has checked yet."""
+"""Read a recipe's TOML into tables whose values have not been checked yet."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kmtard.registry.bounded import read_bounded
 Table = dict[str, Any]
 
 LARGEST = 2**17
-"""Bytes that a recipe may have; the shipped ones have about 6,000."""
+"""Largest allowed recipe in bytes; the shipped recipes have about 6,000."""
 DEEPEST = 32
-"""Tables and lists within one another; the shipped recipes have 3."""
+"""Deepest allowed nesting of tables and lists; the shipped recipes have 3 levels."""
 
-MOST = 2 * DEEPEST  # parts of a key that the reader is given; few enough for it
+MOST = 2 * DEEPEST  # parts of one dotted key that are passed to the TOML reader
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-# A chain of keys such as a."b".c, or a single word. Its length must be known before
-# TOML is read: the reader needs memory by its square.
+# A dotted key such as a."b".c, or a single word. The number of parts must be checked
+# before TOML is read: the reader's memory grows with its square.
 PART = r"""(?:[^\s.,="'#\[\]{}]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')"""
 PARTS = re.compile(PART)
 CHAIN = re.compile(rf"{PART}(?:[ \t]*+\.[ \t]*+{PART})*+")
-TOO_DEEP = f"tables and lists lie within one another more than {DEEPEST} deep"
+TOO_DEEP = f"tables and lists are nested more than {DEEPEST} levels deep"
 
 
 def read(path: Path) -> Table:
@@ -48,13 +48,16 @@ def read_text(path: Path) -> str:
     """Return the text of a recipe.
 
     Raises:
-        RecipeError: it is no regular file, is too large, or is not UTF-8.
+        RecipeError: the file is missing, is not a regular file, is too large, or is
+            not UTF-8.
     """
     try:
         content = read_bounded(path, LARGEST)
     except FileNotFoundError as error:
         message = f"expected a readable TOML file: {error.strerror}"
-        near = nearest(path.name, [file.name for file in path.parent.glob("*.toml")])
+        near = nearest(
+            path.name, [file.name for file in path.parent.glob("[!.]*.toml")]
+        )
         raise _unusable(path, message, near) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -74,12 +77,12 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> Table:
-    """Read TOML whose nesting is bounded, so that no reader of it runs out of stack.
+    """Read TOML of limited nesting, so that no later code runs out of stack.
 
     Raises:
-        ValueError: it is not TOML, or deeper than `DEEPEST`.
+        ValueError: the text is not TOML, or is nested deeper than `DEEPEST`.
     """
-    # A chain within a text or a comment counts too; none there is so long.
+    # This also counts chains in strings and comments, but none is that long there.
     chains = (match[0] for match in CHAIN.finditer(text) if match[0].count(".") >= MOST)
     if any(len(PARTS.findall(chain)) > MOST for chain in chains):
         raise ValueError(TOO_DEEP)
@@ -106,7 +109,7 @@ def _unusable(path: Path, message: str, near: str | None = None) -> RecipeError:
 
 
 def table_at(document: Table, *path: str) -> Table:
-    """Return the table at a path of keys, an empty one if there is none."""
+    """Return the table at a path of keys; an empty table if there is none."""
     value: Any = document
     for key in path:
         value = value.get(key, {}) if isinstance(value, dict) else {}
@@ -114,7 +117,7 @@ def table_at(document: Table, *path: str) -> Table:
 
 
 def method_key(document: Table, method: object) -> str:
-    """Return the key that a method's table has, or would have, in `[methods]`.
+    """Return the key that a method's table in `[methods]` has or would have.
 
     Args:
         document: the recipe, which may spell the method with hyphens.

@@ -1,4 +1,4 @@
-"""What is wrong in a recipe: every mistake with its place, all of them at once."""
+"""The mistakes in a recipe, each with its place; all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -40,15 +40,17 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong in a recipe.
+    """One mistake in a recipe.
 
     Attributes:
-        place: the file, or the command line's `--set` or `--method`.
-        key: the dotted key, such as `optimizer.learning_rate`; empty for the whole.
+        key: the dotted key, such as `optimizer.learning_rate`; empty for the whole
+            file.
         message: what is wrong, or what was expected.
-        value: the value received; None if there was none.
-        allowed: the allowed names, or the range such as `> 0`; may be empty.
-        nearest: the known key or value most like the received one, if any is.
+        value: the received value; None if there was none.
+        allowed: the allowed names, or a range such as `> 0`; may be empty.
+        nearest: the known key or value most similar to the received one, None if there
+            is none.
+        place: the file, or `--set` or `--method` on the command line.
     """
 
     key: str
@@ -70,11 +72,11 @@ class Mistake:
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used; its text is one line a mistake.
+    """A recipe that cannot be used; the text has one line per mistake.
 
     Attributes:
         path: the recipe's file.
-        mistakes: all that is wrong, in the order of the sections.
+        mistakes: all mistakes, in the order in which they were found.
     """
 
     def __init__(self, path: str | PathLike[str], mistakes: Iterable[Mistake]) -> None:
@@ -84,7 +86,7 @@ class RecipeError(ValueError):
 
 
 def key_text(parts: Sequence[str | int]) -> str:
-    """Write a path of keys as TOML does; places in a list are shown as `[1]`."""
+    """Write a path of keys as in TOML; a position in a list is shown as `[1]`."""
     text = ""
     for part in parts:
         if isinstance(part, int):
@@ -95,7 +97,7 @@ def key_text(parts: Sequence[str | int]) -> str:
 
 
 def unknown_key(path: Sequence[str | int], value: Any, known: Iterable[str]) -> Mistake:
-    """Return the mistake of a key that is not one of the `known` ones."""
+    """Return the mistake for a key that is not among the `known` keys."""
     known = tuple(known)
     return Mistake(
         key_text(path), "unknown key", value, known, nearest(str(path[-1]), known)
@@ -107,12 +109,12 @@ def mistakes_of(
     path: Sequence[str | int] = (),
     model: type[BaseModel] | None = None,
 ) -> list[Mistake]:
-    """Turn what pydantic found into mistakes.
+    """Turn an error from pydantic into mistakes, one for each thing it reports.
 
     Args:
-        error: what pydantic raised.
+        error: the exception that pydantic raised.
         path: the keys that lead to the validated table or value.
-        model: the validated model, whose keys are named where a key is unknown.
+        model: the validated model; its keys are suggested in place of an unknown key.
     """
     details = error.errors(include_url=False)
     return [_mistake(detail, path, model) for detail in details]
@@ -154,13 +156,13 @@ def _keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
 
 
 def _literals(expected: str) -> tuple[str, ...]:
-    """Split pydantic's `'a', True or 2` into what one would write in TOML."""
+    """Split pydantic's `'a', True or 2` into values as written in TOML."""
     values = re.split(r", | or ", expected.replace("'", ""))
     return tuple({"True": "true", "False": "false"}.get(v, v) for v in values)
 
 
 def _shown(value: Any) -> str:
     array = tomlkit.array()
-    array.append(value)  # within an array a table is written on one line
+    array.append(value)  # inside an array a table is written on one line
     text = array.as_string()[1:-1]
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

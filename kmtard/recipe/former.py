@@ -1,11 +1,11 @@
-"""What earlier versions wrote differently, where their files must still be found."""
+"""What earlier versions hashed differently, so that their files are still found."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Defaults that version 0.1 had whatever the number of classes: (network, data set) for
-# which they are still what is built.
+# (network, data set) -> defaults of version 0.1, which did not depend on the number of
+# classes. The network that is built today is the same, so its hash must be too.
 _FORMER_DEFAULTS = {
     ("wide_resnet_70_16", "cifar100"): {
         "mean": (0.5071, 0.4865, 0.4409),
@@ -15,10 +15,10 @@ _FORMER_DEFAULTS = {
 
 
 def hashed_training(training: dict[str, Any], data_set: str) -> dict[str, Any]:
-    """Return what a teacher's hash is made of, as the first version had it.
+    """Return the settings that a teacher's hash is made of, as in version 0.1.
 
     Args:
-        training: all that the training of the teacher is made of.
+        training: the settings of the teacher's training.
         data_set: name of the data set.
     """
     former = _FORMER_DEFAULTS.get((training["network"], data_set), {})

@@ -1,4 +1,4 @@
-"""What makes two trainings the same: hashes of the settings that decide about them."""
+"""Hashes of settings, by which equal trainings are recognized."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kmtard.recipe.former import hashed_training
 from kmtard.recipe.schema import Recipe
 from kmtard.registry.roles import Role
 
-# Raise it when the code makes another teacher of the same settings.
+# Increase it when the same settings begin to give a different teacher.
 TEACHER_FORMAT = 1
-# Keys of [evaluation] that say what is reported of a network, not how it is made.
+# Keys of [evaluation] that change what is reported, not how a network is trained.
 REPORTED_ONLY = {"attacks", "headline", "suite"}
-# Keys of [runtime] without influence on the settings: folders, and what a name shows.
+# Keys of [runtime] that are not part of the settings. A run's name shows the seed.
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
-# Left out where they have these values: version 0.1 had no such keys, and its hashes
-# must be found again.
+# Left out of a hash if they have these values. Version 0.1 did not have these keys, and
+# equal settings must keep their hash.
 SINCE_0_1 = {"norm": "linf"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:
-    """Return the hash of everything that makes a trained teacher.
+    """Return the hash of all settings that a trained teacher depends on.
 
     Args:
         recipe: a resolved recipe.
@@ -46,9 +46,9 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
 
 
 def settings_key(recipe: Recipe) -> str:
-    """Return the hash of a recipe's settings, which its seeds have in common.
+    """Return the hash of a recipe's settings, the same for every seed.
 
-    Left out are the seed, the folders of runs and teachers, and `[study]`.
+    The seed, the folders for runs and teachers, and `[study]` are left out.
 
     Args:
         recipe: a resolved recipe.

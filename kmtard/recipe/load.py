@@ -1,4 +1,4 @@
-"""From a TOML file to what shall run: read, override, validate and resolve."""
+"""Turn a TOML file into a resolved recipe: read, override, validate and resolve."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ def load(
 ) -> Recipe:
     """Read a recipe, override, check and resolve it.
 
-    In the result `[attack]`, `[optimizer]`, `[schedule]` and `[method]` are those of
-    the student, each teacher's method table holds all of its own, defaults are filled
-    in and `methods` is empty: written with `to_toml`, it reads as the same recipe.
+    In the result, `[attack]`, `[optimizer]`, `[schedule]` and `[method]` are those of
+    the student. The method table of each teacher holds all its settings, defaults are
+    filled in, and `methods` is empty. Written with `to_toml` and read again, it gives
+    the same recipe.
 
     Args:
         path: the TOML file.
         method: trains the student instead of the file's method and its options.
-        overrides: `table.key=value` each, the value in TOML or a bare text; they win
-            over everything else.
-        smoke: shrink data and schedule to a minute's work.
-        foreign: why the file is not the user's own, as `foreign_reason` says it; code
-            that it names is refused then.
+        overrides: each `table.key=value`, where the value is TOML or plain text. They
+            take precedence over everything else.
+        smoke: shrink data and schedule to about a minute of work.
+        foreign: why the file is not the user's own, as returned by `foreign_reason`.
+            If given, a recipe that names code is refused.
 
     Raises:
-        RecipeError: all that is wrong with the file and the overrides.
+        RecipeError: lists all mistakes in the file and in the overrides.
 
     Example:
         >>> path = "recipes/digits.toml"
@@ -66,7 +67,7 @@ def load(
 
 
 def _first(mistakes: list[Mistake], path: str) -> list[Mistake]:
-    """Leave out what nobody would read, such as 10,000 unknown keys."""
+    """Return the first mistakes: nobody reads 10,000 unknown keys."""
     more = len(mistakes) - MOST_MISTAKES
     if more <= 0:
         return mistakes
@@ -77,7 +78,7 @@ def _first(mistakes: list[Mistake], path: str) -> list[Mistake]:
 def _placed(
     mistake: Mistake, path: str, changes: Sequence[Override], method: str | None
 ) -> Mistake:
-    """Name the file or the option of the command line that a mistake comes from."""
+    """Add the file or the command-line option that a mistake comes from."""
     place = path
     if any(_nested(mistake.key, change.key) for change in changes):
         place = "--set"
@@ -87,6 +88,6 @@ def _placed(
 
 
 def _nested(key: str, other: str) -> bool:
-    """Tell whether one key is the other, or stands within it."""
+    """Return whether the keys are equal or one is inside the other."""
     short, long = sorted((key, other), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))

@@ -1,4 +1,4 @@
-"""The options of methods and networks, checked against the source that defines them."""
+"""Check the options of methods and networks against the source that defines them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _number(value: object) -> object:
 Number = Annotated[
     float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_number)
 ]
-"""A finite number; a whole number or a fraction such as "8/255" will do."""
+"""A finite number, also written as a whole number or a fraction such as "8/255"."""
 
 LEAVES = {"float": Number, "int": StrictInt, "bool": StrictBool, "str": StrictStr}
 
@@ -59,18 +59,18 @@ def read_options(
     given: Mapping[str, Any],
     mistakes: list[Mistake],
 ) -> dict[str, Any]:
-    """Turn the options of a method or a network into Python values.
+    """Convert the options of a method or a network to Python values.
 
     Args:
         path: keys that lead to the table with the options.
         table: `methods` or `networks`.
-        name: a name of that table, or `package.module:Object`; where it is unknown,
-            which is told elsewhere, there is nothing to read.
+        name: a name of that table, or `package.module:Object`. If it is unknown, no
+            options are read; the schema reports the name.
         given: the options as read from TOML.
-        mistakes: gets the unknown options and those of a wrong type.
+        mistakes: unknown options and values of a wrong type are appended.
 
     Returns:
-        The options without a mistake.
+        The converted options, without those that have a mistake.
     """
     known = _known_options(table, name)
     if known is None:
@@ -86,7 +86,8 @@ def read_options(
             values[key] = _adapter(annotation).validate_python(value)
         except ValidationError as error:
             found = mistakes_of(error, where)
-            # A union or a tuple has one for each member: the whole says it better.
+            # A union or a tuple gives one error for each member. One message with the
+            # whole type is clearer.
             if len(found) > 1 or found[0].message == MISSING:
                 found = [Mistake(key_text(where), f"expected {annotation}", value)]
             mistakes += found
@@ -96,7 +97,7 @@ def read_options(
 def missing_options(
     path: tuple[str, ...], table: str, name: object, given: Container[str]
 ) -> list[Mistake]:
-    """Return a mistake for each option that has no default and is not given."""
+    """Return one mistake for each option that has no default and is not given."""
     known = _known_options(table, name) or {}
     return [
         Mistake(key_text((*path, key)), MISSING)
@@ -106,7 +107,7 @@ def missing_options(
 
 
 def defaults(table: str, name: str) -> dict[str, Any]:
-    """Return the defaults that are values, None left out."""
+    """Return the default values, without those that are None or an expression."""
     return {
         option.name: option.default
         for option in registry.options(table, name).values()
@@ -123,10 +124,10 @@ def _known_options(table: str, name: object) -> dict[str, Option] | None:
 
 @functools.cache
 def _adapter(annotation: str) -> TypeAdapter[Any]:
-    """Return what converts TOML values to an annotation such as `tuple[float, float]`.
+    """Return a converter from TOML values to a type such as `tuple[float, float]`.
 
-    What it names beside float, int, bool, str, None and tuples of them may have any
-    value.
+    It checks float, int, bool, str, None, literals and tuples of them. A value of any
+    other type is accepted unchecked.
     """
     expression = ast.parse(annotation or "Any", mode="eval").body
     return TypeAdapter(_type(expression))

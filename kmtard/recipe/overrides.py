@@ -1,4 +1,4 @@
-"""What the command line changes in a recipe: `--method`, `--smoke` and `--set`."""
+"""Changes to a recipe from the command line: `--method`, `--smoke` and `--set`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMOKE_SCHEDULE = {"epochs": 2, "milestones": [1]}
 
 
 class Override(NamedTuple):
-    """A key and the value that the command line gives it."""
+    """A key and the value that `--set` gives it."""
 
     path: tuple[str, ...]
     value: Any
@@ -32,11 +32,15 @@ class Override(NamedTuple):
 def parse(
     texts: Iterable[str], document: Table
 ) -> tuple[list[Override], list[Mistake]]:
-    """Read what `--set` was given.
+    """Read the arguments of `--set`.
 
     Args:
-        texts: `table.key=value` each, the value in TOML or a bare text.
-        document: the recipe, whose spelling of a method's table is taken.
+        texts: each `table.key=value`, where the value is TOML or plain text.
+        document: the recipe. If it spells a method's table with hyphens, so do the
+            returned overrides.
+
+    Returns:
+        The overrides, and one mistake for each text that is not an override.
     """
     overrides, mistakes = [], []
     for text in texts:
@@ -53,9 +57,14 @@ def parse(
 
 
 def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
-    """Write the overrides, and drop from the document what would win over them."""
+    """Write overrides into a document, and drop keys that would take precedence.
+
+    Returns:
+        One mistake for each override that cannot be written.
+    """
     method = method_key(document, _student_method(document, overrides))
     mistakes = []
+    overrides = [*overrides, *_belonging(document, overrides)]
     for override in overrides:
         if mistake := _write(document, override):
             mistakes.append(mistake)
@@ -67,8 +76,23 @@ def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
     return mistakes
 
 
+def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]:
+    """Return what has to change with another backend.
+
+    A recipe's `jit = false` is for its own backend. JAX would run each operation by
+    itself, and need minutes for what takes seconds.
+    """
+    given = {override.path: override.value for override in overrides}
+    backend, jit = ("runtime", "backend"), ("runtime", "jit")
+    runtime = document.get("runtime", {})
+    if given.get(backend) != "jax" or jit in given or not isinstance(runtime, dict):
+        return []
+    eager = runtime.get("jit") is False and runtime.get("backend") != "jax"
+    return [Override(jit, "auto")] if eager else []
+
+
 def shrink(document: Table) -> None:
-    """Make a minute's work of a recipe, as `--smoke` asks."""
+    """Shrink a recipe to about a minute of work, for `--smoke`."""
     document.setdefault("evaluation", {})
     table_at(document, "evaluation").pop("suite", None)  # takes hours
     _cap(table_at(document, "data"), "limit", SMOKE_TRAIN_IMAGES)
@@ -89,7 +113,7 @@ def _parsed(text: str) -> tuple[tuple[str, ...], Any]:
         ValueError: the text has another form.
     """
     key, equals, value = text.partition("=")
-    # Within an inline table the key can be nothing but a key.
+    # Inside an inline table the text before `=` can only be a key, not more TOML.
     keys: Any = toml(f"table = {{ {key} = {{}} }}")["table"]
     path = []
     while keys:
@@ -120,7 +144,7 @@ def _write(document: Table, override: Override) -> Mistake | None:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
             where = key_text(override.path[:depth])
-            message = f"expected a table, to set {override.key} in"
+            message = f"expected a table, because {override.key} is set in it"
             return Mistake(where, message, table, place="--set")
     table[key] = override.value
     return None

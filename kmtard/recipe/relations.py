@@ -1,4 +1,4 @@
-"""What the sections of a recipe demand of one another."""
+"""Checks that involve several sections of a recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from kmtard.registry.roles import TEACHERS, Role
 
 
 def mismatches(document: Table) -> Iterator[Mistake]:
-    """Yield what does not fit together, whatever else is wrong with the recipe."""
+    """Yield one mistake for each pair of settings that do not fit together.
+
+    The rest of the recipe may contain any mistakes.
+    """
     yield from _lacking_teachers(document)
     for role in TEACHERS:
         if role in document:
@@ -23,7 +26,7 @@ def mismatches(document: Table) -> Iterator[Mistake]:
 
 
 def _lacking_teachers(document: Table) -> Iterator[Mistake]:
-    """Check that the student's method gets the teachers it takes."""
+    """Check that the recipe has the teachers that the student's method takes."""
     name = table_at(document, "method").get("name")
     for teacher in _teachers_of(name):
         if teacher not in document:
@@ -32,7 +35,7 @@ def _lacking_teachers(document: Table) -> Iterator[Mistake]:
 
 
 def _idle_teacher(role: Role, document: Table) -> Iterator[Mistake]:
-    """Refuse to train a teacher by a method that takes teachers itself."""
+    """Check that a teacher is not trained by a method that takes teachers itself."""
     name = table_at(document, role, "method").get("name")
     if _teachers_of(name):
         message = "expected a method that needs no teacher, such as natural or trades"
@@ -45,7 +48,7 @@ def _teachers_of(method: object) -> list[Role]:
 
 
 def _unclear_origin(role: Role, teacher: Table) -> Iterator[Mistake]:
-    """Check that a teacher comes from one place only."""
+    """Check that a teacher either is read from a file or is trained."""
     trained = teacher.get("train") is True
     if trained == ("weights" in teacher):
         message = "expected either weights or train = true"
@@ -64,20 +67,21 @@ def _no_images_to_select_on(document: Table) -> Iterator[Mistake]:
 
 
 def _no_surrogate(document: Table) -> Iterator[Mistake]:
-    """Refuse transferred images where there is no robust teacher to craft them on."""
+    """Check that transfer attacks have a robust teacher to transfer from."""
     names = table_at(document, "evaluation").get("attacks", [])
     if "adv_teacher" in document or not isinstance(names, list):
         return
     for name in names:
         if "surrogate" in parameters("attacks", name):
             message = (
-                f"{name} needs the table [adv_teacher], the model it transfers from"
+                f"{name} needs the table [adv_teacher]: its images are crafted on "
+                "that model"
             )
             yield Mistake(key_text(("evaluation", "attacks")), message)
 
 
 def _linf_only(document: Table) -> Iterator[Mistake]:
-    """Refuse attacks that cannot be had in the norm of the evaluation."""
+    """Check that the attacks support the norm of the evaluation."""
     evaluation = table_at(document, "evaluation")
     name = table_at(document, "method").get("name")
     own = table_at(document, "methods", method_key(document, name), "attack")
@@ -85,13 +89,13 @@ def _linf_only(document: Table) -> Iterator[Mistake]:
     if evaluation.get("norm", trained) != "l2":
         return
     if evaluation.get("suite") is not None:
-        message = "expected no suite where the norm is l2: it holds attacks of L_inf"
+        message = "expected no suite, because the norm is l2 and the suite uses L_inf"
         yield Mistake("evaluation.suite", message, evaluation["suite"])
     names = evaluation.get("attacks", [])
     for each in names if isinstance(names, list) else []:
         if isinstance(each, str) and _known(each) and not registry.takes_l2(each):
             able = ", ".join(filter(registry.takes_l2, registry.ATTACKS))
-            message = f"expected attacks that can be had in l2: {able}"
+            message = f"expected attacks that support l2: {able}"
             yield Mistake(key_text(("evaluation", "attacks")), message, each)
 
 
@@ -104,9 +108,9 @@ def _known(attack: str) -> bool:
 
 
 def parameters(table: str, name: object) -> tuple[str, ...]:
-    """Return the positional parameters of an object; none for an unknown name.
+    """Return the positional parameters of an object; empty for an unknown name.
 
-    The name itself is checked where it stands.
+    An unknown name is reported by the schema.
     """
     try:
         return registry.positional(table, name) if isinstance(name, str) else ()

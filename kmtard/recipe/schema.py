@@ -1,4 +1,4 @@
-"""What may stand in a recipe: one model a section, a description on every key."""
+"""The keys of a recipe: one model per section, with a description of each key."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NetworkName = Annotated[str, AfterValidator(_known("networks"))]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
 
 FilePath = Annotated[str, AfterValidator(os.path.expanduser)]
-"""A path in which `~` stands for the home folder."""
+"""A path in which `~` means the home folder."""
 
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -65,35 +65,39 @@ Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_incre
 
 
 class Section(BaseModel):
-    """A table of a recipe: fixed keys, strict types, read only."""
+    """A table of a recipe, with fixed keys and strict types. It cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Data(Section):
-    """The data set and how it is fed."""
+    """The data set and how training reads it."""
 
     name: DataSetName = Field(description="Data set.")
     directory: FilePath | None = Field(
         None,
-        description="Folder with the data set's files, or to prepare it in; for npz "
-        "also the file.",
+        description="Folder that holds the data set's files, or gets them when they "
+        "are prepared; for npz also the file itself.",
     )
-    batch_size: Count = Field(description="Images a training step.")
+    batch_size: Count = Field(description="Images per training step.")
     pad: Annotated[int, Field(ge=0)] = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
     )
-    flip: bool = Field(False, description="Whether half of the images are mirrored.")
-    limit: Count | None = Field(None, description="Use only so many training images.")
+    flip: bool = Field(
+        False, description="Whether to mirror each image with probability 0.5."
+    )
+    limit: Count | None = Field(
+        None, description="Number of training images to use; all if left out."
+    )
     held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.1,
-        description="Part of the training images kept for selection; 0 where the test "
-        "images select.",
+        description="Share of the training images kept to select the best epoch; 0 if "
+        "the test images select it.",
     )
 
 
 class Student(Section):
-    """The network that is trained and delivered."""
+    """The network that is trained and saved."""
 
     network: NetworkName = Field(description="Network.")
     options: Options = Field({}, description="Options of the network.")
@@ -104,20 +108,20 @@ class Attack(Section):
 
     epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
     norm: Norm = Field("linf", description="Norm that the ball is measured in.")
-    step_size: StepSize = Field(description="Length of a step.")
-    steps: Annotated[int, Field(ge=0)] = Field(description="Steps an attack.")
+    step_size: StepSize = Field(description="Length of a step; images are [0, 1].")
+    steps: Annotated[int, Field(ge=0)] = Field(description="Steps per attack.")
     start: Start | None = Field(
-        None, description="Where it starts; as the method has it if left out."
+        None, description="Where it starts; the method's default if left out."
     )
 
 
 class Optimizer(Section):
-    """SGD with L2 in the gradient."""
+    """SGD with an L2 term added to the gradient."""
 
     learning_rate: Positive = Field(description="Learning rate at the start.")
     momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Momentum.")
     weight_decay: NotNegative = Field(2e-4, description="Factor of the L2 term.")
-    nesterov: bool = Field(False, description="Whether momentum looks ahead.")
+    nesterov: bool = Field(False, description="Whether to use Nesterov momentum.")
 
 
 class Schedule(Section):
@@ -125,45 +129,54 @@ class Schedule(Section):
 
     epochs: Count = Field(description="Epochs of training.")
     milestones: Epochs = Field(
-        (), description="Epochs, counted from 1, after which the rate is multiplied."
+        (),
+        description="Epochs, counted from 1, after which the learning rate is "
+        "multiplied by factor.",
     )
-    factor: Positive = Field(0.1, description="What the rate is multiplied by.")
+    factor: Positive = Field(
+        0.1, description="Number that the learning rate is multiplied by."
+    )
     evaluate_every: Count = Field(
         1,
-        description="Epochs from one evaluation to the next; epoch 1, the last one and "
-        "all from the first milestone on are evaluated anyway.",
+        description="Evaluate every so many epochs; epoch 1, the last epoch and all "
+        "epochs from the first milestone on are always evaluated.",
     )
 
 
 class Evaluation(Section):
-    """How networks are evaluated, and the best epoch is chosen."""
+    """How networks are evaluated and how the best epoch is chosen."""
 
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
     suite: Literal["paper"] | None = Field(
         None,
-        description="Attacks that belong together, on the student, beside those above.",
+        description="Named set of attacks to run on the student, in addition to those "
+        "above.",
     )
     epsilon: Epsilon | None = Field(
-        None, description="Radius of the ball; that of [attack] if left out."
+        None, description="Radius of the ball; as in [attack] if left out."
     )
     norm: Norm | None = Field(
-        None, description="Norm of the ball; that of [attack] if left out."
+        None, description="Norm of the ball; as in [attack] if left out."
     )
     step_size: StepSize | None = Field(
-        None, description="Length of PGD's steps; the papers', scaled with epsilon."
+        None,
+        description="Length of a PGD step; the papers' value, scaled with epsilon, if "
+        "left out.",
     )
     steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
     headline: AttackName = Field(
         "pgd_trades",
         description="Attack that W-Robust accuracy is computed against; the strongest "
-        "attack of the evaluation where this one is not run.",
+        "attack of the evaluation if this one is not run.",
     )
     selection: Literal["test", "held_out"] = Field(
-        "held_out", description="Images that choose the best epoch."
+        "held_out", description="Images on which the best epoch is chosen."
     )
-    limit: Count | None = Field(None, description="Use only so many images.")
+    limit: Count | None = Field(
+        None, description="Number of images to evaluate on; all if left out."
+    )
 
 
 class Runtime(Section):
@@ -173,18 +186,18 @@ class Runtime(Section):
         "tensorflow", description="Backend of Keras."
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="Seed of weights, data order and attacks."
+        0, description="Seed for weights, data order and attacks."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Dtype policy of Keras."
     )
     devices: Literal[1] = Field(1, description="Devices to train on.")
     jit: Literal["auto", True, False] = Field(
-        "auto", description="Whether XLA compiles the step; auto: as Keras chooses."
+        "auto", description="Whether XLA compiles the step; auto: Keras decides."
     )
-    runs_dir: FilePath = Field("runs", description="Folder that gets the run folders.")
+    runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(
-        "runs/teachers", description="Folder that keeps trained teachers."
+        "runs/teachers", description="Folder for trained teachers."
     )
 
 
@@ -294,7 +307,7 @@ class Study(Section):
 
 
 class Method(BaseModel):
-    """A method and its options, which stand beside the name."""
+    """A method and its options, which are in the same table as its name."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -302,12 +315,12 @@ class Method(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 
 class Adjustments(BaseModel):
-    """Options of a method, and what its training has other than the base sections."""
+    """A method's options, and the keys in which its training differs."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -317,7 +330,7 @@ class Adjustments(BaseModel):
 
     @property
     def options(self) -> Options:
-        """The keys beside those that every method has."""
+        """The keys that are options of the method."""
         return self.model_extra or {}
 
 
@@ -330,21 +343,23 @@ class TeacherMethod(Adjustments):
 class Teacher(Student):
     """A network that teaches: read from a file, or trained first."""
 
-    weights: FilePath | None = Field(None, description="File with the trained weights.")
+    weights: FilePath | None = Field(None, description="File with trained weights.")
     source: str | None = Field(
-        None, description="Where that file can be had; told where it is missing."
+        None, description="Where to get that file; shown if the file is missing."
     )
     expected_accuracy: Annotated[Number, Field(gt=0, le=100)] | None = Field(
         None,
-        description="Clean accuracy in % that the file of weights is known for; more "
-        "than 5 points below on training images stops the run before training.",
+        description="Clean accuracy in % that the weights should have; if it is more "
+        "than 5 points lower on training images, the run stops before training.",
     )
-    train: bool = Field(False, description="Whether to train it, or use the cache.")
+    train: bool = Field(
+        False, description="Whether to train it, unless it is in the cache."
+    )
     method: TeacherMethod | None = Field(None, description="How it is trained.")
 
 
 class Training(Section):
-    """All that one training is made of, the base sections already adjusted."""
+    """The settings of one training, with the method's changes already applied."""
 
     network: str = Field(description="Network.")
     network_options: Options = Field(description="Options of the network.")
@@ -360,11 +375,11 @@ ADJUSTABLE: dict[str, type[Section]] = {
     "optimizer": Optimizer,
     "schedule": Schedule,
 }
-"""The sections of which each method may have keys of its own."""
+"""The sections whose keys each method may change."""
 
 
 def _changes(section: type[Section]) -> type[Section]:
-    """Return a section in which every key may be left out."""
+    """Return a copy of a section model in which every key is optional."""
     keys: dict[str, Any] = {}
     for key, info in section.model_fields.items():
         about = Field(description=info.description)
@@ -381,10 +396,12 @@ class Recipe(Section):
     data: Data = Field(description="Data set.")
     student: Student = Field(description="Network to train.")
     nat_teacher: Teacher | None = Field(None, description="Teacher for clean images.")
-    adv_teacher: Teacher | None = Field(None, description="Teacher for attacked ones.")
+    adv_teacher: Teacher | None = Field(
+        None, description="Teacher for adversarial images."
+    )
     method: Method = Field(description="Method that trains the student.")
     methods: dict[MethodName, Adjustments] = Field(
-        {}, description="What differs for each method; empty once resolved."
+        {}, description="Keys that differ for a method; empty once resolved."
     )
     attack: Attack = Field(description="Attack that crafts the training examples.")
     optimizer: Optimizer = Field(description="How the network is optimized.")
@@ -399,13 +416,13 @@ class Recipe(Section):
     )
 
     def training(self, role: Role) -> Training:
-        """Return all that the training of one network is made of.
+        """Return the settings of one network's training.
 
         Args:
             role: `student`, `nat_teacher` or `adv_teacher`.
 
         Raises:
-            ValueError: there is no such teacher, or it is not trained here.
+            ValueError: the recipe has no such teacher, or does not train it.
         """
         network = self.student if role == "student" else getattr(self, role)
         method = self.method if role == "student" else getattr(network, "method", None)
@@ -426,7 +443,7 @@ class Recipe(Section):
         )
 
     def to_toml(self) -> str:
-        """Write the recipe of a run as TOML: without `[study]` and what is empty."""
+        """Return the recipe as TOML, without `[study]`, empty values and tables."""
         return tomlkit.dumps(_filled(self.model_dump(exclude={"study"})))
 
 

@@ -1,4 +1,4 @@
-"""The one pass over a recipe, which checks and converts each value once."""
+"""Check and convert each value of a recipe, in one pass."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ AnyStudent = TypeVar("AnyStudent", bound=Student)
 
 
 class _MethodTable(NamedTuple):
-    """A table that names a method or belongs to one, its values converted.
+    """A table that names a method or belongs to one, with converted values.
 
     Attributes:
-        options: those of the method.
-        changes: section -> the keys that differ from it.
+        options: the method's options.
+        changes: section -> the keys that differ from the recipe's section.
     """
 
     options: Options
@@ -40,7 +40,7 @@ class _MethodTable(NamedTuple):
 
 
 class _Party(NamedTuple):
-    """A network and the method that trains it, their options converted."""
+    """The converted options of a network and of the method that trains it."""
 
     network_options: Options
     method: _MethodTable
@@ -52,15 +52,15 @@ NOTHING = _MethodTable({}, {key: {} for key in ADJUSTABLE})
 def validate(document: Table) -> tuple[Recipe | None, list[Mistake]]:
     """Check a recipe and resolve it.
 
-    Each check skips what another one reports, so that a wrong table or name gives
-    one mistake and the rest of the recipe is checked all the same.
+    Each check skips what another check reports. A wrong table or name therefore gives
+    one mistake, and the rest of the recipe is still checked.
 
     Args:
-        document: the recipe as read from TOML and overridden.
+        document: the recipe as read from TOML, with the overrides applied.
 
     Returns:
-        The resolved recipe, None where there are mistakes; and all mistakes, without
-        their places.
+        The resolved recipe, or None if there are mistakes, and all mistakes. Their
+        `place` is empty.
     """
     mistakes: list[Mistake] = []
     recipe = None
@@ -84,8 +84,8 @@ def _common_tables(document: Table, mistakes: list[Mistake]) -> dict[str, _Metho
         name = canonical("methods", key)
         if name in spelled:
             message = (
-                f"expected one table for the method {name}, which has "
-                f"[{key_text(('methods', spelled[name]))}] too"
+                f"expected one table for the method {name}, which already has "
+                f"[{key_text(('methods', spelled[name]))}]; keep one of the two"
             )
             mistakes.append(Mistake(key_text(("methods", key)), message))
         spelled[name] = key
@@ -96,7 +96,7 @@ def _common_tables(document: Table, mistakes: list[Mistake]) -> dict[str, _Metho
 def _method_table(
     path: tuple[str, ...], name: object, table: Any, mistakes: list[Mistake]
 ) -> _MethodTable:
-    """Read a table that may adjust sections: `[methods.NAME]` or a teacher's own."""
+    """Read a table that may change sections: `[methods.NAME]` or `[TEACHER.method]`."""
     table = table if isinstance(table, dict) else {}
     given = without(table, *ADJUSTABLE)
     options = read_options(path, "methods", name, given, mistakes)
@@ -120,7 +120,7 @@ def _party(role: Role, document: Table, mistakes: list[Mistake]) -> _Party:
 
 
 def _own_table(role: Role, document: Table, mistakes: list[Mistake]) -> _MethodTable:
-    """Read `[method]`, or the method table of a teacher, which may adjust sections."""
+    """Read `[method]`, or a teacher's method table, which may change sections."""
     path: tuple[str, ...] = ("method",) if role == "student" else (role, "method")
     table = table_at(document, *path)
     name, given = table.get("name"), without(table, "name")
@@ -189,7 +189,7 @@ def _filled(table: str, name: str, *given: Options) -> Options:
 
 
 def _sections(recipe: Recipe, *tables: _MethodTable) -> dict[str, Section]:
-    """Return the adjustable sections with the changes of some tables."""
+    """Return the adjustable sections with the changes of `tables` applied."""
     sections = {key: getattr(recipe, key) for key in ADJUSTABLE}
     for table in tables:
         for key, changes in table.changes.items():

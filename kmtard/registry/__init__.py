@@ -1,9 +1,10 @@
-"""The tables of names that a recipe may use, read without importing what they name.
+"""The names that a recipe may use, looked up without importing the named objects.
 
-Lives here: the tables, the roles of networks, the reader of signatures and of files of
-strangers, and the rule which modules of a user's own may be named. It imports nothing
-of kmtard. Names are snake_case; `canonical` accepts hyphens for underscores, and
-`label` is how a name is shown.
+This package holds the tables of names, the roles of networks, the reader of
+signatures, safe reading of files from other people, and the rule that decides which of
+a user's own modules a recipe may name. It imports nothing else from kmtard. Names are
+snake_case. `canonical` accepts hyphens in place of underscores, and `label` returns the
+spelling that is shown.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ METHODS = {
     "adaad": "kmtard.methods.adaad:AdaAD",
 }
 ADDITIONS: dict[str, str] = {}
-"""What any method can take on top of its own loss."""
+"""Terms that any method can add to its own loss."""
 
 ATTACKS = {
     "fgsm": "kmtard.attacks.gradient:fgsm",
@@ -121,7 +122,7 @@ FAMILIES = {
         "aa": ("autoattack",),
     }
 }
-"""What people call attacks that have several settings, or a longer name here."""
+"""Common short names of attacks -> the names to suggest. They are not aliases."""
 
 TABLES = {
     "methods": METHODS,
@@ -131,12 +132,12 @@ TABLES = {
     "datasets": DATASETS,
 }
 
-# The literature writes these with hyphens: so do tables, and files of version 0.1.
+# The papers write these names with hyphens. So do tables and files of version 0.1.
 HYPHENATED = frozenset(
     {"fair_ard", "baseline_ebb", "b_mtard", "apgd_ce", "apgd_dlr", "apgd_t", "fab_t"}
 )
 
-# What reading a file and parsing it as Python may raise, however odd it is.
+# Everything that reading and parsing a file as Python can raise, whatever it contains.
 UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
 
 # Keyword-only parameters that come from other sections of a recipe, or from Keras.
@@ -146,12 +147,12 @@ RESERVED = frozenset(
 
 
 def canonical(table: str, name: str) -> str:
-    """Return the name that a table has for another spelling of it.
+    """Return the spelling that a table uses for a name.
 
     Args:
-        table: `methods`, `attacks`, `networks` or `datasets`.
-        name: a name of that table, in which hyphens may stand for underscores. Any
-            other text is returned as it is.
+        table: a key of `TABLES`, such as `methods`.
+        name: a name of that table, in which hyphens may replace underscores. Any
+            other text is returned unchanged.
 
     Example:
         >>> canonical("methods", "b-mtard")
@@ -164,7 +165,7 @@ def canonical(table: str, name: str) -> str:
 
 
 def label(name: str) -> str:
-    """Return how tables and screens write the name of a method or an attack.
+    """Return the name of a method or an attack as tables and screens show it.
 
     Example:
         >>> label("b_mtard"), label("pgd_trades")
@@ -174,7 +175,7 @@ def label(name: str) -> str:
 
 
 def takes_l2(name: str) -> bool:
-    """Tell whether an attack can be had in L2 beside L_inf.
+    """Return whether an attack supports the L2 norm as well as L_inf.
 
     Args:
         name: an attack of the table, or `package.module:Object`.
@@ -182,15 +183,15 @@ def takes_l2(name: str) -> bool:
     Raises:
         RegistryError: the name is unknown, or its source has no such definition.
     """
-    # The standard version of AutoAttack ends with Square, which is L_inf only.
+    # AutoAttack's standard version ends with Square, which supports L_inf only here.
     only_linf = canonical("attacks", name) == "autoattack"
     return not only_linf and "norm" in keywords("attacks", name)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the one of `words` most like `word`, or None if none is like it.
+    """Return the most similar of `words`, or None if none is similar enough.
 
-    Upper and lower case are alike, as are hyphens and underscores.
+    Upper and lower case count as equal, and so do hyphens and underscores.
 
     Example:
         >>> nearest("AutoAttack", ATTACKS)
@@ -206,7 +207,7 @@ def _plain(word: str) -> str:
 
 
 def is_code(table: str, name: str) -> bool:
-    """Tell whether a name stands for code of a user's own, not for an entry.
+    """Return whether a name refers to the user's own code, not to a table entry.
 
     Args:
         table: a key of `TABLES`.
@@ -223,16 +224,15 @@ def is_code(table: str, name: str) -> bool:
 
 
 def check(table: str, name: str) -> None:
-    """Refuse a name that is unknown, may not be used or is of another kind.
-
-    Nothing is imported.
+    """Check that a name can be used for an entry of a table, importing nothing.
 
     Args:
         table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
     Raises:
-        RegistryError: says what is wrong and what to do.
+        RegistryError: the name is unknown or may not be used, or the object does not
+            have the form that the table needs. The text says what to do.
     """
     found = _found(table, name)
     if is_code(table, name) and (
@@ -242,7 +242,7 @@ def check(table: str, name: str) -> None:
 
 
 def resolve(table: str, name: str) -> Any:
-    """Import the object that a name stands for.
+    """Import the object that a name refers to.
 
     Args:
         table: a key of `TABLES`.
@@ -251,8 +251,12 @@ def resolve(table: str, name: str) -> Any:
             entry-point group `kmtard.plugins`.
 
     Raises:
-        RegistryError: the name is unknown, may not be used, or is of another kind; or
-            there is no such module or object. Nothing was imported then.
+        RegistryError: the name is unknown or may not be used, the module or object does
+            not exist, or the object does not have the form that the table needs.
+
+    Example:
+        >>> resolve("datasets", "digits").__name__
+        'digits'
     """
     module_name, attribute = _target(table, name)
     is_own = is_code(table, name)
@@ -262,7 +266,7 @@ def resolve(table: str, name: str) -> Any:
     try:
         module = load(module_name)
     except ModuleNotFoundError as error:
-        # Only the absence of the named module itself is a mistake in the name.
+        # A missing dependency of the module is not a mistake in the name.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise _no_module(name, module_name) from error
@@ -276,14 +280,22 @@ def options(table: str, name: str) -> dict[str, Option]:
     """Read the options of an object from its source, without importing it.
 
     Options are the keyword-only parameters of a function or of a class's `__init__`,
-    with what their `**kwargs` stand for (`signatures.arguments_of`), less `RESERVED`.
+    without those in `RESERVED`. Where a class passes `**kwargs` on to a base class,
+    the options of the base class are included.
 
     Args:
         table: a key of `TABLES`.
         name: a name of that table, or `package.module:Object`.
 
+    Returns:
+        Option by name, in the order of the source.
+
     Raises:
         RegistryError: the name is unknown, or its source has no such definition.
+
+    Example:
+        >>> options("networks", "small_cnn")["width"].default
+        16
     """
     arguments = _signature(table, name)
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
@@ -295,7 +307,7 @@ def options(table: str, name: str) -> dict[str, Option]:
 
 
 def keywords(table: str, name: str) -> tuple[str, ...]:
-    """Read the names of all keyword-only parameters, those of `RESERVED` included.
+    """Read the names of all keyword-only parameters, including those in `RESERVED`.
 
     Args:
         table: a key of `TABLES`.
@@ -308,7 +320,7 @@ def keywords(table: str, name: str) -> tuple[str, ...]:
 
 
 def positional(table: str, name: str) -> tuple[str, ...]:
-    """Read the names of an object's positional parameters, `self` left out.
+    """Read the names of an object's positional parameters, without `self`.
 
     Args:
         table: a key of `TABLES`.
@@ -322,7 +334,7 @@ def positional(table: str, name: str) -> tuple[str, ...]:
 
 
 def summary(table: str, name: str) -> str:
-    """Read one line on what an object is from its source, without importing it.
+    """Read a one-line description of an object from its source, without importing it.
 
     Args:
         table: a key of `TABLES`.
@@ -352,7 +364,7 @@ def _target(table: str, name: str) -> tuple[str, str]:
 
 
 def _meant(table: str, name: str) -> str | None:
-    """Return what an unknown name probably stands for."""
+    """Return the names that an unknown name probably means, None if there are none."""
     family = FAMILIES.get(table, {}).get(_plain(name))
     return " or ".join(family) if family else nearest(name, TABLES[table])
 

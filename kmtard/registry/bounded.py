@@ -1,4 +1,4 @@
-"""Files of strangers: opened only if they are regular files of bounded size."""
+"""Safe reading of files from other people: regular files of limited size only."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ KINDS = {
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read it, and nothing else.
+    """Open a file for reading if it is a regular file.
 
-    A pipe would block its reader, a device may never end, and opening one can change
-    it. A link to a regular file is followed.
+    Reading a pipe could block forever, reading a device could never end, and opening
+    a device can change it. A link to a regular file is followed.
 
     Raises:
-        OSError: there is no file, it cannot be opened, or it is no regular file;
+        OSError: the file does not exist, cannot be opened, or is not a regular file;
             `strerror` says which.
-        ValueError: the path holds a null character.
+        ValueError: the path contains a null character.
     """
-    # Looked at before: opening a device may do something. Looked at again when it is
-    # open, without waiting: it may have been replaced.
+    # Check before opening, because opening a device may have an effect. Check again
+    # after opening without blocking, because the file may have been replaced.
     check_regular(os.stat(path), path)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(path, flags)
@@ -43,15 +43,15 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
-    """Return the content of a regular file that is not too large.
+    """Return the content of a regular file of limited size.
 
     Args:
         path: the file, or a link to it.
-        most: bytes that it may have.
+        most: largest allowed size in bytes.
 
     Raises:
-        OSError: as of `open_regular`, or the file is larger.
-        ValueError: the path holds a null character.
+        OSError: as in `open_regular`, or the file is larger.
+        ValueError: the path contains a null character.
 
     Example:
     ```python
@@ -67,10 +67,10 @@ def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def check_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
-    """Refuse what is no regular file.
+    """Check that a file is a regular file.
 
     Raises:
-        OSError: `strerror` says what it is instead.
+        OSError: it is not; `strerror` says what it is instead.
     """
     if not stat.S_ISREG(status.st_mode):
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "special file")
@@ -80,12 +80,12 @@ def check_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
 
 
 def lies_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is a folder or lies under it, links followed."""
+    """Return whether a path is a folder itself or is inside it; links are followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def working_folder() -> Path | None:
-    """Return the working folder; None where it has been deleted."""
+    """Return the working folder, or None if it has been deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:

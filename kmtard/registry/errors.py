@@ -1,4 +1,4 @@
-"""What is wrong with a name."""
+"""The error for a name that cannot be used."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 
 class RegistryError(KeyError):
-    """A name that stands in no table and names no object of the user's own.
+    """A name that is in no table and does not refer to code that may be used.
 
     Attributes:
-        expected: what would have been right.
-        received: what was found instead.
-        allowed: the names of the table, where the name looked like one of them.
-        nearest: the allowed name most like the received one, if any is.
-        reason: why it is refused and what to do, where that is not plain.
+        expected: what was expected.
+        received: what was received.
+        allowed: the names of the table; empty if `package.module:Object` was received.
+        nearest: the allowed name most similar to the received one, None if there is
+            none.
+        reason: why the name is refused and what to do; may be empty.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class RegistryError(KeyError):
         self.reason = reason
 
     def __str__(self) -> str:
-        """Return sentences; a plain `KeyError` would show its arguments' repr."""
+        """Return full sentences. A plain `KeyError` shows the repr of its arguments."""
         hint = f" Did you mean {self.nearest}?" if self.nearest else ""
         allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
         reason = f" {self.reason[0].upper()}{self.reason[1:]}." if self.reason else ""

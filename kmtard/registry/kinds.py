@@ -1,4 +1,4 @@
-"""What an object of a user's own must look like to stand for an entry of a table."""
+"""The form that a user's own object must have to be used in place of a table entry."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ KINDS: dict[str, tuple[str, Callable[[Node, ast.arguments], bool]]] = {
 
 
 def misfit(table: str, node: Node, arguments: ast.arguments) -> str | None:
-    """Return what an object had to be where it looks otherwise, None where it fits.
+    """Return the expected form if an object does not have it, else None.
 
-    Only its source is looked at; what builds from the object checks its type.
+    Only the source is checked here. The code that uses the object checks its type.
     """
     kind, fits = KINDS[table]
     return None if fits(node, arguments) else kind

@@ -1,9 +1,9 @@
-"""Where modules lie, and which of them a recipe may name; nothing is imported.
+"""Find modules without importing them, and decide which ones a recipe may name.
 
-A recipe may name code of three kinds: a module file under the working folder, a module
-that the command line gave with `--import`, and a package that declares the entry-point
+A recipe may name three kinds of code: a module file under the working folder, a module
+given by `--import` on the command line, and a package that declares the entry-point
 group `kmtard.plugins`. The standard library and all other installed packages are
-refused: `subprocess:getoutput` would run what stands beside it in the recipe.
+refused. Otherwise a recipe could name `subprocess:getoutput` and run any command.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _given: dict[str, None] = {}
 
 
 def allow(module: str) -> None:
-    """Accept a module, and those below it, as the command line asks with `--import`.
+    """Accept a module and its submodules, as `--import` on the command line asks.
 
     Args:
         module: its name, such as `mypackage.networks`.
 
     Raises:
-        RegistryError: there is no such module, or it belongs to the standard library.
+        RegistryError: the module does not exist, or it is part of the standard library
+            or of kmtard.
     """
     if not all(part.isidentifier() for part in module.split(".")):
         raise RegistryError("the name of a module for --import", repr(module))
@@ -50,28 +51,29 @@ def allow(module: str) -> None:
 
 
 def import_allowed() -> None:
-    """Import what `--import` gave, so that the layers it registers are known."""
+    """Import the modules given by `--import`, so that Keras knows their layers."""
     for module in _given:
         load(module)
 
 
 def load(module: str) -> ModuleType:
-    """Import a module that `find` accepts, from the place where that found it."""
+    """Import a module that `find` accepts, from the file that `find` returned."""
     folder = working_folder()
     if folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last, so that it hides no other module
+        sys.path.append(str(folder))  # at the end, so that it hides no other module
         importlib.invalidate_caches()
     return importlib.import_module(module)
 
 
 def find(module: str) -> Path:
-    """Return the source of a module that a recipe may name.
+    """Return the source file of a module that a recipe may name.
 
     Args:
-        module: a module of a user's own.
+        module: name of one of the user's own modules.
 
     Raises:
-        RegistryError: there is none, or it may not be named; says what to do.
+        RegistryError: the module does not exist, may not be named, or has no Python
+            source. The text says what to do.
     """
     _refuse_reserved(module)
     path = _source(module)
@@ -81,7 +83,7 @@ def find(module: str) -> Path:
         raise RegistryError(
             ACCEPTED,
             repr(module),
-            reason=f"it lies in {path}; start the command in the folder that holds it, "
+            reason=f"it is in {path}; start the command in the folder that holds it, "
             f"or give --import {module}",
         )
     if path.suffix != ".py":
@@ -90,7 +92,7 @@ def find(module: str) -> Path:
 
 
 def may_be_read(module: str) -> bool:
-    """Tell whether options may be read from a module that another one imports from."""
+    """Return whether options may be read from a module that another module imports."""
     if _is_below(module, PACKAGES):
         return True
     try:
@@ -103,8 +105,8 @@ def may_be_read(module: str) -> bool:
 def plugins() -> tuple[str, ...]:
     """Return the modules that installed packages declare as plugins.
 
-    What lies openly in the working folder does not count: whoever unpacked a
-    stranger's archive there has installed nothing.
+    Packages that are merely in the working folder do not count: unpacking somebody's
+    archive there does not install it.
     """
     folder = working_folder()
     path = [p for p in sys.path if p and not (folder and _same(p, folder))]
@@ -122,7 +124,10 @@ def _plugins(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def source_path(module: str) -> Path | None:
-    """Locate a module's file; `find_spec` of a dotted name would import its parents."""
+    """Return a module's file, or None if there is none.
+
+    `importlib.util.find_spec` is not used for dotted names: it imports the parents.
+    """
     top, *parts = module.split(".")
     spec = _top(top)
     for part in parts:
@@ -150,7 +155,7 @@ def _top(name: str) -> ModuleSpec | None:
     folder = working_folder()
     if folder is None or not (spec is None or spec.origin is None):
         return spec
-    # The command `kmtard` has no working folder on its path, nor has the launcher.
+    # Neither `kmtard` nor the launcher has the working folder on its `sys.path`.
     return PathFinder.find_spec(name, [*sys.path, str(folder)]) or spec
 
 
@@ -160,13 +165,13 @@ def _refuse_reserved(module: str) -> None:
         reason = f"the module {top} is part of Python's standard library"
         raise RegistryError(ACCEPTED, repr(module), reason=reason)
     if top in PACKAGES:
-        reason = f"the parts of {top} have names of their own"
+        reason = f"a recipe names the parts of {top} by their registered names"
         raise RegistryError(ACCEPTED, repr(module), reason=reason)
 
 
 def _is_in_working_folder(path: Path) -> bool:
     folder = working_folder()
-    # An environment below the working folder holds installed packages.
+    # A virtual environment in the working folder holds installed packages.
     installed = not PACKAGE_FOLDERS.isdisjoint(Path(os.path.realpath(path)).parts)
     return folder is not None and lies_within(path, folder) and not installed
 

@@ -1,4 +1,4 @@
-"""The networks of a run, and what users read for them."""
+"""The roles of the networks in a run, and the labels that users see."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ LABELS = {
     "nat_teacher": "clean teacher",
     "adv_teacher": "robust teacher",
 }
-"""Role -> its name in tables, on screens and in messages."""
+"""Role -> its label in tables, on screens and in messages."""

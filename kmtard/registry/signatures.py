@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from kmtard.registry.bounded import read_bounded
 from kmtard.registry.modules import may_be_read, source_path
 
-LARGEST = 2**20  # bytes; what is larger was not written by hand
+LARGEST = 2**20  # bytes; larger files are not written by hand
 Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
 
@@ -22,10 +22,10 @@ class Option:
 
     Attributes:
         name: the parameter's name.
-        annotation: its type as written in the source, empty if there is none.
-        default: the default's value, or its source text where `literal` is false.
-        required: whether there is no default.
-        literal: whether `default` is a value; false also where `required` is true.
+        annotation: the type as written in the source; empty if there is none.
+        default: the default value if `literal` is true, else its source text.
+        required: whether the parameter has no default.
+        literal: whether `default` is a value; false if `required` is true.
     """
 
     name: str
@@ -36,9 +36,13 @@ class Option:
 
 
 def definition(module: str, name: str) -> Found | None:
-    """Find a function or class by its name in a module, or where that imports it.
+    """Find a function or class by name in a module, following its imports.
 
-    What it imports from the standard library or from installed packages is not sought.
+    Imports from the standard library and from installed packages are not followed.
+
+    Returns:
+        The definition, the name of the module that holds it, and that module's syntax
+        tree; None if there is no such definition.
     """
     path = source_path(module)
     if path is None:
@@ -52,7 +56,7 @@ def definition(module: str, name: str) -> Found | None:
 
 
 def _followed(module: str, name: str, reader: str) -> Found | None:
-    """Find what another module, which was allowed to be read, refers to."""
+    """Find a definition in another module, if that module may be read."""
     known = module == reader or may_be_read(module)
     return definition(module, name) if known else None
 
@@ -64,7 +68,7 @@ def _parsed(path: Path, changed: int) -> ast.Module:
 
 
 class _Imports(NamedTuple):
-    """What a module imports: known as -> the module, or the module and its name."""
+    """A module's imports: local name -> module, or module and name there."""
 
     modules: dict[str, str]
     names: dict[str, tuple[str, str]]
@@ -87,13 +91,13 @@ def _imports(tree: ast.Module) -> _Imports:
 def arguments_of(
     node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
 ) -> ast.arguments | None:
-    """Read the parameters of a function or of a class's `__init__`, `self` left out.
+    """Read the parameters of a function or of a class's `__init__`, without `self`.
 
-    Where those of a class end in `**kwargs`, the parameters of the first base class
-    that has any are added.
+    If the parameters of a class end in `**kwargs`, those of the first base class with
+    parameters are added.
 
     Returns:
-        None for a class without an `__init__` in sight.
+        The parameters; None for a class where no `__init__` can be found.
     """
     if isinstance(node, ast.FunctionDef):
         return node.args
@@ -107,7 +111,8 @@ def arguments_of(
     for base in node.bases:
         owner, _, attribute = ast.unparse(base).rpartition(".")
         found = _followed(modules.get(owner, owner) or module, attribute, module)
-        # A class may hide an imported base of its own name: that one is not sought.
+        # A class may have the same name as its imported base. Looking up that name
+        # finds the class itself, which would recurse forever.
         if found is not None and (found[0].name, found[1]) != (node.name, module):
             inherited = arguments_of(*found)
             if inherited is not None:
@@ -125,7 +130,7 @@ def _without_self(given: ast.arguments) -> ast.arguments:
 
 
 def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.arguments:
-    """Add to a signature with `**kwargs` what these may be."""
+    """Add to a signature with `**kwargs` the inherited keyword-only parameters."""
     if inherited is None:
         return own
     known = {argument.arg for argument in own.args + own.kwonlyargs}
@@ -138,7 +143,7 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
 
 
 def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:
-    """Return the first line of the docstring of a class's module, or of a function."""
+    """Return the first docstring line of a function, or of the module of a class."""
     owner = tree if isinstance(node, ast.ClassDef) else node
     text = ast.get_docstring(owner) or ast.get_docstring(node) or ""
     return text.partition("\n")[0]

@@ -1,17 +1,19 @@
-"""What a run leaves behind, and everything that reads it.
+"""The files of a run, and everything that reads them.
 
-- `folder`, `files`, `processes`, `signals`: the run folder, its owner, its signals.
-- `events`, `phase`, `history`: events, and the one place where they add up.
-- `results`, `result_tables`: what an evaluation found.
-- `settings`, `summary`, `library`, `comparison`, `groups`: one run in brief, all runs
-  of a folder, several runs beside each other, the seeds of one setting in one row.
-- `tables`, `formats`: tables in each of their forms, numbers as text.
-- `documents`, `log_file`, `visible`: files and text that may hold anything.
-- `places`: the user's own files, outside every folder of runs.
-- `queue/`: runs that wait for their turn.
+- `folder`, `files`, `processes`, `signals`: the run folder, its owner, and signals to
+  its process.
+- `events`, `phase`, `history`: events, and the only place that aggregates them.
+- `results`, `result_tables`: the results of an evaluation.
+- `settings`, `summary`, `library`, `comparison`, `groups`: the settings of a run, one
+  run in brief, all runs in a folder, several runs side by side, and one row per setting
+  with the mean over its seeds.
+- `tables`, `formats`: tables in every output format, numbers as text.
+- `documents`, `log_file`, `visible`: files and text whose content cannot be trusted.
+- `places`: folders for the user's own files, outside all runs folders.
+- `queue/`: tasks that wait to be started.
 
-Command line, training, reports and launcher share these modules. None of them loads
-Keras or NumPy. They may import `kmtard.registry`, and nothing above.
+The command line, training, reports and the launcher share these modules. None of them
+loads Keras or NumPy. They import only `kmtard.registry` from the rest of kmtard.
 """
 
 from kmtard.runs.events import EVENTS, EventReader, EventWriter

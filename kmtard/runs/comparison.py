@@ -1,4 +1,4 @@
-"""Several runs beside each other: their curves, figures and settings."""
+"""Compare several runs: their curves, accuracies and settings."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Shares = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Compared:
-    """One run of a comparison, as it was read.
+    """One run of a comparison.
 
     Attributes:
-        summary: as in the list of runs.
+        summary: the run in brief.
         curves: metric -> epochs and values of the student.
-        settings: of its recipe, flat.
+        settings: the flat settings of its recipe.
     """
 
     summary: Summary
@@ -58,16 +58,16 @@ class Compared:
 
     @property
     def shares(self) -> Shares:
-        """Clean, robust and W-Robust accuracy."""
+        """Clean, robust and W-Robust accuracy in [0, 1]; None if unknown."""
         score = self.summary.score
         return (score.clean, score.robust, score.w_robust) if score else (None,) * 3
 
 
 class ComparedReader:
-    """Reads one run, again only where its files have changed.
+    """Reads one run; files that have not changed are not read again.
 
     Args:
-        run: its folder, which may be damaged in any way.
+        run: the run. Its files may be damaged in any way.
     """
 
     def __init__(self, run: Run) -> None:
@@ -77,7 +77,7 @@ class ComparedReader:
         self._curves: dict[str, Points] = {}
 
     def read(self) -> Compared:
-        """Return the run as of now; from one thread at a time."""
+        """Return the present state of the run. Call it from one thread at a time."""
         if self._settings is None:
             self._settings = read_settings(self._reader.run)
         summary, history = self._reader.read(), self._reader.history
@@ -85,7 +85,7 @@ class ComparedReader:
             self._changes = history.changes
             student = history.phases.get("student")
             metrics = student.metrics if student else {}
-            # Copies, which the next reading leaves as they are.
+            # Copies, because the next reading changes the series in place.
             self._curves = {
                 name: (tuple(series.x), tuple(series.y))
                 for name, series in metrics.items()
@@ -94,22 +94,23 @@ class ComparedReader:
 
 
 def metrics_of(runs: Iterable[Compared]) -> list[str]:
-    """Return the metrics that any of the runs has, the accuracies first."""
+    """Return the metrics that at least one run has, the accuracies first."""
     found = {name for run in runs for name in run.curves}
     first = [name for name in FIRST_METRICS if name in found]
     return first + sorted(found.difference(first))
 
 
 def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
-    """Return the final or best figures, in %.
+    """Return the accuracies of each run in %: final ones, or those of the best epoch.
 
-    Runs that differ in their seed alone are followed by two rows: their mean, and
-    the standard deviation (n - 1). Where the radii of the attacks differ they have a
-    column, and robust accuracies of different radii have no difference and no mean.
+    Runs that differ only in their seed are followed by two rows: their mean and their
+    standard deviation (n - 1). If the radii of the attacks differ, they have a column.
+    Robust accuracies at different radii are neither subtracted nor averaged.
 
     Args:
-        runs: in their order.
-        baseline: folder of the run that the others' differences are to; None for none.
+        runs: the runs, in the order of the rows.
+        baseline: folder of the run from which the differences of the others are
+            computed; None for a table without differences.
     """
     base = next((run for run in runs if run.path == baseline), None)
     radii = [run.summary.epsilon for run in runs]
@@ -156,7 +157,7 @@ def _line(run: Compared, base: Compared | None) -> list[str]:
 
 
 def _comparable(run: Compared, base: Compared | None) -> Shares | None:
-    """Return what a run's figures can be compared with."""
+    """Return the baseline's accuracies that can be compared with a run's."""
     if base is None:
         return None
     if run.summary.epsilon == base.summary.epsilon:
@@ -174,7 +175,7 @@ def _group_lines(
     if min(map(len, columns)) < 2:
         return []
     count = len(runs)
-    # Of different attacks there is no common robust accuracy.
+    # Accuracies under different attacks have no attack in common to name.
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
     attack = attacks.pop() if len(attacks) == 1 else ABSENT
     about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]

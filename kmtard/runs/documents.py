@@ -1,4 +1,4 @@
-"""Files of a run that may be missing, damaged or foreign: read as far as possible."""
+"""Read files of a run that may be missing, damaged or from another program."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from kmtard.runs.files import read_regular
 
 MANY = 10**9
-"""A larger number is not a number of epochs or steps."""
+"""Numbers of epochs, steps or seconds from this value on are treated as damaged."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file; empty if it is missing or damaged."""
+    """Return the content of a TOML file; empty if it is missing or damaged."""
     try:
         return tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
@@ -22,14 +22,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def table(document: Any, *keys: str) -> dict[str, Any]:
-    """Return the table under the keys; empty if there is none."""
+    """Return the table at a path of keys; empty if there is none."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, None for anything else."""
+    """Return the value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -39,12 +39,12 @@ def number(value: Any) -> float | None:
 
 
 def positive(value: Any) -> float | None:
-    """Return a number above 0, None for anything else."""
+    """Return the value if it is a number above 0 and below `MANY`, else None."""
     found = number(value)
     return found if found is not None and 0 < found < MANY else None
 
 
 def whole(value: Any) -> int | None:
-    """Return a number of epochs or steps, None for anything else."""
+    """Return the value if it is a plausible number of epochs or steps, else None."""
     valid = isinstance(value, int) and not isinstance(value, bool)
     return value if valid and 0 <= value < MANY else None

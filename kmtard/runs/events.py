@@ -1,4 +1,7 @@
-"""The events of a run: one JSON object a line, appended whole, read while it grows."""
+"""Write and read the events of a run: a file with one JSON object per line.
+
+The file can be read while another process appends to it.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +33,25 @@ EVENTS = (
 RESERVED = ("event", "time", "non_finite")
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 24  # bytes
-STEP = b'{"event": "step"'  # the beginning of a line as `EventWriter` writes it
+STEP = b'{"event": "step"'  # beginning of a step's line as `EventWriter` writes it
 OTHER_LINE = re.compile(rb"\n(?!%s)" % re.escape(STEP))
 
 
 class EventWriter:
     """Appends events to a file, from any thread.
 
-    Each event is one write of one line, so that a process killed at any moment leaves
-    at most one torn line, which the next writer closes.
+    Each event is one line, written by one system call. A process killed at any moment
+    therefore leaves at most one incomplete line, and the next writer ends that line.
 
     Args:
-        path: the file; made with the first event, in a folder that exists.
+        path: the file, in a folder that exists. The first event creates the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "events.jsonl"
+        >>> EventWriter(path).write("warning", message="low disk space")
+        >>> [event["message"] for event in EventReader(path).poll()]
+        ['low disk space']
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,24 +62,27 @@ class EventWriter:
     def write(self, event: str, /, **fields: Any) -> None:
         """Append one event, with `time` in UNIX seconds.
 
-        Numbers that are not finite become null; their dotted names (`metrics.loss`)
-        are listed in `non_finite`.
+        Numbers that are not finite become null, and their dotted names, such as
+        `metrics.loss`, are listed in the field `non_finite`.
 
         Args:
             event: one of `EVENTS`.
-            **fields: numbers, strings, None, anything with `.item()` (a scalar of
-                numpy, jax or torch), and lists and mappings of these.
+            **fields: numbers, strings, None, anything with `.item()` (a scalar from
+                NumPy, JAX or PyTorch), and lists and mappings of these.
 
         Raises:
-            ValueError: the event is unknown, or a field has a name of `RESERVED`.
+            ValueError: the event is unknown, or a field has a name in `RESERVED`.
             TypeError: a value cannot be written as JSON.
-            RunError: the file cannot be written, as on a full disk.
+            RunError: the file cannot be written, for example because the disk is full.
         """
         if event not in EVENTS:
             allowed = ", ".join(EVENTS)
-            raise ValueError(f"`event` must be one of {allowed}. Received: {event!r}")
+            raise ValueError(f"`event` must be one of {allowed}. Received: {event!r}.")
         if taken := [name for name in fields if name in RESERVED]:
-            raise ValueError(f"Fields may not be named {', '.join(taken)} ({event}).")
+            raise ValueError(
+                f"The event {event} has fields with reserved names: "
+                f"{', '.join(taken)}. Rename them."
+            )
         non_finite: list[str] = []
         record = {"event": event, "time": time.time()}
         record |= _plain(fields, (), non_finite)
@@ -86,7 +99,8 @@ class EventWriter:
 
 
 def _append(path: Path, line: bytes) -> None:
-    # Opened for each line: a folder deleted under a run is then an error, not a loss.
+    # Opened for each line, so that a deleted run folder gives an error. An open file
+    # would take further events without one, and they would be lost.
     with append_regular(path) as file:
         descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
@@ -119,14 +133,15 @@ class EventReader:
     """Reads the events of a file that another process may be writing.
 
     Args:
-        path: the file, which need not exist yet.
-        containing: parse only lines that hold these bytes; much quicker on long files
-            than parsing each line.
+        path: the file. It may not exist yet.
+        containing: parse only lines that contain these bytes. On long files this is
+            much faster than parsing every line.
 
     Attributes:
-        restarts: how often the file had shrunk and was read again from its start.
-        skipped: lines, since the last start, that are no JSON object in UTF-8, or
-            longer than any event.
+        restarts: how often the file had become shorter and was read again from its
+            start.
+        skipped: number of lines since the last start that are not a JSON object in
+            UTF-8, or are longer than 16 MiB.
     """
 
     def __init__(
@@ -143,14 +158,14 @@ class EventReader:
         self._partial = b""
 
     def poll(self) -> list[dict[str, Any]]:
-        """Return the events completed since the last poll, oldest first.
+        """Return the events that were completed since the last poll, oldest first.
 
-        A last line without its newline waits for the next poll. After a shrink
-        (`restarts` has grown) these are all events of the file. A file that is
-        missing counts as empty.
+        A last line without a newline is left for the next poll. If the file has become
+        shorter, all its events are returned and `restarts` increases. A missing file
+        counts as empty.
 
         Raises:
-            OSError: the file is there and cannot be read.
+            OSError: the file exists but cannot be read.
         """
         try:
             with open_regular(self.path) as file:
@@ -160,7 +175,7 @@ class EventReader:
             return []
 
     def read_all(self) -> list[dict[str, Any]]:
-        """Return all complete events from the start; `poll` goes on from there."""
+        """Return all complete events of the file. `poll` continues after them."""
         self._rewind()
         return self.poll()
 
@@ -188,19 +203,19 @@ class EventReader:
         return events
 
     def parse(self, lines: bytes) -> list[dict[str, Any]]:
-        """Return the events in complete lines; subclasses may choose among them.
+        """Return the events in complete lines. Subclasses may skip some of them.
 
         Args:
-            lines: without the newline of the last one.
+            lines: the bytes of the lines, without the newline of the last one.
         """
-        # Most pieces of a long file hold nothing that is looked for.
+        # Most parts of a long file do not contain the bytes.
         if self.containing not in lines:
             return []
         found = lines.split(b"\n")
         return self.decode([line for line in found if self.containing in line])
 
     def decode(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
-        """Return the events in single lines, and count those that hold none."""
+        """Return the event of each line; lines without one are added to `skipped`."""
         events = []
         for line in lines:
             try:
@@ -215,15 +230,15 @@ class EventReader:
 
 
 class EventStream(EventReader):
-    """Hands events on while it reads a long file, and keeps none.
+    """Passes events to a function while it reads a long file, and stores none.
 
-    Nearly all lines of a long file are steps. A running epoch is known by its last
-    step, so those that another step follows are left out.
+    Nearly all lines of a long file are steps. Only the latest step of an epoch is of
+    interest, so a step that is followed by another step is skipped.
 
     Args:
         path: the file.
-        take: called with the events of each piece of the file.
-        with_steps: False leaves out all steps.
+        take: called with a list of events for each part of the file that is read.
+        with_steps: whether to pass steps at all.
     """
 
     def __init__(
@@ -239,18 +254,18 @@ class EventStream(EventReader):
 
     @property
     def done(self) -> int:
-        """Bytes that have been read."""
+        """Number of bytes that have been read."""
         return self._offset
 
     def parse(self, lines: bytes) -> list[dict[str, Any]]:
-        """Hand on the new events, and return nothing."""
+        """Pass the events to `take`, and return an empty list."""
         starts = _starts(lines, self.with_steps)
         self.take(self.decode([_line_at(lines, start) for start in starts]))
         return []
 
 
 def _starts(lines: bytes, with_steps: bool) -> list[int]:
-    """Return where lines begin that are no steps, or steps that no step follows."""
+    """Return the starts of all lines, except steps that are followed by a step."""
     starts = [] if lines.startswith(STEP) else [0]
 
     def add_line_before(end: int) -> None:
@@ -258,7 +273,7 @@ def _starts(lines: bytes, with_steps: bool) -> list[int]:
         if start not in starts[-1:]:
             starts.append(start)
 
-    # One search for the few other lines is much quicker than a look at each line.
+    # Searching for the few other lines is much faster than checking every line.
     for found in OTHER_LINE.finditer(lines):
         if with_steps:
             add_line_before(found.start())

@@ -1,4 +1,4 @@
-"""Files that survive a crash, a full disk and two writers."""
+"""Read, write and lock files safely: with crashes, full disks and two writers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from typing import BinaryIO
 from kmtard.registry.bounded import check_regular, read_bounded
 
 LARGEST = 64 * 2**20
-"""Bytes that a document of a run has at most, such as run.json."""
+"""Largest allowed size in bytes of a document of a run, such as run.json."""
 
 
 class RunError(Exception):
-    """A run folder cannot be made, opened, claimed or written; the text says why."""
+    """A run or its queue cannot be created, opened, changed or read; the text says why.
+
+    The text is for users: commands print it without a traceback.
+    """
 
 
 class LockedError(RunError):
@@ -28,22 +31,22 @@ def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes
 
     Args:
         path: the file.
-        limit: bytes that it has at most.
+        limit: largest allowed size in bytes.
 
     Raises:
-        OSError: there is no file, it cannot be opened, it is no regular file, or it is
-            larger.
+        OSError: the file does not exist, cannot be opened, is not a regular file, or is
+            larger than `limit`.
     """
     return read_bounded(path, limit)
 
 
 def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to append to it and to look at its end; made if missing.
+    """Open a regular file for appending and for reading; create it if missing.
 
-    A link is not followed: it may lead out of the folder.
+    A link is not followed, because it may lead out of the folder.
 
     Raises:
-        OSError: it cannot be opened, or it is a link or no regular file.
+        OSError: the file cannot be opened, is a link, or is not a regular file.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
@@ -53,17 +56,19 @@ def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def refuse_links(*paths: Path) -> None:
-    """Raise RunError if one of the paths is a link.
+    """Check that none of the paths is a link.
 
-    For what is written, replaced or deleted below a folder that may come from
-    somebody else: a link there may lead to any file of the user.
+    Use it before files are written, replaced or deleted in a folder that may come from
+    somebody else. A link there may lead to any of the user's files.
+
+    Raises:
+        RunError: a path is a link.
     """
     for path in paths:
         if path.is_symlink():
             raise RunError(
-                f"Expected a file or folder of its own, received a link: {path}. "
-                "What it leads to is not changed. Delete the link, or put what it "
-                "leads to in its place."
+                f"Expected a file or folder, received a link: {path}. Its target was "
+                "not changed. Delete the link, or replace it with its target."
             )
 
 
@@ -77,14 +82,15 @@ def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Replace a file's content at once: readers see the old or the new, never a part.
+    """Replace a file's content in one step: readers see the old or the new content.
 
     Args:
         path: the file, in a folder that exists.
         data: the new content; a string is written as UTF-8.
 
     Raises:
-        RunError: it cannot be written, as on a full disk; the old content stays.
+        RunError: the file cannot be written, for example because the disk is full. The
+            old content is kept.
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
@@ -104,7 +110,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
 
 
 def whole_hdf5(path: str | os.PathLike[str]) -> str:
-    """Say why a whole Keras model in an `.h5` file is refused, and what to do."""
+    """Return why a whole Keras model in an `.h5` file is refused, and what to do."""
     new = Path(path).with_suffix(".keras")
     return (
         f"{path} holds a whole model in the older HDF5 format. Convert it once, if you "
@@ -115,7 +121,8 @@ def whole_hdf5(path: str | os.PathLike[str]) -> str:
 
 
 def _sync_folder(path: Path) -> None:
-    # Some network file systems cannot; the content is safe, its new name nearly so.
+    # Some network file systems cannot sync a folder. The content is on the disk, and
+    # only a crash right now could lose the new name.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -125,13 +132,14 @@ def _sync_folder(path: Path) -> None:
 
 
 def lock_for_life(path: str | os.PathLike[str]) -> None:
-    """Lock a file, made if missing, until this process ends, in whatever way.
+    """Lock a file until this process ends in any way; create it if missing.
 
-    The process that holds the lock may lock again; a file left behind is no lock.
+    The process that holds the lock may lock again. A file without a process is not
+    locked, so nothing has to be cleaned up.
 
     Raises:
         LockedError: another process holds the lock.
-        RunError: there are no locks here.
+        RunError: the file cannot be locked.
     """
     try:
         # A link could make or lock a file elsewhere.
@@ -139,9 +147,9 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
         descriptor = _checked(os.open(path, flags, 0o666), path)
     except OSError as error:
         raise RunError(f"Cannot open {path}: {error.strerror}.") from error
-    # A record lock belongs to the process and not, as flock, to the descriptor: no
-    # forked worker keeps it, and the kernel lifts it even after SIGKILL. Closing the
-    # file would lift it too, so the descriptor stays open.
+    # A record lock belongs to the process, while an flock belongs to the descriptor. So
+    # a forked worker does not keep it, and the kernel releases it even after SIGKILL.
+    # Closing the file would release it too, so the descriptor stays open.
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -151,16 +159,16 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
                 f"{path} is locked: another process uses this folder. Stop it first."
             ) from error
         raise RunError(
-            f"Cannot lock {path}: {error.strerror}. Choose a place on a file system "
-            "with locks (runtime.runs_dir)."
+            f"Cannot lock {path}: {error.strerror}. Set runtime.runs_dir to a folder "
+            "on a file system that supports locks."
         ) from error
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Flush a finished temporary file and rename it to `path` in one go.
+    """Flush a finished temporary file and rename it to `path` in one step.
 
     Raises:
-        RunError: it cannot be flushed or renamed; the old `path` stays.
+        RunError: the file cannot be flushed or renamed. The old `path` is kept.
     """
     try:
         with open(temporary, "rb") as file:

@@ -1,4 +1,4 @@
-"""The run folder: its layout, its owner and its state, read without importing Keras.
+"""The run folder: its layout, owner and state, without importing Keras.
 
 ```
 NAME/  recipe.toml  run.json  events.jsonl  out.log
@@ -56,10 +56,18 @@ NAME_LENGTH = 60  # characters: 240 bytes at most in UTF-8, where file systems a
 
 
 class Run:
-    """One execution, which is its folder: whoever reads the folder knows the run.
+    """One execution of a recipe. Its folder holds everything that is known about it.
+
+    Use `Run.create` or `Run.open` to get a run.
 
     Args:
-        path: the folder. `Run.create` and `Run.open` are the ways to get a run.
+        path: the folder.
+
+    Example:
+        >>> import tempfile
+        >>> run = Run.create(tempfile.mkdtemp(), "example", "", {"backend": "jax"})
+        >>> run.name, run.state(), run.info()["backend"]
+        ('example', 'running', 'jax')
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -75,16 +83,17 @@ class Run:
         recipe_text: str,
         details: Mapping[str, Any],
     ) -> Run:
-        """Make a new run folder, owned by this process.
+        """Create a run folder that is owned by this process.
 
         Args:
-            runs_dir: the folder of all runs; made if missing.
-            name: name of the folder, after `safe_name`; if taken, with -2, -3, ...
-            recipe_text: the resolved recipe, in TOML.
+            runs_dir: the folder for all runs; created if missing.
+            name: name of the folder. It is passed through `safe_name`, and gets -2, -3
+                and so on if such a folder exists.
+            recipe_text: the resolved recipe in TOML.
             details: as in `claim`.
 
         Raises:
-            RunError: a folder or file cannot be made.
+            RunError: a folder or file cannot be created.
         """
         try:
             run = cls(_make_folder(Path(runs_dir), safe_name(name)))
@@ -92,8 +101,8 @@ class Run:
             run.best.mkdir()
         except OSError as error:
             raise RunError(
-                f"Cannot make a run folder in {runs_dir}: {error.strerror}. "
-                "Choose another place with runtime.runs_dir."
+                f"Cannot create a run folder in {runs_dir}: {error.strerror}. "
+                "Choose another folder with runtime.runs_dir."
             ) from error
         write_atomic(run.recipe_path, recipe_text)
         run.claim(details)
@@ -101,16 +110,16 @@ class Run:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Run:
-        """Return the run in a folder that exists.
+        """Return the run in an existing folder.
 
         Raises:
-            RunError: the folder is missing or holds no recipe.toml.
+            RunError: the folder does not exist or has no recipe.toml.
         """
         run = cls(path)
         if not os.path.isfile(run.recipe_path):
             raise RunError(
                 f"Expected the folder of a run, with a recipe.toml in it. "
-                f"Received: {path}. Runs are made by `python -m kmtard.fit RECIPE`."
+                f"Received: {path}. Create a run with `kmtard fit RECIPE`."
             )
         return run
 
@@ -121,17 +130,17 @@ class Run:
 
     @property
     def recipe_path(self) -> Path:
-        """The resolved recipe; a folder with this file is a run."""
+        """The resolved recipe. A folder with this file is a run."""
         return self.path / "recipe.toml"
 
     @property
     def info_path(self) -> Path:
-        """What `claim` wrote about the owner."""
+        """The file in which `claim` records the owner."""
         return self.path / "run.json"
 
     @property
     def events_path(self) -> Path:
-        """The events, one JSON object a line."""
+        """The events, one JSON object per line."""
         return self.path / "events.jsonl"
 
     @property
@@ -141,12 +150,12 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the points to resume from."""
+        """Folder for the checkpoints to resume from."""
         return self.path / "checkpoints"
 
     @property
     def best(self) -> Path:
-        """Folder of the best student."""
+        """Folder for the best student."""
         return self.path / "best"
 
     @property
@@ -156,21 +165,22 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """Folder of tables and figures; made by who writes them."""
+        """Folder for tables and figures. `kmtard report` creates it."""
         return self.path / "report"
 
     def claim(self, details: Mapping[str, Any]) -> None:
-        """Make this process the owner, until it ends, and write run.json.
+        """Make this process the owner until it ends, and write run.json.
 
         Args:
-            details: what else to record, as JSON: versions, backend. The owner's
-                `pid`, `process_start`, `host`, `user`, `argv` and `created` (UNIX
-                seconds, kept at a resume) are added and go before these.
+            details: what else to record as JSON, such as versions and the backend. The
+                owner's `pid`, `process_start`, `host`, `user`, `argv` and `created` (in
+                UNIX seconds, kept when the run is resumed) are added. They replace
+                entries of `details` with the same names.
 
         Raises:
-            RunError: another live process owns the run, or one on another host that
-                wrote no final event; or run.json cannot be written; or a part of the
-                run is a link.
+            RunError: the run is owned by another live process, or by a process on
+                another host that wrote no final event. Also if run.json cannot be
+                written or a part of the run is a link.
         """
         self.refuse_links()
         lock_for_life(self.path / ".lock")
@@ -183,14 +193,14 @@ class Run:
             ) from error
         if state == "running" and info["pid"] != pid:
             raise RunError(
-                f"Run {self.path} belongs to process {info['pid']}, which is alive. "
-                "Stop it first."
+                f"Run {self.path} belongs to process {info['pid']}, which is still "
+                "running. Stop it first."
             )
         if state == "remote":
             raise RunError(
                 f"Run {self.path} belongs to process {info['pid']} on {info['host']}, "
-                "which wrote no final event. Resume it there, or delete "
-                f"{self.info_path} if that process is certainly gone."
+                "which wrote no final event. Resume the run there. If that process has "
+                f"certainly ended, delete {self.info_path}."
             )
         owner = {
             "pid": pid,
@@ -203,9 +213,12 @@ class Run:
         write_atomic(self.info_path, json.dumps({**details, **owner}, indent=2) + "\n")
 
     def refuse_links(self) -> None:
-        """Raise RunError if a part that is written is a link, which may lead anywhere.
+        """Check that no file or folder that is written is a link, which may lead out.
 
-        The folder itself may be a link.
+        The run folder itself may be a link.
+
+        Raises:
+            RunError: one of them is a link.
         """
         parts = (
             *(self.checkpoints, self.best, self.report, self.events_path),
@@ -218,7 +231,7 @@ class Run:
         refuse_links(*parts)
 
     def info(self) -> dict[str, Any]:
-        """Return what run.json says; empty if it is missing or unreadable."""
+        """Return the content of run.json; empty if it is missing or damaged."""
         try:
             info = json.loads(read_regular(self.info_path))
         except (OSError, ValueError, RecursionError):
@@ -226,14 +239,15 @@ class Run:
         return info if isinstance(info, dict) else {}
 
     def foreign_reason(self) -> str | None:
-        """Return why the run is not this user's own, None where it is.
+        """Return why the run is not this user's own, or None if it is.
 
-        A run of one's own lies under the working folder, and its run.json names this
-        user and this host. Versions before 0.2 recorded no user; the host counts then.
+        A run is the user's own if its folder is inside the working folder and its
+        run.json names this user and this host. Versions before 0.2 did not record the
+        user; for their runs only folder and host are checked.
         """
         folder, info = working_folder(), self.info()
         if folder is None or not lies_within(self.recipe_path, folder):
-            return f"its folder lies outside the working folder {folder}"
+            return f"its folder is outside the working folder {folder}"
         if info.get("host") != socket.gethostname():
             return f"{self.info_path} does not name this host"
         if info.get("user", user_name()) != user_name():
@@ -241,17 +255,21 @@ class Run:
         return None
 
     def events(self) -> EventReader:
-        """Return a new reader of the events, at their start."""
+        """Return a new reader that begins at the first event."""
         return EventReader(self.events_path)
 
     def state(self) -> str:
-        """Return what the run is doing; quick when called again on the same object.
+        """Return the state of the run. Further calls on the same object are fast.
 
-        The last `run_*` event decides between "finished", "stopped" and "failed".
-        Where it is `run_started`, or there is none, the owner decides: "running";
-        "crashed", its process is gone; "remote", it is on another host and can only
-        be watched; "unknown", run.json does not name it, or names a live process
-        without saying when it began.
+        Returns:
+            "finished", "stopped" or "failed" if the last `run_*` event says so. Else
+            the owner decides:
+
+            - "running": its process is alive on this host.
+            - "crashed": its process has ended.
+            - "remote": its process is on another host and can only be watched.
+            - "unknown": run.json names no process, or names a live process without its
+              start time.
         """
         ended = FINAL.get(self._poll_run_event() or "")
         if ended:
@@ -279,12 +297,12 @@ class Run:
 
 
 def each_once(paths: Iterable[Path]) -> list[Path]:
-    """Return folders without those that are another one of them under another name.
+    """Return folders without duplicates that are links to one another.
 
-    A link such as `latest` beside the runs is no further run.
+    A link such as `latest` in the runs folder is not another run.
 
     Args:
-        paths: in their order, which stays.
+        paths: folders. Their order is kept.
     """
     chosen: dict[str, Path] = {}
     parents: dict[Path, str] = {}
@@ -293,7 +311,7 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
         if is_link or path.name in ("", ".."):
             place = os.path.realpath(path)
         else:
-            # One look at the folder of all runs is enough.
+            # Resolve the common parent folder only once.
             if path.parent not in parents:
                 parents[path.parent] = os.path.realpath(path.parent)
             place = os.path.join(parents[path.parent], path.name)
@@ -303,11 +321,11 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
 
 
 def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
-    """Return the runs in a folder, newest first; other folders are skipped."""
+    """Return the runs in a folder, newest first. Folders without a run are skipped."""
     if not os.path.isdir(runs_dir):
         return []
     runs = []
-    for path in each_once(sorted(Path(runs_dir).iterdir())):
+    for path in each_once(sorted(Path(runs_dir).glob("[!.]*"))):
         with contextlib.suppress(RunError):
             runs.append(Run.open(path))
     return sorted(runs, key=_created, reverse=True)
@@ -319,7 +337,7 @@ def _created(run: Run) -> float:
 
 
 def user_name() -> str:
-    """Return the name of this process's user; the number where it has no name."""
+    """Return the name of this process's user, or the user's number if it has none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -327,10 +345,14 @@ def user_name() -> str:
 
 
 def safe_name(text: str) -> str:
-    """Return a name of one folder: letters and digits of any script, and `._-`.
+    """Turn a text into a folder name of letters and digits of any script, and `._-`.
 
-    It has 1 to 60 characters, begins and ends with a letter, digit or underscore;
-    "run" where nothing else is left.
+    The name has 1 to 60 characters. It begins and ends with a letter, a digit or an
+    underscore. If nothing is left of the text, it is "run".
+
+    Example:
+        >>> safe_name("my run: epsilon 8/255")
+        'my-run-epsilon-8-255'
     """
     name = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFKC", text))
     return name.strip(".-")[:NAME_LENGTH].rstrip(".-") or "run"

@@ -1,4 +1,4 @@
-"""Numbers and times as text, the same in each table, screen and message."""
+"""Numbers and times as text, the same in all tables, screens and messages."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ import time
 from collections.abc import Sequence
 
 ABSENT = "-"
-"""The text for a value that is not known."""
+"""The text for a value that is unknown."""
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def percent(share: float | None) -> str:
-    """Return a share in [0, 1] in %, with two decimals; a dash without one."""
+    """Return a share in [0, 1] as a percentage with two decimals; None gives a dash.
+
+    Example:
+        >>> percent(0.98889), percent(None)
+        ('98.89', '-')
+    """
     return ABSENT if share is None else f"{100 * share:.2f}"
 
 
 def points(share: float | None, baseline: float | None) -> str:
-    """Return the difference of two shares in points, with its sign."""
+    """Return the difference of two shares in percentage points, with its sign.
+
+    Example:
+        >>> points(0.5, 0.48), points(0.5, None)
+        ('+2.00', '-')
+    """
     if share is None or baseline is None:
         return ABSENT
     return f"{100 * (share - baseline):+.2f}"
 
 
 def deviation(shares: Sequence[float]) -> str:
-    """Return the standard deviation (n - 1) of shares in %; a dash for less than two.
+    """Return the standard deviation (n - 1) of shares in %; a dash for fewer than two.
 
     Args:
         shares: each in [0, 1].
@@ -34,10 +44,16 @@ def deviation(shares: Sequence[float]) -> str:
 
 
 def mean_and_deviation(shares: Sequence[float]) -> str:
-    """Return `mean ± deviation` of shares in %; one share stands alone.
+    """Return `mean ± deviation` of shares in %.
+
+    One share gives its value only, and no share gives a dash.
 
     Args:
-        shares: each in [0, 1]; a dash for none.
+        shares: each in [0, 1].
+
+    Example:
+        >>> mean_and_deviation([0.4, 0.5]), mean_and_deviation([0.4])
+        ('45.00 ± 7.07', '40.00')
     """
     if not shares:
         return ABSENT
@@ -46,7 +62,12 @@ def mean_and_deviation(shares: Sequence[float]) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a count or a time with three significant digits, more from 100."""
+    """Return a count or a time with three significant digits; whole from 100.
+
+    Example:
+        >>> figure(1.2345), figure(12345.6), figure(None)
+        ('1.23', '12346', '-')
+    """
     if value is None:
         return ABSENT
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
@@ -63,7 +84,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time of at most seven characters, such as `1h 05m`."""
+    """Return a duration in at most seven characters.
+
+    Example:
+        >>> duration(12), duration(3900), duration(0)
+        ('12s', '1h 05m', '-')
+    """
     whole = int(seconds)
     if whole >= 100 * DAY:
         return f"{whole // DAY}d"
@@ -77,7 +103,7 @@ def duration(seconds: float) -> str:
 
 
 def day(moment: float) -> str:
-    """Return a moment of UNIX seconds, such as `24 Nov 10:30`."""
+    """Return a time in UNIX seconds as local time, such as `24 Nov 10:30`."""
     try:
         local = time.localtime(moment)
         return time.strftime("%d %b %H:%M", local) if moment else ABSENT
@@ -86,7 +112,7 @@ def day(moment: float) -> str:
 
 
 def radius_text(epsilon: float | None) -> str:
-    """Return the radius of an attack's ball, in 255ths if it is a number of them.
+    """Return the radius of an attack's ball, as `n/255` if it is a multiple of 1/255.
 
     Example:
         >>> radius_text(8 / 255), radius_text(0.1), radius_text(None)

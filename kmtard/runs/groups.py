@@ -23,14 +23,14 @@ KEYS = ("data.name", "student.network", "method.name")
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds alone.
+    """Runs that differ only in their seeds.
 
     Attributes:
-        data: data set.
-        student: network.
-        method: training method.
-        differs: what tells the runs from other groups of the same method, in words;
-            empty if there is no other.
+        data: name of the data set.
+        student: name of the student's network.
+        method: name of the training method.
+        differs: the settings that distinguish these runs from other groups with the
+            same method; empty if there is no other group.
         epsilon: radius of the attack that W-Robust accuracy is against; None if
             unknown.
         scores: column -> one value in [0, 1] per run.
@@ -46,7 +46,7 @@ class Group:
     w_robust: Sequence[float]
 
     def text(self, column: str) -> str:
-        """Return mean and deviation in %, the latter if there are several runs."""
+        """Return `mean ± deviation` in %, without the deviation for a single run."""
         return mean_and_deviation(self.scores.get(column, ()))
 
 
@@ -54,11 +54,11 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
     """Read evaluated runs.
 
     Args:
-        paths: folders; those that are no runs at all are skipped.
+        paths: folders. Those without a run.json are skipped.
 
     Returns:
-        The groups and one message for each run that is left out. The groups of each
-        radius stand together, best W-Robust accuracy first.
+        The groups, and one message for each run that is left out. The groups are sorted
+        by radius, then by W-Robust accuracy, best first.
     """
     found: list[tuple[dict[str, str], Results]] = []
     problems = []
@@ -69,7 +69,7 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
             found.append(_read(Run.open(path)))
         except RunError as error:
             problems.append(f"{path} is left out: {error}")
-    # Accuracies on other images or at another radius have no common mean.
+    # Accuracies on different images or at different radii are not averaged.
     facts = [(results.images, _epsilon(each, results)) for each, results in found]
     places = seed_groups([each for each, _ in found], facts)
     told = [_told(*found[positions[0]]) for positions in places]
@@ -91,9 +91,9 @@ def _epsilon(settings: Mapping[str, str], results: Results) -> float | None:
 
 
 def _told(settings: Mapping[str, str], results: Results) -> dict[str, str]:
-    """Return the settings of a run and its number of images, less the radius.
+    """Return a run's settings and number of images, without the radius.
 
-    The radius has a column of its own.
+    The radius has its own column.
     """
     told = {**settings, "images": str(results.images or ABSENT)}
     told.pop("evaluation.epsilon", None)
@@ -115,7 +115,7 @@ def _read(run: Run) -> tuple[dict[str, str], Results]:
         raise RunError("it has no evaluation.json, so it has not finished")
     results = read_results(run.path)
     if results.student.w_robust is None:
-        raise RunError("its evaluation.json holds no attack on the student")
+        raise RunError("its evaluation.json has no attack on the student")
     return settings, results
 
 
@@ -143,8 +143,8 @@ def _group(
 def groups_table(groups: Sequence[Group]) -> Table:
     """Return one row per group: mean and deviation of each accuracy in %.
 
-    What differs between groups of one method has a column, and so have radii that
-    differ. Each radius has rows of its own.
+    A column "settings" is added if groups of one method differ in other settings, and a
+    column "radius" if the radii differ.
     """
     has_settings = any(group.differs for group in groups)
     names = dict.fromkeys(name for group in groups for name in group.scores)
@@ -169,7 +169,7 @@ def groups_table(groups: Sequence[Group]) -> Table:
 
 
 def without_shared(table: Table) -> Table:
-    """Return the table with data and student as its title where all rows share them."""
+    """Return the table with data and student in its title if all rows share them."""
     shared = [place for place in (0, 1) if len({row[place] for row in table.rows}) == 1]
 
     def rest(cells: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run's events add up to: the one reducer, whatever the events look like."""
+"""Aggregate a run's events into its history. Damaged events are skipped."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SHORT_LABELS = {
     "adv_teacher": "adv",
     "evaluation": "testing",
 }
-"""Phase -> its name where there is room for a word."""
+"""Phase -> its name where there is room for one word only."""
 
-HEAD = 256  # bytes, by which a file that was replaced is known
-LONGEST_GAP = 86_400.0  # seconds between two events: more is a clock that was set
+HEAD = 256  # first bytes of the file; if they change, the file was replaced
+LONGEST_GAP = 86_400.0  # seconds between two events; longer gaps mean a changed clock
 MOST_PHASES = 16
 MOST_WARNINGS = 100
 LONGEST_TEXT = 2_000  # characters
@@ -36,14 +36,14 @@ LONGEST_TEXT = 2_000  # characters
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """How far a run has come. A value that is not known is None.
 
     Attributes:
-        fraction: share of all epochs, 0 to 1; None where the number is not known.
-        epoch_fraction: share of the epoch that goes on.
-        eta_seconds: until the end of the phase that goes on.
-        images_per_second: trained; None where it is not known.
-        text: the phase and its epoch, and what follows.
+        fraction: share of all epochs that are done, in [0, 1].
+        epoch_fraction: share of the current epoch that is done, in [0, 1].
+        eta_seconds: seconds until the current phase ends.
+        images_per_second: training speed.
+        text: the current phase and epoch, and the phases that follow.
     """
 
     fraction: float | None
@@ -54,28 +54,31 @@ class Progress:
 
 
 class History:
-    """A run's events, reduced: small however many there are.
+    """A run's events, aggregated. Its size does not grow with the number of events.
 
     Args:
-        run: its folder, whose files may be missing or damaged in any way.
-        in_detail: whether to follow the steps of an epoch and keep each metric over
-            the epochs; a list of runs does without.
+        run: the run. Its files may be missing or damaged in any way.
+        in_detail: whether to follow the steps of an epoch and keep each metric for
+            every epoch. A list of runs does not need this.
 
     Attributes:
-        phases: name -> phase, in the order they began.
-        phase: name of the one that goes on, or was the last.
-        evaluations: role -> accuracies of the evaluation at the end.
-        warnings: the last ones.
-        reason: of a failure.
-        method: its name.
-        outcome: `finished`, `stopped` or `failed`; None if it goes on or was cut off.
-        skipped: lines that are no events.
-        error: why the events cannot be read.
-        started: UNIX seconds, as `ended` and `updated`.
-        seconds: worked, over all restarts.
-        changes: how often something new was read, or reading failed anew.
-        lock: held while events come in; who reads meanwhile from another thread than
-            `poll` holds it too.
+        phases: name -> phase, in the order in which they began.
+        phase: name of the current phase, or of the last one.
+        evaluations: role -> accuracies of the final evaluation.
+        warnings: messages of the most recent warnings.
+        reason: why the run failed; None if it did not.
+        method: name of the method.
+        outcome: `finished`, `stopped` or `failed`; None if the run still works or ended
+            without a final event.
+        skipped: number of lines that are not events.
+        error: why the events cannot be read; None if they can.
+        started: time of the first event, in UNIX seconds.
+        ended: time of the final event, in UNIX seconds.
+        updated: time of the last event, in UNIX seconds.
+        seconds: working time in total, over all restarts.
+        changes: counter that increases when new events are read or `error` changes.
+        lock: held while events are added. Hold it to read the attributes from a thread
+            other than the one that calls `poll`.
     """
 
     def __init__(self, run: Run, *, in_detail: bool = True) -> None:
@@ -108,20 +111,21 @@ class History:
 
     @property
     def skipped(self) -> int:
-        """Lines that are no events."""
+        """Number of lines that are not events."""
         return self._reader.skipped
 
     @property
     def reading(self) -> float:
-        """Share of the file that is read, 0 to 1."""
+        """Share of the file that has been read, in [0, 1]."""
         size = self._stamp[1] if self._stamp else 0
         return min(1.0, self._reader.done / size) if size else 1.0
 
     def poll(self) -> bool:
-        """Read what is new; return whether anything changed.
+        """Read new events; return whether anything changed.
 
-        A file that was replaced or cut is read from its start. Nothing is raised:
-        `error` tells why a file cannot be read, and what was read stays.
+        A file that was replaced or truncated is read again from its start. If the file
+        cannot be read, nothing is raised: `error` says why, and the history keeps what
+        it has read before.
         """
         changed = self._try_poll()
         self.changes += changed
@@ -214,24 +218,25 @@ class History:
     def _tick(self, kind: str, now: float | None) -> None:
         if now is None:
             return
-        # What lies before a start was no work: the run was not there.
+        # The time before a start does not count: the run was not working.
         if kind != "run_started" and self.updated is not None:
             self.seconds += min(max(0.0, now - self.updated), LONGEST_GAP)
         self.started = now if self.started is None else self.started
         self.updated = now
 
     def worked(self, now: float | None = None) -> float:
-        """Return the seconds worked over all restarts, up to the last event or `now`.
+        """Return the working time over all restarts, in seconds.
 
         Args:
-            now: UNIX seconds, for a run that goes on.
+            now: the present time in UNIX seconds, for a run that still works; up to
+                the last event if left out.
         """
         if now is None or self.updated is None or self.outcome:
             return self.seconds
         return self.seconds + max(0.0, now - self.updated)
 
     def best(self, role: str) -> Accuracies | None:
-        """Return the accuracies of a role's best epoch; None before the first."""
+        """Return the accuracies of a role's best epoch; None before the first epoch."""
         phase = self.phases.get(role)
         return phase.best if phase else None
 
@@ -240,7 +245,7 @@ class History:
         row = self.evaluations.get(role)
         if row is None:
             return None
-        # Version 0.1 did not name the attack. It is one for all networks of a run.
+        # Version 0.1 did not record the attack. All networks of a run share one.
         shares = _robust_shares(self.evaluations.get("student", row))
         attack = _text(row.get("headline")) or headline_of(shares) or ""
         best = number(table(row, "w_robust_accuracy").get(attack))
@@ -250,14 +255,14 @@ class History:
         return Accuracies(clean, robust.get(attack), best, attack=attack)
 
     def accuracies(self, role: str) -> Accuracies | None:
-        """Return the accuracies of a role's best epoch, or else on the test images."""
+        """Return a role's accuracies in its best epoch, else on the test images."""
         return self.best(role) or self.evaluated(role)
 
     def short_progress(self, name: str | None = None) -> str:
-        """Return the epoch of a phase in a word or two, such as `nat 12/20`.
+        """Return the epoch of a phase in one or two words, such as `nat 12/20`.
 
         Args:
-            name: of the phase; the one that goes on if left out.
+            name: name of the phase; the current phase if left out.
         """
         name = (self.phase or "") if name is None else name
         phase, count = self.phases.get(name), ""
@@ -267,7 +272,7 @@ class History:
         return f"{SHORT_LABELS.get(name, name)} {count}".strip()
 
     def progress(self) -> Progress:
-        """Return how far the run is; a phase that has not begun has no time yet."""
+        """Return how far the run has come. The time left is that of this phase only."""
         if self._plan is None:
             self._read_recipe()
         phase = self.phases.get(self.phase or "")
@@ -289,7 +294,7 @@ class History:
         )
 
     def _to_come(self) -> dict[str, int]:
-        # A teacher that was trained before is passed over without an event.
+        # A teacher that is in the cache is skipped and writes no event.
         plan = list((self._plan or {}).items())
         begun = [place for place, (role, _) in enumerate(plan) if role in self.phases]
         return dict(plan[begun[-1] + 1 :] if begun else plan)

@@ -1,4 +1,4 @@
-"""All runs of a folder, read again and again at little cost."""
+"""All runs in a folder, quick to read again and again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a look at the folder found.
+    """The runs of a folder and the state of its queue.
 
     Attributes:
         rows: one summary per run, newest first.
-        problem: why the folder cannot be read, empty mostly.
-        queue: how many of its entries run and wait, in words.
+        problem: why the folder cannot be read; empty if it can.
+        queue: how many entries are running and waiting, such as `1 running, 2 waiting`.
     """
 
     rows: list[Summary]
@@ -33,10 +33,10 @@ class Scan:
 
 
 class Library:
-    """The runs in a folder; those that have not changed cost a few `stat`.
+    """The runs in a folder. An unchanged run costs only a few calls of `stat`.
 
     Args:
-        runs_dir: the folder, which need not exist.
+        runs_dir: the folder. It may be missing.
     """
 
     def __init__(self, runs_dir: Path) -> None:
@@ -44,10 +44,12 @@ class Library:
         self._readers: dict[str, SummaryReader] = {}
 
     def scan(self) -> list[Summary]:
-        """Return a summary of each run, newest first; from one thread at a time.
+        """Return a summary of each run, newest first.
+
+        Call it from one thread at a time.
 
         Raises:
-            OSError: the folder is there and cannot be listed.
+            OSError: the folder exists but cannot be listed.
         """
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
@@ -62,7 +64,7 @@ class Library:
         return sorted(rows, key=lambda row: -row.created)
 
     def look(self, queue: Queue) -> Scan:
-        """Return runs and queue; what is wrong with the folder is said there."""
+        """Return the runs and the queue. Problems with the folder are in `problem`."""
         try:
             return Scan(self.scan(), "", _summary(queue))
         except OSError as error:
@@ -71,7 +73,7 @@ class Library:
 
 
 def _summary(queue: Queue) -> str:
-    # What is wrong with the queue is said on its own screen.
+    # The queue has its own screen, which shows its problems.
     with contextlib.suppress(OSError, RunError):
         counts = Counter(entry.state for entry in queue.entries())
         states = [state for state in ("running", "waiting") if counts[state]]

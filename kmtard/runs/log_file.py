@@ -1,4 +1,4 @@
-"""The end of a log that another process writes, line by line and safe to show."""
+"""Read the end of a log that another process is writing, as lines safe to show."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import BinaryIO
 from kmtard.registry.bounded import open_regular
 from kmtard.runs.visible import visible
 
-PIECE = 1 << 18  # bytes read at first, and more each time at the top
+PIECE = 1 << 18  # bytes of the first reading, and of each reading of earlier lines
 MOST_BYTES = 1 << 22
 MOST_LINES = 10_000
-LONGEST = 1 << 14  # bytes: a longer line is broken
+LONGEST = 1 << 14  # bytes; a longer line is split
 TAB = 8
 LOG_END = 8192  # bytes that `last_lines` reads
 
 ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colors, cursor movements
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, links
     r"|\x1b[ -/]*[0-~]"
 )
 
@@ -32,10 +32,10 @@ class LogView:
     """Lines of a log that are in memory.
 
     Attributes:
-        lines: plain text.
-        offsets: of each line in the file, in bytes.
-        has_earlier: whether the file has lines before these.
-        note: why the file cannot be read, or why there is nothing to show.
+        lines: the lines as plain text.
+        offsets: position of each line in the file, in bytes.
+        has_earlier: whether the file has earlier lines that can be read.
+        note: why the file cannot be read or why there is nothing to show; else empty.
     """
 
     lines: tuple[str, ...] = ()
@@ -45,15 +45,15 @@ class LogView:
 
 
 class LogFile:
-    """Reads the end of a log, what is added to it, and on demand what is before.
+    """Reads the end of a log, the lines added later, and earlier lines on request.
 
     Args:
-        path: the file, which may be missing, damaged, replaced or cut at any time.
-        position: offset of a line that the first reading goes back to, if it is near
-            enough to the end.
+        path: the file. It may be missing, damaged, replaced or truncated at any time.
+        position: offset in bytes of a line that the first reading should include. It
+            is ignored if it is too far from the end.
 
     Attributes:
-        view: what is in memory; a new object after each change.
+        view: the lines in memory; a new object after each change.
     """
 
     def __init__(self, path: Path, position: int | None = None) -> None:
@@ -70,7 +70,7 @@ class LogFile:
         self._partial = b""
 
     def poll(self) -> bool:
-        """Read what was added; return whether the view changed."""
+        """Read the lines that were added; return whether the view changed."""
         try:
             found = os.stat(self.path)
             stamp = found.st_ino, found.st_size, found.st_mtime_ns
@@ -136,7 +136,10 @@ class LogFile:
             del self._lines[:excess], self._offsets[:excess]
 
     def read_earlier(self) -> bool:
-        """Read what is before the first line; return whether there was room and any."""
+        """Read lines before the first one; return whether any were added.
+
+        Nothing is added when the limit for lines in memory is reached.
+        """
         if not self.view.has_earlier:
             return False
         first = self._offsets[0]
@@ -167,10 +170,15 @@ class LogFile:
 
 
 def plain(line: bytes) -> str:
-    """Return a line as a terminal would leave it, without colours.
+    r"""Return a line as a terminal would finally show it, without colors.
 
-    A line that was written over and over shows what it ended as; escape sequences go,
-    other control characters and bytes that are not UTF-8 get a mark.
+    Of a line that was overwritten, such as a progress bar, the last version is shown.
+    Escape sequences are removed. Other control characters and bytes that are not UTF-8
+    are replaced by a mark.
+
+    Example:
+        >>> plain(b"10%\r90%\n")
+        '90%'
     """
     text = line.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
     if not text.isprintable():
@@ -179,8 +187,8 @@ def plain(line: bytes) -> str:
 
 
 def _split(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Return offset and bytes of each line, with its end."""
-    # A carriage return ends no line: what follows it is written over what was there.
+    """Return the offset and the bytes of each line, including its newline."""
+    # A carriage return does not end a line: the text after it overwrites the line.
     lines = [line + b"\n" for line in data.split(b"\n")]
     lines[-1] = lines[-1][:-1]
     for line in lines:
@@ -191,7 +199,7 @@ def _split(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """Return the end of a log, safe to show; empty if there is none."""
+    """Return the last lines of a log, safe to show; empty if it cannot be read."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
         with open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""One phase of a run: its metrics over the epochs, whatever its events look like."""
+"""One phase of a run: its metrics per epoch. Damaged values in events are skipped."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Any
 from kmtard.runs.documents import number, positive, table, whole
 
 MOST_POINTS = 20_000
-"""Points of a series that are kept; of more, every second one is dropped."""
+"""Most points kept in a series. Beyond that, every second point is dropped."""
 
 MOST_METRICS = 64
-RECENT = 20  # epochs, whose durations predict the next one
+RECENT = 20  # latest epochs, whose mean duration predicts that of the next one
 
 SELECTION = "pgd_trades"
-"""The attack that the robust accuracy of an epoch is under; it selects the best."""
+"""The attack for the robust accuracy of an epoch, by which the best is selected."""
 
 ACCURACIES = ("clean_accuracy", "robust_accuracy", "w_robust_accuracy")
 
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Accuracies in [0, 1] that were found together.
+    """Accuracies in [0, 1] from one evaluation.
 
     Attributes:
-        clean: None where it is not known, as `robust`.
-        robust: accuracy under `attack`.
-        w_robust: half clean, half robust.
-        epoch: the epoch that had them, on the images that select the best epoch; None
-            for the chosen network on the test images.
-        attack: name of the attack; that of epochs if left out.
-        epsilon: its radius; None if it is that of the recipe.
+        clean: clean accuracy; None if unknown.
+        robust: accuracy under `attack`; None if unknown.
+        w_robust: mean of clean and robust accuracy.
+        epoch: the epoch, if the accuracies were measured on the images that select the
+            best epoch; None for the selected network on the test images.
+        attack: name of the attack; the one used after each epoch if left out.
+        epsilon: radius of the attack; None if it is the recipe's.
     """
 
     clean: float | None
@@ -45,7 +45,7 @@ class Accuracies:
 
     @property
     def origin(self) -> str:
-        """Where the figures come from, in a word or two."""
+        """Where the accuracies come from: `test`, or `epoch` and its number."""
         return "test" if self.epoch is None else f"epoch {self.epoch}"
 
     @property
@@ -58,11 +58,11 @@ class Accuracies:
 
 @dataclass
 class Series:
-    """One metric over epochs.
+    """One metric over the epochs.
 
     Attributes:
         x: epochs, increasing.
-        y: None where the number was not finite.
+        y: one value per epoch; None if it was not finite.
     """
 
     x: list[float] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Series:
             del self.x[place:], self.y[place:]
 
     def add(self, x: float, y: float | None) -> None:
-        """Append a point, and thin out what is too much."""
+        """Append a point. If there are too many, drop every second one."""
         self.x.append(x)
         self.y.append(y)
         if len(self.x) > MOST_POINTS:
@@ -83,21 +83,23 @@ class Series:
 
     @property
     def last(self) -> float | None:
-        """The newest value, None before the first."""
+        """The newest value; None if there is none."""
         return self.y[-1] if self.y else None
 
 
 @dataclass
 class Phase:
-    """A training within a run.
+    """The training of one network within a run.
 
     Attributes:
-        epochs: planned; None if not known, as `steps` of an epoch.
-        epoch: epochs done.
-        step: batches done of the epoch that goes on.
-        metrics: name -> one point per epoch; empty without detail.
-        rate: batches a second, of the epoch that goes on.
-        in_detail: whether `metrics` is kept.
+        name: role of the network.
+        epochs: number of planned epochs; None if unknown.
+        steps: number of batches per epoch; None if unknown.
+        epoch: number of completed epochs.
+        step: number of completed batches in the current epoch.
+        metrics: name -> one point per epoch; empty unless `in_detail`.
+        rate: batches per second in the current epoch; None if unknown.
+        in_detail: whether to keep `metrics`.
     """
 
     name: str
@@ -114,32 +116,35 @@ class Phase:
 
     @property
     def best(self) -> Accuracies | None:
-        """The accuracies of the highest W-Robust accuracy, the first of equal ones."""
+        """The accuracies of the best epoch, the one with the best W-Robust accuracy.
+
+        Of several equally good epochs it is the first. None before the first epoch.
+        """
         return self._records[-1] if self._records else None
 
     @property
     def epoch_seconds(self) -> float | None:
-        """How long an epoch lasts by the last ones; None before the first."""
+        """Mean duration of the latest epochs in seconds; None before the first."""
         if not self._durations:
             return None
         return sum(self._durations) / len(self._durations)
 
     def begin(self, event: Mapping[str, Any]) -> None:
-        """Take in a `phase_started` event, the first or one of a resumed run."""
+        """Add a `phase_started` event, the first one or that of a resumed run."""
         self.epochs = whole(event.get("epochs")) or self.epochs
         done = whole(event.get("step")) or 0
         self.step, self.rate = 0, None
         self._is_partial = done % self.steps > 0 if self.steps else done > 0
 
     def follow(self, event: Mapping[str, Any]) -> None:
-        """Take in a `step` event."""
+        """Add a `step` event."""
         self.step = whole(event.get("step")) or 0
         self.steps = whole(event.get("steps")) or self.steps
         self.rate = positive(event.get("steps_per_second"))
         self.epoch = max(0, (whole(event.get("epoch")) or self.epoch + 1) - 1)
 
     def finish_epoch(self, event: Mapping[str, Any]) -> None:
-        """Take in an `epoch` event; of a repeated epoch the later one counts."""
+        """Add an `epoch` event. If an epoch was repeated, the later event counts."""
         epoch = whole(event.get("epoch"))
         if not epoch:
             return
@@ -153,7 +158,7 @@ class Phase:
         self._record(epoch, metrics)
 
     def _extend(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        # Resumed from an earlier epoch, a run has not done those after it.
+        # A run that resumed from an earlier epoch repeats the epochs after it.
         for series in self.metrics.values():
             series.cut(epoch)
         for name, value in islice(metrics.items(), MOST_METRICS):
@@ -181,23 +186,23 @@ class Phase:
 
     @property
     def epoch_fraction(self) -> float:
-        """Share of the epoch that goes on, 0 to 1."""
+        """Share of the current epoch that is done, in [0, 1]."""
         return min(1.0, self.step / self.steps) if self.steps else 0.0
 
     @property
     def done(self) -> float:
-        """Epochs done, with the part of the one that goes on."""
+        """Completed epochs plus the completed part of the current one."""
         done = self.epoch + self.epoch_fraction
         return min(done, self.epochs) if self.epochs else done
 
     @property
     def share_done(self) -> float | None:
-        """Share of the epochs that are complete; None if their number is unknown."""
+        """Share of the epochs that are completed; None if their number is unknown."""
         return min(1.0, self.epoch / self.epochs) if self.epochs else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until its last epoch ends; None where nothing tells."""
+        """Estimated seconds until the last epoch ends; None if unknown."""
         if not self.epochs:
             return None
         seconds = self.epoch_seconds

@@ -1,4 +1,4 @@
-"""The folders of the user's own files, outside every runs folder."""
+"""Folders for the user's own files, outside all runs folders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DIRS = PlatformDirs("kmtard", appauthor=False)
 
 
 def config_dir() -> Path:
-    """Return the folder of what the user writes, such as `keys.toml`."""
+    """Return the folder for files that the user writes, such as `keys.toml`."""
     return DIRS.user_config_path
 
 
 def state_dir() -> Path:
-    """Return the folder of what is remembered from one start to the next."""
+    """Return the folder for state that is kept from one start to the next."""
     return DIRS.user_state_path

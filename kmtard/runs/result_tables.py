@@ -1,4 +1,4 @@
-"""What an evaluation found, as tables: one row per network, one row per attack."""
+"""Tables of an evaluation's results: one row per network, or one row per attack."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ ATTACK_HEADINGS = (
     *("queries", "forward", "back", "s"),
 )
 LEGEND = (
-    "Accuracies in %; 95 %: Wilson interval; W-Robust: half clean, half under the "
-    "attack of the row; worst: the class of the lowest accuracy; queries, forward and "
-    "backward passes: mean of the attacked images."
+    "Accuracies in %; 95 %: Wilson interval; W-Robust: mean of clean accuracy and "
+    "accuracy under this row's attack; fooled: number of images; worst: lowest "
+    "accuracy of a class (its label); queries, forward, back: mean model queries, "
+    "forward and backward passes per attacked image; s: seconds in total."
 )
 SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
 
 
 def w_robust_heading(attack: str | None) -> str:
-    """Return the heading of W-Robust accuracy, which names the attack it is against."""
+    """Return the heading of W-Robust accuracy, with the attack in parentheses."""
     return f"W-Robust ({attack})" if attack else "W-Robust"
 
 
 def networks_table(results: Results) -> Table:
-    """Return each network's accuracies under the attacks that all of them share."""
+    """Return one row per network, with the attacks that all networks share."""
     networks, student = results.networks, results.student
     attacks = [
         name
@@ -66,11 +67,11 @@ def _seconds(network: NetworkResults) -> str:
 
 
 def attacks_table(results: Results, network: NetworkResults) -> Table:
-    """Return the accuracies of one network under each attack, clean ones first.
+    """Return one row per attack for a network, after a row for the clean images.
 
     Args:
         results: the record.
-        network: one of its networks.
+        network: one of the record's networks.
     """
     notes = [LEGEND]
     for name, score in network.attacks.items():
@@ -84,7 +85,7 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
         notes.append(f"{headline}: {percent(network.w_robust)}")
     return Table(
         ATTACK_HEADINGS,
-        [_attack_row(network, *item) for item in network.columns.items()],
+        [_attack_row(results, network, *item) for item in network.columns.items()],
         ATTACK_HEADINGS[1:],
         title=about(results, network),
         notes=notes,
@@ -93,18 +94,20 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
 
 
 def has_details(network: NetworkResults) -> bool:
-    """Return whether more than accuracies is known: version 0.1 wrote less."""
+    """Return whether more than accuracies was recorded. Version 0.1 wrote less."""
     return network.clean.interval is not None
 
 
 def about(results: Results, network: NetworkResults) -> str:
-    """Return which network was evaluated on what, as far as it is known."""
+    """Return a title such as `student on 360 images of digits`, as far as known."""
     images = "" if results.images is None else f"{results.images} images"
     on = " of ".join(filter(None, (images, results.data)))
     return " on ".join(filter(None, (network.name, on)))
 
 
-def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
+def _attack_row(
+    results: Results, network: NetworkResults, name: str, score: Score
+) -> list[str]:
     clean, cost = network.clean.correct, score.cost
     known = name != CLEAN and clean is not None and score.correct is not None
     costs = (cost.queries, cost.forwards, cost.backwards, cost.seconds) if cost else ()
@@ -115,9 +118,14 @@ def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
-        f"{100 * worst[1]:.1f} ({worst[0]})" if worst else ABSENT,
+        f"{100 * worst[1]:.1f} ({_class(results, worst[0])})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
+
+
+def _class(results: Results, label: int) -> str:
+    names = results.class_names
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _caption(name: str, score: Score) -> str:

@@ -1,4 +1,4 @@
-"""Settings of runs, from their resolved recipes: what differs, what is alike."""
+"""Settings of runs, from their resolved recipes, and what differs between them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from kmtard.runs.folder import Run
 from kmtard.runs.formats import ABSENT
 
 PLACES = ("runtime.seed", "runtime.runs_dir", "runtime.cache_dir")
-"""Settings in which runs that are otherwise equal may differ."""
+"""Settings that may differ between runs that count as equal."""
 
 ABOUT = ("data.name", "method.name", "student.network", "runtime.seed")
-"""Settings that say in brief what a run is."""
+"""Settings that describe a run in brief."""
 
-MOST = 3  # settings in the name of a row
-LONGEST = 24  # characters of a setting's value there
+MOST = 3  # settings that are written out in the name of a row
+LONGEST = 24  # characters of a value in the name of a row
 
 
 def read_settings(run: Run) -> dict[str, str]:
-    """Return the settings of a run, flat; empty if its recipe cannot be read."""
+    """Return a run's settings as `flatten` does; empty if it has no readable recipe."""
     settings = flatten(read_toml(run.recipe_path))
     if method := settings.get("method.name"):
-        # Earlier versions wrote hyphens: the same method must look the same.
+        # Earlier versions wrote names with hyphens. Equal methods must compare equal.
         settings["method.name"] = label(method)
     return settings
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return the settings of a recipe: dotted key -> value as in the file."""
+    """Return the settings of a recipe: dotted key -> value as in the file.
+
+    Example:
+        >>> flatten({"attack": {"steps": 10}})
+        {'attack.steps': '10'}
+    """
     flat: dict[str, str] = {}
     for key, value in table.items():
         if isinstance(value, dict):
@@ -49,13 +54,13 @@ def _text(value: Any) -> str:
 
 
 def differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return the settings that are not the same everywhere.
+    """Return the settings that are not the same in all runs.
 
     Args:
-        settings: of each run, flat.
+        settings: the flat settings of each run.
 
     Returns:
-        Dotted key -> its value in each run, a dash where it is absent.
+        Dotted key -> its value in each run, a dash for a run without that key.
     """
     keys = dict.fromkeys(key for each in settings for key in each)
     values = {key: [each.get(key, ABSENT) for each in settings] for key in keys}
@@ -63,7 +68,7 @@ def differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 
 
 def radius_of(settings: Mapping[str, str]) -> float | None:
-    """Return the radius that a recipe's evaluation attacks with; None if unknown."""
+    """Return the attack radius of a recipe's evaluation; None if unknown."""
     for key in ("evaluation.epsilon", "attack.epsilon"):
         try:
             return float(settings[key])
@@ -73,15 +78,15 @@ def radius_of(settings: Mapping[str, str]) -> float | None:
 
 
 def distinctions(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return what tells each of several settings from the others, in words.
+    """Return, for each run, the settings that distinguish it from the others.
 
     Args:
-        settings: flat, each different from every other one; seed and places do not
-            count.
+        settings: the flat settings of each run. No two may be equal apart from the
+            seed and the folders.
 
     Returns:
-        For each `key=value, key=value`, without the keys that it does not have; empty
-        texts where there is only one.
+        One text per run, such as `key=value, key=value`, without keys that the run does
+        not have. The text is empty if there is only one run.
 
     Example:
         >>> distinctions([{"a.b": "1", "c": "x"}, {"a.b": "2", "c": "x"}])
@@ -98,7 +103,7 @@ def distinctions(settings: Sequence[Mapping[str, str]]) -> list[str]:
         if more := found[MOST:]:
             parts.append(f"{len(more)} more")
         texts.append(", ".join(parts))
-    # Those that differ only in what is left out are numbered.
+    # Equal texts, which differ only in settings that are left out, are numbered.
     return [
         f"{text} ({texts[:position].count(text) + 1})"
         if text and texts.count(text) > 1
@@ -117,15 +122,16 @@ def _cut(value: str) -> str:
 def seed_groups(
     settings: Iterable[Mapping[str, str]], apart: Iterable[Hashable] = ()
 ) -> list[list[int]]:
-    """Return the positions of runs that differ in their seed and places alone.
+    """Group runs that differ only in their seed and folders.
 
     Args:
-        settings: of each run, flat; runs without settings belong to no group.
-        apart: for each run, what else must be equal within a group; nothing if left
-            out.
+        settings: the flat settings of each run. Runs without settings belong to no
+            group.
+        apart: one more value per run that must be equal within a group.
 
     Returns:
-        The groups, those of one run included, in the order of their first runs.
+        The positions of the runs in each group, in the order of the first runs. A run
+        that equals no other one is a group by itself.
     """
     groups: dict[Hashable, list[int]] = {}
     more = iter(apart)

@@ -1,4 +1,4 @@
-"""Signals to the right process, and to no other."""
+"""Send signals to a run's process, and never to another process with its number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kmtard.runs import Run, RunError
 from kmtard.runs.processes import is_same_process
 
 REASONS = {
-    "finished": "has finished",
-    "stopped": "has stopped already",
-    "failed": "has failed already",
-    "crashed": "has no process any more",
+    "finished": "has already finished",
+    "stopped": "has already stopped",
+    "failed": "has already failed",
+    "crashed": "has crashed, so it has no process",
     "unknown": "has no run.json that identifies its process",
 }
 
@@ -22,27 +22,27 @@ def stop(run: Run) -> None:
     """Ask a run to finish its batch, save and exit.
 
     Raises:
-        RunError: it does not run here; the text says why.
+        RunError: the run is not running on this host; the text says why.
     """
     terminate(*find(run))
 
 
 def kill(run: Run) -> None:
-    """End a run at once, with the processes that it started.
+    """End a run at once, together with the processes that it started.
 
-    What it did since its last resume point is lost.
+    The work since its last checkpoint is lost.
 
     Raises:
-        RunError: it does not run here; the text says why.
+        RunError: the run is not running on this host; the text says why.
     """
     kill_group(*find(run))
 
 
 def find(run: Run) -> tuple[int, float | None]:
-    """Return the process of a run, by its number and when it began.
+    """Return the number and the start time of a run's process.
 
     Raises:
-        RunError: it does not run here; the text says why.
+        RunError: the run is not running on this host; the text says why.
     """
     state, info = run.state(), run.info()
     if state != "running":
@@ -53,8 +53,13 @@ def find(run: Run) -> tuple[int, float | None]:
 def terminate(pid: int, start: float | None) -> None:
     """Send SIGTERM to the process `pid` that began at `start`.
 
+    Args:
+        pid: number of the process.
+        start: its start time, as returned by `process_start_time`.
+
     Raises:
-        RunError: it is gone, or another user's.
+        RunError: the process has ended, cannot be identified, or belongs to another
+            user.
     """
     _signal(pid, start, lambda handle: _send(handle, signal.SIGTERM))
 
@@ -62,12 +67,17 @@ def terminate(pid: int, start: float | None) -> None:
 def kill_group(pid: int, start: float | None) -> None:
     """Send SIGKILL to the process `pid` that began at `start`, and to its group.
 
+    Args:
+        pid: number of the process.
+        start: its start time, as returned by `process_start_time`.
+
     Raises:
-        RunError: it is gone, or another user's.
+        RunError: the process has ended, cannot be identified, or belongs to another
+            user.
     """
 
     def send(handle: int) -> None:
-        # A group that it does not lead is that of the script or shell around it.
+        # A group that it does not lead belongs to the script or shell that started it.
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)
         else:
@@ -77,7 +87,7 @@ def kill_group(pid: int, start: float | None) -> None:
 
 
 def refusal(run: Run, state: str) -> str:
-    """Return why nothing can be done to the process of a run in this state."""
+    """Return why a run in this state cannot be sent a signal."""
     if state == "remote":
         return f"{run.name} is on {run.info().get('host')}: watch only."
     return f"{run.name} {REASONS.get(state, state)}."
@@ -90,12 +100,12 @@ def _send(handle: int, number: signal.Signals) -> None:
 def _signal(pid: int, start: float | None, send: Callable[[int], None]) -> None:
     if start is None:
         raise RunError(
-            f"Process {pid} may be another one by now: it is not known when it began. "
-            "No signal was sent."
+            f"The start time of process {pid} is unknown, so it may be a different "
+            "process now. No signal was sent."
         )
     gone = RunError(f"Process {pid} has ended.")
     try:
-        # The handle stays with this process, whoever gets its number next.
+        # The handle keeps referring to this process even if its number is used again.
         handle = os.pidfd_open(pid)
     except OSError as error:
         raise gone from error

@@ -1,4 +1,4 @@
-"""One run in brief, from its files: its state, its settings, its best accuracies."""
+"""One run in brief, read from its files: its state, settings and best accuracies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
 
 NOTES = {
-    "crashed": "Its process ended without a final event; the log ends with:",
+    "crashed": "Its process ended without a final event. The log ends with:",
     "unknown": "The owner is unknown: run.json is missing or damaged.",
 }
 
@@ -31,20 +31,25 @@ class Summary:
     """One run in brief.
 
     Attributes:
-        state: as of `Run.state`, or "damaged".
-        method: its name; empty if the recipe cannot be read, as `data`, `network` and
-            `seed`.
-        score: of the student: on the test images where they have been evaluated, of
-            its best epoch otherwise; None before the first.
-        teachers: role -> score of the best epoch, for those trained in this run.
-        progress: the phase and its epoch, as `History.short_progress`.
-        done: share of the epochs of that phase; None where it is not known.
-        seconds: worked, over all restarts.
+        run: the run.
+        state: as returned by `Run.state`, or "damaged".
+        method: name of the method; empty if the recipe cannot be read. The same holds
+            for `data`, `network` and `seed`.
+        data: name of the data set.
+        network: name of the student's network.
+        seed: the seed.
+        score: the student's accuracies on the test images, or in its best epoch if it
+            has not been evaluated on the test images; None before the first epoch.
+        teachers: role -> accuracies of the best epoch, for teachers trained in this
+            run.
+        progress: the phase and its epoch, as returned by `History.short_progress`.
+        done: share of that phase's epochs that are completed; None if unknown.
+        seconds: working time over all restarts.
         epsilon: radius of the attack that the student's accuracy is against; None if
-            it is unknown.
-        created: UNIX seconds; 0 if not known.
-        host: of its process.
-        note: what went wrong; mostly empty.
+            unknown.
+        created: time of creation in UNIX seconds; 0 if unknown.
+        host: name of the machine with its process; empty if unknown.
+        note: what went wrong; empty if nothing did.
     """
 
     run: Run
@@ -70,14 +75,14 @@ class Summary:
 
 
 class SummaryReader:
-    """Reads one run, and again only where its files have changed.
+    """Reads one run; files that have not changed are not read again.
 
     Args:
-        run: its folder, which may be damaged in any way.
-        in_detail: as for `history`, which is a `History`.
+        run: the run. Its files may be damaged in any way.
+        in_detail: as in `History`.
 
     Attributes:
-        history: of the run.
+        history: the run's `History`.
     """
 
     def __init__(self, run: Run, *, in_detail: bool = False) -> None:
@@ -88,16 +93,17 @@ class SummaryReader:
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
-        """Return the run as of now; from one thread at a time."""
+        """Return the present state of the run. Call it from one thread at a time."""
         run, known = self.run, self._summary
         paths = (run.events_path, run.info_path, run.evaluation_path, run.recipe_path)
         stamps = [_stamp(path) for path in paths]
         if known and stamps == self._stamps and known.state != "running":
             return known
-        # A pipe would block whoever opens it.
+        # Opening a pipe would block.
         found = zip(paths, stamps, strict=True)
         if odd := [path.name for path, stamp in found if _is_odd(stamp)]:
-            known = Summary(run, DAMAGED, note=f"{', '.join(odd)}: expected a file.")
+            note = f"Expected regular files, which these are not: {', '.join(odd)}."
+            known = Summary(run, DAMAGED, note=note)
         else:
             known = self._read(stamps[-1])
         self._summary, self._stamps = known, stamps
@@ -109,13 +115,13 @@ class SummaryReader:
             about = [settings.get(key, "") for key in ABOUT]
             self._settings = recipe, about, radius_of(settings)
         try:
-            # First, so that its progress through a long file can be watched.
+            # First, so that another thread can show how far the reading is.
             self.history.poll()
             summary = self._of(self.run.state(), *self._settings[1])
-        # A number that is too large for a process id overflows.
+        # A damaged run.json can hold a process number that is too large.
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            return Summary(self.run, DAMAGED, note=f"It cannot be read: {reason}.")
+            return Summary(self.run, DAMAGED, note=f"The run cannot be read: {reason}.")
         found = summary.score.epsilon if summary.score else None
         return replace(summary, epsilon=self._settings[2] if found is None else found)
 
@@ -162,7 +168,7 @@ def _is_odd(stamp: _Stamp | None) -> bool:
 
 
 def final_accuracies(run: Run) -> Accuracies | None:
-    """Return the student's accuracies on the test images; None before they exist."""
+    """Return the student's accuracies on the test images; None if not evaluated yet."""
     try:
         student = read_figures(run.path).student
     except RunError:

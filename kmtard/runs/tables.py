@@ -1,7 +1,4 @@
-"""Tables of text, and each form they are shown or written in.
-
-The forms are a rich table for the terminal, CSV, Markdown and LaTeX.
-"""
+"""Tables of text, for the terminal (by Rich), CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -40,12 +37,12 @@ class Table:
 
     Attributes:
         header: names of the columns.
-        rows: cells of each row; `-` for one without a value.
-        numbers: names of the columns that hold numbers, the others hold words.
+        rows: cells of each row; `-` for a cell without a value.
+        numbers: names of the columns that hold numbers. All others hold words.
         title: what the table shows; empty for no title.
-        notes: lines below the table, in all forms but CSV.
-        warnings: name and message of each warning about the figures. The terminal
-            leaves them out: commands print them on their own.
+        notes: lines below the table, in every format except CSV.
+        warnings: name and message of each warning about the figures. The table in the
+            terminal does not show them, because commands print them separately.
     """
 
     header: Sequence[str]
@@ -57,7 +54,7 @@ class Table:
 
 
 def to_rich(table: Table) -> RichTable:
-    """Return the table for the terminal, its text safe to show."""
+    """Return the table for the terminal, with text that is safe to show."""
     shown = RichTable(
         title=rich_text(table.title) or None,
         caption="\n".join(map(rich_text, table.notes)) or None,
@@ -65,9 +62,9 @@ def to_rich(table: Table) -> RichTable:
     )
     for position, name in enumerate(table.header):
         is_number = name in table.numbers
-        # What does not fit is folded and not cut off.
+        # Text that does not fit is wrapped, not cut off.
         shown.add_column(
-            # What stands in parentheses gets a line of its own: columns stay narrow.
+            # Text in parentheses goes to the next line to keep the column narrow.
             rich_text(name).replace(" (", "\n("),
             justify="right" if is_number else "left",
             no_wrap=position == 0,
@@ -79,18 +76,24 @@ def to_rich(table: Table) -> RichTable:
 
 
 def rich_text(text: str) -> str:
-    """Return a text for rich, which may hold anything, to be shown as it is."""
+    """Return any text escaped for Rich, so that it is shown as it is."""
     return escape(visible(text))
 
 
 def to_csv(table: Table, *, absent: str = "") -> str:
-    """Return the cells as comma-separated values.
+    """Return header and cells as comma-separated values.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
 
     Args:
-        table: of which title and notes are left out.
-        absent: what is written for a cell without a value.
+        table: the table. Title, notes and warnings are left out.
+        absent: text for a cell without a value.
+
+    Example:
+        >>> print(to_csv(Table(["run", "clean"], [["a", "98.89"], ["b", "-"]])), end="")
+        run,clean
+        a,98.89
+        b,
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -116,7 +119,7 @@ def _is_number(cell: str) -> bool:
 
 
 def to_markdown(table: Table) -> str:
-    """Return title, table, notes and warnings in Markdown, the text escaped."""
+    """Return title, table, notes and warnings in Markdown, with the text escaped."""
     rule = ["---:" if name in table.numbers else "---" for name in table.header]
     rows = [list(map(_markdown_text, row)) for row in table.rows]
     header = list(map(_markdown_text, table.header))
@@ -141,9 +144,9 @@ def _markdown_text(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """Return a `tabular` for booktabs, its text escaped.
+    """Return a LaTeX `tabular` for the package booktabs, with the text escaped.
 
-    Title, notes and warnings are comments above it.
+    Title, notes and warnings become comments above it.
     """
     columns = ("r" if name in table.numbers else "l" for name in table.header)
     head, *body = (
@@ -173,9 +176,9 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def table_writers(table: Table) -> dict[str, Callable[[Path], None]]:
-    """Return what writes a table, by the ending of the file's name.
+    """Return a function for each file ending that writes the table to a path.
 
-    Each raises `RunError` if the file cannot be written.
+    Each function raises `RunError` if the file cannot be written.
     """
 
     def writer(form: Callable[[Table], str]) -> Callable[[Path], None]:

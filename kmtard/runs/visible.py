@@ -1,16 +1,49 @@
-"""Text of others, safe to show."""
+"""Make text from other people safe to show in a terminal."""
 
 from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
+PLAIN = {
+    **{"±": "+-", "…": "...", "Δ": "Delta", "×": "x", "•": "*"},
+    **{"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{REPLACEMENT CHARACTER}": "?"},
+}
+"""What is printed where an output cannot encode a character; others are escaped."""
+
+
+def accept_any_text() -> None:
+    """Let standard output print every text, also where it is ASCII, as under LANG=C."""
+    codecs.register_error("kmtard.plain", _plain)
+    # What stands in for it, as in a test, may be no file.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="kmtard.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    chars = error.object[error.start : error.end]
+    return "".join(PLAIN.get(char) or ascii(char)[1:-1] for char in chars), error.end
+
 
 def visible(text: str) -> str:
-    """Return the text with a mark in place of what would move the cursor or fail.
+    r"""Return the text with a mark in place of each character that is unsafe to print.
 
-    These are control characters, escape sequences' first ones among them, marks of
-    direction, and bytes of a file name that are not UTF-8.
+    Unsafe are control characters, which also begin escape sequences, marks that change
+    the text direction, and bytes of a file name that are not UTF-8.
+
+    Example:
+        >>> visible("red: \x1b[31m") == "red: \N{REPLACEMENT CHARACTER}[31m"
+        True
     """
     return "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
@@ -19,21 +52,44 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return a text of several lines with each of them as of `visible`."""
+    """Apply `visible` to each line of a text."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def tell(console: Console, text: object) -> None:
-    """Print a text that may hold anything, as it is and on lines of its own.
+    """Print a text on separate lines, without interpreting any markup in it.
 
-    Everything that a command says goes through this or through a `Table`: names,
-    recipes, logs and errors can come from somebody else.
+    All output of a command goes through this function or through a `Table`, because
+    names, recipes, logs and errors can come from other people.
     """
     console.out(visible_lines(str(text)), highlight=False)
 
 
+@contextlib.contextmanager
+def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
+    """Hand what is warned about meanwhile to `tell`, without its place in the code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            tell(f"warning: {message}")
+        else:
+            usual(message, category, *place)
+
+    usual = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 def shortened(text: str, width: int) -> str:
-    """Return the text in so many cells, its middle left out where it is too long."""
+    """Return the text in exactly `width` terminal cells.
+
+    A longer text loses its middle, and a shorter one is padded with spaces.
+
+    Example:
+        >>> shortened("b_mtard-s0-7f3a-digits", 12)
+        'b_mta…digits'
+    """
     if cell_len(text) > width > 1:
         head, tail = set_cell_size(text, width // 2 - 1).rstrip(), text
         while cell_len(tail) > width - cell_len(head) - 1:

@@ -1,5 +1,5 @@
-"""From a recipe to a trained run: experiment, teachers, schedules, stopping, estimates.
+"""Turn a recipe into a trained run.
 
-This is the only room where recipes, run folders, methods and data meet. It may import
-every room but `commands`, `study`, `report`, `benchmarks` and `launcher`.
+This is the only package that connects recipes, run folders, methods and data. It may
+import every package of kmtard except `commands` and `benchmarks`.
 """

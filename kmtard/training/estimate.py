@@ -1,4 +1,4 @@
-"""What a recipe would run: networks, their memory, and the time by measured steps."""
+"""The dry run: networks, their memory, and the time estimated from measured steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kmtard import registry
 from kmtard.data.pipeline import DataSet
 from kmtard.recipe import Recipe
 from kmtard.registry import label
-from kmtard.registry.roles import TEACHERS, Role
+from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs.tables import rich_text
 from kmtard.runs.visible import tell
 from kmtard.training.build import build_network, load_data
@@ -25,12 +25,12 @@ from kmtard.training.teachers import cached_weights, needed_teachers
 from kmtard.training.trial import Trial, generated, parameters
 
 ROLES: tuple[Role, ...] = (*TEACHERS, "student")
-NOT_BUILT = "network of your own: not built"
+NOT_BUILT = "your own network: not built"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a dry run must know of a data set.
+    """The facts about a data set that a dry run needs.
 
     Args:
         train: number of training images.
@@ -52,14 +52,14 @@ KNOWN = {
     "fashion_mnist": Facts(60_000, 10_000, (28, 28, 1), 10),
     "tiny_imagenet": Facts(100_000, 10_000, (64, 64, 3), 200),
 }
-"""The data sets that may not be on the disk yet; a dry run downloads none."""
+"""Data sets that may not be on the disk yet, because a dry run downloads nothing."""
 
 
 def facts_of(recipe: Recipe) -> Facts:
-    """Return what is known of the recipe's data set, read only if it is the user's own.
+    """Return the facts about the recipe's data set. Only an unknown one is read.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the data set cannot be read.
     """
     if recipe.data.name in KNOWN:
         return KNOWN[recipe.data.name]
@@ -69,13 +69,13 @@ def facts_of(recipe: Recipe) -> Facts:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images and batches a training has.
+    """The numbers of images and batches in a training.
 
     Args:
-        images: of an epoch.
-        steps: of an epoch.
-        chosen: images that choose the best epoch.
-        batches: of an evaluation on those.
+        images: training images per epoch.
+        steps: training steps per epoch.
+        chosen: images on which the best epoch is chosen.
+        batches: batches of an evaluation on those images.
     """
 
     images: int
@@ -85,7 +85,7 @@ class Counts:
 
 
 def counts_of(recipe: Recipe, facts: Facts) -> Counts:
-    """Count as a run would."""
+    """Return the numbers of images and batches that a run of the recipe would have."""
     data, evaluation = recipe.data, recipe.evaluation
     held_out = round(data.held_out * facts.train)
     images = min(facts.train - held_out, data.limit or facts.train)
@@ -95,24 +95,28 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
     return Counts(images, steps, chosen, batches)
 
 
-def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None:
-    """Show what a recipe would run; nothing is written or downloaded.
+def dry_run(
+    recipe: Recipe, screen: Console, *, measure: bool = False, build_own: bool = False
+) -> None:
+    """Show what a recipe would run, without writing or downloading anything.
 
-    Steps are measured with the recipe's own networks, method and batch, so that large
-    ones need their time; each line is shown as soon as it is known. Code that the
-    recipe names (`module:function`) is not imported unless that is asked for.
+    With `measure`, steps are run with the recipe's networks, method and batch size,
+    which takes a while for large networks. Each line is shown as soon as it is known.
+    Code that the recipe names (`module:function`) is imported only if `build_own` is
+    true.
 
     Args:
-        recipe: resolved.
-        screen: where to show it.
-        build_own: whether to run the code that the recipe names, to measure that too.
+        recipe: the resolved recipe.
+        screen: console to print on.
+        measure: whether to measure steps, to estimate the time of the run.
+        build_own: whether to import and measure the code that the recipe names.
 
     Raises:
         DataError: the user's own data cannot be read.
     """
     if registry.is_code("datasets", recipe.data.name) and not build_own:
         tell(screen, recipe.to_toml())
-        text = "data set of your own: not read, and nothing measured; --trust runs it"
+        text = "your own data set: not read, nothing measured; --trust runs its code"
         tell(screen, text)
         return
     facts = facts_of(recipe)
@@ -120,7 +124,7 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
     chosen_by = recipe.evaluation.selection.replace("_", "-")
     lines = (
         recipe.to_toml(),
-        f"{counts.images:,} training images, {counts.steps:,} steps an epoch",
+        f"{counts.images:,} training images, {counts.steps:,} steps per epoch",
         f"{counts.chosen:,} {chosen_by} images choose the best epoch",
     )
     for line in lines:
@@ -132,14 +136,16 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
     screen.print(_networks(recipe, data, trials, sources, unbuilt))
     for role, reason in unbuilt.items():
         if role not in sources:
-            text = f"{_named(role)}: {reason}, not measured; --trust runs it"
+            text = f"{_named(role)}: {reason}, not measured; --trust runs its code"
             tell(screen, text)
-    if trials:
+    if trials and not measure:
+        tell(screen, "The time was not measured; --dry-run=measure runs some steps.")
+    elif trials:
         screen.print(_times(trials, counts, screen, unbuilt.keys() - sources.keys()))
 
 
 def _sources(recipe: Recipe) -> dict[Role, str]:
-    """Tell where the networks come from that the run does not train."""
+    """Return the origin of each network that the run does not train."""
     sources: dict[Role, str] = {}
     for role in TEACHERS:
         teacher = getattr(recipe, role)
@@ -154,7 +160,7 @@ def _sources(recipe: Recipe) -> dict[Role, str]:
 
 
 def _unbuilt(recipe: Recipe) -> dict[Role, str]:
-    """Tell what cannot be tried unless code that the recipe names is run."""
+    """Return why a network cannot be measured without running code from the recipe."""
     unbuilt: dict[Role, str] = {}
     for role in ROLES:  # the teachers first
         party = getattr(recipe, role)
@@ -165,7 +171,7 @@ def _unbuilt(recipe: Recipe) -> dict[Role, str]:
         if registry.is_code("networks", party.network):
             unbuilt[role] = NOT_BUILT
         elif method is not None and registry.is_code("methods", method.name):
-            unbuilt[role] = "method of your own"
+            unbuilt[role] = "your own method"
         elif any(unbuilt.get(each) == NOT_BUILT for each in TEACHERS if each in taken):
             unbuilt[role] = "a teacher is not built"
     return unbuilt
@@ -204,7 +210,7 @@ def _networks(
             )
             cells += [f"{sources[role]}, learns" if learns else sources[role]]
         table.add_row(*map(rich_text, cells))
-    table.caption = "memory: that of a training step, an estimate"
+    table.caption = "memory: estimate for a training step"
     return table
 
 
@@ -224,7 +230,7 @@ def _times(
         evaluation = trial.evaluation()
         tell(screen, f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
         steps = counts.steps * trial.training.schedule.epochs
-        # And once more when the run is over.
+        # One more evaluation at the end of the run.
         evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))
         seconds = step.total(steps) + evaluation.total(counts.batches * evaluations)
         total += seconds
@@ -234,7 +240,7 @@ def _times(
     table.add_row(
         "what was measured" if left_out else "whole run", "", "", "", _span(total)
     )
-    table.caption = "attacks beside PGD in the final evaluation come on top"
+    table.caption = "without attacks other than PGD in the final evaluation"
     return table
 
 
@@ -246,7 +252,7 @@ def _table(title: str, columns: Iterable[str]) -> Table:
 
 
 def _named(role: Role) -> str:
-    return role.replace("_", " ")
+    return LABELS[role]
 
 
 def _size(count: int) -> str:

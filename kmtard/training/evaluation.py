@@ -1,4 +1,4 @@
-"""From a recipe to an evaluation: which networks, which attacks, how strong."""
+"""Evaluate the networks of a run as its recipe says."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from kmtard.training.subject import image_set_name, network_name, trained_accura
 
 
 def selection_attack(recipe: Recipe) -> Attack:
-    """Return the attack of the evaluations during training."""
+    """Return the attack for the evaluations during training."""
     return named_attacks([SELECTION], _strength(recipe))[SELECTION]
 
 
 def transfers(recipe: Recipe) -> bool:
-    """Tell whether images are to be crafted on the robust teacher."""
+    """Return whether the recipe has attacks that use the robust teacher's images."""
     evaluation = recipe.evaluation
     names = (*evaluation.attacks, *SUITES.get(evaluation.suite or "", ()))
     return recipe.adv_teacher is not None and any(map(needs_surrogate, names))
@@ -44,22 +44,24 @@ def evaluate_run(
     tell: Callable[[dict[str, Any]], None],
     between: Callable[[], None],
 ) -> Evaluation:
-    """Evaluate the networks of a run, batch by batch into its folder.
+    """Evaluate the networks of a run, and save each batch in its folder.
 
-    All networks are attacked with the recipe's attacks, the student also with its
-    suite. What is finished is not done again when the run is resumed.
+    All networks are attacked with the recipe's attacks, and the student also with its
+    suite. A resumed run does not repeat finished parts.
 
     Args:
-        recipe: resolved.
-        run: its folder.
-        networks: role -> network; transferred images are crafted on the robust teacher.
-        test: the images.
-        seconds: role -> how long it was trained.
+        recipe: the resolved recipe.
+        run: the run.
+        networks: role -> network. Transfer attacks craft their images on the robust
+            teacher.
+        test: the test images.
+        seconds: role -> duration of its training in seconds.
         tell: called with the row of each finished network, the student first.
-        between: called before each attack and after each batch; may raise to end it.
+        between: called before each attack and after each batch. It may raise an
+            exception to end the evaluation.
 
     Returns:
-        What evaluation.json holds.
+        The evaluation that evaluation.json holds.
     """
     settings, strength = recipe.evaluation, _strength(recipe)
     surrogate = networks.get("adv_teacher")
@@ -78,21 +80,21 @@ def evaluate_run(
         candidates.append(candidate)
     return evaluate_networks(
         candidates,
-        ImageSet(image_set_name(recipe.data.name), test.images, test.labels, 255.0),
+        ImageSet.of_split(image_set_name(recipe.data.name), test),
         strength=strength,
         headline=settings.headline,
         seed=recipe.runtime.seed,
         batch_size=recipe.data.batch_size,
         folder=run.path,
         own=True,
-        # Within a batch, what is done of it would be lost.
+        # Not within a batch, because its finished part would be lost.
         watch=lambda step: between() if step.doing is None else None,
         tell=lambda network, headline: tell(row(network, headline)),
     )
 
 
 def row(network: NetworkEvaluation, headline: str | None) -> dict[str, Any]:
-    """Return the accuracies of a network, as events tell them."""
+    """Return the accuracies of a network as they are written in an event."""
     return {
         "role": network.role,
         "clean_accuracy": network.clean_accuracy,

@@ -51,11 +51,17 @@ class Experiment:
     """One execution of a recipe in its run folder.
 
     Args:
-        recipe: resolved.
-        run: its folder, claimed by this process.
-        stop: tells when to end early.
+        recipe: the resolved recipe.
+        run: the run, which this process has claimed.
+        stop: says whether to end early.
         line: called with each line of text for the user.
-        bar: a started rich progress bar, or None.
+        bar: a started Rich progress bar, or None without a terminal.
+
+    Attributes:
+        seconds: role -> duration of its training in this process.
+
+    Raises:
+        RunError: the data set cannot be read.
     """
 
     recipe: Recipe
@@ -74,10 +80,16 @@ class Experiment:
         self.test = self.data.test.limit(self.recipe.evaluation.limit)
 
     def execute(self) -> Evaluation:
-        """Train and evaluate; return what `evaluation.json` holds.
+        """Train missing teachers and the student, then evaluate them.
+
+        Returns:
+            The evaluation that `evaluation.json` holds.
 
         Raises:
-            Stopped: a signal came; the resume point is saved.
+            Stopped: a signal was received. A checkpoint has been saved.
+            RunError: a teacher cannot be read, or no epoch can be chosen.
+            CheckpointError: no checkpoint of the run can be used.
+            FloatingPointError: loss or weights are not finite.
         """
         needed = registry.positional("methods", self.recipe.method.name)
         evaluated = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
@@ -114,7 +126,7 @@ class Experiment:
             return network
         cached = cached_weights(self.recipe, role)
         if not wait_for_turn(cached, role, self.stop.check, self.line):
-            self.line(f"{LABELS[role]}: trained before, {cached}")
+            self.line(f"{LABELS[role]}: already trained, weights from {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:
             keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
@@ -131,14 +143,14 @@ class Experiment:
         return network
 
     def _figures(self, role: Role) -> dict[str, Any]:
-        """Return the best epoch's accuracies, as a row; empty if unknown."""
+        """Return the best epoch's accuracies as a row; empty if unknown."""
         epochs = (
             event["metrics"]
             for event in self.run.events().poll()
             if event.get("event") == "epoch" and event.get("phase") == role
         )
         known = [each for each in epochs if each.get("w_robust_accuracy") is not None]
-        # The events may have been damaged; the weights are what counts.
+        # The events may be damaged. The weights can be used without them.
         if not known:
             return {}
         best = max(known, key=lambda metrics: metrics["w_robust_accuracy"])
@@ -222,12 +234,12 @@ class Experiment:
         def cut_short() -> bool:
             return self.stop.requested and int(model.steps_taken.value) % steps > 0
 
-        # Keras forgets `stop_training` whenever a `fit` begins.
+        # Keras resets `stop_training` at the beginning of each `fit`.
         watch = keras.callbacks.LambdaCallback(
             on_train_begin=lambda logs: self.stop.watch(model)
         )
-        # Keras takes the length of its first epoch for that of all, so an epoch that
-        # a stop had cut short gets a `fit` of its own.
+        # Keras assumes that all epochs of a `fit` are as long as the first one. The
+        # rest of an epoch that a stop cut short therefore gets its own `fit`.
         first = done // steps
         spans = [(first, first + 1, done % steps), (first + 1, epochs, 0)]
         for begin, end, skip in spans if done % steps else [(first, epochs, 0)]:
@@ -250,12 +262,13 @@ class Experiment:
     def _load_best(self, role: str, keeper: BestStudent, model: Any) -> None:
         if keeper.state["score"] is None:
             raise RunError(
-                f"No epoch of the {LABELS[role]} had a finite W-Robust accuracy to "
-                "choose it by. Expected at least one; look at the losses above."
+                f"Expected at least one epoch of the {LABELS[role]} with a finite "
+                "W-Robust accuracy, by which the best epoch is chosen. There is none. "
+                "Check the losses above."
             )
         keeper.restore(model)
         self.line(
-            f"{LABELS[role]}: best of epoch {keeper.state['epoch']}, W-Robust "
+            f"{LABELS[role]}: best epoch {keeper.state['epoch']}, W-Robust "
             f"{100 * keeper.state['score']:.2f} % on "
             f"{self.recipe.evaluation.selection.replace('_', '-')} images"
         )

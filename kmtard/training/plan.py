@@ -1,7 +1,7 @@
-"""An evaluation as a command asks for it, its gaps filled from the run's recipe.
+"""An evaluation that a command line asks for, completed from the run's recipe.
 
-Nothing here imports Keras before a plan is executed: the backend must be chosen first,
-and a wrong command line is refused before anything is loaded.
+Nothing here imports Keras before a plan is executed. The backend must be chosen first,
+and a wrong command line should be refused quickly.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ CONDITIONS = (
     *("data", "directory", "limit", "epsilon", "step_size", "steps", "norm", "seed"),
     *("backend", "surrogate", "input_range"),
 )
-"""What must be the recipe's, for the results to stand beside those of the run."""
+"""Settings that must equal the recipe's, so that results can be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to evaluate a model; see `evaluate` for what is not said here.
+    """How to evaluate a model. Attributes that are not listed are those of `evaluate`.
 
     Attributes:
         model: path of a run's folder or of a .keras file.
-        data: name of the data set; None where nothing names one.
-        directory: of the data set's files.
-        limit: of test images.
-        backend: of Keras.
-        surrogate: .keras file of the model that images are transferred from; None for
-            a run's robust teacher.
-        input_range: of the images that the model was made for; None for [0, 1].
-        output: folder of the results; None for that of the model.
-        own: as for `evaluate`: True under the conditions of the run's recipe, False
-            under others, None where there is no run or another folder is named.
+        data: name of the data set; None if nothing names one.
+        directory: folder with the data set's files.
+        limit: number of test images; None for all.
+        backend: Keras backend.
+        surrogate: .keras file of the model on which transfer attacks craft their
+            images; None for the run's robust teacher.
+        input_range: range of the images that the model expects; None for [0, 1].
+        output: folder for the results; None for the model's own.
+        own: as in `evaluate`: True under the conditions of the run's recipe, False
+            under others, None if there is no run or `output` is given.
     """
 
     model: str
@@ -78,11 +78,11 @@ class Plan:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], recipe: Recipe | None) -> Plan:
-        """Return the plan of a command line.
+        """Return the plan for a command line.
 
         Args:
-            given: what was said, by the names of the attributes.
-            recipe: of the run, for what was not; None for a file.
+            given: the options that were given, by the names of the attributes.
+            recipe: the run's recipe, for all other attributes; None for a file.
         """
         of_run = settings = _of_recipe(recipe) if recipe else {}
         if given.get("data", settings.get("data")) != settings.get("data"):
@@ -96,9 +96,13 @@ class Plan:
         return replace(plan, own=same)
 
     def mistakes(self, subject: Subject | None) -> list[str]:
-        """Return all that is wrong, one text each, with the nearest known name."""
+        """Return all mistakes, one text each.
+
+        Args:
+            subject: what to evaluate; None if it was not found.
+        """
         found = [
-            f"Expected --{name.replace('_', '-')} >= 1. Received: {value}"
+            f"Expected --{name.replace('_', '-')} >= 1. Received: {value}."
             for name in POSITIVE
             if (value := getattr(self, name)) is not None and value < 1
         ]
@@ -106,7 +110,7 @@ class Plan:
             check_backend(self.backend)
         except ValueError as error:
             found.append(str(error))
-        # Where no subject was found, that is the mistake.
+        # If no subject was found, only that is reported.
         has_teacher = subject is None or subject.has_teacher
         has_surrogate = has_teacher or self.surrogate is not None
         found += find_mistakes(
@@ -116,28 +120,32 @@ class Plan:
             near = registry.nearest(self.suite, SUITES)
             hint = f" Did you mean {near}?" if near else ""
             found.append(
-                f"Expected a suite out of {', '.join(SUITES)}. Received: "
+                f"Expected one of the suites {', '.join(SUITES)}. Received: "
                 f"{self.suite!r}.{hint}"
             )
         if self.surrogate is not None and not Path(self.surrogate).is_file():
-            found.append(f"Expected the file of a surrogate in {self.surrogate}.")
+            found.append(
+                "Expected --surrogate to be the .keras file of a model. Received: "
+                f"{self.surrogate!r}, which is not a file."
+            )
         if subject is not None or self.data is not None:
             found += self._data_mistakes()
         return [*found, *self._strength_mistakes()]
 
     def prepare(self) -> None:
-        """Import Keras and what reads the data; the backend has been chosen."""
+        """Import Keras and the module of the data set. Choose the backend before."""
         import keras
 
         del keras
         registry.resolve("datasets", str(self.data))
 
     def execute(self, subject: Subject, watch: Callable[[Step], None]) -> Evaluation:
-        """Evaluate; the backend has been chosen.
+        """Evaluate the subject. Choose the backend before.
 
         Args:
             subject: what to evaluate.
-            watch: called before each attack and after each batch; may raise to end it.
+            watch: called before each attack and after each batch. It may raise an
+                exception to end the evaluation.
 
         Raises:
             RunError: a model or data cannot be read, or results cannot be written.
@@ -145,12 +153,14 @@ class Plan:
         """
         from kmtard.evaluation.evaluator import evaluate
         from kmtard.evaluation.images import ImageSet
+        from kmtard.training.build import load_test_split
 
         name = str(self.data)
-        test = registry.resolve("datasets", name)(self.directory).test.limit(self.limit)
+        model = subject.load_model()
+        test = load_test_split(name, self.directory, model).limit(self.limit)
         return evaluate(
-            subject.load_model(),
-            ImageSet(image_set_name(name), test.images, test.labels, 255.0),
+            model,
+            ImageSet.of_split(image_set_name(name), test),
             attacks=self.attacks,
             suite=self.suite,
             epsilon=self.epsilon,
@@ -180,7 +190,10 @@ class Plan:
     def _data_mistakes(self) -> list[str]:
         if self.data is None:
             names = ", ".join(registry.DATASETS)
-            return [f"A file says nothing about data: expected --data out of {names}."]
+            return [
+                "Expected --data, because a model file does not name its data set. "
+                f"Give one of {names}."
+            ]
         try:
             registry.check("datasets", self.data)
         except registry.RegistryError as error:
@@ -196,7 +209,7 @@ class Plan:
 
 
 def find_subject(path: str, *, trust: bool = False) -> tuple[Subject | None, list[str]]:
-    """Return what stands at a path, and what is wrong with it; see `Subject.find`."""
+    """Return the subject at a path, or None, and its mistakes; see `Subject.find`."""
     try:
         return Subject.find(path, trust=trust), []
     except (RunError, ValueError) as error:  # a recipe's mistakes are a ValueError

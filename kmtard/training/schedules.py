@@ -1,4 +1,4 @@
-"""When a training evaluates, and how its learning rate falls."""
+"""The epochs after which a training evaluates, and its learning rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from kmtard.recipe import Training
 
 
 class EvaluationEpochs(list[int]):
-    """Epochs, counted from 1, that Keras evaluates; none that a stop cut short."""
+    """The epochs, counted from 1, after which Keras evaluates.
+
+    An epoch that a stop cut short is not evaluated.
+
+    Args:
+        training: the settings of the training.
+        is_cut_short: returns whether a stop has cut the current epoch short.
+    """
 
     def __init__(self, training: Training, is_cut_short: Callable[[], bool]) -> None:
         schedule = training.schedule
@@ -26,7 +33,16 @@ class EvaluationEpochs(list[int]):
 
 
 def learning_rates(training: Training, model: Any) -> Callable[[int, float], float]:
-    """Return `(epoch counted from 0, present rate) -> rate`, as the method has it."""
+    """Return the function `(epoch, present rate) -> rate` for `LearningRateScheduler`.
+
+    Args:
+        training: the settings of the training.
+        model: the method, which says how often the rate has dropped after each
+            milestone.
+
+    Returns:
+        The function. Epochs are counted from 0, and the present rate is ignored.
+    """
     schedule = training.schedule
 
     def learning_rate(epoch: int, present: float) -> float:

@@ -1,4 +1,4 @@
-"""What a command does before it loads Keras."""
+"""Preparations that a command must make before it loads Keras."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def check_backend(backend: str) -> None:
-    """Refuse a backend that kmtard does not have.
+    """Check that kmtard supports a Keras backend.
 
     Raises:
-        ValueError: with those there are.
+        ValueError: it does not; the text lists the supported ones.
     """
     if backend not in BACKENDS:
         raise ValueError(
-            f"Expected a backend of Keras out of {', '.join(BACKENDS)}. Received: "
+            f"Expected one of the Keras backends {', '.join(BACKENDS)}. Received: "
             f"{backend!r}. Set the environment variable KERAS_BACKEND to one of them."
         )
 
 
 def choose_backend(backend: str) -> None:
-    """Fix Keras' backend, which it reads once, when it is first imported.
+    """Set the backend that Keras uses. Call this before Keras is first imported.
 
     Raises:
-        ValueError: kmtard does not have it.
+        ValueError: kmtard does not support the backend.
     """
     check_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # It takes the attacks, compiled once for each network, for one traced again.
+    # TensorFlow warns about retracing when each network gets its own compiled attack.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
 def silent_native_code() -> Iterator[None]:
-    """Load Keras without a word of the libraries under it.
+    """Discard what native libraries write to stderr while Keras is imported.
 
-    Drops what they write to stderr meanwhile. Where TensorFlow is not the backend, it
-    is not loaded later either, unless a data set needs it.
+    It also keeps Keras from loading TensorFlow later if that is not the backend. A data
+    set that needs TensorFlow still loads it.
     """
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -59,8 +59,9 @@ def _keep_keras_from_tensorflow() -> None:
     keras = sys.modules.get("keras")
     if keras is None or keras.config.backend() == "tensorflow":
         return
-    # On every backend, Keras loads TensorFlow where it is installed, to seed it and to
-    # look for its types while saving. Without this attribute it does so still.
+    # On every backend, Keras loads TensorFlow if it is installed, to seed it and to
+    # recognize its types while saving. If Keras renames this attribute, it does so
+    # again, which costs time but no correctness.
     with suppress(ImportError, AttributeError):
         from keras.src.utils import module_utils
 

@@ -1,4 +1,4 @@
-"""Stop a training cleanly when a signal asks for it."""
+"""Stop a training cleanly when the process receives a signal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 
 class Stopped(Exception):
-    """A signal ended the run after its resume point was saved."""
+    """A signal ended the run. Its checkpoint has been saved."""
 
 
 class StopSignal:
-    """Context in which SIGTERM and Ctrl-C let the present batch end.
+    """Context manager: SIGTERM and Ctrl-C stop training after the current batch.
 
-    Keras looks at `model.stop_training` after each batch. A second Ctrl-C interrupts
-    at once. SIGHUP is ignored: a closed terminal does not end a run.
+    Keras checks `model.stop_training` after each batch. A second Ctrl-C interrupts at
+    once. SIGHUP is ignored, so closing the terminal does not end a run.
 
     Attributes:
-        requested: whether a signal has come.
+        requested: whether a signal was received.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,13 @@ class StopSignal:
             signal.signal(number, handler)
 
     def watch(self, model: Any) -> None:
-        """Stop this model from now on, at once if a signal has come."""
+        """Stop this model when a signal is received, or now if one already was."""
         self._model = model
         if self.requested:
             model.stop_training = True
 
     def check(self) -> None:
-        """Raise `Stopped` if a signal has come; for the places between batches."""
+        """Raise `Stopped` if a signal was received. Call it between batches."""
         if self.requested:
             raise Stopped
 

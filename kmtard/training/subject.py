@@ -1,6 +1,7 @@
-"""The model that a command line names: of a run, or of a file.
+"""The model that a command line names: the student of a run, or a model file.
 
-Nothing here imports Keras before a model is loaded: its backend must be chosen first.
+Nothing here imports Keras before a model is loaded, because its backend must be chosen
+first.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from kmtard.runs.history import History
 from kmtard.runs.results import MODEL
 
 LONGEST_REASON = 500
-"""Characters of an error of Keras that are shown."""
+"""Longest part of a Keras error that is shown, in characters."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A run's student, or the model of a file.
+    """The model to evaluate or export: a run's student, or the model in a file.
 
     Attributes:
-        path: of the run's folder or of the file.
-        run: None where a file was named.
-        recipe: of the run.
+        path: the run's folder, or the file.
+        run: the run; None for a file.
+        recipe: the run's recipe; None for a file.
     """
 
     path: Path
@@ -38,11 +39,12 @@ class Subject:
 
     @classmethod
     def find(cls, path: str, *, trust: bool = False) -> Subject:
-        """Return what stands at a path.
+        """Return the subject at a path.
 
         Args:
             path: a run's folder or a .keras file.
-            trust: whether the recipe of a stranger's run may name code.
+            trust: whether the recipe may name code even if the run is not the user's
+                own.
 
         Raises:
             RunError: it is neither a run's folder nor a .keras file.
@@ -64,7 +66,7 @@ class Subject:
 
     @property
     def folder(self) -> Path:
-        """Where the results belong."""
+        """Folder for the results."""
         return self.path if self.run else self.path.with_suffix(".evaluation")
 
     @property
@@ -74,7 +76,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What an evaluation calls the model."""
+        """The model's name in an evaluation."""
         return network_name(self.run, self.role) if self.run else str(self.path)
 
     @property
@@ -83,13 +85,13 @@ class Subject:
         return trained_accuracy(self.run, self.role) if self.run else None
 
     def load_model(self) -> Any:
-        """Return the Keras model; of a saved method, its student.
+        """Return the Keras model. For a saved method, return its student.
 
-        The modules that the run's recipe names are imported before, so that Keras
-        finds their layers.
+        The modules that the run's recipe names are imported first, so that Keras knows
+        their layers.
 
         Raises:
-            RunError: it is not there yet, or cannot be read.
+            RunError: the model does not exist yet or cannot be read.
         """
         if self.recipe is not None:
             registry.resolve("networks", self.recipe.student.network)
@@ -102,10 +104,10 @@ class Subject:
         return self.recipe is not None and self.recipe.adv_teacher is not None
 
     def teacher(self) -> Any:
-        """Return the run's robust teacher; None where the recipe has none.
+        """Return the run's robust teacher; None if the recipe has none.
 
         Raises:
-            RunError: its weights are not there, or cannot be read.
+            RunError: its weights do not exist or cannot be read.
         """
         import keras
 
@@ -123,8 +125,9 @@ class Subject:
         found = next((place for place in places if place.exists()), None)
         if found is None:
             raise RunError(
-                "Expected the weights of the robust teacher, to transfer images from, "
-                f"in {' or '.join(map(str, places))}. Name another with --surrogate."
+                "Expected the weights of the robust teacher, on which images for "
+                f"transfer attacks are crafted, in {' or '.join(map(str, places))}. "
+                "Give another model with --surrogate."
             )
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(recipe, "adv_teacher", data)
@@ -135,7 +138,8 @@ class Subject:
 def trained_accuracy(run: Run, role: str) -> float | None:
     """Return the clean accuracy of a network's best epoch, in [0, 1].
 
-    It is None where the run's events do not tell, as of a teacher from a file.
+    The result is None if the events do not contain it, for example for a teacher that
+    was read from a file.
     """
     history = History(run, in_detail=False)
     history.poll()
@@ -144,31 +148,34 @@ def trained_accuracy(run: Run, role: str) -> float | None:
 
 
 def network_name(run: Run, role: str) -> str:
-    """Return what an evaluation calls a network of a run."""
+    """Return the name of a run's network in an evaluation."""
     return f"{LABELS.get(role, role)} of {run.name}"
 
 
 def image_set_name(data: str) -> str:
-    """Return what an evaluation calls the test images of a data set."""
+    """Return the name of a data set's test images in an evaluation."""
     return f"{data} (test)"
 
 
 def load_model(path: Path) -> Any:
-    """Return the Keras model of a .keras file; of a saved method, its student.
+    """Return the Keras model in a .keras file. For a saved method, return its student.
 
     Raises:
-        RunError: it cannot be read.
+        RunError: the file cannot be read.
     """
     import keras
 
     from kmtard.methods import AdversarialModel
 
     try:
-        # A pipe would block whoever opens it.
+        # Opening a pipe would block.
         open_regular(path).close()
         model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # what code in a model's classes raises, too
-        raise RunError(f"Expected a Keras model in {path}: {_reason(error)}") from error
+    except Exception as error:  # the model's own classes can raise anything
+        raise RunError(
+            f"Expected a Keras model in {path}, which cannot be loaded: "
+            f"{_reason(error)}"
+        ) from error
     return model.student if isinstance(model, AdversarialModel) else model
 
 
@@ -183,8 +190,8 @@ def _reason(error: Exception) -> str:
     if "Could not locate" in text:
         name = text.partition("'")[2].partition("'")[0]
         return (
-            f"{name} is a class or function of its author's own. Give --import MODULE "
-            "with the module that defines it under "
+            f"it uses {name}, a class or function that is not part of Keras. Give "
+            "--import MODULE with the module that defines it and registers it with "
             "@keras.saving.register_keras_serializable()."
         )
     return text or type(error).__name__

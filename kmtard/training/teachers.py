@@ -1,4 +1,4 @@
-"""The teachers that a run needs, and whether the files of their weights are there."""
+"""The teachers that a run needs, and checks of the files with their weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs.files import LockedError, RunError, lock_for_life
 
-# By how many points a teacher may be below its expected accuracy. Training images are
-# easier than the test images that published numbers are of.
+# How many points a teacher may be below its expected accuracy. Published accuracies are
+# on test images, and a teacher is usually better on its training images.
 SLACK = 5.0
-# Their accuracy is off by a point at most, one time in three.
+# With this many images, the standard error of the accuracy is about one point.
 CHECKED_IMAGES = 2000
 PAUSE = 1.0  # seconds between two looks at a teacher that another run trains
 
 
 def needed_teachers(recipe: Recipe) -> list[Role]:
-    """Return those that the method takes, or that images are transferred from."""
+    """Return the teachers that the method takes or that a transfer attack uses."""
     evaluation = recipe.evaluation
     attacks = (*evaluation.attacks, *SUITES.get(evaluation.suite or "", ()))
     needed = {*registry.positional("methods", recipe.method.name)}
@@ -34,7 +34,7 @@ def needed_teachers(recipe: Recipe) -> list[Role]:
 
 
 def cached_weights(recipe: Recipe, role: Role) -> Path:
-    """Return the file that keeps a teacher once it is trained."""
+    """Return the file in the cache for a trained teacher."""
     name = f"{role}-{teacher_key(recipe, role)}.weights.h5"
     return Path(recipe.runtime.cache_dir) / name
 
@@ -80,28 +80,29 @@ def wait_for_turn(
 
 
 def missing_weights(recipe: Recipe) -> list[Role]:
-    """Return the needed teachers that are read from files which are not there."""
+    """Return the needed teachers whose files of weights do not exist."""
     files = {role: getattr(recipe, role).weights for role in needed_teachers(recipe)}
     return [role for role, file in files.items() if file and not Path(file).is_file()]
 
 
 def check_weights(recipe: Recipe, path: str) -> None:
-    """Refuse a recipe whose teachers cannot be read.
+    """Check that the files with the teachers' weights exist.
 
     Args:
-        recipe: resolved.
-        path: its file, for the message.
+        recipe: the resolved recipe.
+        path: the recipe's file, for the message.
 
     Raises:
-        RecipeError: files are missing; says which, of what, and where to get them.
+        RecipeError: files are missing. The text says which files, of which networks,
+            and where to get them.
     """
     mistakes = []
     for role in missing_weights(recipe):
         teacher = getattr(recipe, role)
         message = (
-            f"expected this file with the weights of {teacher.network}, there is none; "
-            f"get it{f' from {teacher.source}' if teacher.source else ''}, or write "
-            "train = true in its place"
+            f"expected this file with the weights of {teacher.network}, which does not "
+            f"exist; get it{f' from {teacher.source}' if teacher.source else ''}, or "
+            "replace the key by train = true"
         )
         key = f"{role}.weights"
         mistakes.append(Mistake(key, message, teacher.weights, place=path))
@@ -110,7 +111,7 @@ def check_weights(recipe: Recipe, path: str) -> None:
 
 
 def trained_instead(recipe: Recipe) -> Recipe:
-    """Return a recipe that trains, by their method tables, the teachers missing."""
+    """Return a recipe that trains the missing teachers that have a method table."""
     update = {
         str(role): teacher.model_copy(update={"weights": None, "train": True})
         for role in missing_weights(recipe)
@@ -120,19 +121,20 @@ def trained_instead(recipe: Recipe) -> Recipe:
 
 
 def check_accuracy(recipe: Recipe, role: Role, network: Any, split: Any) -> str | None:
-    """Refuse a teacher from a file that is far below its expected accuracy.
+    """Check that a teacher from a file is not far below its expected accuracy.
 
     Args:
-        recipe: resolved; says what is expected.
-        role: of the teacher.
-        network: Keras model with the weights of the file.
-        split: training images with their labels, `data.pipeline.Split`.
+        recipe: the resolved recipe, with the expected accuracy.
+        role: the teacher's role.
+        network: Keras model with the weights from the file.
+        split: training images with their labels, a `data.pipeline.Split`.
 
     Returns:
-        A line with what was measured, None where nothing is expected.
+        A line with the measured accuracy; None if the recipe expects none.
 
     Raises:
-        RunError: more than 5 points below; says the likely cause and what to do.
+        RunError: the accuracy is more than 5 points lower. The text names the likely
+            cause and says what to do.
     """
     teacher = getattr(recipe, role)
     expected = teacher.expected_accuracy
@@ -146,14 +148,14 @@ def check_accuracy(recipe: Recipe, role: Role, network: Any, split: Any) -> str 
         classes = network.predict_on_batch(images).argmax(-1)
         right += int((classes == part.labels[start : start + size]).sum())
     measured = 100 * right / len(part)
-    found = f"{measured:.2f} % of {len(part)} training images right"
+    found = f"{measured:.2f} % on {len(part)} training images"
     if measured >= expected - SLACK:
-        return f"{LABELS[role]}: {found}, {expected:g} % expected"
+        return f"{LABELS[role]}: accuracy {found}, expected {expected:g} %"
     raise RunError(
-        f"The {LABELS[role]} from {teacher.weights!r} gets only {found}; "
-        f"{role}.expected_accuracy is {expected:g} %. Likely cause: its images are "
-        "standardized in another way than when it was trained. Set mean and std in "
-        f"[{role}.options], to values or to the name of a data set, to those of its "
-        "training. Other causes: weights for other classes, or for the classes in "
-        "another order. If the file is as it should be, correct expected_accuracy."
+        f"Expected an accuracy of about {expected:g} % ({role}.expected_accuracy) from "
+        f"the {LABELS[role]} in {teacher.weights!r}. Received: {found}. Likely cause: "
+        "images are standardized differently than in its training. Set mean and std in "
+        f"[{role}.options] to the values of its training, or to the name of a data "
+        "set. Other causes: the weights are for other classes, or for another order of "
+        "the classes. If the file is correct, correct expected_accuracy."
     )

@@ -1,4 +1,4 @@
-"""One training of a recipe tried on generated images: its memory and its pace."""
+"""Measure one training of a recipe on generated images: its memory and its speed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from kmtard.recipe import Recipe
 from kmtard.registry.roles import TEACHERS, Role
 from kmtard.training.build import build_method, build_network
 
-# The first has the compilation.
+# The first step includes compilation.
 STEPS = 3
 
 
 def generated(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> DataSet:
-    """Return random images, as many as a trial needs.
+    """Return as many random images as a trial needs.
 
     Args:
-        recipe: says how many a batch has.
+        recipe: the resolved recipe, with the batch size.
         shape: `(height, width, channels)` of an image.
         classes: number of classes.
     """
@@ -38,24 +38,24 @@ def generated(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Data
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of the first batch, compilation included, and of a later one."""
+    """Seconds for the first batch, including compilation, and for a later batch."""
 
     first: float
     later: float
 
     def total(self, batches: int) -> float:
-        """Return the seconds of so many batches."""
+        """Return the seconds for a number of batches."""
         return self.first + max(0, batches - 1) * self.later
 
     def __str__(self) -> str:
-        return f"{self.later:.3g} s (the first, with compilation, {self.first:.3g} s)"
+        return f"{self.later:.3g} s (the first, with compilation: {self.first:.3g} s)"
 
 
 def pace_of(run: Callable[[Any], object]) -> Pace:
-    """Measure the batches of a call of Keras.
+    """Measure the batches of a call of `fit` or `evaluate`.
 
     Args:
-        run: is given the callback that looks at the clock.
+        run: makes the call with the callback that it is given.
     """
     ends = [time.perf_counter()]
 
@@ -64,7 +64,8 @@ def pace_of(run: Callable[[Any], object]) -> Pace:
         float(logs["loss"])  # waits for the device
         ends.append(time.perf_counter())
 
-    # As attributes, since Keras has no argument for those of the evaluation.
+    # As keyword arguments, because LambdaCallback has no parameter for test batches. It
+    # sets them as attributes.
     run(keras.callbacks.LambdaCallback(on_train_batch_end=look, on_test_batch_end=look))
     first, *later = (after - before for before, after in pairwise(ends))
     return Pace(first, sum(later) / len(later))
@@ -74,12 +75,12 @@ class Trial:
     """The training of one network of a recipe, ready to be measured.
 
     Args:
-        recipe: resolved.
-        role: the network to train.
-        data: the images, as `generated` makes them.
+        recipe: the resolved recipe.
+        role: role of the network to train.
+        data: images from `generated`.
 
     Attributes:
-        parameters: role -> trained values, of the teachers too.
+        parameters: role -> number of trainable values, also of the teachers.
     """
 
     def __init__(self, recipe: Recipe, role: Role, data: DataSet) -> None:
@@ -102,19 +103,24 @@ class Trial:
         )
 
     def memory(self) -> int | None:
-        """Estimate the bytes that a training step needs at most.
+        """Estimate the memory that a training step needs at most, in bytes.
 
-        4 bytes for each weight of all networks, and 8 more for each that is trained,
-        for its gradient and its velocity; 4 (under mixed precision 2) bytes for each
-        value that a layer of the trained network puts out, times the images of a batch
-        and the method's training passes, whose gradients are computed together; 4 bytes
-        for each such value of a teacher that learns, which is float32; and the two
-        largest outputs within a frozen teacher. Compilers keep fewer values, and
-        libraries take working space of their own: PyTorch on a CPU was seen to need 1.3
-        to 1.5 times as much.
+        The estimate is the sum of:
+
+        - 4 bytes for each weight of all networks, and 8 more for each trained weight,
+          for its gradient and its velocity.
+        - 4 bytes (2 under mixed precision) for each output value of each layer of the
+          trained network, times the batch size and the number of training passes,
+          because their gradients are computed together.
+        - 4 bytes for each such value of a teacher that learns, which is float32.
+        - the two largest layer outputs of a frozen teacher.
+
+        Compilers keep fewer values, while libraries need additional memory. PyTorch on
+        a CPU was measured to need 1.3 to 1.5 times as much.
 
         Returns:
-            None where the layers' outputs are not known: no functional Keras model.
+            The estimate; None if a network is not a functional Keras model, because the
+            outputs of its layers are then unknown.
         """
         own = _outputs(self.network)
         learning = self.model.trained_networks
@@ -133,7 +139,7 @@ class Trial:
         return 4 * weights + 8 * trained + activations
 
     def step(self) -> Pace:
-        """Measure steps of the last epoch, where a method's every term is at work."""
+        """Measure steps of the last epoch, when all terms of a method are active."""
         epochs = self.training.schedule.epochs
         return pace_of(
             lambda watch: self.model.fit(
@@ -149,7 +155,7 @@ class Trial:
         )
 
     def evaluation(self) -> Pace:
-        """Measure batches of an evaluation, such as chooses the best epoch."""
+        """Measure batches of the evaluation that is made after an epoch."""
         return pace_of(
             lambda watch: self.model.evaluate(
                 self.images,
@@ -162,7 +168,7 @@ class Trial:
 
 
 def parameters(network: Any) -> int:
-    """Return how many values of a network are trained: not its moving averages."""
+    """Return the number of trainable values of a network, without moving averages."""
     return sum(int(math.prod(v.shape)) for v in network.trainable_variables)
 
 
@@ -172,7 +178,7 @@ def _built(recipe: Recipe, role: Role, data: DataSet, precision: str) -> Any:
 
 
 def _outputs(network: Any) -> list[int]:
-    """Return how many values each layer puts out for an image, [] if not known."""
+    """Return the number of output values of each layer per image; [] if unknown."""
     try:
         return [int(math.prod(layer.output.shape[1:])) for layer in network.layers]
     except (AttributeError, TypeError, ValueError):

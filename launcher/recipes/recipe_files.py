@@ -97,7 +97,7 @@ class Shelf:
             (shipped_folder(), "shipped"),
         ]
         for folder, place in folders:
-            for path in sorted(folder.glob("*.toml")):
+            for path in sorted(folder.glob("[!.]*.toml")):
                 yield path.absolute(), place, False
 
     def _read(self, path: Path, place: str) -> RecipeFile:

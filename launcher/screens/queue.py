@@ -274,7 +274,7 @@ Commands wait here for their turn, first in first out. A runner of its own start
         elif await self._is_sure(
             f"Kill {entry.title}?",
             "Kill",
-            "It ends at once. Resumed, a run goes on from its last resume point.",
+            "It ends at once. Resumed, a run goes on from its last checkpoint.",
         ):
             await self._change(partial(queue.kill, entry.id))
 

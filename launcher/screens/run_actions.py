@@ -53,7 +53,7 @@ RUN_BINDINGS: list[BindingType] = [
         "Kill",
         id="run.kill",
         show=False,
-        tooltip="At once, back to the last resume point",
+        tooltip="At once, back to the last checkpoint",
     ),
     Binding(
         "delete,D",
@@ -183,7 +183,7 @@ class RunActions(Screen[None]):
         question = ConfirmScreen(
             f"Kill {run.name}?",
             "Kill",
-            "It ends at once. Resumed, it goes on from its last resume point.",
+            "It ends at once. Resumed, it goes on from its last checkpoint.",
         )
         if await self.app.push_screen_wait(question):
             await asyncio.to_thread(signals.kill, run)

@@ -14,7 +14,7 @@ OLD = Path(__file__).parents[1] / "fixtures" / "v0_1"
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of version 0.1.0, in a working folder to spoil."""
+    """The files of version 0.1.0, in a working folder that a test may change."""
     folder = shutil.copytree(OLD, tmp_path / "v0_1")
     # The recipes name their folders from here.
     monkeypatch.chdir(folder)

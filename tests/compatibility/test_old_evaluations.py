@@ -1,4 +1,4 @@
-"""Evaluations of version 0.1.0 load, compare and go on."""
+"""Evaluations of version 0.1.0 can be loaded, compared and continued."""
 
 from __future__ import annotations
 

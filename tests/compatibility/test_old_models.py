@@ -21,8 +21,7 @@ STATE += ("adv_weight",)
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
     """Import what a whole method consists of."""
-    for module in (kmtard.methods, kmtard.attacks, kmtard.optimizers):
-        assert module.__name__.startswith("kmtard.")
+    assert kmtard.optimizers
     for table in ("methods", "attacks"):
         for name in registry.TABLES[table]:
             registry.resolve(table, name)
@@ -75,4 +74,5 @@ def test_old_student_is_evaluated_by_the_old_import(old: Path) -> None:
 def test_every_registered_name_is_still_there(expected: dict[str, Any]) -> None:
     assert len(expected["registered"]) > 15
     names = keras.saving.get_custom_objects()
-    assert [name for name in expected["registered"] if name not in names] == []
+    found = {name: names.get(name) for name in expected["registered"]}
+    assert [name for name, value in found.items() if not isinstance(value, type)] == []

@@ -1,4 +1,4 @@
-"""Run folders of version 0.1.0 open, are reported and go on."""
+"""Run folders of version 0.1.0 can be opened, reported and resumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def epochs(run: Run, phase: str | None = None) -> list[list[Any]]:
 
 
 def last_point(run: Run, step: int = STEPS) -> dict[str, np.ndarray]:
-    """The arrays of a student's resume point."""
+    """The arrays of a student's checkpoint."""
     with np.load(run.checkpoints / "student" / f"{step:010d}.npz") as arrays:
         return {name: arrays[name] for name in arrays if name != "meta"}
 

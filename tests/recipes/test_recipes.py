@@ -1,4 +1,4 @@
-"""The shipped recipes: complete, as the paper has them, and fit to run."""
+"""The shipped recipes are complete, have the paper's values, and run."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_smoke_trains_the_teacher_whose_weights_are_missing(tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.startswith(
         "teachers/cifar100_linf_wrn70-16_without.pt is missing: the smoke test trains "
-        "the adv teacher instead"
+        "the robust teacher instead"
     )
     [run] = list_runs(tmp_path / "runs")
     assert rows_of(run) == ["adv_teacher", "student"]

@@ -1,11 +1,11 @@
-"""One command that finds out all it can about a device in a few minutes.
+"""Measure everything about a device in a few minutes, with one command.
 
-`python -m kmtard.benchmark --device-report FILE` runs the parts of `PARTS` in a process
-of their own (`worker`), writes what they find to a JSON file after each row (`report`)
-and shows one table (`table`). A part is a module with `rows(scale)`, which yields what
-it finds as soon as it knows it: a part that is cut or fails keeps its earlier rows.
-Parts use our step through Keras alone; `rival` has the process of the plain PyTorch
-step beside it.
+`kmtard benchmark --device-report FILE` runs the parts in `PARTS` in a separate process
+(`worker`), writes their results to a JSON file after each row (`report`), and shows one
+table (`table`). A part is a module with a function `rows(scale)`, which yields each
+result as soon as it is known. A part that is cut off or fails keeps its earlier rows.
+The parts run our step through Keras. `rival` also starts a process with the plain
+PyTorch step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTS = {
     "program": 15.0,
     "autoattack": 30.0,
 }
-"""The parts in order, and their shares of the time."""
+"""Part -> its share of the time, in the order in which the parts run."""
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -45,15 +45,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--parts",
-        help=f"of the report, separated by commas; all by default: {', '.join(PARTS)}",
+        help=f"parts to run, separated by commas (default: {','.join(PARTS)})",
     )
     group.add_argument(
-        "--minutes", type=float, default=4.0, help="of the report at most (4)"
+        "--minutes", type=float, default=4.0, help="time limit (default: 4)"
     )
     group.add_argument(
         "--miniature",
         action="store_true",
-        help="only show that the report runs, as it does without a GPU",
+        help="only check that the report runs; always the case without a GPU",
     )
 
 
@@ -61,8 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Write and show a report; return the command's exit code.
 
     Returns:
-        0 if every part ended, also if one was cut for lack of time; 1 if a part failed;
-        2 if the arguments are wrong.
+        0 if no part failed, even if the time was too short for some; 1 if a part
+        failed; 2 if the arguments are wrong.
     """
     names = arguments.parts.split(",") if arguments.parts else list(PARTS)
     unknown = [name for name in names if name not in PARTS]

@@ -1,4 +1,4 @@
-"""Which device, and which versions of everything."""
+"""List the devices, the processor, and the versions of all relevant packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kmtard.benchmarks.device_report.scale import Scale
 QUERIED = "name,driver_version,memory.total,power.limit,clocks.max.sm,compute_cap"
 PACKAGES = ("jax", "keras", "kmtard", "ml_dtypes", "numpy", "tensorflow", "torch")
 FAMILIES = ("jax", "nvidia-", "pytorch-triton", "triton")
-"""Packages whose names start like this are listed too: CUDA, cuDNN, compilers."""
+"""Packages whose names begin like this are listed too: CUDA, cuDNN, compilers."""
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
@@ -39,7 +39,7 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def _cards() -> list[dict[str, str]]:
-    """Return what nvidia-smi says of each card; nothing where there is none."""
+    """Return what nvidia-smi reports about each GPU; empty without nvidia-smi."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return []
@@ -56,6 +56,7 @@ def _cards() -> list[dict[str, str]]:
 
 
 def _processor() -> str:
+    # psutil does not know the name of a processor.
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The golden tests on this device: float32 with full-precision products."""
+"""Run the golden tests on this device, in float32 with full-precision products."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from kmtard.benchmarks.device_report.scale import Scale
 ROOT = Path(kmtard.__file__).parents[1]
 TESTS = "tests/kmtard"
 TOLERANCE = 1e-5
-"""Of most of these tests, absolute and relative."""
+"""Absolute and relative tolerance of most of these tests."""
 
 _OUTCOME = re.compile(r"^(\S+?)::.* (PASSED|FAILED|SKIPPED|ERROR)\b")
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+::.*)$")
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield the counts of each file, then what failed.
+    """Yield the number of outcomes in each file, then the tests that failed.
 
-    The tests themselves ask the backends for full precision (`tests/conftest.py`).
+    `tests/conftest.py` sets the backends to full precision.
     """
     if not (ROOT / "tests" / "golden").is_dir():
-        yield {"case": "left out", "reason": f"{ROOT} is no checkout: no tests/golden"}
+        reason = f"{ROOT} is not a checkout of the repository: no tests/golden"
+        yield {"case": "left out", "reason": reason}
         return
     files = [f"{TESTS}/{name}" for name in scale.golden]
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files]
-    # These tests need no plug-in, and one that is installed may be broken.
+    # These tests need no plugin, and an installed one may be broken.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if not scale.miniature:
-        # The tests' own flags make XLA compile quickly for a CPU and run slowly.
+        # The flags of the tests make XLA compile fast but run slowly.
         environment["XLA_FLAGS"] = ""
     with subprocess.Popen(
         command,
@@ -52,7 +53,7 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def read(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Turn pytest's verbose output into a row for each file, and one for failures."""
+    """Turn pytest's verbose output into one row per file and one with the failures."""
     name, counts = "", Counter[str]()
     failures = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""The program that a step is compiled to: does it stay on the device, and how long?"""
+"""Check the compiled program of a step: host operations, and operation counts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kmtard.benchmarks.flops import step_flops
 from kmtard.benchmarks.workload import distiller, random_batch
 
 TOLERANCE = 0.02
-"""How far the program's operations may be from those counted by hand."""
+"""Allowed relative difference between the program's operations and our own count."""
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield what the first case's program does.
+    """Yield what the program of the first case does.
 
-    Where there is no compiled program (PyTorch), the operations of a step that move
-    values to or from the host are listed, and nothing can be counted.
+    PyTorch has no compiled program. For it, only the operations that move values to or
+    from the host are listed.
     """
     case = scale.cases[0]
     batch = random_batch(scale.shape, case.batch_size)

@@ -1,4 +1,4 @@
-"""Runs the parts of a device report against the clock, and keeps what they find."""
+"""Run the parts of a device report within a time limit, and keep their results."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from kmtard.runs.files import RunError, write_atomic
 SCHEMA = 1
 STATES = ("waiting", "running", "done", "cut", "failed")
 TAIL = 2000
-"""Characters of a dead worker's last words that are kept."""
+"""Length of the end of a worker's log that is kept, in characters."""
 
 __all__ = ["SCHEMA", "STATES", "Report", "RunError", "run"]
 
 
 class Report:
-    """The JSON document of a report, on the disk after each change.
+    """The JSON document of a report, written to the disk after each change.
 
     Args:
-        path: the file; its folder is made.
-        backend: of Keras.
-        names: the parts, in order.
+        path: the file. Its folder is created if missing.
+        backend: the Keras backend.
+        names: names of the parts, in order.
 
     Attributes:
-        document: what the file holds.
+        document: content of the file.
 
     Raises:
         RunError: the file cannot be written.
@@ -60,11 +60,11 @@ class Report:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"Cannot make {path.parent}: {error.strerror}.") from error
+            raise RunError(f"Cannot create {path.parent}: {error.strerror}.") from error
         self.write()
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Take in what a worker said, see `worker`."""
+        """Add a message from a worker; see `worker`."""
         if "miniature" in message:
             self.document["miniature"] = message["miniature"]
         else:
@@ -92,17 +92,17 @@ def run(
     *,
     seconds: float,
 ) -> None:
-    """Let workers do the parts; end those that take too long.
+    """Run the parts in workers, and end parts that take too long.
 
-    A part may take its share of the time that is left, so that what earlier parts did
-    not need goes to later ones. Its worker is killed with all of its children when
-    the time is up, and another one goes on with the next part.
+    A part may use its share of the remaining time. So later parts get the time that
+    earlier parts did not need. When the time is up, the worker and all its child
+    processes are killed, and a new worker continues with the next part.
 
     Args:
-        report: takes in what they find.
-        command: starts a worker; the names of parts are appended.
+        report: receives the results.
+        command: command line of a worker; the names of the parts are appended.
         shares: part -> its share of the time.
-        seconds: for all parts together.
+        seconds: time for all parts together.
     """
     ends = time.monotonic() + seconds
     left = list(shares)
@@ -122,7 +122,7 @@ def _follow(
     shares: Mapping[str, float],
     ends: float,
 ) -> list[str]:
-    """Take in what a worker finds; return the parts that another one must do."""
+    """Add a worker's results; return the parts that another worker must run."""
     for place, name in enumerate(left):
         began = time.monotonic()
         share = shares[name] / sum(shares[later] for later in left[place:])
@@ -151,17 +151,17 @@ def _environment(folder: str) -> dict[str, str]:
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     defaults = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        # Our step and its rival share a card, so none may take all of its memory.
+        # Our step and its rival share a GPU, so neither may take all of its memory.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        # What one part has compiled, a later one need not.
+        # Later parts reuse what earlier parts have compiled.
         "JAX_COMPILATION_CACHE_DIR": folder,
     }
     return {**defaults, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class _Worker:
-    """A process that does parts and says what it finds, one JSON object a line."""
+    """A process that runs parts and writes results, one JSON object per line."""
 
     def __init__(
         self, command: Sequence[str], environment: dict[str, str], folder: Path
@@ -175,7 +175,7 @@ class _Worker:
                 stderr=log,
                 text=True,
                 env=environment,
-                # It and its children are one group, to be ended together.
+                # A new process group, so that its children can be ended with it.
                 start_new_session=True,
             )
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -188,7 +188,7 @@ class _Worker:
         self._lines.put(None)
 
     def message(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next one, or None if none came in time or will come."""
+        """Return the next message; None if the time is up or the process has ended."""
         try:
             line = self._lines.get(timeout=max(0.0, seconds))
         except queue.Empty:
@@ -199,11 +199,11 @@ class _Worker:
         return dict(json.loads(line))
 
     def running(self) -> bool:
-        """Tell whether the process has not ended."""
+        """Return whether the process is still running."""
         return self._process.poll() is None
 
     def last_words(self) -> str:
-        """Return how the process ended, and the end of what it wrote to stderr."""
+        """Return the process's exit code and the end of its stderr."""
         written = self._log.read_text(errors="replace")[-TAIL:]
         return f"The worker ended with exit code {self._process.poll()}. {written}"
 

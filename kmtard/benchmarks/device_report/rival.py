@@ -1,4 +1,4 @@
-"""The same step in plain PyTorch, in turns with ours on the same device."""
+"""Compare our step with the same step in plain PyTorch, by turns on one device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kmtard.benchmarks.timing import median_seconds, seconds
 from kmtard.benchmarks.workload import distiller, random_batch, stepper
 
 GOAL = 0.8
-"""Our step takes at most this share of the compiled rival's, in mixed_bfloat16."""
+"""Our goal: at most this share of the compiled rival's time, in mixed_bfloat16."""
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield our seconds, the rivals' and the ratios, of each precision."""
+    """Yield our times, the rival's times and their ratios for each precision."""
     for case in scale.rivals:
         with Rival(scale, case) as rival:
             yield _compare(scale, case, rival)

@@ -1,4 +1,4 @@
-"""The rival's process: it is told how many steps to run, and answers with seconds."""
+"""The process with the PyTorch step: it runs a number of steps and returns the time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from kmtard.benchmarks.device_report.scale import Case, Scale
 
 TAIL = 2000
-"""Characters of the process's last words that an error shows."""
+"""Length of the end of the process's log that an error shows, in characters."""
 
 
 class Rival:
-    """A process that holds the rival's step, eager and compiled.
+    """A process with the PyTorch step, eager and compiled.
 
     Args:
-        scale: of the report.
-        case: the step; both teachers must be the student's network.
+        scale: sizes of the report.
+        case: the step. Both teachers must use the student's network.
 
     Attributes:
-        compiler: what compiles the compiled step.
-        device: where it runs.
+        compiler: backend of `torch.compile` for the compiled step.
+        device: name of the device on which it runs.
 
     Raises:
-        RuntimeError: the process ended, as it does without PyTorch.
+        RuntimeError: the process ended, for example because PyTorch is not installed.
     """
 
     def __init__(self, scale: Scale, case: Case) -> None:
@@ -52,11 +52,11 @@ class Rival:
         self.device = str(self._answer()["device"])
 
     def seconds(self, kind: str, steps: int) -> float:
-        """Return the seconds of a step.
+        """Return the mean time of a step, in seconds.
 
         Args:
             kind: "eager" or "compiled".
-            steps: how many to run.
+            steps: number of steps to run.
         """
         if self._process.stdin:
             self._process.stdin.write(json.dumps([kind, steps]) + "\n")

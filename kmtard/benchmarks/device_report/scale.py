@@ -1,4 +1,4 @@
-"""How large the measurements of a device report are."""
+"""The sizes of the measurements in a device report."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 PRECISIONS = ("mixed_bfloat16", "tf32", "float32")
-"""float32 with the products of bfloat16, of TF32, and of float32 itself."""
+"""Precisions of matrix products, with float32 weights: bfloat16, TF32 and float32."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A B-MTARD step to be timed.
+    """A B-MTARD step to time.
 
     Attributes:
-        student: name of a network.
+        student: name of the student's network.
         teacher: name of the network of both teachers.
-        batch_size: images.
+        batch_size: images per step.
         precision: one of `PRECISIONS`.
-        unroll: write the attack's steps out for the compiler, or loop.
+        unroll: whether the attack's loop is unrolled for the compiler.
     """
 
     student: str
@@ -35,16 +35,17 @@ class Scale:
     """Sizes of everything that is measured.
 
     Attributes:
-        miniature: whether the figures only show that everything runs.
-        cases: the steps, the most wanted first: what comes last is cut first.
-        rivals: the steps that also run in plain PyTorch.
-        shape: of an image.
-        pgd_steps: of the attack.
-        repeats: measurements, whose median counts.
-        lasting: about how many seconds a measurement takes.
-        matmul: rows of the square matrices whose product shows the peak.
-        attacked: images that AutoAttack works on.
-        golden: test files, by the folder of the tests.
+        miniature: whether the report only checks that everything runs.
+        cases: the steps, the most important first: if time is short, the last ones are
+            cut.
+        rivals: the steps that are also run in plain PyTorch.
+        shape: `(height, width, channels)` of an image.
+        pgd_steps: steps of the attack.
+        repeats: number of measurements; their median is reported.
+        lasting: approximate duration of a measurement in seconds.
+        matmul: rows of the square matrices whose product measures the peak speed.
+        attacked: number of images for AutoAttack.
+        golden: test files, relative to the folder of the tests.
     """
 
     miniature: bool
@@ -93,7 +94,7 @@ FULL = Scale(
         "attacks/test_golden_attack_rays.py",
     ),
 )
-"""What a data-center card does in four minutes."""
+"""Sizes for a data-center GPU, which needs four minutes."""
 
 MINIATURE = Scale(
     miniature=True,
@@ -110,12 +111,12 @@ MINIATURE = Scale(
     attacked=2,
     golden=("attacks/test_golden_attack_units.py",),
 )
-"""The same on a CPU, in seconds."""
+"""Sizes for a CPU, which needs seconds."""
 
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Let networks that are made inside compute in one of `PRECISIONS`."""
+    """Context manager: networks built inside compute in one of `PRECISIONS`."""
     import keras
 
     from kmtard import backend

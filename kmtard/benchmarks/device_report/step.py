@@ -1,4 +1,4 @@
-"""The B-MTARD step: time, memory, compilation, and how near it comes to the peak."""
+"""Measure the B-MTARD step: time, memory, compilation, and utilization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kmtard.benchmarks.workload import distiller, random_batch, stepper
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield the peak of matrix products in each precision, then each step."""
+    """Yield the peak speed of matrix products for each precision, then each step."""
     peaks: dict[str, float] = {}
     for precision in dict.fromkeys(case.precision for case in scale.cases):
         peaks[precision] = matmul_peak(scale, precision)
@@ -34,7 +34,7 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def matmul_peak(scale: Scale, precision: str) -> float:
-    """Return the operations per second of a product of large square matrices."""
+    """Return the operations per second in a product of large square matrices."""
     values = np.random.default_rng(0).random((scale.matmul, scale.matmul), "float32")
     half = precision == "mixed_bfloat16"
     with computing_in(precision):
@@ -51,7 +51,13 @@ def matmul_peak(scale: Scale, precision: str) -> float:
 
 
 def measure(scale: Scale, case: Case, peak: float) -> dict[str, Any]:
-    """Return the figures of one step, run through `fit`."""
+    """Measure one step, run through `fit`.
+
+    Args:
+        scale: sizes of the report.
+        case: the step.
+        peak: operations per second of matrix products in this precision.
+    """
     backend.reset_peak_memory()
     before = backend.peak_memory()
     with computing_in(case.precision):
@@ -67,7 +73,7 @@ def measure(scale: Scale, case: Case, peak: float) -> dict[str, Any]:
         seconds(run, 2)
         step, steps = median_seconds(run, repeats=scale.repeats, lasting=scale.lasting)
         after = backend.peak_memory()
-    # The next case has the memory to itself.
+    # Free the memory for the next case.
     del model, callbacks, run, parties
     keras.utils.clear_session()
     gc.collect()
@@ -78,11 +84,11 @@ def measure(scale: Scale, case: Case, peak: float) -> dict[str, Any]:
         "step_seconds": step,
         "steps_per_measurement": steps,
         "images_per_second": case.batch_size / step,
-        # Without the step that follows compilation.
+        # The first call compiles and then runs one step.
         "compile_seconds": max(0.0, first - step),
         "flops": flops,
         "utilization": flops / step / peak,
         "peak_memory_mib": None if after is None else after / 2**20,
-        # Where the peak cannot be reset and did not grow, it is an upper bound.
+        # If the peak cannot be reset and did not grow, it is only an upper bound.
         "peak_memory_exact": after is not None and after != before,
     }

@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 
 MINIATURE = (
-    "A miniature: it shows that every part runs. Its figures say nothing of a device."
+    "A miniature: it only checks that every part runs. Its figures mean nothing."
 )
 
 
 def table(document: Mapping[str, Any]) -> Table:
-    """Return the rows of all parts, and how each part ended."""
+    """Return a table with the rows of all parts and how each part ended."""
     shown = Table(
         title=f"Device report, {document['backend']}",
         box=box.SIMPLE_HEAD,
@@ -69,7 +69,7 @@ def _versions(row: Mapping[str, Any]) -> str:
 
 
 def _failed(row: Mapping[str, Any]) -> str:
-    return f"not within {row['tolerance']:g} here: " + "; ".join(row["tests"])
+    return f"outside {row['tolerance']:g} on this device: " + "; ".join(row["tests"])
 
 
 def _matmul(row: Mapping[str, Any]) -> str:
@@ -102,8 +102,8 @@ def _program(row: Mapping[str, Any]) -> str:
     if not row["stays_on_device"]:
         stays = "calls the host: " + ", ".join(row["host_operations"])
     if not row["compiled"]:
-        return f"{stays}; not a compiled program, so its FLOPs are not counted"
-    return f"{stays}; {row['ratio']:.4f} of the FLOPs counted by hand"
+        return f"{stays}; no compiled program, so FLOPs are not counted"
+    return f"{stays}; FLOPs: {row['ratio']:.4f} of our own count"
 
 
 _DESCRIBED = {

@@ -1,9 +1,10 @@
-"""The process that does the parts: `python -m ...worker BACKEND SIZE PART ...`.
+"""The process that runs the parts: `python -m ...worker BACKEND SIZE PART ...`.
 
-It says what it finds on stdout, one JSON object a line: `{"miniature": true}` once,
-then for each part rows `{"part": NAME, "row": {...}}` and in the end
-`{"part": NAME, "state": "done"}`, or "failed" with an "error". SIZE is "miniature", or
-"auto" for a miniature only where there is no accelerator.
+It writes its results to stdout, one JSON object per line. The first line is
+`{"miniature": true}` or false. For each part follow rows
+`{"part": NAME, "row": {...}}`, and at its end `{"part": NAME, "state": "done"}`, or the
+state "failed" with an "error". SIZE is "miniature", or "auto" for a miniature only on a
+machine without an accelerator.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from kmtard.benchmarks.timing import keras_on
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do the parts; return the exit code."""
+    """Run the parts; return the exit code."""
     name, size, *parts = argv
-    # Whatever libraries and child processes print must not come between.
+    # Libraries and child processes print to stdout too, which would break the protocol.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

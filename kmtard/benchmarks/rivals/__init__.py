@@ -1,9 +1,9 @@
-"""The B-MTARD step in plain PyTorch: what our own is measured against.
+"""The B-MTARD step in plain PyTorch, with which our step is compared.
 
-Written as a PyTorch user would who wants it fast: channels-last, autocast, compiled
-modules, no waiting for the device within a step. Imports PyTorch and nothing of kmtard.
+It is written for speed: channels-last memory, autocast, compiled modules, and no
+waiting for the device within a step. This package imports PyTorch and nothing from
+kmtard.
 
-The step computes what ours does, except for two things PyTorch does otherwise: the
-moving variance of BatchNorm is the unbiased one, and the temperatures are not corrected
-for rounding.
+The step computes the same as ours, with two exceptions. PyTorch's moving variance of
+BatchNorm is unbiased, and the temperatures are not corrected for rounding.
 """

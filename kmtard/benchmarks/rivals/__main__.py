@@ -1,6 +1,8 @@
-"""Time the step: settings in the argument, `[KIND, STEPS]` a line on stdin.
+"""Time the PyTorch step in a separate process.
 
-Answers `{"device": NAME}` when it is ready, then `{"seconds": OF A STEP}` to each line.
+The settings are a JSON object in the only argument. The process writes
+`{"device": NAME}` when it is ready. For each line `[KIND, STEPS]` on stdin it answers
+with `{"seconds": SECONDS_PER_STEP}`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ CLASSES = 10
 
 def main(settings: dict[str, Any]) -> int:
     """Answer until stdin ends; return the exit code."""
-    # What compilers print must not come between the answers.
+    # Compilers print to stdout too, which must not get between the answers.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -36,7 +38,7 @@ def main(settings: dict[str, Any]) -> int:
     size = (settings["batch_size"], channels, height, width)
     images = torch.rand(size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, size[:1])
-    # Our step takes its images from the host too.
+    # Our step also copies its images from the host.
     batch = [part.pin_memory() if cuda else part for part in (images, labels)]
     steps = {}
     for kind, compiler in (("eager", None), ("compiled", settings["compiler"])):

@@ -1,4 +1,4 @@
-"""The networks of the timed steps, with the keys of their public PyTorch weights."""
+"""Networks for the PyTorch step, with the keys of their public PyTorch weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 for small images, as `kmtard.networks.resnet.resnet18`.
+    """ResNet-18 for small images, the same as `kmtard.networks.resnet.resnet18`.
 
     Args:
         classes: number of logits.
@@ -57,7 +57,7 @@ class _Block(nn.Module):
 
 
 class SmallCNN(nn.Sequential):
-    """As `kmtard.networks.small_cnn.small_cnn`, but for the order of its features.
+    """The same as `kmtard.networks.small_cnn.small_cnn`, except for the feature order.
 
     Args:
         classes: number of logits.

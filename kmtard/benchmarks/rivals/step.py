@@ -13,19 +13,20 @@ class Step:
     """The step, with its optimizer and its balances.
 
     Args:
-        student: from (batch, channels, height, width) images in [0, 1] to logits.
-        nat_teacher: clean teacher, the same; it is frozen.
-        adv_teacher: robust teacher, the same.
+        student: module from images (batch, channels, height, width) in [0, 1] to
+            logits.
+        nat_teacher: the clean teacher, with the same input and output. It is frozen.
+        adv_teacher: the robust teacher, with the same input and output. It is frozen.
         precision: "mixed_bfloat16", "tf32" or "float32".
         compiler: backend of `torch.compile`, or None to run eagerly.
-        pgd_steps: of the attack.
-        epsilon: radius of the attack, in pixel intensity.
-        step_size: of the attack.
-        learning_rate: of SGD.
+        pgd_steps: steps of the attack.
+        epsilon: radius of the attack, for images in [0, 1].
+        step_size: length of a step of the attack, for images in [0, 1].
+        learning_rate: learning rate of SGD.
 
     Attributes:
-        temperatures: (clean teacher's, robust teacher's).
-        weights: of the two losses, in the same order.
+        temperatures: temperatures of the clean and the robust teacher.
+        weights: weights of the two losses, in the same order.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Step:
         Args:
             x: (batch, channels, height, width) in [0, 1], channels last in memory.
             y: (batch,) int64.
-            start: where the attack starts; drawn if None.
+            start: images where the attack starts; drawn at random if None.
         """
         if start is None:
             start = x + 0.001 * torch.randn_like(x)
@@ -92,9 +93,9 @@ class Step:
         return loss.detach()
 
     def attack(self, x: torch.Tensor, y: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """Return the images of PGD that starts at `u`."""
+        """Return the adversarial images of PGD that starts at `u`."""
         self.network.eval()
-        # A compiled backward pass would compute the gradients of all weights.
+        # Otherwise a compiled backward pass would compute the gradients of all weights.
         self.network.requires_grad_(False)
         for _ in range(self.pgd_steps):
             u = u.detach().requires_grad_()
@@ -115,7 +116,7 @@ class Step:
         adv_target: torch.Tensor,
         temperatures: torch.Tensor,
     ) -> torch.Tensor:
-        """Return both distillation losses: the element mean, times classes / 10."""
+        """Return both distillation losses: element means, times classes / 10."""
         logits = torch.stack([nat_logits, adv_logits])
         targets = torch.stack([nat_target, adv_target]) / temperatures.view(2, 1, 1)
         soft = targets.softmax(-1)

@@ -1,13 +1,13 @@
 """Diagnostics: signs that the numbers of an evaluation cannot be trusted.
 
-`diagnose` chooses which diagnostics an evaluation runs; `model` inspects a model before
-it is attacked, `attacks` runs short attacks and looks at what attacks return, `results`
-compares accuracies, and `finding` holds what they all return. None changes a result.
+`diagnose` chooses the diagnostics of an evaluation. `model` checks a model before it is
+attacked. `attacks` runs short attacks and checks what attacks return. `results`
+compares accuracies. All return findings (`finding`); none changes a result.
 
-May import the attacks and what lies below them. `finding` and `results` import no
-Keras, so that readers of saved evaluations stay light.
+Diagnostics may import the attacks and what the attacks import. `finding` and `results`
+do not import Keras, so that programs that only read evaluations start quickly.
 
-The diagnostics are those of AutoAttack (Croce and Hein 2020), of Carlini et al. (2019,
-"On evaluating adversarial robustness") and of Pintor et al. (2022, "Indicators of
-attack failure").
+The diagnostics are those of AutoAttack (Croce and Hein 2020), Carlini et al. (2019, "On
+evaluating adversarial robustness") and Pintor et al. (2022, "Indicators of attack
+failure").
 """

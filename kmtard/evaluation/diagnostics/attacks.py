@@ -1,4 +1,4 @@
-"""Diagnostics that run short attacks, or look at what attacks are and return."""
+"""Diagnostics that run short attacks, or check the settings and results of attacks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from kmtard.evaluation.diagnostics.model import eager_logits
 from kmtard.evaluation.diagnostics.results import TOLERANCE
 
 LARGE_EPSILON = 0.5
-"""From here on every image can be made grey."""
+"""Smallest L_inf radius at which every image can become uniformly gray."""
 
 
 def check_strength(
     model: keras.Model | Classifier, x: Array, y: Labels, *, epsilon: float
 ) -> Findings:
-    """Attack one batch by PGD, stronger and stronger.
+    """Attack one batch by PGD with more steps and a larger epsilon.
 
     Args:
         model: a Keras model or its `Classifier`.
         x: (batch, ...) float32 in [0, 1].
         y: (batch,) integer labels.
-        epsilon: L_inf radius of the evaluation.
+        epsilon: L_inf radius of the evaluation, in pixel intensity.
     """
     classifier = Classifier.of(model, x[:1])
 
@@ -57,15 +57,15 @@ def loss_did_not_grow(
     *,
     limit: float = 0.05,
 ) -> Findings:
-    """Find an attack that leaves the cross-entropy of many images as it was.
+    """Find an attack that does not increase the cross-entropy of many images.
 
     Args:
         model: a Keras model or its `Classifier`.
-        x: (batch, ...) clean images.
-        x_adv: of the same shape, from an attack that returns its last iterate (PGD, CW;
-            others return the clean image where they found nothing).
-        y: (batch,) labels.
-        limit: share of images in [0, 1].
+        x: (batch, ...) clean images in [0, 1].
+        x_adv: (batch, ...) images from an attack that returns its last iterate, such as
+            PGD or CW. Other attacks return the clean image when they fail.
+        y: (batch,) integer labels.
+        limit: share of such images that is accepted, in [0, 1].
     """
     labels = ops.convert_to_tensor(backend.to_numpy(y), "int32")
     classifier = Classifier.of(model, x[:1])
@@ -79,13 +79,18 @@ def loss_did_not_grow(
     return when(
         share > limit,
         "loss-did-not-grow",
-        f"The loss of {share:.1%} of the images did not grow: the attack fails there "
-        "for its own reasons, such as zero gradients or too small a step.",
+        f"The loss of {share:.1%} of the images did not increase. The attack fails "
+        "there, for example because of zero gradients or too small a step size.",
     )
 
 
 def few_classes(num_classes: int, attacks: Mapping[str, Attack]) -> Findings:
-    """Tell where too few classes make an attack differ from its definition."""
+    """Find attacks that differ from their definition because of few classes.
+
+    Args:
+        num_classes: number of classes of the model.
+        attacks: name -> attack.
+    """
     found = []
     for name, attack in attacks.items():
         targets = getattr(attack, "targets", 0)
@@ -104,29 +109,30 @@ def few_classes(num_classes: int, attacks: Mapping[str, Attack]) -> Findings:
 
 
 def one_step_stronger(one: float, many: float) -> Findings:
-    """Find robust accuracy lower after one step than after many."""
+    """Find a robust accuracy that is lower after one step than after many."""
     return when(
         one < many - TOLERANCE,
         "one-step-stronger",
-        f"One step leaves {one:.2%}, many {many:.2%}: the loss surface misleads "
-        "iterative attacks.",
+        f"Robust accuracy is {one:.2%} after one step and {many:.2%} after many: the "
+        "loss surface misleads iterative attacks.",
     )
 
 
 def more_steps_weaker(few: float, many: float) -> Findings:
-    """Find robust accuracy higher after more steps."""
+    """Find a robust accuracy that is higher after more steps."""
     return when(
         many > few + TOLERANCE,
         "more-steps-weaker",
-        f"More steps leave {many:.2%}, fewer {few:.2%}: tune the step size.",
+        f"Robust accuracy is {many:.2%} after more steps and {few:.2%} after fewer: "
+        "tune the step size.",
     )
 
 
 def robust_at_large_epsilon(accuracy: float, epsilon: float) -> Findings:
-    """Find robust accuracy above 0 where all images can be made equal."""
+    """Find a robust accuracy above 0 at an epsilon that can make all images equal."""
     return when(
         epsilon >= LARGE_EPSILON and accuracy > 0,
         "robust-at-large-epsilon",
-        f"{accuracy:.2%} are robust at epsilon {epsilon:g}, where all images can be "
-        "made equal: the attack fails, the model is not robust.",
+        f"Robust accuracy is {accuracy:.2%} at epsilon {epsilon:g}, which can make all "
+        "images equal: the attack fails, and the model is not robust.",
     )

@@ -1,4 +1,4 @@
-"""Which diagnostics an evaluation runs, and on what."""
+"""Choose and run the diagnostics of an evaluation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from kmtard.evaluation.diagnostics.results import (
 from kmtard.runs.results import epsilon_of
 
 if TYPE_CHECKING:
+    from kmtard.evaluation.images import ImageSet
     from kmtard.evaluation.result import Column
 
 
 def of_model(
     classifier: Classifier, x: np.ndarray, y: np.ndarray, attacks: Mapping[str, Attack]
 ) -> list[Finding]:
-    """Return findings about a model, from one batch, before the attacks proper.
+    """Return findings about a model from one batch, before the attacks run.
 
     Args:
-        classifier: of the model.
-        x: (batch, ...) in [0, 1].
-        y: (batch,) labels.
-        attacks: name -> attack; the largest L_inf radius among them is tried.
+        classifier: the classifier of the model.
+        x: (batch, ...) images in [0, 1].
+        y: (batch,) integer labels.
+        attacks: name -> attack; short attacks use their largest L_inf radius.
     """
     members = dict(_members(attacks))
     is_random = any(getattr(attack, "eot", 1) > 1 for attack in members.values())
@@ -61,7 +62,7 @@ def of_batch(
 
 
 def of_results(columns: Mapping[str, Column]) -> list[Finding]:
-    """Return findings that come from comparing attacks with each other."""
+    """Return findings from comparing attacks with each other."""
     accuracies = {name: column.accuracy for name, column in columns.items()}
     kinds = {name: kind_of(column.settings) for name, column in columns.items()}
     found = check_results(accuracies, kinds)
@@ -74,29 +75,42 @@ def of_results(columns: Mapping[str, Column]) -> list[Finding]:
 
 
 def of_outcome(
-    clean: Column, columns: Mapping[str, Column], labels: np.ndarray, num_classes: int
+    clean: Column, columns: Mapping[str, Column], images: ImageSet, num_classes: int
 ) -> list[Finding]:
-    """Return findings about results that are possible and mostly mean a mistake."""
+    """Return findings about results that usually mean a mistake.
+
+    Args:
+        clean: the outcome on clean images.
+        columns: name of the attack -> outcome.
+        images: the images, with labels and names of classes.
+        num_classes: number of classes of the model.
+    """
     if clean.predictions is None:  # a batch of version 0.1
         return []
     fooled = {
         name: (clean.correct - column.correct, epsilon_of(column.settings) or 0.0)
         for name, column in columns.items()
     }
-    return check_outcome(labels, clean.predictions, fooled, num_classes)
+    return check_outcome(
+        images.labels,
+        clean.predictions,
+        fooled,
+        num_classes,
+        class_names=images.class_names,
+    )
 
 
 def with_answers(
     findings: Iterable[Finding], columns: Mapping[str, Column]
 ) -> list[Finding]:
-    """Return findings, those that one of the attacks has answered with its answer."""
+    """Return findings, with an answer added to those that an attack has settled."""
     accuracies = {name: column.accuracy for name, column in columns.items()}
     settings = {name: column.settings for name, column in columns.items()}
     return settled(findings, accuracies, settings)
 
 
 def norm_of(attack: Attack) -> str:
-    """Return the norm of an attack's ball; L_inf where it does not say."""
+    """Return the norm of an attack's ball; "linf" if the attack has no norm."""
     return str(getattr(getattr(attack, "attack", attack), "norm", "linf"))
 
 

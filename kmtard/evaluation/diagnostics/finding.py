@@ -1,4 +1,4 @@
-"""What a diagnostic returns."""
+"""The result type of all diagnostics."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ Findings = list[Finding]
 
 
 def when(condition: Any, name: str, message: str) -> Findings:
-    """Return the finding if the condition holds."""
+    """Return a list with one finding if the condition is true, else an empty list."""
     return [Finding(name, message)] if condition else []

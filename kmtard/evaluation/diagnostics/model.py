@@ -1,4 +1,4 @@
-"""Diagnostics of a model before it is attacked: each returns what it found."""
+"""Diagnostics of a model before it is attacked."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ from kmtard.evaluation.diagnostics.results import RANGE_FIX
 from kmtard.networks.logits import are_probabilities
 
 RUNS = 5
-"""Forward passes that must agree."""
+"""Number of forward passes that must agree."""
 
 SCORE_TOLERANCE = 1e-4
-"""L2 distance between normalised logits of equal images."""
+"""Largest L2 distance between normalized logits of the same images."""
 
 SMALL_RANGE = 0.1
-"""Images that a layer squeezes into less were meant to be of 0 to 255."""
+"""If a layer scales [0, 1] to a smaller range than this, it expects 0 to 255."""
 
 GRADIENT_CALLS = frozenset(
     {"_make_grads", "backward", "grad", "grad_f", "gradient", "value_and_grad_f", "vjp"}
 )
-"""Functions by which torch, TensorFlow and JAX take gradients."""
+"""Names of the functions that compute gradients in PyTorch, TensorFlow and JAX."""
 
 
 def check_model(
     model: keras.Model | Classifier, x: Array, y: Labels, *, expect_random: bool = False
 ) -> Findings:
-    """Look at a model on one batch of images.
+    """Run all diagnostics of a model on one batch of images.
 
     Args:
         model: a Keras model or its `Classifier`.
         x: (batch, ...) float32 in [0, 1].
         y: (batch,) integer labels.
-        expect_random: the model is known to be random and attacked accordingly.
+        expect_random: whether an attack for randomized models will run.
+
+    Example:
+        >>> from kmtard.evaluation.diagnostics.model import check_model
+        >>> findings = check_model(model, x, y)
     """
     images, labels = backend.to_numpy(x), backend.to_numpy(y)
     classifier = Classifier.of(model, images[:1])
@@ -67,18 +71,18 @@ def check_model(
 
 
 def input_range(x: np.ndarray) -> Findings:
-    """Find images that leave [0, 1] or fill little of it."""
+    """Find images outside [0, 1], or in a small part of it."""
     low, high = x.min(), x.max()
     return when(
         low < 0 or high > 1 or high - low < 0.1,
         "input-range",
-        f"The images lie in [{low:g}, {high:g}]: check that they were scaled to [0, "
-        "1], once.",
+        f"The images are in [{low:g}, {high:g}]: check that they were scaled to [0, 1] "
+        "exactly once.",
     )
 
 
 def input_scale(classifier: Classifier) -> Findings:
-    """Find layers made for images of another range than the model gets."""
+    """Find layers that expect images of another range than the model receives."""
     low, high = classifier.input_range
     found = []
     for layer in classifier.model._flatten_layers():
@@ -99,8 +103,8 @@ def input_scale(classifier: Classifier) -> Findings:
         found += when(
             made_for_more,
             "input-scale",
-            f"The model holds {name}, for images of another range than the "
-            f"[{low:g}, {high:g}] that it gets. {RANGE_FIX}",
+            f"The model contains {name}, which expects images of another range than "
+            f"[{low:g}, {high:g}]. {RANGE_FIX}",
         )
     return found
 
@@ -110,16 +114,16 @@ def softmax_output(outputs: np.ndarray) -> Findings:
     return when(
         are_probabilities(outputs),
         "softmax-output",
-        "The model gives softmax probabilities; logits are needed, since gradients "
-        "vanish where a probability is close to 0 or 1. The attacks saw its logits, or "
-        "the logarithm of the probabilities where its softmax is hidden. Use "
-        "kmtard.networks.logits_of(model) in its place: a model of the logits, on the "
-        "same layers and weights.",
+        "The model returns softmax probabilities, but attacks need logits: gradients "
+        "vanish if a probability is close to 0 or 1. The attacks used the model's "
+        "logits, or the logarithm of its probabilities if the softmax is hidden. "
+        "kmtard.networks.logits_of(model) returns a model of the logits with the same "
+        "layers and weights: use it instead.",
     )
 
 
 def non_finite(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings:
-    """Find NaN or infinity in logits or in the gradient of the cross-entropy."""
+    """Find NaN or infinity in the logits or in the gradient of the cross-entropy."""
     found = []
     for name, values in (
         ("logits", eager_logits(classifier, x)),
@@ -130,15 +134,15 @@ def non_finite(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings
             bad,
             "non-finite",
             f"The {name} of {bad} of {len(x)} images are NaN or infinite: no attack "
-            "can work there, and robustness is no number.",
+            "can work there, and robust accuracy is undefined.",
         )
     return found
 
 
 def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings:
-    """Find images at which a loss has no gradient at all.
+    """Find images at which the gradient of a loss is exactly zero.
 
-    AutoAttack looks at the DLR loss alone; it is the cross-entropy that underflows.
+    AutoAttack checks only the DLR loss, but it is the cross-entropy that underflows.
     """
     found = []
     for name in ("ce", "dlr") if classifier.num_classes > 2 else ("ce",):
@@ -147,14 +151,14 @@ def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Find
             zero,
             "zero-gradients",
             f"The gradient of the loss {name!r} is zero at {zero} of {len(x)} images: "
-            "attacks that follow it stand still. Look at FAB and Square.",
+            "attacks that follow it do not move. Run FAB and Square.",
         )
     return found
 
 
 @contextlib.contextmanager
 def restored(model: keras.Model) -> Iterator[list[np.ndarray]]:
-    """Give the model's weights as they are, and put them back at the end."""
+    """Yield a copy of the model's weights, and restore them at the end."""
     before = [np.array(ops.convert_to_numpy(weight)) for weight in model.weights]
     try:
         yield before
@@ -164,7 +168,7 @@ def restored(model: keras.Model) -> Iterator[list[np.ndarray]]:
 
 
 def state_changes(classifier: Classifier, x: np.ndarray) -> Findings:
-    """Find a model whose weights change while it predicts; they are put back."""
+    """Find a model whose weights change during a prediction; they are restored."""
     with restored(classifier.model) as before:
         eager_logits(classifier, x)
         changed = [
@@ -175,63 +179,73 @@ def state_changes(classifier: Classifier, x: np.ndarray) -> Findings:
     return when(
         changed,
         "training-mode",
-        f"Weights change while the model predicts ({', '.join(changed[:3])}): is it in "
-        "training mode? Let its layers obey `training=False`.",
+        f"Weights change during a prediction ({', '.join(changed[:3])}): the model may "
+        "be in training mode. Make its layers respect `training=False`.",
     )
 
 
+@contextlib.contextmanager
+def profiled(record: Callable[[Any, str, Any], None]) -> Iterator[None]:
+    """Call `record` as `sys.setprofile` describes; a profiler of the user pauses."""
+    previous = sys.getprofile()
+    # `cProfile` cannot be restored by `sys.setprofile`.
+    restore = getattr(previous, "enable", lambda: sys.setprofile(previous))
+    sys.setprofile(record)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        restore()
+
+
 def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
-    """Find a model that takes gradients while it predicts."""
+    """Find a model that computes gradients during a prediction."""
     called: set[str] = set()
 
     def record(frame: Any, event: str, _: Any) -> None:
         if event == "call" and frame.f_code.co_name in GRADIENT_CALLS:
             called.add(frame.f_code.co_name)
 
-    previous = sys.getprofile()
-    sys.setprofile(record)
-    try:
+    with profiled(record):
         eager_logits(classifier, x[:1])
-    finally:
-        sys.setprofile(previous)
     return when(
         called,
         "dynamic-defence",
-        f"The model calls {', '.join(sorted(called))} while it predicts: a defence "
-        "that optimises at test time needs an attack of its own.",
+        f"The model calls {', '.join(sorted(called))} during a prediction: a defense "
+        "that optimizes at test time needs a specially adapted attack.",
     )
 
 
 def randomised_defence(
     runs: Iterable[np.ndarray], y: np.ndarray, *, expected: bool = False
 ) -> Findings:
-    """Find predictions that differ from call to call.
+    """Find predictions that differ between calls.
 
     Args:
-        runs: logits (batch, classes) of the same images.
-        y: (batch,) labels.
-        expected: an attack that averages over draws is among those that run.
+        runs: logits (batch, classes) of the same images, from several calls.
+        y: (batch,) integer labels.
+        expected: whether an attack for randomized models will run.
     """
     scores = list(runs)
     correct = {int(np.sum(logits.argmax(axis=1) == y)) for logits in scores}
     units = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in scores]
     apart = max(np.linalg.norm(u - v, axis=1).max() for u in units for v in units)
     advice = (
-        "Only attacks that average over draws count"
+        "Trust only attacks that average over random draws"
         if expected
-        else "Other attacks overstate robustness: run --attacks autoattack_rand, or "
-        "AutoAttack(version='rand') in code"
+        else "Attacks that do not average over random draws overstate robustness: run "
+        "--attacks autoattack_rand, or AutoAttack(version='rand') in code"
     )
     return when(
         len(correct) > 1 or apart > SCORE_TOLERANCE,
         "randomised-defence",
-        f"The same images give other logits from call to call (apart by {apart:.1e}; "
-        f"{min(correct)} to {max(correct)} of {len(y)} correct). {advice}.",
+        f"The logits of the same images differ between calls (by {apart:.1e}; "
+        f"{min(correct)} to {max(correct)} of {len(y)} images are correct). {advice}.",
     )
 
 
 def batch_dependence(classifier: Classifier, x: np.ndarray) -> Findings:
-    """Find logits that depend on which other images are in the batch."""
+    """Find logits that depend on the other images in the batch."""
     whole = eager_logits(classifier, x)
     apart = max(
         np.abs(eager_logits(classifier, x[:size]) - whole[:size]).max()
@@ -240,31 +254,31 @@ def batch_dependence(classifier: Classifier, x: np.ndarray) -> Findings:
     return when(
         apart > 1e-3 * max(1.0, np.abs(whole).max()),
         "batch-dependence",
-        f"An image's logits change by up to {apart:.2g} with the images beside it: is "
-        "a BatchNormalization in training mode?",
+        f"The logits of an image change by up to {apart:.2g} with the other images in "
+        "the batch: a BatchNormalization layer may be in training mode.",
     )
 
 
 def identical_logits(x: np.ndarray, logits: np.ndarray) -> Findings:
-    """Find different images with the same logits, bit for bit."""
+    """Find different images with exactly equal logits."""
     images = len(np.unique(x.reshape(len(x), -1), axis=0))
     outputs = len(np.unique(logits, axis=0))
     return when(
         outputs < images,
         "identical-logits",
-        f"{images} different images give only {outputs} different logits: does the "
-        "model quantise, saturate or ignore its input?",
+        f"{images} different images have only {outputs} different logits: the model "
+        "may quantize, saturate or ignore its input.",
     )
 
 
 def raw_outputs(classifier: Classifier, x: np.ndarray) -> np.ndarray:
-    """Return what the model itself gives, its last activation included."""
+    """Return the model's own output, including its last activation."""
     outputs = classifier.outputs(ops.convert_to_tensor(x, "float32"))
     return ops.convert_to_numpy(ops.cast(outputs, "float32"))
 
 
 def eager_logits(classifier: Classifier, x: np.ndarray) -> np.ndarray:
-    """Return logits without compiling, so that chance and state are the model's own."""
+    """Return logits without compiling, so that random and stateful layers show."""
     images = ops.convert_to_tensor(x, "float32")
     return ops.convert_to_numpy(classifier.logits(images))
 

@@ -1,4 +1,4 @@
-"""The queue: what waits for its turn, on the disk, and the process that starts it.
+"""The queue: tasks kept on disk until a separate process starts them.
 
-Launcher and studies share it. It imports the rest of `kmtard.runs` and nothing above.
+This package imports only `kmtard.runs` and what that may import.
 """

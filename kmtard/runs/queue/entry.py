@@ -1,4 +1,4 @@
-"""One line of the queue."""
+"""One entry of the queue."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ NUMBER = (int, float)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A task that waits for its turn, runs, or has ended.
+    """A task that waits, runs, or has ended.
 
     Attributes:
-        id: of digits and letters, never given twice.
-        title: for people.
-        task: what to do; None for a command of version 0.1 that is not one of
-            kmtard's own, which never starts.
-        refused: that command, to be shown; empty where there is a task.
-        cwd: folder that it is run in.
-        backend: of Keras; empty where the command knows.
-        added: UNIX seconds.
-        log: what it wrote to standard output and error.
-        state: one of `STATES`; "unknown" if it ended while no runner watched, and no
-            run tells how.
-        stopping: it was asked to end.
-        host: machine of its process.
-        exit_code: negative if a signal ended it, as in `subprocess`.
-        run: the run's folder, once it is known.
-        gpu: the one GPU that it got; None where it was given no choice.
-        seal: shows that this user wrote or confirmed it on this host; see `Seal`.
+        id: unique id of letters and digits.
+        title: text that users see.
+        task: the task; None for a command of version 0.1 that is not one of kmtard's
+            own. Such an entry never starts.
+        cwd: folder to run it in.
+        backend: Keras backend; empty if the command chooses it.
+        added: time when it was added, in UNIX seconds.
+        log: file for its standard output and error.
+        state: one of `STATES`; "unknown" if it ended while no runner was watching and
+            no run says how.
+        stopping: whether it was asked to end.
+        host: name of the machine with its process.
+        pid: number of its process.
+        process_start: start time of its process, as returned by `process_start_time`.
+        started: time when it started, in UNIX seconds.
+        ended: time when it ended, in UNIX seconds.
+        exit_code: exit code; negative if a signal ended it, as in `subprocess`.
+        run: the run's folder, as soon as it is known.
+        gpu: the only GPU that it sees; None if there was no choice.
+        seal: proof that this user wrote or confirmed it on this host; see `Seal`.
+        refused: the command of an entry without a task, to be shown; else empty.
     """
 
     id: str
@@ -62,7 +66,7 @@ class Entry:
 
     @property
     def command(self) -> list[str]:
-        """The command line, to start or to show."""
+        """The command line to start or to show."""
         return self.task.command() if self.task else list(self.refused)
 
     @property
@@ -77,13 +81,13 @@ class Entry:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process lives on this host."""
+        """Whether its process is alive on this host."""
         if self.state != "running" or self.is_elsewhere or self.pid is None:
             return False
         return is_same_process(self.pid, self.process_start)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the queue's file holds; the log's place follows from the id."""
+        """Return the entry as it is stored. The path of the log follows from the id."""
         left_out = ("log", "task", "refused")
         names = (field.name for field in fields(self) if field.name not in left_out)
         values = {name: getattr(self, name) for name in names}
@@ -117,21 +121,27 @@ def read_entry(values: Any, logs: Path) -> Entry:
     """Return the entry that a JSON object describes.
 
     Args:
-        values: as of `Entry.as_json`.
-        logs: folder of the logs.
+        values: the object, as `Entry.as_json` returns it.
+        logs: folder for the logs.
 
     Raises:
         ValueError: it does not describe an entry.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"Expected an entry. Received: {values!r}")
+        raise ValueError(f"Expected an object with an entry. Received: {values!r}.")
     for name, types in TYPES.items():
         if type(values.get(name)) not in types:
-            raise ValueError(f"{name}: received {values.get(name)!r}")
-    if values["state"] not in STATES or not re.fullmatch(r"\w+", values["id"]):
-        raise ValueError(f"Received: {values['state']!r}, {values['id']!r}")
-    if values["backend"] not in BACKENDS:
-        raise ValueError(f"backend: received {values['backend']!r}")
+            allowed = " or ".join(each.__name__ for each in types)
+            raise ValueError(
+                f"{name}: expected {allowed}, received {values.get(name)!r}."
+            )
+    if not re.fullmatch(r"\w+", values["id"]):
+        raise ValueError(f"id: expected letters and digits, received {values['id']!r}.")
+    for name, allowed_values in (("state", STATES), ("backend", BACKENDS)):
+        if values[name] not in allowed_values:
+            raise ValueError(
+                f"{name}: expected one of {allowed_values}, received {values[name]!r}."
+            )
     task, refused = _task(values)
     known: dict[str, Any] = {name: values.get(name) for name in TYPES}
     log = logs / f"{values['id']}.log"
@@ -143,9 +153,9 @@ def _task(values: Mapping[str, Any]) -> tuple[Task | None, tuple[str, ...]]:
         return read_task(values["task"]), ()
     # Version 0.1 wrote command lines.
     argv = values.get("argv")
-    if not isinstance(argv, list) or not argv:
-        raise ValueError(f"argv: received {argv!r}")
-    if not all(type(word) is str for word in argv):
-        raise ValueError(f"argv: received {argv!r}")
+    if not isinstance(argv, list) or not all(type(word) is str for word in argv):
+        raise ValueError(f"argv: expected a list of texts, received {argv!r}.")
+    if not argv:
+        raise ValueError("argv: expected at least one word, received none.")
     task = task_of(argv)
     return task, () if task else tuple(argv)

@@ -1,4 +1,4 @@
-"""The queue of tasks, in a folder that several processes read and write."""
+"""The queue of tasks, kept in a folder that several processes read and write."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ __all__ = ["Entry", "Queue", "RunnerInfo"]
 
 
 REFUSED = (
-    b"Not started: this entry holds a command of an earlier version that is not one of "
+    b"Not started: an earlier version wrote this entry, and its command is not one of "
     b"kmtard's own. Launch the recipe again, or resume or evaluate the run.\n"
 )
 
 
 @dataclass(frozen=True)
 class RunnerInfo:
-    """The process that starts the entries."""
+    """The process that starts the entries.
+
+    Attributes:
+        pid: number of the process.
+        process_start: its start time, as returned by `process_start_time`.
+        host: name of its machine.
+    """
 
     pid: int
     process_start: float | None
@@ -41,19 +47,19 @@ class RunnerInfo:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it lives on this host."""
+        """Whether it is alive on this host."""
         is_here = self.host == socket.gethostname()
         return is_here and is_same_process(self.pid, self.process_start)
 
 
 class Queue(QueueFile):
-    """Tasks, first in first out; a runner of its own process starts them.
+    """Tasks, first in, first out. A runner in a separate process starts them.
 
-    Nothing is written before the first change. Entries that this user did not write on
-    this host start nothing before they are confirmed.
+    No file is written before the first change. Entries that this user did not write on
+    this host must be confirmed before they start.
 
     Args:
-        runs_dir: folder of the runs; the queue is in `.queue` there.
+        runs_dir: folder that holds the runs. The queue is in its folder `.queue`.
     """
 
     def __init__(self, runs_dir: Path) -> None:
@@ -75,7 +81,7 @@ class Queue(QueueFile):
 
     @property
     def limit(self) -> int:
-        """So many entries run at a time."""
+        """Number of entries that may run at the same time."""
         return self.read().limit
 
     @limit.setter
@@ -94,14 +100,16 @@ class Queue(QueueFile):
         """Append a task.
 
         Args:
-            task: what to do.
-            title: for people.
-            backend: of Keras, for the environment; any other word leaves it as it is.
-            cwd: folder to run it in; the present one if left out.
-            run: the run's folder, if there is one before the command runs.
+            task: the task.
+            title: text that users see.
+            backend: Keras backend, set in the command's environment. Any word that is
+                not a backend leaves the environment unchanged.
+            cwd: folder to run it in; the working folder if left out.
+            run: the run's folder, if it exists before the command starts.
 
         Raises:
-            RunError: the queue cannot be written, or the task waits or runs already.
+            RunError: the queue cannot be written, or the same task for `run` already
+                waits or runs.
         """
         key = uuid.uuid4().hex
         entry = Entry(
@@ -117,7 +125,7 @@ class Queue(QueueFile):
         entry = replace(entry, seal=self._seal.make(entry))
         with self.change() as content:
             if run and any(_is_pending(other, entry) for other in content.entries):
-                raise RunError(f"{title}: it is in the queue already.")
+                raise RunError(f"{title} is already in the queue.")
             content.entries.append(entry)
         return entry
 
@@ -126,13 +134,13 @@ class Queue(QueueFile):
         return self._seal.fits(entry)
 
     def may_start(self, entry: Entry) -> bool:
-        """Return whether an entry waits, is a task, and is this user's own."""
+        """Return whether an entry waits, has a task, and is this user's own."""
         return (
             entry.state == "waiting" and entry.task is not None and self.is_own(entry)
         )
 
     def unconfirmed(self) -> list[Entry]:
-        """Return what waits and starts only after `confirm`.
+        """Return the waiting entries that start only after `confirm`.
 
         Raises:
             RunError: the queue's file cannot be read.
@@ -141,13 +149,13 @@ class Queue(QueueFile):
         return [entry for entry in waiting if not self.may_start(entry)]
 
     def confirm(self, entries: Sequence[Entry]) -> None:
-        """Let entries start that this user did not write on this host.
+        """Allow entries to start that this user did not write on this host.
 
-        An entry that has changed since it was read stays as it is. One whose command
-        is not kmtard's own fails at once, and its log says why.
+        An entry that has changed since it was read is not confirmed. An entry whose
+        command is not one of kmtard's own fails at once, and its log says why.
 
         Args:
-            entries: as they were shown to the user.
+            entries: the entries as they were shown to the user.
 
         Raises:
             RunError: the queue cannot be written.
@@ -166,10 +174,10 @@ class Queue(QueueFile):
                     content.update(entry.id, state="failed", ended=time.time())
 
     def remove(self, key: str) -> None:
-        """Take an entry away, with its log.
+        """Remove an entry and its log.
 
         Raises:
-            RunError: it runs here, or the queue cannot be written.
+            RunError: the entry is running on this host, or the queue cannot be written.
         """
         with self.change() as content:
             entry = content.find(key)
@@ -179,15 +187,22 @@ class Queue(QueueFile):
         _delete([entry])
 
     def move(self, key: str, by: int) -> None:
-        """Move a waiting entry among those that wait; at an end it stays.
+        """Move a waiting entry up or down among the waiting entries.
+
+        Args:
+            key: the entry's id.
+            by: number of places, negative to move it towards the front. Past either end
+                it stops there.
 
         Raises:
-            RunError: it does not wait, or the queue cannot be written.
+            RunError: the entry does not wait, or the queue cannot be written.
         """
         with self.change() as content:
             waiting = [e for e in content.entries if e.state == "waiting"]
             if (entry := content.find(key)) not in waiting:
-                raise RunError(f"{entry.title}: only what waits can be moved.")
+                raise RunError(
+                    f"{entry.title} is not waiting. Only waiting entries can be moved."
+                )
             places = [content.entries.index(each) for each in waiting]
             target = max(0, waiting.index(entry) + by)
             waiting.remove(entry)
@@ -196,7 +211,7 @@ class Queue(QueueFile):
                 content.entries[place] = each
 
     def clear_finished(self) -> int:
-        """Take away what has ended, with its logs; return how many there were."""
+        """Remove the entries that have ended and their logs; return their number."""
         with self.change() as content:
             ended = [entry for entry in content.entries if entry.is_ended]
             content.entries = [e for e in content.entries if not e.is_ended]
@@ -207,7 +222,7 @@ class Queue(QueueFile):
         """Ask a running entry to end, as `signals.stop` does.
 
         Raises:
-            RunError: it does not run here; the text says why.
+            RunError: the entry is not running on this host; the text says why.
         """
         self._end(key, signals.terminate)
 
@@ -215,7 +230,7 @@ class Queue(QueueFile):
         """End a running entry at once, as `signals.kill` does.
 
         Raises:
-            RunError: it does not run here; the text says why.
+            RunError: the entry is not running on this host; the text says why.
         """
         self._end(key, signals.kill_group)
 
@@ -225,12 +240,12 @@ class Queue(QueueFile):
             if entry.is_elsewhere:
                 raise RunError(f"{entry.title} is on {entry.host}: watch only.")
             if entry.state != "running" or entry.pid is None:
-                raise RunError(f"{entry.title} does not run.")
+                raise RunError(f"{entry.title} is not running.")
             send(entry.pid, entry.process_start)
             content.update(key, stopping=True)
 
     def runner(self) -> RunnerInfo | None:
-        """Return the process that registered itself as the runner, dead or alive."""
+        """Return the process that last registered as the runner, alive or not."""
         try:
             values = json.loads(read_regular(self.runner_path))
             return RunnerInfo(
@@ -240,20 +255,20 @@ class Queue(QueueFile):
             return None
 
     def runner_alive(self) -> bool:
-        """Whether a runner works on this host."""
+        """Return whether a runner is alive on this host."""
         runner = self.runner()
         return runner is not None and runner.is_alive
 
     def runner_begins(self) -> bool:
-        """Whether a runner that this process started begins, works or ends."""
+        """Return whether a runner that this process started has not ended yet."""
         self._started = [each for each in self._started if each.poll() is None]
         return bool(self._started)
 
     def ensure_runner(self) -> None:
-        """Start the runner, which goes on by itself, unless there is one.
+        """Start a runner if none is alive. It continues when this process ends.
 
         Raises:
-            RunError: entries run on another host, or it cannot be started.
+            RunError: entries run on another host, or the runner cannot be started.
         """
         if self.runner_alive():
             return
@@ -275,12 +290,16 @@ class Queue(QueueFile):
             raise problem(self.folder, error) from error
 
     def refuse_elsewhere(self) -> None:
-        """Raise RunError if entries run on another host, where a runner may be too."""
+        """Check that no entry runs on another host, which may have a runner too.
+
+        Raises:
+            RunError: an entry runs on another host.
+        """
         for entry in self.entries():
             if entry.is_elsewhere:
                 raise RunError(
-                    f"{entry.title} runs on {entry.host}: the queue is worked on "
-                    "there. If that machine is gone for good, remove the entry."
+                    f"{entry.title} runs on {entry.host}, so that machine works on the "
+                    "queue. If the machine no longer exists, remove the entry."
                 )
 
 

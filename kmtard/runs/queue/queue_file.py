@@ -1,4 +1,4 @@
-"""The file of the queue: many processes change it, none loses what another wrote."""
+"""The queue's file. Many processes can change it without losing a change."""
 
 from __future__ import annotations
 
@@ -24,44 +24,45 @@ PAUSE = 0.01
 
 @dataclass
 class Content:
-    """What the file holds.
+    """The content of the queue's file.
 
     Attributes:
-        limit: so many entries run at a time.
+        limit: number of entries that may run at the same time, at least 1.
+        entries: the entries in their order.
     """
 
     limit: int = 1
     entries: list[Entry] = field(default_factory=list)
 
     def find(self, key: str) -> Entry:
-        """Return an entry.
+        """Return the entry with an id.
 
         Raises:
-            RunError: it is not in the queue any more.
+            RunError: the entry is no longer in the queue.
         """
         for entry in self.entries:
             if entry.id == key:
                 return entry
-        raise RunError("This entry is not in the queue any more.")
+        raise RunError("This entry is no longer in the queue.")
 
     def update(self, key: str, **changes: Any) -> None:
-        """Change values of an entry; nothing if it is not there any more."""
+        """Change values of an entry, if it is still in the queue."""
         self.entries = [
             replace(entry, **changes) if entry.id == key else entry
             for entry in self.entries
         ]
 
     def as_json(self) -> str:
-        """Return the file's text."""
+        """Return the text of the file."""
         entries = [entry.as_json() for entry in self.entries]
         return json.dumps({"limit": self.limit, "entries": entries}, indent=1) + "\n"
 
 
 class QueueFile:
-    """The file, the lock around each change, and the logs' folder.
+    """The queue's file, the lock around each change, and the folder for the logs.
 
     Args:
-        folder: of all this; made with the first change.
+        folder: folder that holds them; the first change creates it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,10 +71,13 @@ class QueueFile:
         self._path = folder / "queue.json"
 
     def read(self) -> Content:
-        """Return what the file holds; one that is no queue is put aside.
+        """Return the content of the file.
+
+        A file that does not hold a queue is renamed to `damaged-*.json`, and an empty
+        queue is returned.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: the file cannot be read.
         """
         try:
             return self._load()
@@ -82,15 +86,16 @@ class QueueFile:
                 return content
 
     def damaged(self) -> list[Path]:
-        """Return the files that were no queue, and were put aside."""
+        """Return the renamed files that did not hold a queue."""
         return sorted(self.folder.glob("damaged-*.json"))
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Content]:
-        """Hold the queue while it is changed, and write it if it was.
+        """Lock the queue, yield its content for changes, and write it if it changed.
 
         Raises:
-            RunError: it cannot be locked, read or written; nothing has changed then.
+            RunError: the queue cannot be locked, read or written. The file is then
+                unchanged.
         """
         with self._locked():
             content = self._load_or_begin_anew()
@@ -110,14 +115,14 @@ class QueueFile:
         except OSError as error:
             raise problem(self.folder, error) from error
         try:
-            # It belongs to the descriptor: threads exclude each other as well.
+            # An flock belongs to the descriptor, so it also separates threads.
             _wait_for(descriptor, self.folder)
             yield
         finally:
             os.close(descriptor)
 
     def _refuse_links(self) -> None:
-        # Logs are written and deleted there.
+        # A link could make the queue write or delete logs in a foreign folder.
         refuse_links(self.folder, self.logs)
 
     def _load(self) -> Content:
@@ -149,8 +154,8 @@ class QueueFile:
 
 
 def problem(path: Path, error: OSError) -> RunError:
-    """Return what to tell the user."""
-    return RunError(f"Cannot use the queue, {path}: {error.strerror}.")
+    """Return the error for a queue that the system does not let us use."""
+    return RunError(f"Cannot use the queue in {path}: {error.strerror}.")
 
 
 def _wait_for(descriptor: int, folder: Path) -> None:
@@ -162,5 +167,8 @@ def _wait_for(descriptor: int, folder: Path) -> None:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise problem(folder, error) from error
             if time.monotonic() > deadline:
-                raise RunError(f"Another process holds {folder / 'lock'}.") from error
+                raise RunError(
+                    f"Another process has held the lock {folder / 'lock'} for "
+                    f"{PATIENCE:.0f} seconds. Try again, or end that process."
+                ) from error
         time.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""Which run belongs to a process."""
+"""Find the run that belongs to a process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kmtard.runs.queue.entry import Entry
 
 
 class RunFinder:
-    """Finds runs by the process in their run.json, reading each file once.
+    """Finds runs by the process in their run.json. Unchanged files are read only once.
 
     Args:
-        runs_dir: folder of the runs.
+        runs_dir: folder that holds the runs.
     """
 
     def __init__(self, runs_dir: Path) -> None:
@@ -25,7 +25,7 @@ class RunFinder:
         self._owners: dict[str, tuple[int, Mapping[str, Any]]] = {}
 
     def find(self, entry: Entry) -> str | None:
-        """Return the folder of the run that an entry's process owns; None without."""
+        """Return the folder of the run that an entry's process owns, None if none."""
         with contextlib.suppress(OSError):
             paths = [self.runs_dir / name for name in os.listdir(self.runs_dir)]
             for name in (path.name for path in each_once(paths)):

@@ -1,9 +1,9 @@
-"""Start what waits in a queue: `python -m kmtard.runs.queue.runner RUNS_DIR`.
+"""Start the tasks of a queue: `python -m kmtard.runs.queue.runner RUNS_DIR`.
 
-It needs no user interface, is alone for each folder of runs, finds the commands that
-it or one before it has started, and ends when nothing waits or runs. SIGTERM ends the
-runner alone: the commands go on. It starts only what this user wrote or confirmed on
-this host. Where there are several GPUs, each command gets one.
+The runner needs no user interface. There is one runner per runs folder. It also watches
+commands that an earlier runner started, and ends when nothing waits or runs. SIGTERM
+ends only the runner, and the commands continue. It starts only entries that this user
+wrote or confirmed on this host. If there are several GPUs, each command gets one.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from kmtard.runs.queue.gpus import environment_of, least_used, visible_gpus
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.run_finder import RunFinder, owns
 
-PAUSE = 0.5  # seconds between two looks at the queue
-LONG_PAUSE = 5.0  # after a failure, such as a full disk
-PATIENCE = 10.0  # seconds for the runner before this one to be gone
+PAUSE = 0.5  # seconds between two readings of the queue
+LONG_PAUSE = 5.0  # seconds after a failure, such as a full disk
+PATIENCE = 10.0  # seconds to wait until the previous runner has ended
 BAD_USE = 2
 
 NOT_STARTED = "Not started: the queue's runner has ended."
 
-# The command begins when its process is in the queue's file: what a runner leaves
-# behind that dies before ends by itself, and is started again.
+# The command begins only after its process has been written to the queue's file. If the
+# runner dies before that, this shell ends by itself and the task is started again.
 START = f"""\
 read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
 exec "$@" </dev/null"""
@@ -52,10 +52,10 @@ ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
 
 
 class Runner:
-    """Starts the entries of a queue in their turn, and writes down how they end.
+    """Starts the entries of a queue in order, and records how they end.
 
     Args:
-        queue: whose runner's lock this process holds.
+        queue: the queue. This process must hold the lock of its runner.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -67,11 +67,11 @@ class Runner:
         self._said = ""
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """End after the present look at the queue; a handler of signals."""
+        """Handle a signal: end after the current step."""
         self._is_stopping = True
 
     def work(self) -> None:
-        """Go on until nothing waits or runs, or `stop` is called."""
+        """Work until nothing waits or runs, or until `stop` is called."""
         while not self._is_stopping:
             try:
                 if not self.step():
@@ -84,7 +84,10 @@ class Runner:
         self._unregister()
 
     def step(self) -> bool:
-        """Look at the queue once; return whether something waits or runs here.
+        """Update the queue and start what can start.
+
+        Returns:
+            Whether something still waits or runs on this host.
 
         Raises:
             RunError: the queue cannot be read or written.
@@ -101,7 +104,7 @@ class Runner:
         with self.queue.change() as content:
             if any(map(self._is_pending, content.entries)):
                 return True
-            # Who adds an entry after this finds no runner, and starts one.
+            # A process that adds an entry after this finds no runner and starts one.
             self._unregister()
             return False
 
@@ -121,7 +124,7 @@ class Runner:
             if code is None and _was_not_started(entry):
                 content.update(entry.id, state="waiting", pid=None, host=None)
                 return
-            # What was asked of it since it was read counts.
+            # The entry may have changed since it was read, for example by `stop`.
             for present in content.entries:
                 if present.id == entry.id:
                     state = _outcome(present, code, run)
@@ -135,7 +138,7 @@ class Runner:
         self._children.pop(entry.id, None)
 
     def _start_next(self) -> bool:
-        """Start the first that waits, if there is room; return whether it was tried."""
+        """Start the first waiting entry if the limit allows; return whether one was."""
         with contextlib.ExitStack() as unless_written:
             with self.queue.change() as content:
                 running = [each for each in content.entries if each.state == "running"]
@@ -179,10 +182,13 @@ class Runner:
 
 
 def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
-    """Return the process that waits to become the command; None if there cannot be one.
+    """Start a process that waits for `_release` before it becomes the command.
+
+    Returns:
+        The process; None if it cannot be started.
 
     Raises:
-        OSError: the log cannot be opened, as on a full disk.
+        OSError: the log cannot be opened, for example because the disk is full.
     """
     settings = dict(environment_of(entry.gpu))
     if entry.backend:
@@ -211,7 +217,7 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
 
 
 def _is_in_the_way(path: Path) -> bool:
-    """Tell whether a link, a folder or a pipe is where a file is to be written."""
+    """Return whether a link, a folder or a pipe is in the place of a file."""
     try:
         return not stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -219,13 +225,13 @@ def _is_in_the_way(path: Path) -> bool:
 
 
 def _refuse_log(entry: Entry, error: OSError) -> None:
-    """Say why an entry cannot have a log: in the runner's, and in its own."""
+    """Write to the runner's log and to the entry's why it cannot have a log."""
     text = (
-        f"Not started: expected {entry.log} to be a file of its own: {error.strerror}. "
-        "What a link leads to is not changed. Add the task to the queue again."
+        f"Not started: expected {entry.log} to be a regular file: {error.strerror}. "
+        "The target of a link is not changed. Add the task to the queue again."
     )
     _say(text)
-    # Deletes the link and not what it leads to; a folder stays.
+    # This deletes a link but not its target. A folder is kept.
     with contextlib.suppress(OSError):
         entry.log.unlink()
         with append_regular(entry.log) as log:
@@ -235,7 +241,7 @@ def _refuse_log(entry: Entry, error: OSError) -> None:
 def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
     """Let a prepared process become its command; without a word, let it end."""
     pipe = cast(IO[bytes], child.stdin)
-    # It may have been killed.
+    # The process may have been killed.
     with contextlib.suppress(OSError):
         pipe.write(word)
     with contextlib.suppress(OSError):
@@ -263,10 +269,14 @@ def _outcome(entry: Entry, code: int | None, run: str | None) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the runner; return its exit code.
+    """Run the runner.
 
-    0: nothing is left to do, another runner works, or it was stopped by SIGTERM.
-    1: the queue cannot be used. 2: the command line is wrong.
+    Args:
+        argv: the arguments; those of this process if left out.
+
+    Returns:
+        The exit code. 0: nothing is left to do, another runner is working, or SIGTERM
+        stopped it. 1: the queue cannot be used. 2: the command line is wrong.
     """
     words = sys.argv[1:] if argv is None else argv
     if len(words) != 1:
@@ -288,7 +298,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _is_alone(queue: Queue) -> bool:
-    """Wait for the lock; return False if another runner holds it and works."""
+    """Wait for the lock; return False if a working runner holds it."""
     deadline = time.monotonic() + PATIENCE
     queue.folder.mkdir(parents=True, exist_ok=True)
     while True:

@@ -1,7 +1,7 @@
-"""Which entries of a queue this user wrote or confirmed on this host.
+"""Decide which queue entries this user wrote or confirmed on this host.
 
-A runs folder can come from anywhere. What proves that an entry is the user's own is a
-seal that only the user can make: its key is in the user's state folder, never in a
+A runs folder can come from anywhere. A seal proves that an entry is the user's own:
+only the user can make it, because its key is in the user's state folder and never in a
 runs folder.
 """
 
@@ -28,11 +28,11 @@ KEY_BYTES = 32
 class Seal:
     """Makes and checks the seals of one queue.
 
-    A seal binds what an entry does to this host and to the place of the queue: a copy
-    of a sealed queue elsewhere has to be confirmed again.
+    A seal is valid only for the same task, on this host and in this folder. A copy of
+    the queue in another place must be confirmed again.
 
     Args:
-        folder: of the queue.
+        folder: folder of the queue.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Seal:
         """Return the seal of an entry.
 
         Raises:
-            RunError: the key cannot be read or made.
+            RunError: the key cannot be read or created.
         """
         return self._of(entry, _key() or _new_key())
 
@@ -90,20 +90,21 @@ def _new_key() -> bytes:
                 file.write(key)
                 file.flush()
                 os.fsync(file.fileno())
-            # Of two processes that make a key, the first one's stays.
+            # If two processes create a key, the first one wins.
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
         finally:
             os.unlink(temporary)
     except OSError as error:
         raise RunError(
-            f"Cannot write {path}: {error.strerror}. The queue needs this file to know "
-            "its own entries. Make the folder writable, or set XDG_STATE_HOME."
+            f"Cannot write {path}: {error.strerror}. The queue needs this file to "
+            "recognize your own entries. Make the folder writable, or set "
+            "XDG_STATE_HOME to another folder."
         ) from error
     found = _key()
     if found is None:
         raise RunError(
-            f"Expected a key of {KEY_BYTES} bytes in {path}. Delete the file: the "
-            "next entry makes a new one."
+            f"Expected a key of {KEY_BYTES} bytes in {path}. Delete the file; the next "
+            "entry creates a new one."
         )
     return found

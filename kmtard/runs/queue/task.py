@@ -1,4 +1,4 @@
-"""What a queue can do: train a recipe, resume a run, evaluate a run."""
+"""The tasks of a queue: train a recipe, resume a run, or evaluate a run."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ PYTHON = re.compile(r"(.*/)?python[\d.]*", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One thing to do, from which the command line is built when it starts.
+    """One task. Its command line is built when it starts.
 
-    A queue's file holds tasks and no commands: whoever writes the file cannot choose
-    the program that runs.
+    A queue's file holds tasks, not commands. So a person who can write the file cannot
+    choose which program runs.
 
     Args:
         action: one of `ACTIONS`.
-        target: the recipe for "fit", the run's folder otherwise.
-        method: the student's method, for "fit"; the recipe's if None.
-        overrides: `table.key=value`, as in TOML, for "fit".
+        target: the recipe for "fit", else the run's folder.
+        method: the student's method, for "fit"; the recipe's method if None.
+        overrides: texts of the form `table.key=value` as in TOML, for "fit".
         smoke: whether to use few images and two epochs, for "fit".
-        attacks: names of attacks, for "evaluate"; the recipe's if empty.
-        suite: attacks that belong together, for "evaluate".
+        attacks: names of attacks, for "evaluate"; the recipe's attacks if empty.
+        suite: name of a set of attacks, for "evaluate".
 
     Raises:
-        ValueError: the action is unknown, a value does not belong to it, or a value
-            could be taken for an option of the command line.
+        ValueError: the action is unknown, a value does not belong to the action, or a
+            value looks like an option of the command line.
 
     Example:
         >>> Task.fit("recipes/digits.toml", smoke=True).command()[1:]
@@ -57,15 +57,22 @@ class Task:
         if (of_fit and self.action != "fit") or (
             of_evaluate and self.action != "evaluate"
         ):
-            raise ValueError(f"Received settings that {self.action!r} does not take.")
+            raise ValueError(
+                f"Received settings that the action {self.action!r} does not accept. "
+                "`method`, `overrides` and `smoke` belong to 'fit', `attacks` and "
+                "`suite` to 'evaluate'."
+            )
         named = (self.target, self.method, self.suite, *self.overrides, *self.attacks)
         for word in named:
             if word is not None and (not word or word[0] == "-" or "\0" in word):
                 raise ValueError(
-                    f"Expected a value that does not begin with '-', received {word!r}."
+                    "Expected a text that is not empty, does not begin with '-' and "
+                    f"has no null character, received {word!r}."
                 )
         if any("," in name for name in self.attacks):
-            raise ValueError(f"attacks: received {self.attacks!r}.")
+            raise ValueError(
+                f"attacks: expected names without commas, received {self.attacks!r}."
+            )
 
     @classmethod
     def fit(
@@ -76,7 +83,7 @@ class Task:
         overrides: Sequence[str] = (),
         smoke: bool = False,
     ) -> Task:
-        """Return the task that trains what a recipe says."""
+        """Return the task that trains a recipe."""
         return cls(
             action="fit",
             target=_path(recipe),
@@ -100,7 +107,7 @@ class Task:
         )
 
     def command(self) -> list[str]:
-        """Return the command line, which starts with this Python."""
+        """Return the command line. It begins with the present Python interpreter."""
         if self.action == "resume":
             return _module("kmtard.fit", "--resume", self.target)
         if self.action == "evaluate":
@@ -116,7 +123,7 @@ class Task:
         return [*command, "--smoke"] if self.smoke else command
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the queue's file holds."""
+        """Return the task as it is stored in the queue's file."""
         values = asdict(self)
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -142,29 +149,32 @@ def read_task(values: Any) -> Task:
         ValueError: it does not describe a task.
     """
     if not isinstance(values, dict) or values.keys() != TYPES.keys():
-        raise ValueError(f"Expected a task with {list(TYPES)}, received {values!r}.")
+        raise ValueError(
+            f"Expected a task with the keys {', '.join(TYPES)}, received {values!r}."
+        )
     read = {}
     for name, types in TYPES.items():
         value = values[name]
         if type(value) not in types:
-            raise ValueError(f"{name}: received {value!r}.")
+            allowed = " or ".join(each.__name__ for each in types)
+            raise ValueError(f"{name}: expected {allowed}, received {value!r}.")
         if isinstance(value, list):
             if not all(type(word) is str for word in value):
-                raise ValueError(f"{name}: received {value!r}.")
+                raise ValueError(f"{name}: expected texts, received {value!r}.")
             value = tuple(value)
         read[name] = value
     return Task(**read)
 
 
 def task_of(argv: Sequence[str]) -> Task | None:
-    """Return the task of a command line from a queue of version 0.1.
+    """Return the task for a command line from a queue of version 0.1.
 
     Args:
-        argv: the command.
+        argv: the command line.
 
     Returns:
-        The task whose command line this is, word for word after the Python; None for
-        every other command.
+        The task whose `command` is equal to `argv`, apart from the Python interpreter;
+        None if there is no such task.
     """
     if len(argv) < 4 or not PYTHON.fullmatch(argv[0]):
         return None
@@ -205,7 +215,7 @@ def _parsed(module: Sequence[str], words: Sequence[str]) -> Task | None:
 
 
 def _path(path: str | Path) -> str:
-    # A name that looks like an option is still a file.
+    # A file name may begin with a dash, as an option does.
     text = str(path)
     return f"./{text}" if text.startswith("-") else text
 

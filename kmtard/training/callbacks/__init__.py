@@ -1,6 +1,6 @@
-"""Keras callbacks of a recipe's training: its events, resume points and best student.
+"""Keras callbacks for training a recipe: events, checkpoints and the best student.
 
-They know run folders. What drives a method in any `model.fit` is in
+They write to the run folder. Callbacks that a method needs in any `model.fit` are in
 `kmtard.callbacks`.
 """
 

@@ -1,4 +1,4 @@
-"""Keep the best student, and the best of what learns with it."""
+"""Save the best student, together with a teacher that learns with it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import keras
 
 
 class BestStudent(keras.callbacks.Callback):
-    """Save the trained networks whenever a metric is strictly larger than ever before.
+    """Saves the trained networks whenever a metric is larger than in all epochs before.
 
-    Unlike `ModelCheckpoint`, `state` remembers the best score over a resume.
+    Unlike `ModelCheckpoint`, it keeps the best score when a run is resumed, because
+    `state` is saved in the checkpoint.
 
     Args:
-        path: of the student's file, a `.keras` or `.weights.h5`. A teacher that learns
-            gets one beside it, named by its role, such as `adv_teacher.keras`.
-        replace: moves a finished temporary file to `path` so that no half-written
-            file is ever seen: `replace(temporary, path)`.
-        monitor: name in the epoch's logs.
+        path: file for the student, ending in `.keras` or `.weights.h5`. A teacher that
+            learns is saved in the same folder under its role, such as
+            `adv_teacher.keras`.
+        replace: `replace(temporary, path)` moves a finished temporary file to `path`,
+            so that an incomplete file is never visible.
+        monitor: name of the metric in the logs of an epoch.
 
     Attributes:
         state: `{"score": float | None, "epoch": int | None}`, epochs counted from 1.
@@ -39,7 +41,7 @@ class BestStudent(keras.callbacks.Callback):
         self.state: dict[str, Any] = {"score": None, "epoch": None}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save if this epoch was evaluated and is the best."""
+        """Save the networks if this epoch was evaluated and is the best so far."""
         score = (logs or {}).get(self.monitor)
         best = self.state["score"]
         if score is None or not score > (-math.inf if best is None else best):
@@ -52,7 +54,7 @@ class BestStudent(keras.callbacks.Callback):
         """Load the best weights into the networks that a model trains.
 
         Args:
-            model: the method, also where no `fit` has run, as after a finished run.
+            model: the method. It need not have run `fit`.
         """
         for role, network in model.trained_networks.items():
             network.load_weights(self._path_of(role))

@@ -1,4 +1,4 @@
-"""Tell the input pipeline which epoch it is."""
+"""Set the current epoch in the input pipeline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import keras
 
 
 class DataEpoch(keras.callbacks.Callback):
-    """Set `stream.epoch`, which order and augmentation of the images depend on.
+    """Sets `stream.epoch`, on which the order and augmentation of the images depend.
 
     Args:
-        stream: a `kmtard.data.pipeline.TrainingStream`, or what has such a variable.
+        stream: a `kmtard.data.pipeline.TrainingStream`, or another object with such an
+            attribute.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -19,6 +20,6 @@ class DataEpoch(keras.callbacks.Callback):
         self.stream = stream
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set it before Keras asks for the epoch's iterator."""
+        """Set the epoch before Keras reads its first batch."""
         del logs
         self.stream.epoch.assign(epoch)

@@ -1,4 +1,4 @@
-"""Write what happens to the run's event file."""
+"""Write the events of a training to the run's event file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from keras import ops
 
 
 class EventLog(keras.callbacks.Callback):
-    """One `epoch` event an epoch and a `step` event now and then.
+    """Writes one `epoch` event per epoch, and a `step` event every few seconds.
 
-    Beside `metrics`, an epoch event of a method with a state for each class has
-    `classes`: name -> one number a class.
-
-    `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy` of an event are those of
-    the evaluation; the averages over the attacked training batches carry `train_`.
+    The metrics `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy` in an event
+    come from the evaluation. The averages over the training batches have the prefix
+    `train_`. If the method has a state for each class, the epoch event also has
+    `classes`: name -> one number per class.
 
     Args:
-        writer: a `kmtard.runs.events.EventWriter`, or what has its `write`.
+        writer: a `kmtard.runs.events.EventWriter`, or another object with its `write`.
         phase: `nat_teacher`, `adv_teacher` or `student`.
-        steps_per_epoch: batches of a whole epoch.
-        interval: least seconds between two `step` events.
+        steps_per_epoch: batches in a complete epoch.
+        interval: shortest time between two `step` events, in seconds.
     """
 
-    # Keras then fetches the logs in a thread of its own, and no step waits.
+    # With this, Keras fetches the logs in a separate thread, and no step waits for it.
     async_safe = True
 
     def __init__(
@@ -41,7 +40,7 @@ class EventLog(keras.callbacks.Callback):
         self._began = self._written = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock, and see where a resumed epoch goes on."""
+        """Start the clock, and find the step at which a resumed epoch continues."""
         del logs
         self._epoch = epoch
         self._first = int(self.model.steps_taken.value) % self.steps_per_epoch
@@ -50,7 +49,7 @@ class EventLog(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Write a `step` event if the last one is long enough ago."""
+        """Write a `step` event if the last one was written long enough ago."""
         now = time.monotonic()
         if now - self._written < self.interval:
             return

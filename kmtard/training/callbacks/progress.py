@@ -1,4 +1,4 @@
-"""Show the training of one network: a bar in a terminal, lines anywhere."""
+"""Show the progress of a training: a bar in a terminal, and a line per epoch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from rich.progress import Progress as Bar
 
 
 class Progress(keras.callbacks.Callback):
-    """Move a rich progress bar and say each epoch in a line.
+    """Moves a Rich progress bar and reports each epoch in one line.
 
-    Only the beginning of a batch is looked at: what a step computed stays on the
-    device.
+    The bar moves at the beginning of a batch. The results of a step are not read, so
+    the device is never made to wait.
 
     Args:
-        bar: a started `rich.progress.Progress`, or None where no terminal is.
+        bar: a started `rich.progress.Progress`, or None without a terminal.
         line: called with each line of text.
-        label: what is being trained.
-        epochs: of the whole training.
-        steps_per_epoch: batches of a whole epoch.
+        label: name of the network that is trained.
+        epochs: epochs of the whole training.
+        steps_per_epoch: batches in a complete epoch.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Progress(keras.callbacks.Callback):
         self._task: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Add the bar at the first epoch, at the place a resumed run has reached."""
+        """Add the bar in the first epoch, at the step that a run has reached."""
         del logs
         if self.bar is None:
             return
@@ -62,7 +62,7 @@ class Progress(keras.callbacks.Callback):
             self.bar.update(self._task, completed=self._first + batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Say the epoch's loss, and its accuracies if it was evaluated."""
+        """Report the epoch's loss, and its accuracies if it was evaluated."""
         if int(self.model.steps_taken.value) % self.steps_per_epoch:
             return
         logs = logs or {}
@@ -78,6 +78,6 @@ class Progress(keras.callbacks.Callback):
         self.line(text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._task is not None and self.bar is not None:
             self.bar.remove_task(self._task)

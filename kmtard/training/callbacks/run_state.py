@@ -1,4 +1,4 @@
-"""Resume points: everything a run needs to go on bit for bit."""
+"""Checkpoints with everything that a run needs to continue bit for bit."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
 
 
 class CheckpointError(ValueError):
-    """A resume point does not fit the model, or none can be read."""
+    """A checkpoint does not fit the model or cannot be read."""
 
 
 class RunState(keras.callbacks.Callback):
-    """Save a resume point at each end of an epoch, and where a stop cut one short.
+    """Saves a checkpoint at the end of each epoch, also of one that a stop cut short.
 
-    One file holds the values of every variable but those of frozen networks: student
-    and teachers that learn, optimizer, BatchNorm's averages, balance, random seeds,
-    step count and the running averages of the logs, together with the `state` of other
-    callbacks. Keras' own `save_weights` leaves seeds and averages out and
-    `BackupAndRestore` the place inside an epoch.
+    One file holds the values of all variables except those of frozen networks: student
+    and teachers that learn, optimizer, averages of BatchNorm, balance, random seeds,
+    step count and the running averages of the logs. It also holds the `state` of other
+    callbacks. Keras's `save_weights` does not save seeds and averages, and its
+    `BackupAndRestore` does not save the position inside an epoch.
 
     Args:
-        folder: for the files, named by their steps such as `0000000120.npz`; the
-            newest `keep` stay. Files of other names and links are not touched.
-        write: `write(path, data)` that replaces a file in one go.
-        steps_per_epoch: batches of a whole epoch.
-        stateful: name -> callback with a JSON-able `state` to save along.
-        keep: files kept, so that a damaged one is not the last.
+        folder: folder for the files. They are named by their steps, such as
+            `0000000120.npz`. Links and files with other names are not touched.
+        write: `write(path, data)` replaces a file in one step.
+        steps_per_epoch: batches in a complete epoch.
+        stateful: name -> callback whose `state` is saved too, as JSON.
+        keep: number of newest files to keep. With at least 2, one damaged file does
+            not lose the run.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class RunState(keras.callbacks.Callback):
         self._averages: list[np.ndarray] | None = None
 
     def restore(self, model: Any) -> int:
-        """Put the newest readable resume point into a built and compiled model.
+        """Load the newest readable checkpoint into a built and compiled model.
 
         Returns:
-            The number of steps taken, 0 when there is nothing to go on from.
+            The number of steps taken; 0 if there is no checkpoint.
 
         Raises:
-            CheckpointError: none of the files can be used; names each reason. Or the
-                folder is a link.
+            CheckpointError: there are checkpoints but none can be used, for the reasons
+                in the text, or the folder is a link.
         """
         reasons = []
         for path in reversed(self._points()):
@@ -89,12 +90,13 @@ class RunState(keras.callbacks.Callback):
             return int(meta["step"])
         if reasons:
             raise CheckpointError(
-                "No resume point can be used:\n  " + "\n  ".join(reasons)
+                "No checkpoint of this run can be used. Start a new run.\n  "
+                + "\n  ".join(reasons)
             )
         return 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Put back the averages of a resumed epoch, which Keras has just reset."""
+        """Restore the averages of a resumed epoch, which Keras has just reset."""
         del epoch, logs
         if self._averages is not None and self._place:
             averages = _groups(self.model)["averages"]
@@ -103,21 +105,26 @@ class RunState(keras.callbacks.Callback):
         self._averages = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save, unless loss or weights are no numbers: the good point must stay."""
+        """Save a checkpoint.
+
+        Raises:
+            FloatingPointError: the loss or a weight is not finite. Nothing is saved, so
+                that the last good checkpoint is kept.
+        """
         loss = (logs or {}).get("loss", 0.0)
         weights = self.model.trainable_variables
         if not math.isfinite(loss) or not all(map(_is_finite, weights)):
             raise FloatingPointError(
-                f"The loss of epoch {epoch + 1} is {loss}, and "
-                f"{sum(not _is_finite(w) for w in weights)} of {len(weights)} weight "
-                "arrays not finite. Expected finite numbers; the resume point of the "
-                "epoch before is untouched. Lower optimizer.learning_rate, or look at "
+                f"Expected finite numbers. After epoch {epoch + 1} the loss is {loss}, "
+                f"and {sum(not _is_finite(w) for w in weights)} of {len(weights)} "
+                "weight arrays contain values that are not finite. The checkpoint of "
+                "the previous epoch is kept. Lower optimizer.learning_rate, or check "
                 "the data and the teachers."
             )
         self.save()
 
     def save(self) -> Path:
-        """Write a resume point of the model as it is now, and prune old ones.
+        """Write a checkpoint of the model's present state, and delete old ones.
 
         Raises:
             CheckpointError: the folder is a link.
@@ -136,14 +143,14 @@ class RunState(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step:010d}.npz"
         self.write(path, buffer.getvalue())
-        # A file with more steps can be there when an older point was resumed.
+        # A file with more steps can exist if an older checkpoint was resumed.
         for old in self._points()[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
         return path
 
     def _points(self) -> list[Path]:
-        """Return the resume points, oldest first; no links and no other files."""
+        """Return the checkpoints, oldest first, without links and other files."""
         self._refuse_link()
         try:
             with os.scandir(self.folder) as entries:
@@ -160,14 +167,14 @@ class RunState(keras.callbacks.Callback):
     def _refuse_link(self) -> None:
         if self.folder.is_symlink():
             raise CheckpointError(
-                f"Expected a folder of resume points, received a link: {self.folder}. "
-                "What it leads to is not read or changed. Delete the link, or put the "
-                "folder in its place."
+                f"Expected a folder of checkpoints, received a link: {self.folder}. "
+                "Its target is neither read nor changed. Delete the link, or replace "
+                "it with its target."
             )
 
     @property
     def _place(self) -> int:
-        """Batches already done of the present epoch."""
+        """Number of completed batches in the current epoch."""
         return int(self.model.steps_taken.value) % self.steps_per_epoch
 
 
@@ -193,7 +200,7 @@ def _is_finite(variable: Any) -> bool:
 
 def _array(variable: Any) -> np.ndarray:
     value = ops.convert_to_numpy(variable.value)
-    # npz has no bfloat16; float32 holds every one of its values.
+    # npz does not support bfloat16. float32 represents all of its values exactly.
     return value.astype("float32") if variable.dtype == "bfloat16" else value
 
 
@@ -205,7 +212,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"cannot be read ({error})") from error
     if meta.get("format") != FORMAT:
-        raise CheckpointError(f"format {meta.get('format')}, expected {FORMAT}")
+        raise CheckpointError(
+            f"expected format {FORMAT}, received {meta.get('format')!r}"
+        )
     return arrays, meta
 
 
@@ -215,7 +224,7 @@ def _fitting(arrays: dict, group: str, variables: list) -> list[np.ndarray]:
     expected = [tuple(variable.shape) for variable in variables]
     if received != expected:
         raise CheckpointError(
-            f"holds other {group} variables than the model: expected {expected}, "
-            f"received {received}. Was the recipe changed?"
+            f"its {group} variables do not fit the model: expected the shapes "
+            f"{expected}, received {received}. Was the recipe changed?"
         )
     return values

@@ -108,7 +108,7 @@ def test_bfloat16_images_become_float32(model, images, labels):
     wanted = ATTACK(model, exact, labels)
     assert keras.backend.standardize_dtype(result.x_adv.dtype) == "float32"
     np.testing.assert_array_equal(ops.convert_to_numpy(result.x_adv), wanted)
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         ATTACK.run(model, half + 1, labels)
 
 
@@ -158,7 +158,7 @@ def test_channels_may_come_first(images, labels):
 
 def test_softmax_network_is_attacked_like_its_logits(model, images, labels):
     softmax = keras.Sequential([model, layers.Activation("softmax")])
-    with pytest.warns(UserWarning, match="softmax, is left out"):
+    with pytest.warns(UserWarning, match="softmax, is skipped"):
         x_adv = ATTACK(softmax, images, labels)
     np.testing.assert_allclose(x_adv, ATTACK(model, images, labels), atol=1e-6)
 
@@ -180,7 +180,7 @@ def test_subclassed_network_that_was_never_called(model, images, labels):
 def test_sequential_network_that_was_never_called(model, images, labels):
     sizes = layers.Flatten(), layers.Dense(4, "softmax")
     unbuilt = keras.Sequential(sizes)
-    with pytest.warns(UserWarning, match="softmax, is left out"):
+    with pytest.warns(UserWarning, match="softmax, is skipped"):
         x_adv = ATTACK(unbuilt, images, labels)
     assert unbuilt.built and (x_adv != images).any()
 
@@ -193,7 +193,7 @@ def test_classifier_may_stand_for_its_model(model, images, labels):
 def test_nan_in_the_logits_is_an_error(model, images, labels):
     broken = keras.models.clone_model(model)
     broken.layers[-1].bias.assign([0, np.nan, 0, 0])
-    with pytest.raises(ValueError, match="logits.*finite.*fix"):
+    with pytest.raises(ValueError, match="logits.*finite.*Fix"):
         fgsm()(broken, images, labels)
 
 

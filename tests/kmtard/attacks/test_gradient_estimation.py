@@ -86,6 +86,8 @@ def gradient(pair, y):
     return np.where((y == 0)[:, None, None, None], rising, -rising)
 
 
+# A property of the estimate; the golden files hold every backend to the same one.
+@pytest.mark.once("torch")
 @pytest.mark.parametrize("distribution", ["gaussian", "rademacher"])
 @pytest.mark.parametrize("antithetic", [True, False], ids=["antithetic", "one-sided"])
 def test_estimate_converges_to_the_gradient(
@@ -228,7 +230,7 @@ def test_nothing_to_do_changes_nothing(settings, linear, images, labels):
         ({"samples": 0}, "samples.*even.*0"),
         ({"samples": 3}, "samples.*even.*3"),
         ({"samples": [2, 2, 3], "steps": 3}, r"even.*\[2, 2, 3\]"),
-        ({"samples": [2, 2], "steps": 3}, r"3 of them.*\[2, 2\]"),
+        ({"samples": [2, 2], "steps": 3}, r"3 steps.*\[2, 2\]"),
         ({"samples": 0, "antithetic": False}, "samples.*0"),
     ],
 )

@@ -24,7 +24,7 @@ def ended(backend: str, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("room", ["attacks", "methods"])
 def test_the_rooms_say_which_backends_there_are(backend: str, room: str) -> None:
     last = ended(backend, "-c", f"import kmtard.{room}").stderr.splitlines()[-1]
-    expected = "ImportError: kmtard works on the Keras backends jax, tensorflow, torch."
+    expected = "ImportError: kmtard supports the Keras backends jax, tensorflow, torch."
     assert last.startswith(f"{expected} Received: {backend!r}. Set")
     assert "KERAS_BACKEND" in last
 
@@ -32,7 +32,7 @@ def test_the_rooms_say_which_backends_there_are(backend: str, room: str) -> None
 def test_a_backend_that_keras_has_already_loaded_is_refused() -> None:
     code = "import os, keras; del os.environ['KERAS_BACKEND']; import kmtard.attacks"
     done = ended("numpy", "-c", code)
-    assert "ImportError: kmtard works on" in done.stderr.splitlines()[-1]
+    assert "ImportError: kmtard supports" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_commands_say_so_in_one_line(words: tuple[str, ...], code: int) -> None:
         *words,
     )
     found = " ".join(done.stderr.split())
-    assert "Expected a backend of Keras out of jax, tensorflow, torch." in found
+    assert "Expected one of the Keras backends jax, tensorflow, torch." in found
     assert "Received: 'openvino'. Set the environment variable KERAS_BACKEND" in found
     assert "Traceback" not in found
     assert done.returncode == code

@@ -1,4 +1,4 @@
-"""Operations counted by hand."""
+"""Our count of operations."""
 
 import pytest
 

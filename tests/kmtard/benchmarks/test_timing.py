@@ -1,4 +1,4 @@
-"""Measurements on a clock that stands still unless work is done."""
+"""Measurements with a fake clock that only advances when work is done."""
 
 import time
 

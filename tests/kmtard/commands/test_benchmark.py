@@ -1,4 +1,4 @@
-"""The benchmark measures and prints what it promises."""
+"""The benchmark measures and prints its table."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`kmtard convert` writes what it says, and says what it read."""
+"""`kmtard convert` writes the right file and prints what it read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_around_all_kinds_of_files(checkpoint: Path, capsys: Any) -> None:
         f"read {checkpoint}: resnet56, 5 classes, images of 8x8x3",
         "  weights: 287 tensors under 'net', without the prefix 'module.'",
         "  images are standardized with: mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5) "
-        "(stated by the file)",
+        "(from the file)",
         f"wrote {folder / 'a.keras'}",
     ]
     assert run(folder / "a.keras", folder / "b.safetensors") == 0
@@ -63,7 +63,7 @@ def test_around_all_kinds_of_files(checkpoint: Path, capsys: Any) -> None:
     [
         (["a.pt", "a.keras"], "expected --network with one of resnet18, "),
         (["a.pt", "a.keras", "--network=resnt18"], "Did you mean resnet18?"),
-        (["a.keras", "b.pt", "--option=mean=cifar10"], "whose options these are"),
+        (["a.keras", "b.pt", "--option=mean=cifar10"], "which has these options"),
         (["a.pt", "b.pt", "--network=resnet56", "--option=men=1"], "mean, std"),
         (["a.pt", "b.pt", "--network=resnet56", "--input-shape=8"], "'8'"),
     ],
@@ -78,7 +78,7 @@ def test_a_wrong_command_line(words: list[str], message: str, capsys: Any) -> No
 def test_what_fails_is_said(checkpoint: Path, capsys: Any) -> None:
     folder = checkpoint.parent
     for words, message in (
-        (["--option=mean=cifar10"], "standardized in another way"),
+        (["--option=mean=cifar10"], "another standardization of the images"),
         (["--option=mean=cifar"], "Received: 'cifar'"),
         (["--network=resnet18"], "do not fit the network"),
         (["--nest=best"], "under 'best'"),

@@ -33,6 +33,9 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
 
+# Files, texts and signals do not depend on the backend.
+pytestmark = pytest.mark.once("torch")
+
 ROOT = Path(kmtard.__file__).parents[1]
 LIMIT, BATCH = 40, 16
 # A module of a user's own.
@@ -71,7 +74,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.fixture(scope="module")
 def student() -> keras.Model:
-    """A linear network that has most digits right, by least squares."""
+    """A linear network, fitted by least squares, that is right on most digits."""
     train = digits().train
     x = train.images.reshape(len(train), -1) / 255
     wanted = np.eye(10)[train.labels]
@@ -101,7 +104,7 @@ def finished_run(
 
 @pytest.fixture
 def run(finished_run: Run, tmp_path: Path) -> Run:
-    """A copy of the run, its own to spoil."""
+    """A copy of the run that a test may change."""
     return Run.open(shutil.copytree(finished_run.path, tmp_path / "run"))
 
 
@@ -124,7 +127,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def evaluated(
     finished_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Run, subprocess.CompletedProcess[str]]:
-    """The run after the command, in a process of its own, and what that said."""
+    """The run after the command in a separate process, and the output."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     run = Run.open(shutil.copytree(finished_run.path, folder))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -139,6 +142,7 @@ def evaluated(
     return run, process
 
 
+@pytest.mark.every_backend
 def test_run_brings_its_settings(
     evaluated: tuple[Run, subprocess.CompletedProcess[str]], student: keras.Model
 ) -> None:
@@ -205,7 +209,7 @@ def test_clean_accuracy_far_below_that_of_the_training_smells(
     assert main([str(run.path), "--attacks", "fgsm", "--seed", "1"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "warning: clean-below-training" in output
-    assert "in its training the model had 90.00%" in output
+    assert "in training it was 90.00%" in output
 
 
 def test_input_range_gives_the_model_what_it_was_made_for(
@@ -221,7 +225,7 @@ def test_input_range_gives_the_model_what_it_was_made_for(
     whole = keras.Model(image, biased(layers.Rescaling(1 / 255)(image)))
     whole.save(run.best / "student.keras")
     assert main([*words, "--input-range", "0,255"]) == 0
-    assert "images in [0, 255]; epsilon is of [0, 1]" in capsys.readouterr().out
+    assert "images in [0, 255]; epsilon is for [0, 1]" in capsys.readouterr().out
     [found] = [
         Evaluation.load(each.path)
         for each in read_all(run.path)[0]
@@ -242,7 +246,7 @@ def test_input_range_that_is_none(
     with pytest.raises(SystemExit) as error:
         main(["net.keras", "--input-range", text])
     assert error.value.code == 2
-    assert "expected two numbers such as 0,255" in capsys.readouterr().err
+    assert "expected two increasing numbers such as 0,255" in capsys.readouterr().err
 
 
 def test_norm_l2(
@@ -265,7 +269,7 @@ def test_norm_l2(
     )
     assert found.robust_accuracy == wanted.robust_accuracy
     assert main([*words, "--attacks", "autoattack"]) == 2
-    assert "autoattack, which is L_inf only" in capsys.readouterr().err
+    assert "'autoattack', which supports only L_inf" in capsys.readouterr().err
 
 
 def test_run_of_a_network_of_the_users_own(
@@ -322,10 +326,11 @@ def test_display_tells_seldom_and_ends_after_a_batch_alone(
     assert file.getvalue().splitlines() == [
         "autoattack (3/3), apgd-t: 0 of 128 images",
         "autoattack (3/3): 64 of 128 images, 50.00 %",
-        "autoattack (3/3): 50.00 % of all images left right",
+        "autoattack (3/3): accuracy 50.00 %",
     ]
 
 
+@pytest.mark.every_backend
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
     command = [sys.executable, "-c", KILLED, "5", str(run.path), "--save-images"]
     process = subprocess.run(
@@ -367,13 +372,13 @@ def test_signal_ends_after_the_batch(
     assert main([str(run.path), "--attacks", "fgsm"]) == 0
     assert len(written) == 1
     output = capsys.readouterr().out
-    words = f"stopped; go on with: kmtard evaluate {run.path} --attacks fgsm"
+    words = f"stopped; continue with: kmtard evaluate {run.path} --attacks fgsm"
     assert words in output
     monkeypatch.setattr(BatchStore, "write", write)
     assert main([str(run.path), "--attacks", "fgsm"]) == 0
     right = np.flatnonzero(Evaluation.load(run.path).clean.robust).tolist()
     assert sorted(index for batch in written for index in batch) == right
-    assert "goes on in" in capsys.readouterr().out
+    assert "continues in" in capsys.readouterr().out
 
 
 def test_comparison(
@@ -520,6 +525,7 @@ def loaded() -> Callable[[str], set[str]]:
     return after
 
 
+@pytest.mark.every_backend
 def test_command_loads_no_keras_before_it_has_chosen_a_backend(
     loaded: Callable[[str], set[str]],
 ) -> None:

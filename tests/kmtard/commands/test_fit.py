@@ -17,7 +17,7 @@ from PIL import Image
 
 from kmtard.attacks import pgd_trades
 from kmtard.commands.evaluate import main as evaluate_command
-from kmtard.commands.fit import Screen, main, run_name
+from kmtard.commands.fit import Screen, _reason, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
 from kmtard.evaluation.evaluator import evaluate
@@ -30,6 +30,9 @@ from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
+
+# Files, texts and signals do not depend on the backend.
+pytestmark = pytest.mark.once("torch")
 
 METRICS = {
     *("loss", "nat_loss", "adv_loss", "nat_weight", "adv_weight", "nat_temperature"),
@@ -52,6 +55,7 @@ def only_run(folder: Path) -> Run:
     return run
 
 
+@pytest.mark.every_backend
 def test_run_folder_is_complete(finished: Finished, recipe: Path) -> None:
     _, run = finished
     assert run.state() == "finished"
@@ -99,6 +103,7 @@ def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> Non
     assert name(method=own).startswith("TRADES-s0-")
 
 
+@pytest.mark.every_backend
 def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     events = finished[1].events().poll()
     assert [event["event"] for event in events if event["event"] != "step"] == [
@@ -116,6 +121,7 @@ def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     assert not any("non_finite" in event for event in events)
 
 
+@pytest.mark.every_backend
 def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
     epochs = [
         event
@@ -133,6 +139,7 @@ def test_epochs_have_the_documented_metrics(finished: Finished) -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01])
 
 
+@pytest.mark.every_backend
 def test_delivered_student_has_the_accuracies_said(finished: Finished) -> None:
     process, run = finished
     results = read_results(run.path)
@@ -260,7 +267,6 @@ def test_method_without_teachers_trains_none(
     assert run.state() == "finished"
 
 
-@pytest.mark.once("torch")
 def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     recipe: Path, tmp_path: Path
 ) -> None:
@@ -280,6 +286,28 @@ def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     assert networks["adv_teacher"].clean.accuracy == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node take defined at (most recent "
+            'call last):\n  File "take.py", line 3, in take\n\nindices[0] = 7 is not '
+            "in [0, 3)\n\t [[{{node take}}]] [Op:__inference_step_4]",
+            "RuntimeError: indices[0] = 7 is not in [0, 3)",
+        ),
+        (
+            "{{function_node __wrapped__Next}} ValueError: x.png: truncated\nTraceback "
+            '(most recent call last):\n\n  File "a.py", line 1\n\nValueError: x.png: '
+            "truncated\n\n\n\t [[{{node PyFunc}}]] [Op:IteratorGetNext]",
+            "ValueError: x.png: truncated",
+        ),
+        ("plain\nof two lines", "RuntimeError: plain\nof two lines"),
+    ],
+)
+def test_reason_is_told_without_tensorflows_wrapper(text: str, reason: str) -> None:
+    assert _reason(RuntimeError(text)) == reason
+
+
 def test_training_that_fails_tells_why_and_keeps_the_good_point(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,7 +317,8 @@ def test_training_that_fails_tells_why_and_keeps_the_good_point(
     run = only_run(tmp_path)
     assert run.state() == "failed"
     reason = run.events().poll()[-1]["reason"]
-    assert reason.startswith("FloatingPointError: The loss of epoch 2 is")
+    assert reason.startswith("FloatingPointError: Expected finite numbers. After")
+    assert "epoch 2 the loss is nan" in reason
     output = capsys.readouterr().out
     assert f"failed: {reason}" in output
     assert "Traceback" not in output
@@ -374,7 +403,7 @@ def test_missing_weights_are_told_before_anything_starts(
     assert main([str(recipe), *settings(tmp_path, weights)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f'{recipe}: adv_teacher.weights = "none.pt": ')
-    assert "get it from a shelf, or write train = true" in captured.err
+    assert "get it from a shelf, or replace the key by train = true" in captured.err
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What comes from others is shown by the commands, and not interpreted."""
+"""Commands show text from other people without interpreting it."""
 
 from __future__ import annotations
 

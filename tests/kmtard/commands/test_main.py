@@ -1,4 +1,4 @@
-"""`kmtard COMMAND`: the same commands by one name."""
+"""`kmtard COMMAND` runs the commands."""
 
 from __future__ import annotations
 

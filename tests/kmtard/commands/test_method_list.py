@@ -1,4 +1,4 @@
-"""`--list-methods`: one line a method, with what a recipe sets for it."""
+"""`--list-methods`: one line per method, with its settings in a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No command runs what a stranger's recipe or run names."""
+"""No command runs code that somebody else's recipe or run names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Method(Natural): ...
 
 @pytest.fixture
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with code of the user's own, on no path of Python."""
+    """A working folder with the user's own code, not on `sys.path`."""
     folder = tmp_path / "working"
     folder.mkdir()
     (folder / "own_parts.py").write_text(CODE)
@@ -58,7 +58,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def own(recipe: Path, working: Path) -> Path:
-    """A recipe of the user's own that names this code: natural training, one epoch."""
+    """The user's own recipe that names this code: natural training, one epoch."""
     overrides = [
         *("data.name=own_parts:data", "student.network=own_parts:network"),
         *("student.options={}", "schedule.epochs=1", "schedule.milestones=[]"),
@@ -174,7 +174,7 @@ def test_a_foreign_recipe_that_names_code_needs_trust(
 ) -> None:
     assert fit.main([str(foreign)]) == 2
     error = capsys.readouterr().err
-    assert f"it lies outside the working folder {working}" in error
+    assert f"it is outside the working folder {working}" in error
     assert error.count("give --trust") == 3
     assert not ran(working)
     assert not (working / "runs").exists()
@@ -197,18 +197,18 @@ def test_a_dry_run_imports_nothing_that_a_recipe_names(
     own: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit.main([str(own), "--dry-run"]) == 0
-    assert "data set of your own: not read" in capsys.readouterr().out
+    assert "your own data set: not read" in capsys.readouterr().out
     words = [str(own), "--dry-run", "--set", "data.name=digits"]
     assert fit.main(words) == 0
     output = capsys.readouterr().out
     assert "training images" in output
-    assert "student: network of your own: not built, not measured; --trust" in output
+    assert "student: your own network: not built, not measured; --trust" in output
     assert "Time of the run" not in output
     assert fit.main([*words, "--set", "student.network=small_cnn"]) == 0
     output = capsys.readouterr().out
-    assert "student: method of your own, not measured" in output
+    assert "student: your own method, not measured" in output
     assert not ran(working)
-    assert fit.main([str(own), "--dry-run", "--trust"]) == 0
+    assert fit.main([str(own), "--dry-run=measure", "--trust"]) == 0
     assert "whole run" in capsys.readouterr().out
     assert ran(working)
 
@@ -217,12 +217,12 @@ def test_a_dry_run_measures_the_rest(
     recipe: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teacher = "nat_teacher={network='own_parts:network', weights='none.keras'}"
-    words = [str(recipe), "--dry-run", "--set", teacher]
+    words = [str(recipe), "--dry-run=measure", "--set", teacher]
     words += ["--set", f"runtime.cache_dir={working / 'teachers'}"]
     assert fit.main(words) == 0
     output = capsys.readouterr().out
     assert "student: a teacher is not built, not measured" in output
-    assert "adv teacher: a training step takes" in output
+    assert "robust teacher: a training step takes" in output
     assert "what was measured" in output
     assert not ran(working)
 
@@ -237,7 +237,7 @@ def rewritten(run: Run, **info: object) -> Run:
 
 @pytest.fixture
 def named(own: Path, working: Path) -> Run:
-    """A run of the user's own that names code, not yet begun."""
+    """The user's own run that names code and has not begun yet."""
     run = Run.create(working / "runs", "named", own.read_text(), {})
     run.events_path.write_text('{"event": "run_stopped", "time": 1}\n')
     small_cnn(10, (8, 8, 1), width=2).save(run.best / "student.keras")
@@ -250,7 +250,7 @@ def named(own: Path, working: Path) -> Run:
         ({"host": "another"}, "does not name this host"),
         ({"user": "another"}, "does not name this user"),
         ({"host": None, "user": None}, "does not name this host"),
-        ({}, "its folder lies outside the working folder"),
+        ({}, "its folder is outside the working folder"),
     ],
 )
 @pytest.mark.parametrize("command", ["resume", "evaluate"])

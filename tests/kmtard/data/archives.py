@@ -1,4 +1,4 @@
-"""Small archives in the layouts that data sets are published in."""
+"""Small archives with the same layout as the published data sets."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def jpeg(image: np.ndarray) -> bytes:
 
 
 def tiny_imagenet_files(classes: int = 200) -> dict[str, bytes]:
-    """Two training images a class, the second of them grey, and one to validate."""
+    """Two training images per class, the second one gray, and one for validation."""
     folder = "tiny-imagenet-200"
     # Their order in the file is not the alphabetical one.
     wnids = [f"n{1000 + 7 * n % 200:08d}" for n in range(200)]

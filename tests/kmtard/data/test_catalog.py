@@ -1,4 +1,4 @@
-"""Small archives in the true layouts become data sets, through TFDS's own builders."""
+"""Small archives with the published layouts are read by the builders of TFDS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a first reading of a prepared data set left is read without TensorFlow."""
+"""The decoded files of a prepared data set are read without TensorFlow."""
 
 from __future__ import annotations
 

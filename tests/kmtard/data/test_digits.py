@@ -48,5 +48,5 @@ def test_the_test_split_never_changes() -> None:
 
 
 def test_a_directory_is_refused() -> None:
-    with pytest.raises(ValueError, match="expects no directory.*'somewhere'"):
+    with pytest.raises(ValueError, match="takes no directory.*'somewhere'"):
         digits("somewhere")

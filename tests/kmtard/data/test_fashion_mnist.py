@@ -87,14 +87,18 @@ PACKED = gzip.compress(WHOLE, mtime=0)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("cut.gz", PACKED[:-12], "Cannot read.*whole idx file"),
+        ("cut.gz", PACKED[:-12], "Cannot read.*complete idx file"),
         ("broken.gz", b"\x1f\x8b" + bytes(30), "Cannot read"),
         ("flipped.gz", PACKED[:-8] + bytes(8), "Cannot read.*CRC"),
-        ("packed", PACKED, "bytes: 00 00 08.*Received: 1f 8b"),
-        ("cut", WHOLE[:-1], r"hold 32 bytes.*shape \(4, 5\).*Received: 31"),
-        ("header", WHOLE[:9], "bytes: 00 00 08.*Received: 00 00 08 02 00 00 00 04 00"),
-        ("longer", WHOLE + b"0", "hold 32 bytes.*Received: 33"),
-        ("empty", b"", "bytes: 00 00 08.*Received: "),
+        ("packed", PACKED, "begins with 00 00 08.*Received: 1f 8b"),
+        ("cut", WHOLE[:-1], r"have 32 bytes.*shape \(4, 5\).*Received: 31"),
+        (
+            "header",
+            WHOLE[:9],
+            "begins with 00 00 08.*Received: 00 00 08 02 00 00 00 04 00",
+        ),
+        ("longer", WHOLE + b"0", "have 32 bytes.*Received: 33"),
+        ("empty", b"", "begins with 00 00 08.*Received: "),
     ],
 )
 def test_a_damaged_file_is_refused(

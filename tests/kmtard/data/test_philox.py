@@ -1,4 +1,4 @@
-"""The generator against the published numbers, and its own promises."""
+"""The generator gives the published numbers, and has its documented properties."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_nothing_is_held_out_of_a_data_set() -> None:
 
 def test_data_set_refuses_splits_that_do_not_belong_together() -> None:
     other = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
-    with pytest.raises(ValueError, match="images of one shape.*test"):
+    with pytest.raises(ValueError, match="images of the same shape.*test"):
         DataSet("numbers", numbered(8), other, num_classes=4)
     with pytest.raises(ValueError, match="num_classes - 1 = 2.*Received: 0 to 3"):
         DataSet("numbers", numbered(8), numbered(8), num_classes=3)
@@ -190,7 +190,7 @@ GOLDEN = json.loads(Path(__file__).with_name("stream.json").read_text())
 
 @pytest.mark.parametrize("published", GOLDEN["batches"], ids=lambda g: str(g["seed"]))
 def test_batches_are_those_of_the_first_version(published: dict[str, Any]) -> None:
-    """Which drew them with TensorFlow: runs that it stopped go on bit for bit."""
+    """Version 0.1 drew them with TensorFlow. Its stopped runs continue bit for bit."""
     first, pixel = 37 * np.arange(11).reshape(11, 1), np.arange(20)
     images = ((first + pixel) % 255 + 1).astype(np.uint8).reshape(11, 5, 4, 1)
     training = TrainingStream(
@@ -235,7 +235,7 @@ def linear() -> keras.Model:
     return model
 
 
-# Without and with a first epoch of which a stop had left a part.
+# Without and with a first epoch that a stop had cut short.
 @pytest.mark.parametrize("spans", [[(0, 2, 0)], [(2, 3, 1), (3, 5, 0)]], ids=str)
 def test_keras_fit_shows_each_epoch_in_its_own_order(
     spans: list[tuple[int, int, int]],
@@ -309,7 +309,7 @@ def test_augmentation_shifts_and_flips_evenly() -> None:
             seen.append(variants(split.images[number], 1)[image.tobytes()])
     down, right, flip = np.array(seen).T
     counts = np.bincount(6 * down + 2 * right + flip, minlength=18)
-    # 100 images fall on each of 9 places, mirrored or not, give or take 5 sigma.
+    # About 100 images for each of 9 shifts, mirrored or not, within 5 sigma.
     assert np.abs(counts - 100).max() < 49
 
 

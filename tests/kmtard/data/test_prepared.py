@@ -1,4 +1,4 @@
-"""What goes wrong between an archive and a data set, and what is left of it."""
+"""Failures while a data set is prepared, and the files that remain."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def left(folder: Path) -> set[str]:
-    """What a failed preparation left, beside the archive and empty folders."""
+    """The files of a failed preparation, except the archive and empty folders."""
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     return {name for name in files if "/" in name}
 

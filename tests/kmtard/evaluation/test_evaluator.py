@@ -17,11 +17,12 @@ from kmtard.attacks import PGD, Attack, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.base import AttackBatch, Found
 from kmtard.data.digits import digits
+from kmtard.data.pipeline import Split
 from kmtard.evaluate import evaluate
 from kmtard.evaluation import network_evaluator
 from kmtard.evaluation.evaluator import Candidate, evaluate_networks
 from kmtard.evaluation.images import ImageSet
-from kmtard.evaluation.network_evaluator import Step
+from kmtard.evaluation.network_evaluator import NetworkEvaluator, Step
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import Strength
 from kmtard.runs.files import RunError
@@ -203,7 +204,7 @@ def test_broken_evaluation_goes_on(
     right = np.flatnonzero(whole.clean.robust)
     assert sorted(first.seen + second.seen) == right.tolist()
     assert without_seconds(whole) == without_seconds(unbroken)
-    assert "goes on" in next(s.note for s in steps if s.attack == "clipped")
+    assert "continues in" in next(s.note for s in steps if s.attack == "clipped")
     images = np.load(tmp_path / "evaluation" / "images" / "clipped.npy")
     x, y = data
     wrong = np.setdiff1d(np.arange(IMAGES), right)
@@ -229,7 +230,7 @@ def test_images_that_were_not_kept_are_made_again(
 
 
 @pytest.mark.parametrize("what", ["attack", "seed", "model", "labels"])
-def test_changed_setting_starts_anew_and_says_so(
+def test_changed_setting_starts_again_and_says_so(
     model: keras.Model, data: Any, tmp_path: Path, what: str
 ) -> None:
     x, y = data
@@ -251,7 +252,7 @@ def test_changed_setting_starts_anew_and_says_so(
     )
     key = {"attack": "attack.shift: 0.4, now 0.3", "labels": "images"}.get(what, what)
     [note] = [s.note for s in steps if s.attack == "clipped" and s.note]
-    assert "starts anew" in note and key in note
+    assert "starts again" in note and key in note
 
 
 def test_steps_tell_the_running_accuracy(model: keras.Model, data: Any) -> None:
@@ -449,11 +450,11 @@ def test_result_survives_json_and_tables(model: keras.Model, data: Any) -> None:
     ("options", "why"),
     [
         ({"attacks": "fgms"}, "Did you mean fgsm"),
-        ({"suite": "papr"}, "Expected a suite"),
+        ({"suite": "papr"}, "`suite` must be one of"),
         ({"epsilon": 8}, "8/255, not 8"),
         ({"batch_size": 0}, "batch_size"),
-        ({"save_images": True}, "needs a `folder`"),
-        ({"attacks": {"clean": fgsm()}}, "may be named clean"),
+        ({"save_images": True}, "needs a folder"),
+        ({"attacks": {"clean": fgsm()}}, "'clean' and 'worst case' are reserved"),
     ],
 )
 def test_bad_arguments(
@@ -463,19 +464,45 @@ def test_bad_arguments(
         evaluate(model, data, **options)
 
 
+@pytest.mark.once("jax")
+@pytest.mark.filterwarnings("ignore:Attacks need logits")
+def test_the_model_is_not_changed_even_for_a_moment(
+    data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = keras.Input((4, 4, 1))
+    dense = layers.Dense(2, activation="softmax")
+    model = keras.Sequential([image, layers.Flatten(), dense])
+    model(data[0])
+    own, seen, assign = (
+        [model, *model._flatten_layers()],
+        set(),
+        keras.Layer.__setattr__,
+    )
+
+    def watch(layer: Any, name: str, value: Any) -> None:
+        if any(layer is each for each in own):
+            seen.add(name)
+        assign(layer, name, value)
+
+    monkeypatch.setattr(keras.Layer, "__setattr__", watch)
+    evaluate(model, data, attacks="fgsm")
+    # Keras notes each call.
+    assert seen == {"built", "_called"}
+
+
 def test_bad_images(model: keras.Model, data: Any) -> None:
     x, y = data
     eight_bit = (255 * x).astype("uint8")
-    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
+    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must be in \[0, 1\]")):
         with pytest.raises(ValueError, match=why):
             evaluate(model, (images, y), attacks="fgsm")
     with pytest.raises(ValueError, match="one per image"):
         evaluate(model, (x, y[:-1]), attacks="fgsm")
     with pytest.raises(ValueError, match="the model's classes"):
         evaluate(model, (x, y + 1), attacks="fgsm")
-    with pytest.raises(TypeError, match="Received: int"):
+    with pytest.raises(TypeError, match="Received: an object of type int"):
         evaluate(model, 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="Received: int"):
+    with pytest.raises(TypeError, match="Received: an object of type int"):
         evaluate(model, data, attacks=[3])  # type: ignore[list-item]
 
 
@@ -490,7 +517,7 @@ def test_logits_that_are_not_finite_are_an_error(data: Any) -> None:
 
 def test_folder_that_is_a_file(model: keras.Model, data: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="Cannot make"):
+    with pytest.raises(RunError, match="Cannot create"):
         evaluate(model, data, attacks="fgsm", folder=tmp_path / "file")
 
 
@@ -594,9 +621,9 @@ def test_model_of_another_range(model: keras.Model, data: Any, kind: str) -> Non
 
 def test_images_of_another_range_than_said(model: keras.Model, data: Any) -> None:
     x, y = data
-    with pytest.raises(ValueError, match="divided already.*Multiply"):
+    with pytest.raises(ValueError, match="scaled to.*already. Multiply"):
         evaluate(model, (x, y), input_range=(0, 255))
-    with pytest.raises(ValueError, match=r"lie in the `input_range` \[0, 255\]"):
+    with pytest.raises(ValueError, match=r"must be in the `input_range` \[0, 255\]"):
         evaluate(model, (x - 1, y), input_range=(0, 255))
     with pytest.raises(ValueError, match=r"`input_range` must be \(low, high\)"):
         evaluate(model, (x, y), input_range=(255, 0))
@@ -633,3 +660,35 @@ def test_labels_are_taken_as_fit_takes_them(
     soft = 0.9 * np.eye(2, dtype="float32")[y] + 0.05
     with pytest.raises(ValueError, match="integer labels"):
         attack(model, x, soft)
+
+
+def test_finished_evaluation_computes_nothing_again(
+    model: keras.Model, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"attacks": "fgsm", "epsilon": 0.1, "folder": tmp_path}
+    first = evaluate(model, data, **settings)
+
+    def computed(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(network_evaluator, "of_model", computed)
+    monkeypatch.setattr(NetworkEvaluator, "_crafted", computed)
+    monkeypatch.setattr(NetworkEvaluator, "_classified", computed)
+    second = evaluate(model, data, **settings)
+    assert second.findings == first.findings
+    assert second.robust_accuracy == first.robust_accuracy
+    with pytest.raises(AssertionError, match="computed again"):
+        evaluate(model, data, **{**settings, "attacks": "pgd_sat"})
+
+
+def test_classes_are_called_by_their_names(tmp_path: Path) -> None:
+    """In the record, its table and its findings; a class without a name by number."""
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 4, 4, 1), np.uint8)
+    split = Split(images, np.arange(IMAGES) % 2, ("cat", "dog"))
+    dogs = linear()
+    dogs.set_weights([np.zeros((16, 2), "float32"), np.array([0, 1], "float32")])
+    found = evaluate(dogs, split, attacks="fgsm", epsilon=0.1, folder=tmp_path)
+    assert Evaluation.load(tmp_path).class_names == ("cat", "dog")
+    [one] = [each for each in found.findings if each.name == "one-class"]
+    assert one.message.startswith("Class dog is predicted")
+    assert "| 0.0 (cat) |" in found.to_markdown()

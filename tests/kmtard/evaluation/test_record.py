@@ -152,7 +152,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="Cannot make"):
+    with pytest.raises(RunError, match="Cannot create"):
         Record.of(tmp_path / "file", 2, CONDITIONS, None)
 
 

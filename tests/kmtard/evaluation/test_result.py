@@ -158,7 +158,8 @@ def test_later_evaluation_answers_an_earlier_finding() -> None:
     again = Finding("randomised-defence", "By 0.2.")
     second = replace(network(attacks={"autoattack_rand": rand}), findings=(again,))
     [found] = made(second).added_to(made(first)).findings
-    assert found.message.startswith("By 0.2. Settled: autoattack_rand")
+    settled = "robust accuracy is 50.00% under autoattack_rand"
+    assert found.message.startswith(f"By 0.2. Settled: {settled}")
 
 
 def test_table_of_a_training_by_version_0_1_has_no_answers(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_table_of_a_training_by_version_0_1_has_no_answers(tmp_path: Path) -> No
     }
     content = {"images": 8, "attacks": {}, "rows": [row]}
     (tmp_path / "evaluation.json").write_text(json.dumps(content))
-    with pytest.raises(RunError, match="no answers per image.*kmtard evaluate"):
+    with pytest.raises(RunError, match="no outcomes per image.*kmtard evaluate"):
         Evaluation.load(tmp_path)
 
 

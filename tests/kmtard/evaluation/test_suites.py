@@ -138,9 +138,12 @@ def test_attacks_in_l2() -> None:
         ["fgsm", "pgd_trades", "apgd_ce", "autoattack_rand"], Strength(0.5, norm="l2")
     )
     assert {attack.get_config()["norm"] for attack in attacks.values()} == {"l2"}
-    with pytest.raises(ValueError, match="can be had in L2.*square, which is L_inf"):
+    with pytest.raises(
+        ValueError,
+        match="norm 'l2' is supported by.*'square', which supports only L_inf",
+    ):
         named_attacks(["square"], Strength(0.5, norm="l2"))
-    with pytest.raises(ValueError, match="autoattack, which is L_inf only"):
+    with pytest.raises(ValueError, match="'autoattack', which supports only L_inf"):
         named_attacks(["autoattack"], Strength(0.5, norm="l2"))
     with pytest.raises(ValueError, match="`norm` must be 'linf' or 'l2'"):
         Strength(0.5, norm="l1")

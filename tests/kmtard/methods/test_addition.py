@@ -198,10 +198,13 @@ def test_networks_that_are_built_later(tiny: SimpleNamespace) -> None:
 
 
 def test_what_does_not_fit_is_refused(tiny: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="`additions` must hold.*Received: 'mirror'"):
+    with pytest.raises(
+        ValueError, match="`additions` must contain.*Received: 'mirror'"
+    ):
         tiny.model("natural", additions=["mirror"])
     with pytest.raises(
-        ValueError, match="Mirror needs.*adv_teacher. Received: Natural with student$"
+        ValueError,
+        match="Mirror needs.*adv_teacher. Received: Natural with student\\.$",
     ):
         tiny.model("natural", additions=[Mirror()])
     with pytest.raises(ValueError, match="are named 'mirror_loss'"):

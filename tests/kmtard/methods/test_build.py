@@ -129,14 +129,14 @@ def test_build_says_what_is_wrong(tiny: SimpleNamespace) -> None:
     with pytest.raises(
         ValueError,
         match="'b_mtard' needs student, nat_teacher, adv_teacher. "
-        "Received: student, nat_teacher$",
+        r"Received: student, nat_teacher\.$",
     ):
         methods.build("b_mtard", **networks)
     with pytest.raises(ValueError, match="'trades' needs student. Received: student, "):
         methods.build("trades", **networks)
     with pytest.raises(
         ValueError,
-        match="'trades' has no argument 'betta'. Did you mean beta.* trades_original$",
+        match=r"no argument 'betta'. Did you mean beta.* trades_original\.$",
     ):
         methods.build("trades", student=tiny.network(), betta=3)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from kmtard.attacks.inputs import check_training_labels
 from kmtard.methods.multi_teacher import MultiTeacherDistiller
 from kmtard.methods.natural import Natural
 from kmtard.methods.trades import TRADES
@@ -72,6 +73,12 @@ def test_labels(tiny: SimpleNamespace, change: Any, message: str) -> None:
         tiny.fit(model, tf_dataset(tiny.x, y, 8), batch_size=None)
 
 
+def test_labels_of_an_unbuilt_student_are_not_negative() -> None:
+    check_training_labels(np.array([0, 99]), None)
+    with pytest.raises(ValueError, match=r">= 0.*Received: labels from -1 to 4\."):
+        check_training_labels(np.array([4, -1]), None)
+
+
 def test_whole_floats_are_labels(tiny: SimpleNamespace) -> None:
     logs = tiny.fit(tiny.compiled("natural"), tiny.x, tiny.y.astype("float32"))
 
@@ -104,7 +111,7 @@ def generator(x: np.ndarray, y: np.ndarray) -> Iterator[tuple]:
 
 
 IMAGES = r"Images must be finite.*first in batch 2 of {}.*[Ss]cale"
-LABELS = r"Labels must be whole.*first in batch 2 of {}.*Soft"
+LABELS = r"Labels must be whole.*first in batch 2 of {}.*[Ss]oft"
 WRONG: dict[str, tuple[str, Any]] = {
     "nan": (IMAGES, lambda x, y: (damaged(x, np.nan, 6), y)),
     "above": (IMAGES, lambda x, y: (damaged(x, 1.5, 6), y)),
@@ -250,14 +257,14 @@ def test_guard_comes_first_in_a_callback_list(tiny: SimpleNamespace) -> None:
 @pytest.mark.parametrize("call", ["fit", "evaluate", "train_on_batch"])
 def test_images_without_labels(tiny: SimpleNamespace, call: str) -> None:
     model = tiny.compiled("natural")
-    with pytest.raises(ValueError, match=r"Labels are needed, as fit\(x, y\)"):
+    with pytest.raises(ValueError, match=r"Labels are required.*fit\(x, y\)"):
         getattr(model, call)(tiny.x)
 
 
 def test_bfloat16_images(tiny: SimpleNamespace) -> None:
     images = keras.ops.cast(tiny.x, "bfloat16")
     tiny.compiled("natural").fit(images, tiny.y, batch_size=4, verbose=0)
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         tiny.compiled("natural").fit(images + 1, tiny.y, batch_size=4, verbose=0)
 
 
@@ -331,7 +338,7 @@ def test_a_former_teacher_cannot_be_trained(tiny: SimpleNamespace) -> None:
     former, model = tiny.network(), tiny.compiled("natural")
     MultiTeacherDistiller(model.student, former, tiny.network())
     second = tiny.compiled("natural", student=former)
-    frozen = r"`student` has nothing to train.*former teacher.*trainable = True"
+    frozen = r"`student` has nothing to train.*freezes its teachers.*trainable = True"
 
     for train in (
         lambda: tiny.fit(second, tiny.x, tiny.y),
@@ -371,7 +378,7 @@ def with_softmax(tiny: SimpleNamespace, kind: str) -> Any:
 def test_probabilities_for_logits(tiny: SimpleNamespace, kind: str, role: str) -> None:
     networks = {r: tiny.network() for r in ("student", "nat_teacher", "adv_teacher")}
     networks[role] = with_softmax(tiny, kind)
-    remedy = r"Use kmtard\.networks\.logits_of\(model\) in its place"
+    remedy = r"Use kmtard\.networks\.logits_of\(model\) instead"
 
     with pytest.warns(UserWarning, match=f"`{role}` look like softmax.*{remedy}"):
         MultiTeacherDistiller(**networks)

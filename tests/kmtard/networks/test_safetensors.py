@@ -93,5 +93,7 @@ def test_an_array_is_written_as_it_reads(tmp_path: Any) -> None:
 def test_damaged_files_are_refused(data: bytes, tmp_path: Any) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=f"{path} is not a whole .safetensors file"):
+    with pytest.raises(
+        ValueError, match=f"{path} must be a complete .safetensors file"
+    ):
         weight_files.read(path)

@@ -1,4 +1,4 @@
-"""Code that a stranger's recipe names needs trust; what the user names does not."""
+"""Code that somebody else's recipe names needs trust; what the user names does not."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def attack(*, epsilon): ...
 class Method:
     def __init__(self, student): ...
 """
-REASON = "it lies outside"
+REASON = "it is outside"
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recipe that names code in each place, beside the working folder."""
+    """A recipe outside the working folder that names code in every place."""
     working = tmp_path / "working"
     working.mkdir()
     (working / "own_code.py").write_text(CODE)

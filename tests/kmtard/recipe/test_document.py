@@ -1,4 +1,4 @@
-"""Hostile and damaged files are refused in one line, before they cost anything."""
+"""Hostile and damaged files are refused quickly, with a message of one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ learning_rate = 0.1
 [schedule]
 epochs = 1
 """
-TOO_DEEP = "tables and lists lie within one another more than 32 deep"
+TOO_DEEP = "tables and lists are nested more than 32 levels deep"
 
 
 def complaint(path: Path) -> str:
@@ -92,7 +92,7 @@ def test_what_is_deep_enough_for_any_recipe_is_read() -> None:
 
 
 def test_reading_costs_no_more_than_its_size(tmp_path: Path) -> None:
-    """The search for long keys must not try again from each of its places."""
+    """The search for long keys must take linear time."""
     path = tmp_path / "recipe.toml"
     for text in (
         "a" * LARGEST,

@@ -1,4 +1,4 @@
-"""Recipes are read, overridden and resolved; all mistakes are told at once.
+"""Recipes are read, overridden and resolved; all mistakes are reported at once.
 
 The modules of the package are tested together, through `load`: what each finds in a
 recipe shows only there.
@@ -117,7 +117,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lines(path: Path, *overrides: str, **options: Any) -> list[str]:
-    """Return the lines that loading complains with."""
+    """Return the lines of the error that loading raises."""
     with pytest.raises(RecipeError) as caught:
         load(path, overrides=overrides, **options)
     assert caught.value.path == str(path)
@@ -372,7 +372,7 @@ def test_a_teacher_to_train_needs_a_method(base: Path) -> None:
         (b"a = '''\nb", "at line 2, column 2)"),
         (b"a = 1\na = 2\n", "at line 2"),
         (b"a = \xff", "utf-8"),
-        pytest.param(b"a = " + b"[" * 5000, "more than 32 deep", id="deep"),
+        pytest.param(b"a = " + b"[" * 5000, "more than 32 levels deep", id="deep"),
     ],
 )
 def test_files_that_are_no_toml(base: Path, content: bytes, line: str) -> None:
@@ -390,7 +390,27 @@ def test_an_empty_file_lacks_every_required_section(base: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "overrides", "expected"),
+    [
+        ("jit = false", ["runtime.backend=jax"], "auto"),
+        ("jit = false", ["runtime.backend=jax", "runtime.jit=false"], False),
+        ("jit = false", ["runtime.backend=torch"], False),
+        ("jit = false", [], False),
+        ("jit = false\nbackend = 'jax'", ["runtime.backend=jax"], False),
+        ("jit = true", ["runtime.backend=jax"], True),
+    ],
+)
+def test_jit_goes_with_the_backend(
+    file: str, overrides: list[str], expected: object, base: Path
+) -> None:
+    text = base.read_text().split("[runtime]")[0]
+    base.write_text(f"{text}\n[runtime]\n{file}\n")
+    assert load(base, overrides=overrides).runtime.jit == expected
+
+
 def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
+    base.with_name(".bas.toml").write_bytes(b"hidden")
     (line,) = lines(base.with_name("bas.toml"))
     assert "No such file" in line
     assert line.endswith("did you mean base.toml?")
@@ -493,12 +513,12 @@ def test_hyphens_stand_for_underscores_in_the_names_of_attacks(base: Path) -> No
 def test_two_spellings_of_one_method_are_a_mistake(base: Path) -> None:
     base.write_text(BASE + "[methods.b-mtard]\nlevels = 3\n")
     assert lines(base) == [
-        "FILE: methods.b-mtard: expected one table for the method b_mtard, which has "
-        "[methods.b_mtard] too"
+        "FILE: methods.b-mtard: expected one table for the method b_mtard, which "
+        "already has [methods.b_mtard]; keep one of the two"
     ]
 
 
-def test_a_mistake_is_told_in_the_spelling_of_the_file(base: Path) -> None:
+def test_a_mistake_uses_the_spelling_of_the_file(base: Path) -> None:
     base.write_text(HYPHENS.replace("levels = 4", "levels = 4.5"))
     assert lines(base) == [
         "FILE: methods.b-mtard.levels = 4.5: expected a whole number"

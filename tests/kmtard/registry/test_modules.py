@@ -25,7 +25,7 @@ def build(num_classes, input_shape, *, width: int = 4): ...
 
 @pytest.fixture(autouse=True)
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder, which is on no path of Python."""
+    """An empty working folder that is not on `sys.path`."""
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -40,7 +40,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder on Python's path with a module, as an installed package has one."""
+    """A folder on `sys.path` with a module, like an installed package."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "elsewhere_nets.py").write_text(NETWORK)
@@ -87,7 +87,7 @@ def test_installed_packages_are_refused(name: str) -> None:
 
 def test_parts_of_this_package_that_are_no_entries_are_refused() -> None:
     text = refused("kmtard.runs.files:write_atomic", "datasets")
-    assert "names of their own" in text
+    assert "registered names" in text
     entry = registry.NETWORKS["small_cnn"]
     assert not registry.is_code("networks", entry)
     assert registry.resolve("networks", entry) is registry.resolve(
@@ -150,14 +150,14 @@ def test_a_package_that_declares_the_entry_point_is_accepted(elsewhere: Path) ->
 
 def test_another_entry_point_does_not_count(elsewhere: Path) -> None:
     dist_info(elsewhere, "[console_scripts]\nnets = elsewhere_nets:build\n")
-    assert "lies in" in refused("elsewhere_nets:build")
+    assert "It is in" in refused("elsewhere_nets:build")
 
 
 def test_an_unpacked_archive_declares_nothing(working: Path, elsewhere: Path) -> None:
     dist_info(working, "[kmtard.plugins]\nnets = elsewhere_nets\nshell = numpy\n")
     sys.path.insert(0, str(working))
-    assert "lies in" in refused("elsewhere_nets:build")
-    assert "lies in" in refused("numpy:load")
+    assert "It is in" in refused("elsewhere_nets:build")
+    assert "It is in" in refused("numpy:load")
 
 
 def test_a_plugin_cannot_be_the_standard_library(elsewhere: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_link_out_of_the_working_folder_is_refused(
     working: Path, elsewhere: Path
 ) -> None:
     (working / "own_link.py").symlink_to(elsewhere / "elsewhere_nets.py")
-    assert "lies in" in refused("own_link:build")
+    assert "It is in" in refused("own_link:build")
 
 
 def test_an_environment_in_the_working_folder_is_installed(working: Path) -> None:
@@ -177,9 +177,9 @@ def test_an_environment_in_the_working_folder_is_installed(working: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "own_installed.py").write_text(NETWORK)
     sys.path.append(str(folder))
-    assert "lies in" in refused("own_installed:build")
+    assert "It is in" in refused("own_installed:build")
     (working / "own_link").symlink_to(folder)
-    assert "lies in" in refused("own_link.own_installed:build")
+    assert "It is in" in refused("own_link.own_installed:build")
 
 
 def test_what_a_module_only_imports_is_not_found_in_it(working: Path) -> None:

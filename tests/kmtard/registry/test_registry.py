@@ -1,4 +1,4 @@
-"""Names are resolved, and their options read, as the tables promise."""
+"""Names are resolved and their options are read, for all names in the tables."""
 
 from __future__ import annotations
 

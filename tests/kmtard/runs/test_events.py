@@ -1,4 +1,4 @@
-"""Events: lines are whole, finite and read while another process writes them."""
+"""Events: complete lines and finite numbers, read while another process writes."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_threads_write_whole_lines(path: Path) -> None:
 def test_writing_again_inside_a_write_does_not_hang(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a signal handler does that comes while its thread is writing."""
+    """As in a signal handler that interrupts a writing thread."""
     writer = EventWriter(path)
     append = events._append
 

@@ -166,6 +166,7 @@ def test_list_runs_is_newest_first_and_passes_over_the_rest(tmp_path: Path) -> N
     for name, created in (("b", 200), ("a", 300), ("c", 100), ("z", "never")):
         run = Run.create(tmp_path, name, "", {})
         run.info_path.write_text(json.dumps({"created": created}))
+    Run.create(tmp_path, "hidden", "", {}).path.rename(tmp_path / ".hidden")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "file.toml").touch()
     assert [run.name for run in list_runs(tmp_path)] == ["a", "b", "c", "z"]

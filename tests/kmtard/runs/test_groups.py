@@ -99,7 +99,7 @@ def test_a_link_beside_the_runs_is_no_further_seed(
     ]
     names = [row.name for row in Library(latest.parent).scan()]
     assert sorted(names) == sorted(path.name for path in paths)
-    # Alone it is the run that it leads to.
+    # Given alone, the link means the run that it points to.
     [group], _ = collect([latest])
     assert len(group.w_robust) == 1
     outside = tmp_path / "other" / "latest"

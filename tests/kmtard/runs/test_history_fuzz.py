@@ -1,4 +1,4 @@
-"""Whatever a file of events holds, it is read, and read the same in any pieces."""
+"""A file of events with any content is read, with the same result in any pieces."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ events = st.fixed_dictionaries(
 )
 lines = (
     events.map(lambda event: json.dumps(event).encode())
-    # A step that another follows may be passed over: those have a test of their own.
+    # A step that another step follows may be skipped. Steps have a separate test.
     .filter(lambda line: not line.startswith(b'{"event": "step"'))
     | st.binary(max_size=40)
     | anything.map(lambda value: json.dumps(value).encode())

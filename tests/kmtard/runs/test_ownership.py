@@ -1,4 +1,4 @@
-"""Runs: one process owns a run, and the folder tells how it stands."""
+"""Runs: one process owns a run, and the folder shows its state."""
 
 from __future__ import annotations
 

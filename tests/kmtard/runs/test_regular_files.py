@@ -1,4 +1,4 @@
-"""Files of a run that are no files are read at once, as missing or damaged."""
+"""Pipes and the like in place of a run's files count as missing or damaged."""
 
 from __future__ import annotations
 

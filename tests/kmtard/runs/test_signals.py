@@ -31,7 +31,7 @@ def test_stop_lets_it_save(running: Running) -> None:
     signals.stop(run)
     assert process.wait(30) == 0
     assert run.state() == "stopped"
-    with pytest.raises(RunError, match="has stopped already"):
+    with pytest.raises(RunError, match="has already stopped"):
         signals.stop(run)
 
 

@@ -115,7 +115,8 @@ def test_what_is_no_file_is_not_opened(make_run, name):
     os.mkfifo(run.path / name)
 
     row = read(run)
-    assert (row.state, row.note) == ("damaged", f"{name}: expected a file.")
+    note = f"Expected regular files, which these are not: {name}."
+    assert (row.state, row.note) == ("damaged", note)
 
 
 def test_a_process_number_that_cannot_be_is_no_traceback(make_run):

@@ -7,13 +7,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kmtard.data.digits import digits
 from kmtard.networks import convert
 from kmtard.networks.resnet import resnet56
 from kmtard.recipe import Recipe, load
 from kmtard.runs.files import RunError
-from kmtard.training.build import load_teacher
+from kmtard.training.build import load_teacher, load_test_split
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
@@ -39,12 +40,10 @@ def test_teacher_from_a_pytorch_file(tmp_path: Path) -> None:
 def test_a_teacher_of_other_constants_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "teacher.safetensors"
     convert.save(resnet56(10, (8, 8, 1), mean="2x-1"), path)
-    with pytest.raises(
-        RunError, match="standardized in another way.*The network: none"
-    ):
+    with pytest.raises(RunError, match="another standardization.*The network has none"):
         load_teacher(recipe(path), "nat_teacher", digits())
     options = 'nat_teacher.options={mean="2x-1", std=[0.5]}'
-    with pytest.raises(RunError, match="both the same name"):
+    with pytest.raises(RunError, match="A name sets both"):
         load_teacher(recipe(path, options), "nat_teacher", digits())
     options = 'nat_teacher.options={mean="2x-1", std="2x-1"}'
     load_teacher(recipe(path, options), "nat_teacher", digits())
@@ -67,3 +66,23 @@ def test_file_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> No
         resnet56(10, (8, 8, 1)).save(path)
     with pytest.raises(RunError, match=message):
         load_teacher(recipe(path), "nat_teacher", digits())
+
+
+def test_test_images_of_a_folder_must_fit_the_model(tmp_path: Path) -> None:
+    """And those in `train`, here damaged, are not read."""
+    for part, content in (("train", b"damaged"), ("test", b"")):
+        for name in ("cat", "dog"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            (folder / "1.png").write_bytes(content)
+            if part == "test":
+                Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "1.png")
+    fitting, other = (
+        keras.Sequential([keras.Input(s), keras.layers.Flatten()])
+        for s in ((4, 5, 1), (6, 6, 3))
+    )
+    split = load_test_split("image_folder", str(tmp_path), fitting)
+    assert (len(split), split.class_names) == (2, ("cat", "dog"))
+    with pytest.raises(RunError, match=r"6 x 6 pixels, color, .*model expects. 2 of 2"):
+        load_test_split("image_folder", str(tmp_path), other)
+    assert load_test_split("digits", None, other).labels.shape == (360,)

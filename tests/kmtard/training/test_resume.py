@@ -1,4 +1,4 @@
-"""A run that was stopped or killed goes on and ends as if nothing had happened."""
+"""A resumed run ends with the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Fit = Callable[..., Process]
 
 
 class Stage(NamedTuple):
-    """What one process of the run said, and a copy of the folder that it left."""
+    """The output of one process of the run, and a copy of its folder."""
 
     process: Process
     run: Run
@@ -74,7 +74,7 @@ def epochs(run: Run) -> list[dict[str, Any]]:
 
 
 def newest(run: Run, role: str) -> int:
-    """The step of the newest resume point."""
+    """The step of the newest checkpoint."""
     return max(int(path.stem) for path in (run.checkpoints / role).glob("*.npz"))
 
 
@@ -82,7 +82,7 @@ def newest(run: Run, role: str) -> int:
 def stages(
     recipe: Path, fit: Fit, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Stage]:
-    """One run, broken four times, then the rest."""
+    """One run that is interrupted four times and then finished."""
     folder = tmp_path_factory.mktemp("broken")
     text = recipe.read_text().replace(str(recipe.parent), str(folder))
     arguments = [folder / recipe.name]
@@ -120,7 +120,7 @@ def test_sigterm_ends_the_batch_and_saves_within_the_epoch(
     assert newest(run, role) == STEPS + 2
     told = [event["epoch"] for event in epochs(run) if event["phase"] == role]
     assert told == [1], "the broken epoch is not over"
-    assert "stopped; go on with: python -m kmtard.fit --resume" in process.stdout
+    assert "stopped; continue with: python -m kmtard.fit --resume" in process.stdout
     assert not run.evaluation_path.exists()
 
 

@@ -1,4 +1,4 @@
-"""Signals: asked once a training ends its batch, asked twice at once."""
+"""Signals: the first one ends training after the batch, the second one at once."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -51,16 +49,6 @@ def test_saved_method_gives_its_student(build: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         ops.convert_to_numpy(student(x)), ops.convert_to_numpy(method.student(x))
     )
-
-
-@pytest.mark.once("torch")
-def test_keras_finds_a_saved_method_after_import_kmtard(tmp_path: Path) -> None:
-    path = tmp_path / "all.keras"
-    method = kmtard.methods.TRADES(network())
-    method(np.zeros((1, 4, 4, 1), "float32"))
-    method.save(path)
-    code = f"import keras, kmtard; keras.models.load_model({str(path)!r}).student"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.once("torch")

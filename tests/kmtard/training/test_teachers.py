@@ -1,4 +1,4 @@
-"""Which teachers a run needs, and what it says of those it cannot read."""
+"""The teachers that a run needs, and its messages about those it cannot read."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_missing_weights_are_told_with_what_to_do(recipe: Path) -> None:
         check_weights(whole, "a.toml")
     assert str(caught.value) == (
         'a.toml: adv_teacher.weights = "none.pt": expected this file with the weights '
-        "of small_cnn, there is none; get it from https://example.org, or write "
-        "train = true in its place"
+        "of small_cnn, which does not exist; get it from https://example.org, or "
+        "replace the key by train = true"
     )
     check_weights(load(recipe, method="natural", overrides=[WEIGHTS]), "a.toml")
 
@@ -85,7 +85,7 @@ def test_a_missing_teacher_is_trained_if_it_is_said_how(recipe: Path) -> None:
 
 
 class Guesser:
-    """A network that is right on so many of each ten images of `TEN`."""
+    """A network that classifies a number of the ten images of `TEN` correctly."""
 
     def __init__(self, right: int) -> None:
         self.right = right
@@ -111,7 +111,7 @@ def with_expected(recipe: Path, accuracy: float) -> object:
 def test_a_teacher_as_good_as_expected(recipe: Path, accuracy: float) -> None:
     whole = with_expected(recipe, accuracy)
     line = check_accuracy(whole, "adv_teacher", Guesser(7), TEN)
-    assert line is not None and "70.00 % of 10 training images right" in line
+    assert line is not None and "70.00 % on 10 training images" in line
 
 
 def test_a_teacher_far_below_its_accuracy_is_refused(recipe: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is measured of a training before it is run."""
+"""The measurements of a training before it is run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kmtard.recipe import load
 from kmtard.training import trial
 from kmtard.training.trial import Pace, Trial, generated, pace_of
 
-# small_cnn of width 2 on 8x8 grey images: convolutions without bias to 2, 4 and 4
-# channels, each with the four numbers of its normalisation, then a dense layer.
+# small_cnn of width 2 on 8x8 gray images: convolutions without bias to 2, 4 and 4
+# channels, each with the four numbers of its normalization, then a dense layer.
 STUDENT = 2 * 9 + 2 * 4 * 9 + 4 * 4 * 9 + 4 * (2 + 4 + 4) + (4 * 16 + 1) * 10
 # Moving averages are not trained.
 TRAINED = STUDENT - 2 * (2 + 4 + 4)
-# The image, three times convolution, normalisation and ReLU, the padding before the
+# The image, three times convolution, normalization and ReLU, the padding before the
 # second convolution, flattened, logits.
 OUTPUTS = 64 + 3 * (2 * 64 + 4 * 16 + 4 * 16) + 2 * 100 + 64 + 10
 
@@ -85,7 +85,7 @@ def test_pace_takes_the_first_batch_apart(monkeypatch: pytest.MonkeyPatch) -> No
     assert pace == Pace(first=10.0, later=2.0)
     assert pace.total(1) == 10.0
     assert pace.total(101) == 210.0
-    assert str(pace) == "2 s (the first, with compilation, 10 s)"
+    assert str(pace) == "2 s (the first, with compilation: 10 s)"
 
 
 def test_every_term_of_the_last_epoch_is_measured(recipe: Path) -> None:

@@ -21,7 +21,7 @@ def test_what_ended_early_can_be_resumed(make_run: MakeRun, state: str) -> None:
     ("state", "reason"),
     [
         ("running", "a is running"),
-        ("finished", "a has finished"),
+        ("finished", "a has already finished"),
         ("remote", "a is on elsewhere: watch only"),
     ],
 )

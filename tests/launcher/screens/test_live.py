@@ -340,7 +340,7 @@ def _wrong_owner(run: Run) -> None:
         (_no_events, "There are no events yet."),
         (_no_folder, "is gone."),
         (_noise, "are no events."),
-        (_pipes, "expected a file"),
+        (_pipes, "Expected regular files"),
         (_wrong_owner, ""),
     ],
 )

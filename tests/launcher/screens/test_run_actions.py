@@ -114,7 +114,7 @@ async def test_resume_is_queued_once(
         await show(pilot, run)
         await pilot.press("r")
         await until(pilot, lambda: commands(app))
-        await refused(pilot, "r", "it is in the queue already")
+        await refused(pilot, "r", "is already in the queue")
     assert commands(app) == [["-m", "kmtard.fit", "--resume", str(run.path)]]
     (entry,) = app.queue.entries()
     assert (entry.backend, entry.run) == ("jax", str(run.path))
@@ -267,5 +267,5 @@ async def test_a_process_that_vanishes_is_said(app: LauncherApp) -> None:
         process.kill()
         process.communicate()
         wait_until(lambda: run.state() == "crashed")
-        await refused(pilot, "k", "has no process any more")
+        await refused(pilot, "k", "has crashed")
     assert json.loads(run.info_path.read_text())["pid"] == process.pid

@@ -113,7 +113,7 @@ async def test_the_field_with_the_cursor_is_explained(folder: Path) -> None:
         await pilot.pause()
         about = str(screen.query_one("#field-help", Static).render())
         assert about.splitlines() == [
-            "schedule.factor  What the rate is multiplied by.",
+            "schedule.factor  Number that the learning rate is multiplied by.",
             'number, or a fraction such as "8/255", > 0 · if left out: 0.1',
         ]
 

@@ -1,4 +1,4 @@
-"""Pytest's output as counts."""
+"""Counts of outcomes are read from the output of pytest."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The whole report, small, with a worker on each backend that GPUs are used with."""
+"""The whole report in miniature, on each backend that is used with GPUs."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from kmtard.commands import benchmark as command
 pytestmark = pytest.mark.once("torch")
 
 
-# What GPU machines often do without; Python imports this file at its start.
+# GPU machines often lack these packages. Python imports this file at its start.
 BLOCKER = """
 import sys
 from importlib.machinery import PathFinder

@@ -1,4 +1,4 @@
-"""Parts that end, fail, die or take too long, on a worker that is only a script."""
+"""Parts that end, fail, die or take too long, with a script as the worker."""
 
 import json
 import sys

@@ -1,5 +1,8 @@
 """Each diagnostic speaks where it should and is silent for a sound model."""
 
+import cProfile
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -59,6 +62,17 @@ def test_unsound_model(function, name, x):
     model = net(first=[Apply(function)])
     found = check_model(model, x, np.zeros(8, int))
     assert name in names(found)
+
+
+def test_a_profiler_of_the_user_goes_on(x):
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        found = check_model(net(first=[Apply(purified)]), x, np.zeros(8, int))
+        assert sys.getprofile() is profile
+    finally:
+        profile.disable()
+    assert "dynamic-defence" in names(found)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -90,13 +90,17 @@ SETTINGS = {
     "name, attacks, answer",
     [
         ("zero-gradients", {"fgsm": 0.9}, ""),
-        ("zero-gradients", {"fgsm": 0.9, "square": 0.1}, "square leaves 10.00%"),
+        (
+            "zero-gradients",
+            {"fgsm": 0.9, "square": 0.1},
+            "robust accuracy is 10.00% under square",
+        ),
         ("zero-gradients", {"fgsm": 0.1, "square": 0.9}, ""),
         ("randomised-defence", {"fgsm": 0.5}, ""),
         (
             "randomised-defence",
             {"fgsm": 0.5, "autoattack_rand": 0.3},
-            "autoattack_rand averages over draws and leaves 30.00%",
+            "robust accuracy is 30.00% under autoattack_rand",
         ),
         ("white-box-weaker", {"fgsm": 0.5, "square": 0.3}, ""),
         ("white-box-weaker", {"fgsm": 0.3, "square": 0.3}, "difference is gone"),

@@ -1,4 +1,4 @@
-"""The queue's file: many writers, none loses an entry, damage is kept and said."""
+"""The queue's file: many writers lose no entry, and a damaged file is kept."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_waits_can_be_moved_past_what_runs(
 def test_what_runs_cannot_be_moved(queue: Queue) -> None:
     (entry,) = add(queue, "a")
     set_entry(queue, entry, state="running")
-    with pytest.raises(RunError, match="only what waits"):
+    with pytest.raises(RunError, match="Only waiting entries"):
         queue.move(entry.id, 1)
 
 
@@ -111,7 +111,7 @@ def test_what_lives_cannot_be_removed(queue: Queue) -> None:
     set_entry(queue, entry, process_start=1.0)  # its number is another's now
     queue.remove(entry.id)
     assert queue.entries() == []
-    with pytest.raises(RunError, match="not in the queue any more"):
+    with pytest.raises(RunError, match="no longer in the queue"):
         queue.remove(entry.id)
 
 
@@ -129,7 +129,7 @@ def test_what_has_ended_is_cleared_with_its_log(queue: Queue) -> None:
 
 def test_a_run_is_not_resumed_twice_at_a_time(queue: Queue, tmp_path: Path) -> None:
     entry = queue.add(TASK, "resume a", "jax", run=tmp_path)
-    with pytest.raises(RunError, match="resume a: it is in the queue already"):
+    with pytest.raises(RunError, match="resume a is already in the queue"):
         queue.add(TASK, "resume a", "jax", run=tmp_path)
     set_entry(queue, entry, state="failed")
     queue.add(TASK, "resume a", "jax", run=tmp_path)

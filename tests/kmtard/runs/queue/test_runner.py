@@ -1,4 +1,4 @@
-"""The runner: alone, killed and followed by another, it starts each entry once."""
+"""The runner starts each entry once, also if it is killed and started again."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_process_that_lost_its_runner_before_it_began_is_started_again(
     queue: Queue, tmp_path: Path
 ) -> None:
     entry = writes(queue, tmp_path / "out", "a")
-    # As after a crash between writing the process down and letting it go.
+    # As after a crash after the process was recorded and before it was released.
     runner = Runner(queue)
     host = os.uname().nodename
     with queue.change() as content:

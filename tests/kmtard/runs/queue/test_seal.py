@@ -1,4 +1,4 @@
-"""A queue that came with a folder of others starts nothing before it is confirmed."""
+"""A queue from somebody else starts nothing before it is confirmed."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_task_that_somebody_else_wrote_waits(queue: Queue, tmp_path: Path) -> 
     written(queue, {**values, "task": task.as_json(), "seal": "0" * 64})
     own = queue.add(program(tmp_path, ""), "own", "jax")
     work(queue)
-    # What is one's own goes past it.
+    # The user's own entries start before it.
     assert queue.read().find(own.id).state == "finished"
     assert [entry.id for entry in queue.unconfirmed()] == ["abc"]
     assert not touched.exists()

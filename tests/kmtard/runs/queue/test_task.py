@@ -1,4 +1,4 @@
-"""What a queue can do, and the command lines that come of it."""
+"""The tasks of a queue, and the command lines that are built from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best student: when it is replaced, and that it is always whole."""
+"""The best student: when it is replaced, and that its file is always complete."""
 
 from __future__ import annotations
 

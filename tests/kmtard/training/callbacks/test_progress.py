@@ -1,4 +1,4 @@
-"""What a training shows: lines anywhere, a bar in a terminal."""
+"""The progress of a training: a line per epoch, and a bar in a terminal."""
 
 from __future__ import annotations
 

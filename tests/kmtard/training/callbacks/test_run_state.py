@@ -1,4 +1,4 @@
-"""Resume points: what they hold, and what damage does to them."""
+"""Checkpoints: what they hold, and what damage does to them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def distiller(width: int = WIDTH) -> Any:
 
 
 def variables(model: Any) -> dict[str, Any]:
-    """All that has to survive, by name."""
+    """Everything that a checkpoint must restore, by name."""
     return {
         **{f"student {i}": v for i, v in enumerate(model.student.variables)},
         **{f"velocity {i}": v for i, v in enumerate(model.optimizer.velocities)},
@@ -63,7 +63,7 @@ def variables(model: Any) -> dict[str, Any]:
 
 
 def fill(model: Any, first: int) -> None:
-    """Give every variable a value of its own."""
+    """Give every variable a different value."""
     for number, variable in enumerate(variables(model).values(), first):
         variable.assign(np.full(variable.shape, number, variable.dtype))
 
@@ -155,7 +155,7 @@ def test_two_points_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_only_files_named_as_resume_points_are_read_or_deleted(
+def test_only_files_named_as_checkpoints_are_read_or_deleted(
     tmp_path: Path,
 ) -> None:
     model = distiller()
@@ -229,14 +229,16 @@ def test_all_points_damaged_names_each(tmp_path: Path, damage: bytes) -> None:
     names = ["0000000005.npz", "0000000010.npz"]
     for name in names:
         (tmp_path / name).write_bytes(damage)
-    with pytest.raises(CheckpointError, match="No resume point can be used") as error:
+    with pytest.raises(
+        CheckpointError, match="No checkpoint of this run can be used"
+    ) as error:
         RunState(tmp_path, write_atomic, STEPS).restore(distiller())
     for name in names:
         assert f"{name}: cannot be read" in str(error.value)
 
 
 @pytest.mark.once("torch")
-def test_code_in_a_resume_point_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
 
     class Touch:
@@ -264,7 +266,7 @@ def test_point_of_another_network_is_refused_and_changes_nothing(
     at_step(STEPS, distiller(), tmp_path).save()
     model = distiller(width=WIDTH + 1)
     before = values(model)
-    expected = re.escape("other trainable variables than the model")
+    expected = re.escape("trainable variables do not fit the model")
     with pytest.raises(CheckpointError, match=expected) as error:
         RunState(tmp_path, write_atomic, STEPS).restore(model)
     assert "Was the recipe changed?" in str(error.value)
@@ -274,7 +276,7 @@ def test_point_of_another_network_is_refused_and_changes_nothing(
 def test_point_of_another_format_is_refused(tmp_path: Path) -> None:
     meta = json.dumps({"format": 99, "step": 5, "callbacks": {}})
     np.savez(tmp_path / "0000000005.npz", meta=np.array(meta))
-    with pytest.raises(CheckpointError, match="format 99, expected 1"):
+    with pytest.raises(CheckpointError, match="expected format 1, received 99"):
         RunState(tmp_path, write_atomic, STEPS).restore(distiller())
 
 
@@ -286,7 +288,7 @@ def test_loss_that_is_no_number_keeps_the_old_point(
     old = at_step(STEPS, model, tmp_path).save()
     content = old.read_bytes()
     state = at_step(2 * STEPS, model, tmp_path)
-    with pytest.raises(FloatingPointError, match="loss of epoch 2") as error:
+    with pytest.raises(FloatingPointError, match="epoch 2 the loss") as error:
         state.on_epoch_end(1, {"loss": loss})
     assert "optimizer.learning_rate" in str(error.value)
     assert list(tmp_path.iterdir()) == [old]

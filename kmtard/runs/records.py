@@ -1,0 +1,272 @@
+"""The content of an evaluation record: networks, their scores and their findings.
+
+`kmtard.runs.results` reads them from `evaluation.json`, without NumPy and Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from kmtard.registry.roles import LABELS
+from kmtard.runs.folder import safe_name
+
+CLEAN = "clean"
+WORST_CASE = "worst case"
+
+HEADLINE = "pgd_trades"
+"""The attack that W-Robust accuracy is against if the recipe names no other."""
+
+MODEL = "model"
+"""Role of a network that does not belong to a run."""
+
+
+class Finding(NamedTuple):
+    """A reason to doubt the numbers of an evaluation.
+
+    Attributes:
+        name: name of the diagnostic, such as "zero-gradients".
+        message: what was found, what it means for the numbers, and what to do.
+    """
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Mean cost of an attack per attacked image, unless stated otherwise.
+
+    Attributes:
+        queries: model queries.
+        median_queries: median of the queries over the fooled images; None if no image
+            was fooled.
+        max_queries: largest number of queries for one image.
+        forwards: forward passes, including the final prediction.
+        backwards: backward passes.
+        seconds: wall time for all images together, including compilation.
+    """
+
+    queries: float
+    median_queries: float | None
+    max_queries: int
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Mean distance of the fooled images from the clean ones; None if none was fooled.
+
+    Attributes:
+        linf: largest change of a pixel, in [0, 1].
+        l2: Euclidean length of the change.
+    """
+
+    linf: float | None
+    l2: float | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The accuracy of one network on the clean images or under one attack.
+
+    A value that version 0.1 did not write is None.
+
+    Attributes:
+        accuracy: share of all images, in [0, 1]. Under an attack an image counts if it
+            is classified correctly both clean and attacked.
+        interval: 95 % Wilson interval of the accuracy.
+        correct: number of images that count.
+        w_robust: mean of the clean accuracy and this accuracy; None for clean images.
+        epsilon: radius of the attack's ball; None for clean images and the worst case.
+        worst_class: label and accuracy of the class with the lowest accuracy.
+        settings: settings of the attack.
+        cost: cost of the attack; None for the worst case.
+        distance: how far the fooled images are from the clean ones.
+        stages: stage -> number of images still robust after it, for an attack in
+            several stages.
+        robust: one character per image: "1" if it counts, "0" if not; empty if unknown.
+        predictions: for each image the class predicted under the attack. An image that
+            was not attacked has its clean prediction. Empty if unknown.
+    """
+
+    accuracy: float
+    interval: tuple[float, float] | None = None
+    correct: int | None = None
+    w_robust: float | None = None
+    epsilon: float | None = None
+    worst_class: tuple[int, float] | None = None
+    settings: Mapping[str, Any] | None = None
+    cost: Cost | None = None
+    distance: Distance | None = None
+    stages: Mapping[str, int] | None = None
+    robust: str = ""
+    predictions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class NetworkResults:
+    """The results of one network.
+
+    Attributes:
+        role: `student`, `nat_teacher`, `adv_teacher`, or `model`.
+        name: name of the network for people.
+        clean: score on the clean images.
+        attacks: name -> score, in the order of the table.
+        headline: the attack that `w_robust` is against; None if no attack was run.
+        worst_case: score under all attacks together: an image counts if no attack
+            fooled it. None if it was not recorded.
+        findings: warnings of the diagnostics.
+        seconds: time spent on training; None if it was not trained in this run.
+        weights: fingerprint of the weights; None if unknown.
+    """
+
+    role: str
+    name: str
+    clean: Score
+    attacks: Mapping[str, Score]
+    headline: str | None
+    worst_case: Score | None = None
+    findings: tuple[Finding, ...] = ()
+    seconds: float | None = None
+    weights: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The role as tables show it."""
+        return LABELS.get(self.role, self.role)
+
+    @property
+    def w_robust(self) -> float | None:
+        """W-Robust accuracy against `headline`, in [0, 1]; None if it was not run."""
+        score = self.attacks.get(self.headline or "")
+        return score.w_robust if score else None
+
+    @property
+    def robust(self) -> Score | None:
+        """The score under `headline`; None if it was not run."""
+        return self.attacks.get(self.headline or "")
+
+    @property
+    def columns(self) -> dict[str, Score]:
+        """Scores by column: clean, each attack, and the worst case of several."""
+        columns = {CLEAN: self.clean, **self.attacks}
+        if self.worst_case and len(self.attacks) > 1:
+            columns[WORST_CASE] = self.worst_case
+        return columns
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Clean and adversarial images of the student, saved as PNG at full resolution.
+
+    Attributes:
+        folder: folder with one subfolder per column: `clean`, and each attack.
+        indices: positions of the images among the evaluated images, ascending.
+    """
+
+    folder: Path
+    indices: tuple[int, ...]
+
+    def path(self, column: str, index: int) -> Path | None:
+        """Return the file of an image; None if that column does not have it.
+
+        Images that the student misclassifies without an attack are not attacked. So an
+        attack can have fewer images than `indices`.
+        """
+        path = self.folder / safe_name(column) / f"{index:06d}.png"
+        return path if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """One record: networks evaluated on the same images under the same conditions.
+
+    Attributes:
+        path: the file.
+        networks: teachers first, student last. A model file has one network.
+        headline: the attack that W-Robust accuracy is against; None if none was run.
+        images: number of images; None if unknown.
+        data: name of the data; empty if unknown.
+        conditions: settings that must be equal for all results in one record: the
+            fingerprint of the images, seed, epsilon, step size, steps and backend;
+            None if unknown.
+        environment: versions, backend, precision and batch size; None if unknown.
+        labels: labels of the images; empty if unknown.
+        pictures: the images saved as PNG; None if there are none.
+        class_names: names of class 0, 1 and so on; empty if unknown.
+    """
+
+    path: Path
+    networks: tuple[NetworkResults, ...]
+    headline: str | None
+    images: int | None = None
+    data: str = ""
+    conditions: Mapping[str, Any] | None = None
+    environment: Mapping[str, Any] | None = None
+    labels: tuple[int, ...] = ()
+    pictures: Pictures | None = None
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def student(self) -> NetworkResults:
+        """The student, or the only network of a model file."""
+        return student_of(self.networks)
+
+    @property
+    def attacks(self) -> list[str]:
+        """Names of all attacks, each once, in the order of the table."""
+        return list(
+            dict.fromkeys(name for each in self.networks for name in each.attacks)
+        )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The warnings of all networks, each once."""
+        found = (finding for each in self.networks for finding in each.findings)
+        return tuple(dict.fromkeys(found))
+
+
+class _HasRole(Protocol):
+    @property
+    def role(self) -> str: ...
+
+
+Network = TypeVar("Network", bound=_HasRole)
+
+
+def student_of(networks: Sequence[Network]) -> Network:
+    """Return the student, or the last network if there is no student."""
+    return next((each for each in networks if each.role == "student"), networks[-1])
+
+
+def headline_of(accuracies: Mapping[str, float], wanted: str = HEADLINE) -> str | None:
+    """Return the attack that W-Robust accuracy is against.
+
+    Args:
+        accuracies: attack -> robust accuracy of the student.
+        wanted: the attack to use if it was run.
+
+    Returns:
+        `wanted` if it was run, else the attack with the lowest accuracy; None if no
+        attack was run.
+
+    Example:
+        >>> headline_of({"fgsm": 0.5, "square": 0.4})
+        'square'
+    """
+    if wanted in accuracies or not accuracies:
+        return wanted if accuracies else None
+    return min(accuracies, key=lambda name: accuracies[name])
+
+
+def epsilon_of(settings: Mapping[str, Any]) -> Any:
+    """Return the epsilon in the settings of an attack, or of the attack inside it."""
+    inner = settings.get("attack")
+    if settings.get("epsilon") is None and isinstance(inner, Mapping):
+        return epsilon_of(inner.get("config", inner))
+    return settings.get("epsilon")
