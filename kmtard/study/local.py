@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from kmtard.runs.queue.queue import Entry, Queue
 from kmtard.runs.queue.task import Task
 from kmtard.study.grid import Cell
 from kmtard.study.place import ACTIVE, Order
+
+PAUSE = 0.1  # seconds between two looks at an entry that has just ended
+PATIENCE = 10.0  # seconds for the runner to write down how
 
 
 class Local:
@@ -28,15 +32,23 @@ class Local:
         self.queue = Queue(runs_dir)
         self.jobs = jobs
         self._entries: list[Entry] = []
-        self._is_watched = False
+        self._is_working = False
 
     def look(self) -> None:
-        """Read the queue, and see to it that somebody works on it."""
-        self._entries = [e for e in self.queue.entries() if self.queue.is_own(e)]
-        self._is_watched = self.queue.runner_alive() or self.queue.runner_begins()
-        pending = any(not e.is_ended and not e.is_elsewhere for e in self._entries)
-        if pending and not self._is_watched:
-            self.queue.ensure_runner()
+        """Read the queue; once cells were submitted, see to it that it is worked on."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            entries = self.queue.entries()
+            self._entries = [each for each in entries if self.queue.is_own(each)]
+            watched = self.queue.runner_alive() or self.queue.runner_begins()
+            if self._is_working and not watched and any(map(_is_pending, entries)):
+                self.queue.ensure_runner()
+                watched = True
+            # The runner writes down how an entry has ended a moment later.
+            late = watched and any(map(_has_died, self._entries))
+            if not late or time.monotonic() > deadline:
+                return
+            time.sleep(PAUSE)
 
     def state(self, cell: Cell, run: Run | None) -> str:
         """Return the state of the cell's newest entry."""
@@ -44,10 +56,7 @@ class Local:
         if entry is None or entry.state not in (*ACTIVE, "failed", "cancelled"):
             return ""
         # Runner and run were killed together: nobody wrote down that it has ended.
-        is_left = entry.state == "running" and not self._is_watched
-        if is_left and not entry.is_elsewhere and not entry.is_alive:
-            return ""
-        return entry.state
+        return "" if _has_died(entry) else entry.state
 
     def is_gone(self, run: Run) -> bool:
         """Return False: only the other host knows."""
@@ -56,6 +65,7 @@ class Local:
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Append the cells to the queue."""
+        self._is_working = True
         if not orders:
             return
         jobs = self.jobs
@@ -96,3 +106,12 @@ class Local:
             if is_of_cell:
                 return entry
         return None
+
+
+def _is_pending(entry: Entry) -> bool:
+    return not entry.is_ended and not entry.is_elsewhere
+
+
+def _has_died(entry: Entry) -> bool:
+    """Return whether an entry's process is gone, which nobody wrote down yet."""
+    return entry.state == "running" and not (entry.is_elsewhere or entry.is_alive)

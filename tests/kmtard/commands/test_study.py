@@ -119,15 +119,16 @@ def test_a_dry_run_writes_nothing(
 def test_a_stopped_cell_is_told_and_resumed(
     stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [sys.executable, "-m", "kmtard.study", recipe, "--methods", "trades"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    words = [recipe, "--methods", "trades"]
+    command = [sys.executable, "-c", QUICK, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     until(lambda: any(list(run.events().poll()) for run in list_runs("runs")))
     [entry] = stand_in.entries()
     stand_in.stop(entry.id)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "cancelled: trades,s0" in out or "stopped: trades,s0" in out
-    assert main([recipe, "--methods", "trades"]) == 0
+    assert main(words) == 0
     [run] = list_runs("runs")
     assert run.state() == "finished"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -87,7 +89,24 @@ def test_a_runner_is_started_again_where_one_died(
         without.setattr(Queue, "ensure_runner", lambda self: None)
         place.submit([Order(one)])
     assert not stand_in.runner_alive()
+    assert state_of(Local(Path("runs")), one) == "waiting"
+    assert not stand_in.runner_alive(), "who only looks starts nothing"
     until(lambda: state_of(place, one) == "" and list_runs("runs"))
+
+
+def test_what_was_killed_with_its_runner_is_left_to_its_run(
+    stand_in: Queue, recipe: str
+) -> None:
+    place, one = Local(Path("runs")), cell(recipe, "natural")
+    entry = stand_in.add(one.task, "a", "jax")
+    with stand_in.change() as content:
+        # The process of this number began at another time.
+        owner = {"pid": os.getpid(), "process_start": 1.0}
+        content.update(entry.id, state="running", host=socket.gethostname(), **owner)
+    assert state_of(place, one) == ""
+    place.submit([])
+    assert state_of(place, one) == "", "the runner wrote down that it has ended"
+    assert stand_in.entries()[0].state == "unknown"
 
 
 def test_an_entry_of_somebody_else_is_no_cell(stand_in: Queue, recipe: str) -> None:
