@@ -335,7 +335,7 @@ def _wrong_owner(run: Run) -> None:
     ("damage", "told"),
     [
         (_no_events, "There are no events yet."),
-        (_no_folder, "is gone."),
+        (_no_folder, "No such file or directory."),
         (_noise, "are not events."),
         (_pipes, "Expected regular files"),
         (_wrong_owner, ""),
