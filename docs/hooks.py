@@ -35,6 +35,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "schedule": schema.Schedule,
     "evaluation": schema.Evaluation,
     "runtime": schema.Runtime,
+    "study": schema.Study,
+    "study.slurm": schema.Slurm,
 }
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 WORDS = {
@@ -73,7 +75,7 @@ def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     for key, info in model.model_fields.items():
         if info.default is PydanticUndefined:
             default = "required"
-        elif info.default is None or info.default == {}:
+        elif info.default in (None, {}, ()) or isinstance(info.default, BaseModel):
             default = ""
         else:
             default = f"`{toml(info.default)}`"

@@ -196,7 +196,13 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
-    details = {"backend": recipe.runtime.backend, "versions": _versions()}
+    details: dict[str, object] = {
+        "backend": recipe.runtime.backend,
+        "versions": _versions(),
+    }
+    # By its number another job learns that the process has ended on its node.
+    if job := os.environ.get("SLURM_JOB_ID"):
+        details["slurm_job"] = job
     if arguments.resume:
         run = Run.open(arguments.resume)
         _check_finished(run)

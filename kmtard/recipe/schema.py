@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -218,6 +219,111 @@ class Runtime(Section):
     )
 
 
+def _flat(table: Options, prefix: str = "", *, of_lists: bool = False) -> Options:
+    """Write nested tables as dotted keys, such as `attack.epsilon`.
+
+    Args:
+        table: its own keys may be dotted already, in quotes.
+        prefix: the key of the table.
+        of_lists: whether each value must be a list of values.
+    """
+    flat: Options = {}
+    for key, value in table.items():
+        name = f"{prefix}.{tomlkit.key(key).as_string()}" if prefix else key
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, name, of_lists=of_lists)
+        elif of_lists and not (isinstance(value, list) and value):
+            message = f"expected a list of values for {name}, such as [1, 2]"
+            raise PydanticCustomError("axis", "{message}", {"message": message})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _axes(table: Options) -> Options:
+    return _flat(table, of_lists=True)
+
+
+def _cells(tables: dict[str, Options]) -> dict[str, Options]:
+    return {name: _flat(table) for name, table in tables.items()}
+
+
+def _exclude(tables: tuple[Options, ...]) -> tuple[Options, ...]:
+    return tuple(map(_flat, tables))
+
+
+METHOD_SETS = ("all", "paper")
+"""Words that stand for several methods in a study."""
+
+
+def _known_or_all(name: str) -> str:
+    return name if name in METHOD_SETS else _known("methods")(name)
+
+
+def _one_word(text: str) -> str:
+    # It becomes a line of a shell script, which a newline would end.
+    if not re.fullmatch(r"[\w.,:&|*\[\]()+-]+", text, re.ASCII):
+        raise PydanticCustomError("word", "expected one word without blanks")
+    return text
+
+
+SlurmWord = Annotated[str, AfterValidator(_one_word)]
+
+
+class Slurm(Section):
+    """What a study asks SLURM for, for each run."""
+
+    partition: SlurmWord | None = Field(
+        None, description="Partition; the cluster's own choice if left out."
+    )
+    hours: Positive = Field(
+        24.0, description="Time limit. A run that reaches it goes on in a new job."
+    )
+    gpus: ranges.Gpus = Field(1, description="GPUs.")
+    cpus: ranges.Cores = Field(4, description="CPU cores.")
+    memory: Positive | None = Field(
+        None, description="Memory in GB; the cluster's own choice if left out."
+    )
+    account: SlurmWord | None = Field(None, description="Account that is charged.")
+    qos: SlurmWord | None = Field(None, description="Quality of service.")
+    constraint: SlurmWord | None = Field(
+        None, description='Features of the nodes, such as "a100".'
+    )
+    grace: ranges.Seconds = Field(
+        90,
+        description="Seconds before the time limit at which a run is asked to end its "
+        "batch and to save.",
+    )
+    max_timeouts: ranges.Repeats = Field(
+        100, description="How often a run may reach the time limit and go on."
+    )
+
+
+class Study(Section):
+    """Many runs: methods, times settings, times seeds."""
+
+    methods: Annotated[
+        tuple[Annotated[str, AfterValidator(_known_or_all)], ...], Field(strict=False)
+    ] = Field(
+        (),
+        description='Methods; "all" stands for each that has a table in [methods], '
+        '"paper" for those of the paper\'s tables. The method of [method] if empty.',
+    )
+    seeds: Annotated[tuple[ranges.Seed, ...], Field(strict=False)] = Field(
+        (), description="Seeds; runtime.seed if empty."
+    )
+    axes: Annotated[Options, AfterValidator(_axes)] = Field(
+        {}, description="Key of the recipe -> list of its values; all are combined."
+    )
+    cells: Annotated[dict[str, Options], AfterValidator(_cells)] = Field(
+        {}, description="Name -> keys with their values: settings beside the axes."
+    )
+    exclude: Annotated[
+        tuple[Options, ...], Field(strict=False), AfterValidator(_exclude)
+    ] = Field((), description="Cells left out: those in which all of the keys agree.")
+    slurm: Slurm = Field(Slurm(), description="What each run asks SLURM for.")
+
+
 class Method(BaseModel):
     """A method and its options, which are in the same table as its name."""
 
@@ -323,6 +429,9 @@ class Recipe(Section):
         description="How networks are evaluated.",
     )
     runtime: Runtime = Field(Runtime(), description="How the run is executed.")
+    study: Study = Field(
+        Study(), description="Many runs of this recipe; no part of one run."
+    )
 
     def training(self, role: Role) -> Training:
         """Return the settings of one network's training.
@@ -352,8 +461,8 @@ class Recipe(Section):
         )
 
     def to_toml(self) -> str:
-        """Return the recipe as TOML, without empty values and tables."""
-        return tomlkit.dumps(_filled(self.model_dump()))
+        """Return the recipe as TOML, without `[study]`, empty values and tables."""
+        return tomlkit.dumps(_filled(self.model_dump(exclude={"study"})))
 
 
 def _filled(table: Options) -> Options:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kmtard.registry.bounded import open_regular
-from kmtard.runs.files import RunError, append_regular
+from kmtard.runs.files import append_regular, cannot_write
 from kmtard.runs.intact import CRC
 
 EVENTS = (
@@ -96,9 +96,7 @@ class EventWriter:
             with self._lock:
                 _append(self.path, line)
         except OSError as error:
-            raise RunError(
-                f"Cannot write the event {event} to {self.path}: {error.strerror}."
-            ) from error
+            raise cannot_write(self.path, error) from error
 
 
 def _append(path: Path, line: bytes) -> None:

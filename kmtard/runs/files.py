@@ -28,6 +28,10 @@ class RunError(Exception):
     """
 
 
+class LockedError(RunError):
+    """Another process holds a lock."""
+
+
 def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
     """Return the content of a regular file of a run.
 
@@ -153,8 +157,11 @@ def _reason(path: Path, error: OSError) -> str:
             f"there is no folder {path.parent}. If it was moved or deleted meanwhile, "
             "continue in its new place, or put it back."
         )
-    # HDF5 puts a long text in the place of the system's.
-    return f"{os.strerror(error.errno) if error.errno else error}."
+    reason = error.strerror or str(error)
+    # HDF5 puts a long text of its own in the place of the system's.
+    if error.errno and "errno = " in reason:
+        reason = os.strerror(error.errno)
+    return f"{reason}."
 
 
 def make_folder(path: Path, *, parents: int = 0) -> None:
@@ -206,7 +213,8 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     locked, so nothing has to be cleaned up.
 
     Raises:
-        RunError: another process holds the lock, or the file cannot be locked.
+        LockedError: another process holds the lock.
+        RunError: the file cannot be locked.
     """
     try:
         # A link could make or lock a file elsewhere.
@@ -222,7 +230,7 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError | PermissionError):
-            raise RunError(
+            raise LockedError(
                 f"{path} is locked: another process uses this folder. Stop it first."
             ) from error
         raise RunError(

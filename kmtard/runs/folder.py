@@ -249,7 +249,7 @@ class Run:
         """Make the folders that are missing, and remove what a kill left half-made."""
         for folder in (self.checkpoints, self.best):
             make_folder(folder)
-        for folder in (self.best, *self.checkpoints.iterdir()):
+        for folder in (self.best, *self.checkpoints.glob("*")):
             remove_leftovers(folder)
         # The evaluation has a lock of its own, and looks after its own files.
         for path in (self.recipe_path, self.info_path):

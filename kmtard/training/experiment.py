@@ -51,7 +51,7 @@ from kmtard.training.checks import check_teacher
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.teachers import cached_weights, check_accuracy
+from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
 
 DAY = 86400.0  # seconds
 
@@ -164,7 +164,7 @@ class Experiment:
     def _trained(self, role: Role) -> Any:
         """Return a teacher that is trained here, or that was before."""
         cached = cached_weights(self.recipe, role)
-        if cached.exists():
+        if not wait_for_turn(cached, role, self.stop.check, self.line):
             self.line(f"{LABELS[role]}: already trained, weights from {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:

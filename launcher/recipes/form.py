@@ -58,7 +58,7 @@ class _Form(NamedTuple):
                     yield from self.teacher(name, info.description or "")
             elif name == "student":
                 yield Section(name, info.description or "", self.party(name))
-            elif name not in ("method", "methods"):
+            elif name not in ("method", "methods", "study"):
                 yield Section(name, info.description or "", self.plain(name, info))
 
     def plain(self, name: str, info: FieldInfo) -> tuple[Field, ...]:

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmtard.runs import events
+from kmtard.runs import RunError, events
 from kmtard.runs.events import (
     EVENTS,
     LONGEST_LINE,
     EventReader,
     EventStream,
     EventWriter,
-    RunError,
 )
 
 pytestmark = pytest.mark.once("torch")

@@ -11,7 +11,7 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widgets import Input
 
-from kmtard.registry import ATTACKS, label
+from kmtard.registry import ATTACKS, label, summary
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.evaluate import Choice, EvaluateScreen
@@ -149,7 +149,7 @@ async def test_every_attack_is_explained_and_none_is_no_choice() -> None:
         await pilot.pause()
         text = screen_text(pilot)
         assert all(label(name) in text for name in ATTACKS)
-        assert "One step of size epsilon" in text
+        assert summary("attacks", "fgsm").replace("`", "")[:60] in text
         await pilot.press("enter")
         await pilot.pause()
         assert app.answers == []
