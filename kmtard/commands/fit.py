@@ -189,11 +189,20 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
+    except (RunError, MemoryError) as error:
+        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        return FAILED
     return 0
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
-    details = {"backend": recipe.runtime.backend, "versions": _versions()}
+    details: dict[str, object] = {
+        "backend": recipe.runtime.backend,
+        "versions": _versions(),
+    }
+    # By its number another job learns that the process has ended on its node.
+    if job := os.environ.get("SLURM_JOB_ID"):
+        details["slurm_job"] = job
     if arguments.resume:
         run = Run.open(arguments.resume)
         _check_finished(run)

@@ -1,4 +1,4 @@
-"""`kmtard report RUN...`: show many runs in one table.
+"""`kmtard report RUN_OR_STUDY...`: show many runs in one table.
 
 Runs that differ only in their seed and folders share one row, with the mean and the
 standard deviation (n - 1) over the seeds.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from kmtard.runs import Run, RunError
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
+from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
 from kmtard.runs.visible import accept_any_text, tell
 
@@ -42,15 +44,19 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     parser.add_argument(
         "runs",
         nargs="+",
-        metavar="RUN",
+        metavar="RUN_OR_STUDY",
         type=os.path.expanduser,
-        help="folder of a run",
+        help="folder of a run, or of a study for its finished runs",
     )
     parser.add_argument(
         "--format", choices=FORMATS, default="table", help="output (default: table)"
     )
     arguments = parser.parse_args(argv)
-    groups, problems = collect(map(Path, arguments.runs))
+    try:
+        groups, problems = collect(_runs(arguments.runs))
+    except RunError as error:
+        tell(Console(stderr=True), error)
+        return 1
     if groups:
         table = groups_table(groups)
         if arguments.format == "table":
@@ -62,3 +68,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     for problem in problems:
         tell(Console(stderr=True), problem)
     return 1 if problems else 0
+
+
+def _runs(paths: Sequence[str]) -> Iterator[Path]:
+    """Yield runs, and the finished ones of studies."""
+    for path in map(Path, paths):
+        study = StudyFolder(path)
+        if study.is_study():
+            yield from (run for run in study.runs() if Run(run).state() == "finished")
+        else:
+            yield path

@@ -28,6 +28,10 @@ class RunError(Exception):
     """
 
 
+class LockedError(RunError):
+    """Another process holds a lock."""
+
+
 def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
     """Return the content of a regular file of a run.
 
@@ -209,7 +213,8 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     locked, so nothing has to be cleaned up.
 
     Raises:
-        RunError: another process holds the lock, or the file cannot be locked.
+        LockedError: another process holds the lock.
+        RunError: the file cannot be locked.
     """
     try:
         # A link could make or lock a file elsewhere.
@@ -225,7 +230,7 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError | PermissionError):
-            raise RunError(
+            raise LockedError(
                 f"{path} is locked: another process uses this folder. Stop it first."
             ) from error
         raise RunError(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
+from kmtard.runs.documents import number, table
 from kmtard.runs.events import EventWriter
 from kmtard.runs.files import (
     RunError,
@@ -31,7 +32,7 @@ from kmtard.runs.files import (
     write_atomic,
 )
 from kmtard.runs.intact import check_intact, sealed, unsealed
-from kmtard.runs.phase import SELECTION
+from kmtard.runs.phase import ACCURACIES, SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
     build_method,
@@ -46,10 +47,11 @@ from kmtard.training.callbacks import (
     Progress,
     RunState,
 )
+from kmtard.training.checks import check_teacher
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.teachers import cached_weights, check_accuracy
+from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
 
 DAY = 86400.0  # seconds
 
@@ -101,8 +103,11 @@ class Experiment:
         """
         needed = registry.positional("methods", self.recipe.method.name)
         evaluated = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        roles = [role for role in TEACHERS if role in evaluated]
+        loaded = {role: self._loaded(role) for role in roles if self._is_loaded(role)}
+        self._try_building(roles, needed, loaded)
         networks: dict[str, Any] = {
-            role: self._teacher(role) for role in TEACHERS if role in evaluated
+            role: loaded.get(role) or self._trained(role) for role in roles
         }
         teachers = {role: networks[role] for role in networks if role in needed}
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
@@ -124,16 +129,42 @@ class Experiment:
             between=self.stop.check,
         )
 
-    def _teacher(self, role: Role) -> Any:
-        teacher = getattr(self.recipe, role)
-        if teacher.weights is not None:
-            self.line(f"{LABELS[role]}: weights from {teacher.weights}")
-            network = load_teacher(self.recipe, role, self.data)
-            if line := check_accuracy(self.recipe, role, network, self.train_split):
-                self.line(line)
-            return network
+    def _is_loaded(self, role: Role) -> bool:
+        return getattr(self.recipe, role).weights is not None
+
+    def _loaded(self, role: Role) -> Any:
+        """Return a teacher from its file, before any other one is trained."""
+        weights = getattr(self.recipe, role).weights
+        self.line(f"{LABELS[role]}: weights from {weights}")
+        network = load_teacher(self.recipe, role, self.data)
+        check_teacher(role, network, self.train_split, repr(weights))
+        if line := check_accuracy(self.recipe, role, network, self.train_split):
+            self.line(line)
+        return network
+
+    def _try_building(
+        self, roles: Sequence[Role], needed: Sequence[str], loaded: dict[Role, Any]
+    ) -> None:
+        """Build all that will be trained, so that a mistake ends the run before it."""
+        shape = (None, *self.data.input_shape)
+        teachers: dict[Role, Any] = {}
+        for role in roles:
+            if role not in loaded:
+                keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+                teachers[role] = build_network(self.recipe, role, self.data)
+                training = self.recipe.training(role)
+                build_method(self.recipe, training, teachers[role], {})[0].build(shape)
+        keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+        student = build_network(self.recipe, "student", self.data)
+        taught = {r: each for r, each in (teachers | loaded).items() if r in needed}
+        training = self.recipe.training("student")
+        build_method(self.recipe, training, student, taught)[0].build(shape)
+        keras.mixed_precision.set_dtype_policy("float32")
+
+    def _trained(self, role: Role) -> Any:
+        """Return a teacher that is trained here, or that was before."""
         cached = cached_weights(self.recipe, role)
-        if cached.exists():
+        if not wait_for_turn(cached, role, self.stop.check, self.line):
             self.line(f"{LABELS[role]}: already trained, weights from {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:
@@ -141,11 +172,13 @@ class Experiment:
             best = self.run.best / f"{role}.weights.h5"
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
+            check_teacher(role, network, self.train_split, "this training")
             self._cache(role, best, cached)
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(self.recipe, role, self.data)
         check_intact(cached, "Delete it; this teacher is then trained again.")
         network.load_weights(cached)
+        check_teacher(role, network, self.train_split, repr(str(cached)))
         return network
 
     def _cache(self, role: Role, best: Path, cached: Path) -> None:
@@ -164,17 +197,17 @@ class Experiment:
             shutil.copyfile(best, temporary)
 
     def _figures(self, role: Role) -> dict[str, Any]:
-        """Return the best epoch's accuracies as a row; empty if unknown."""
-        epochs = (
-            event["metrics"]
+        """Return the best epoch's accuracies, as a row; empty if unknown."""
+        # The events may have been damaged; the weights are what counts.
+        rows = (
+            {name: number(table(event, "metrics").get(name)) for name in ACCURACIES}
             for event in self.run.events().poll()
             if event.get("event") == "epoch" and event.get("phase") == role
         )
-        known = [each for each in epochs if each.get("w_robust_accuracy") is not None]
-        # The events may be damaged. The weights can be used without them.
+        known = [row for row in rows if None not in row.values()]
         if not known:
             return {}
-        best = max(known, key=lambda metrics: metrics["w_robust_accuracy"])
+        best = max(known, key=lambda row: row["w_robust_accuracy"] or 0)
         attacked = ("robust_accuracy", "w_robust_accuracy")
         return {
             "role": role,
@@ -185,8 +218,8 @@ class Experiment:
 
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
-        with contextlib.suppress(OSError, ValueError):
-            if figures := unsealed(json.loads(read_regular(path))):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            if figures := table(unsealed(json.loads(read_regular(path)))):
                 self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(
@@ -210,6 +243,7 @@ class Experiment:
             write_atomic,
             steps,
             {"best": keeper},
+            stop_if_not_finite=self.recipe.runtime.on_non_finite == "stop",
             warn=self._warn,
         )
         done = state.restore(model)
@@ -266,7 +300,8 @@ class Experiment:
 
         # Keras resets `stop_training` at the beginning of each `fit`.
         watch = keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: self.stop.watch(model)
+            on_train_begin=lambda logs: self.stop.watch(model),
+            on_train_batch_end=lambda batch, logs: self.stop.compiled(),
         )
         # Keras assumes that all epochs of a `fit` are as long as the first one. The
         # rest of an epoch that a stop cut short therefore gets its own `fit`.

@@ -40,6 +40,7 @@ class Entry:
         ended: time when it ended, in UNIX seconds.
         exit_code: exit code; negative if a signal ended it, as in `subprocess`.
         run: the run's folder, as soon as it is known.
+        gpu: the only GPU that it sees; None if there was no choice.
         seal: proof that this user wrote or confirmed it on this host; see `Seal`.
         refused: the command of an entry without a task, to be shown; else empty.
     """
@@ -60,6 +61,7 @@ class Entry:
     ended: float | None = None
     exit_code: int | None = None
     run: str | None = None
+    gpu: str | None = None
     seal: str | None = None
     refused: tuple[str, ...] = ()
 
@@ -111,6 +113,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "ended": (*NUMBER, type(None)),
     "exit_code": (int, type(None)),
     "run": (str, type(None)),
+    "gpu": (str, type(None)),
     "seal": (str, type(None)),
 }
 BACKENDS = ("", "jax", "tensorflow", "torch")

@@ -3,7 +3,7 @@
 The runner needs no user interface. There is one runner per runs folder. It also watches
 commands that an earlier runner started, and ends when nothing waits or runs. SIGTERM
 ends only the runner, and the commands continue. It starts only entries that this user
-wrote or confirmed on this host.
+wrote or confirmed on this host. If there are several GPUs, each command gets one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, cast
@@ -30,6 +31,7 @@ from kmtard.runs.files import (
 )
 from kmtard.runs.processes import process_start_time
 from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.gpus import environment_of, least_used, visible_gpus
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.run_finder import RunFinder, owns
 
@@ -63,6 +65,7 @@ class Runner:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self._finder = RunFinder(queue.runs_dir)
+        self._gpus = visible_gpus()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
         self._said = ""
@@ -142,11 +145,12 @@ class Runner:
         """Start the first waiting entry if the limit allows; return whether one was."""
         with contextlib.ExitStack() as unless_written:
             with self.queue.change() as content:
-                running = sum(entry.state == "running" for entry in content.entries)
+                running = [each for each in content.entries if each.state == "running"]
                 waiting = list(filter(self.queue.may_start, content.entries))
-                if not waiting or running >= content.limit:
+                if not waiting or len(running) >= content.limit:
                     return False
-                entry = waiting[0]
+                gpu = least_used(self._gpus, (each.gpu for each in running))
+                entry = replace(waiting[0], gpu=gpu)
                 started = time.time()
                 child = _prepare(entry, started)
                 if child is None:
@@ -160,6 +164,7 @@ class Runner:
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
                     started=started,
+                    gpu=gpu,
                 )
             unless_written.pop_all()
         self._children[entry.id] = child
@@ -190,7 +195,9 @@ def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
     Raises:
         OSError: the log cannot be opened, for example because the disk is full.
     """
-    backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
+    settings = dict(environment_of(entry.gpu))
+    if entry.backend:
+        settings["KERAS_BACKEND"] = entry.backend
     try:
         log = append_regular(entry.log)
     except OSError as error:
@@ -203,7 +210,7 @@ def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
             return subprocess.Popen(
                 ["/bin/sh", "-c", START, "sh", repr(started), *entry.command],
                 cwd=entry.cwd,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

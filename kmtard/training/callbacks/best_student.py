@@ -11,10 +11,13 @@ from typing import Any
 import keras
 
 from kmtard.runs.intact import check_intact, seal_weights
+from kmtard.training.checks import non_finite
 
 
 class BestStudent(keras.callbacks.Callback):
     """Saves the trained networks whenever a metric is larger than in all epochs before.
+
+    Networks with a weight or a moving average of NaN or inf are never saved.
 
     Unlike `ModelCheckpoint`, it keeps the best score when a run is resumed, because
     `state` is saved in the checkpoint.
@@ -49,7 +52,10 @@ class BestStudent(keras.callbacks.Callback):
         best = self.state["score"]
         if score is None or not score > (-math.inf if best is None else best):
             return
-        for role, network in self.model.trained_networks.items():
+        networks = self.model.trained_networks
+        if non_finite(v for each in networks.values() for v in each.variables):
+            return
+        for role, network in networks.items():
             self._save(network, self._path_of(role))
         self.state = {"score": float(score), "epoch": epoch + 1}
 

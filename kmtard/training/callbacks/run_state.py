@@ -17,6 +17,7 @@ from keras import ops
 
 from kmtard.data.arrays import open_arrays
 from kmtard.runs.files import make_folder
+from kmtard.training.checks import non_finite
 
 FORMAT = 1
 NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
@@ -44,6 +45,8 @@ class RunState(keras.callbacks.Callback):
         stateful: name -> callback whose `state` is saved too, as JSON.
         keep: number of newest files to keep. With at least 2, one damaged file does
             not lose the run.
+        stop_if_not_finite: whether an epoch with a loss or weights of NaN or inf ends
+            the training. Weights that are not finite are never saved.
         warn: called with a text if a damaged checkpoint is skipped for an older one.
     """
 
@@ -54,6 +57,7 @@ class RunState(keras.callbacks.Callback):
         steps_per_epoch: int,
         stateful: Mapping[str, Any] | None = None,
         keep: int = 2,
+        stop_if_not_finite: bool = True,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
@@ -62,6 +66,7 @@ class RunState(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.stateful = dict(stateful or {})
         self.keep = keep
+        self.stop_if_not_finite = stop_if_not_finite
         self.warn = warn
         self._averages: list[np.ndarray] | None = None
 
@@ -120,16 +125,18 @@ class RunState(keras.callbacks.Callback):
                 that the last good checkpoint is kept.
         """
         loss = (logs or {}).get("loss", 0.0)
-        weights = self.model.trainable_variables
-        if not math.isfinite(loss) or not all(map(_is_finite, weights)):
+        broken = non_finite(self.model.trainable_variables)
+        if self.stop_if_not_finite and (broken or not math.isfinite(loss)):
+            count = len(self.model.trainable_variables)
             raise FloatingPointError(
                 f"Expected finite numbers. After epoch {epoch + 1} the loss is {loss}, "
-                f"and {sum(not _is_finite(w) for w in weights)} of {len(weights)} "
-                "weight arrays contain values that are not finite. The checkpoint of "
-                "the previous epoch is kept. Lower optimizer.learning_rate, or check "
-                "the data and the teachers."
+                f"and {len(broken)} of {count} weight arrays contain values that are "
+                "not finite. The checkpoint of the previous epoch is kept. Lower "
+                "optimizer.learning_rate, or check the data and the teachers. With "
+                'runtime.on_non_finite = "continue", such an epoch ends no run.'
             )
-        self.save()
+        if not broken:
+            self.save()
 
     def save(self) -> Path:
         """Write a checkpoint of the model's present state, and delete old ones.
@@ -203,10 +210,6 @@ def _groups(model: Any) -> dict[str, list]:
 
 def _step_of(name: str) -> int:
     return int(name.partition(".")[0])
-
-
-def _is_finite(variable: Any) -> bool:
-    return bool(ops.all(ops.isfinite(variable.value)))
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import pytest
 
 from kmtard.runs.files import RunError, replaced
@@ -18,6 +19,7 @@ class Student:
 
     text = ""
     broken = False
+    variables: tuple[keras.Variable, ...] = ()
 
     def save(self, path: Path) -> None:
         path.write_text(f"whole {self.text}"[: 5 if self.broken else None])
@@ -100,5 +102,16 @@ def test_save_that_fails_leaves_the_old_file_and_score(
     student.broken = True
     with pytest.raises(RunError, match=r"student\.keras: No space"):
         end_epochs(callback, student, 0.4)
+    assert callback.path.read_text() == "whole epoch 1"
+    assert callback.state == {"score": 0.3, "epoch": 1}
+
+
+def test_weights_that_are_not_finite_are_never_the_best(
+    tmp_path: Path, student: Student
+) -> None:
+    callback = keeper(tmp_path / "student.keras", student)
+    end_epochs(callback, student, 0.3)
+    student.variables = (keras.Variable([1.0, float("nan")]),)
+    end_epochs(callback, student, 0.5)
     assert callback.path.read_text() == "whole epoch 1"
     assert callback.state == {"score": 0.3, "epoch": 1}
