@@ -9,9 +9,10 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -29,7 +30,8 @@ from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_ke
 from kmtard.registry import RegistryError, modules
 from kmtard.registry.roles import LABELS
 from kmtard.runs import EventWriter, Run, RunError
-from kmtard.runs.files import append_regular
+from kmtard.runs.files import append_regular, cannot_write
+from kmtard.runs.intact import check_intact
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.tables import to_rich
 from kmtard.runs.visible import accept_any_text, tell, telling_warnings
@@ -86,8 +88,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     except (RecipeError, RegistryError, RunError) as error:
         tell(Console(stderr=True), error)
         return FAILED if isinstance(error, RunError) else BAD_RECIPE
-    with log:
+    try:
         return _execute(recipe, run, Console(file=log, width=100))
+    finally:
+        # What a full disk did not take has been told.
+        with suppress(OSError):
+            log.close()
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -183,6 +189,9 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
+    except (RunError, MemoryError) as error:
+        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        return FAILED
     return 0
 
 
@@ -196,17 +205,36 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         details["slurm_job"] = job
     if arguments.resume:
         run = Run.open(arguments.resume)
+        _check_finished(run)
         run.claim(details)
         return run
     name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
 
 
+def _check_finished(run: Run) -> None:
+    """Leave a finished run as it is where its student is gone: nothing brings it back.
+
+    Raises:
+        RunError: it is gone or damaged.
+    """
+    try:
+        finished = run.state() == "finished"
+    except OSError as error:
+        raise RunError(f"Cannot read {run.events_path}: {error.strerror}.") from error
+    if finished:
+        check_intact(
+            run.best / "student.keras",
+            "The run is finished and stays so. Put a copy of its student in its place, "
+            "or start the recipe again.",
+        )
+
+
 def _log(run: Run) -> TextIO:
     try:
         return io.TextIOWrapper(append_regular(run.log_path), encoding="utf-8")
     except OSError as error:
-        raise RunError(f"Cannot write {run.log_path}: {error.strerror}.") from error
+        raise cannot_write(run.log_path, error) from error
 
 
 def run_name(recipe: Recipe, path: str) -> str:
@@ -231,13 +259,13 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     events = EventWriter(run.events_path)
 
     def line(text: str) -> None:
-        for console in (screen, log):
-            tell(console, text)
+        tell(screen, text)
+        _log_to(log, run, lambda: tell(log, text))
 
-    resumed = any(event["event"] == "run_started" for event in run.events().poll())
-    events.write("run_started", resumed=resumed, method=recipe.method.name)
-    line(f"run: {run.path}  backend: {recipe.runtime.backend}")
     try:
+        resumed = any(event["event"] == "run_started" for event in run.events().poll())
+        events.write("run_started", resumed=resumed, method=recipe.method.name)
+        line(f"run: {run.path}  backend: {recipe.runtime.backend}")
         with StopSignal() as stop, _bar(screen) as bar:
             with silent_native_code():
                 from kmtard.training.evaluation import row
@@ -248,25 +276,57 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
                     recipe, run, stop, line, bar if screen.is_terminal else None
                 )
                 evaluation = experiment.execute()
+        _show(evaluation, recipe, screen)
+        _log_to(log, run, lambda: _show(evaluation, recipe, log))
+        metrics = row(evaluation.student, evaluation.headline)
+        line(f"student: {run.best / 'student.keras'}")
+        events.write("run_finished", metrics=metrics)
     except Stopped:
+        return _stopped(run, events, line)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, run, events, screen, log)
+    return 0
+
+
+def _show(evaluation: Any, recipe: Recipe, console: Console) -> None:
+    results = evaluation.results
+    console.print(to_rich(networks_table(results)))
+    if recipe.evaluation.suite is not None:
+        console.print(to_rich(attacks_table(results, results.student)))
+
+
+def _stopped(run: Run, events: EventWriter, line: Callable[[str], None]) -> int:
+    try:
         events.write("run_stopped")
         line(f"stopped; continue with: python -m kmtard.fit --resume {run.path}")
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        reason = _reason(error)
-        tell(log, traceback.format_exc())
-        events.write("run_failed", reason=reason)
-        line(f"failed: {reason}\nThe full traceback is in {run.log_path}")
+    except RunError as error:
+        tell(Console(stderr=True), error)
         return FAILED
-    results = evaluation.results
-    for console in (screen, log):
-        console.print(to_rich(networks_table(results)))
-        if recipe.evaluation.suite is not None:
-            console.print(to_rich(attacks_table(results, results.student)))
-    metrics = row(evaluation.student, evaluation.headline)
-    events.write("run_finished", metrics=metrics)
-    line(f"student: {run.best / 'student.keras'}")
     return 0
+
+
+def _failed(
+    error: BaseException, run: Run, events: EventWriter, screen: Console, log: Console
+) -> int:
+    """Say why a run failed wherever that can still be said: its disk may be full."""
+    reason = _reason(error)
+    where = f"The full traceback is in {run.log_path}"
+    try:
+        _log_to(
+            log, run, lambda: tell(log, f"{traceback.format_exc()}failed: {reason}")
+        )
+        events.write("run_failed", reason=reason)
+    except RunError as problem:
+        where = f"That could not be noted in the run: {problem}"
+    tell(screen, f"failed: {reason}\n{where}")
+    return FAILED
+
+
+def _log_to(log: Console, run: Run, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise cannot_write(run.log_path, error) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,9 @@ from kmtard.data.augmentation import augment
 from kmtard.data.batches import Batch, Batches, Epoch
 from kmtard.data.sources import Images, LazyImages, take
 
+MOST_CLASSES = 100_000
+"""More are no classes: a file's labels are then something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -125,8 +128,8 @@ class DataSet:
         num_classes: Number of classes.
 
     Raises:
-        ValueError: The splits have images of different shapes, or a label is outside
-            `[0, num_classes)`.
+        ValueError: There are fewer than 2 classes or too many, the splits have images
+            of different shapes, or a label is outside `[0, num_classes)`.
     """
 
     name: str
@@ -136,6 +139,11 @@ class DataSet:
 
     def __post_init__(self) -> None:
         """Check that the splits belong together."""
+        if not 2 <= self.num_classes <= MOST_CLASSES:
+            raise ValueError(
+                f"DataSet {self.name!r} expects 2 to {MOST_CLASSES:,} classes. "
+                f"Received: {self.num_classes:,}."
+            )
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise ValueError(
                 f"DataSet {self.name!r} expects train and test images of the same "

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import replaced
 
 _ATTEMPTS = 3
 _DECODE_BATCH = 1024
@@ -244,10 +243,5 @@ def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-        move_into_place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as temporary, open(temporary, "xb") as file:
+        yield file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ from kmtard.evaluation.result import CLEAN, Column
 from kmtard.evaluation.store import Batch, BatchStore
 from kmtard.registry import label
 from kmtard.runs import safe_name
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import make_folder, replaced
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """Tolerance of distances from the clean image, for float32 rounding."""
@@ -342,21 +343,22 @@ class NetworkEvaluator:
             return
         store = self._batch_store(name, settings)
         path = self._pictures / f"{safe_name(name)}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        # It may exist after an interruption, or be a link to another place.
-        temporary.unlink(missing_ok=True)
+        make_folder(path.parent)
         shape = (len(self.images), *self.images.source.shape[1:])
-        file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        for first in range(0, shape[0], self.batch_size):
-            rows = np.arange(first, min(first + self.batch_size, shape[0]))
-            file[rows] = self.images.batch(rows)
-        for number, first in enumerate(range(0, len(self.right), self.batch_size)):
-            rows = self.right[first : first + self.batch_size]
-            if store and (batch := store.read(number, rows)):
-                file[rows] = batch["x_adv"]
-        file.flush()
-        move_into_place(temporary, path)
+        with replaced(path) as temporary:
+            file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+            # On a full disk, writing to a mapped file would kill the process.
+            with open(temporary, "r+b") as whole:
+                os.posix_fallocate(whole.fileno(), 0, temporary.stat().st_size)
+            for first in range(0, shape[0], self.batch_size):
+                rows = np.arange(first, min(first + self.batch_size, shape[0]))
+                file[rows] = self.images.batch(rows)
+            starts = range(0, len(self.right), self.batch_size)
+            for number, first in enumerate(starts):
+                rows = self.right[first : first + self.batch_size]
+                if store and (batch := store.read(number, rows)):
+                    file[rows] = batch["x_adv"]
+            file.flush()
 
 
 def _outside(

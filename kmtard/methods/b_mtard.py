@@ -8,6 +8,7 @@ import keras
 
 from kmtard.backend.types import Network
 from kmtard.methods.baseline import Baseline
+from kmtard.registry.ranges import Bounds, Share, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -34,16 +35,17 @@ class BMTARD(Baseline):
         >>> history = method.fit(x, y, callbacks=callbacks, verbose=0)
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature_rate: float = 1e-3,
-        temperature_bounds: tuple[float, float] = (1.0, 10.0),
-        weight_rate: float = 0.025,
-        beta: float = 1.0,
+        temperature_rate: Weight = 1e-3,
+        temperature_bounds: Bounds = (1.0, 10.0),
+        weight_rate: Share = 0.025,
+        beta: Weight = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)

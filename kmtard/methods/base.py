@@ -32,6 +32,7 @@ from kmtard.methods.checks import (
 from kmtard.methods.saving import deserialized, hidden
 from kmtard.methods.scores import Scores
 from kmtard.methods.state import add_state, sum_by_class
+from kmtard.registry.ranges import Seed, checked
 
 OWN_LOSSES = "regularization_loss"
 """Name of the trained networks' own losses in the logs."""
@@ -88,6 +89,7 @@ class AdversarialModel(CheckedModel):
     class_state: ClassVar[dict[str, float]] = {}
     class_sums: ClassVar[tuple[str, ...]] = ()
 
+    @checked
     def __init__(
         self,
         student: Network,
@@ -96,13 +98,9 @@ class AdversarialModel(CheckedModel):
         evaluation_attack: Attack | None = None,
         attack_bn: Literal["eval", "train"] = "eval",
         additions: Iterable[Addition] = (),
-        seed: int = 0,
+        seed: Seed = 0,
         name: str | None = None,
     ) -> None:
-        if attack_bn not in ("eval", "train"):
-            raise ValueError(
-                f'`attack_bn` must be "eval" or "train". Received: {attack_bn!r}.'
-            )
         # The images must not be cast by a mixed policy; each network casts its inputs.
         super().__init__(name=name, dtype=keras.config.floatx())
         check_networks({"student": student})

@@ -8,6 +8,7 @@ import keras
 
 from kmtard.backend.types import Network
 from kmtard.methods.baseline import Baseline
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -26,14 +27,15 @@ class BaselineEBB(Baseline):
         ValueError: an argument is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature_rate: float = 1e-3,
-        temperature_bounds: tuple[float, float] = (1.0, 10.0),
+        temperature_rate: Weight = 1e-3,
+        temperature_bounds: Bounds = (1.0, 10.0),
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)

@@ -125,7 +125,7 @@ def num_classes(
         if known is None:
             return None
         outputs = network(keras.KerasTensor((None, *known), "float32"), training=False)
-        shape = getattr(outputs, "shape", None)
+        shape = keras.tree.map_structure(lambda output: output.shape, outputs)
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
             f"The network {network.name!r} must have one output of logits, "

@@ -8,6 +8,7 @@ import keras
 
 from kmtard.backend.types import Network
 from kmtard.methods.baseline import Baseline
+from kmtard.registry.ranges import Share, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -26,14 +27,15 @@ class MTARD(Baseline):
         ValueError: an argument is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        weight_rate: float = 0.025,
-        beta: float = 1.0,
+        weight_rate: Share = 0.025,
+        beta: Weight = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)

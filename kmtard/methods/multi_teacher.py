@@ -12,6 +12,7 @@ from kmtard import balance, losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
+from kmtard.registry.ranges import Positive, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -71,14 +72,15 @@ class MultiTeacherDistiller(Distiller):
 
     tracked = ("nat_loss", "adv_loss", "nat_entropy", "adv_entropy")
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature: float | tuple[float, float] = 1.0,
-        class_scale: float | None = None,
+        temperature: Positive | tuple[Positive, Positive] = 1.0,
+        class_scale: Positive | None = None,
         **kwargs: Any,
     ) -> None:
         teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
@@ -86,8 +88,6 @@ class MultiTeacherDistiller(Distiller):
         self.temperature = temperature
         self.class_scale = class_scale
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
-        if not min(nat, adv) > 0:
-            raise ValueError(f"`temperature` must be > 0. Received: {temperature!r}.")
         self.nat_temperature = self.add_state("nat_temperature", nat)
         self.adv_temperature = self.add_state("adv_temperature", adv)
         self.roundings = self.add_state("roundings", np.zeros(2, "float32"))

@@ -18,7 +18,7 @@ REPORTED_ONLY = {"attacks", "headline", "suite"}
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
 # Left out of a hash if they have these values. Version 0.1 did not have these keys, and
 # equal settings must keep their hash.
-SINCE_0_1 = {"norm": "linf"}
+SINCE_0_1 = {"norm": "linf", "on_non_finite": "stop"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from kmtard import registry
-from kmtard.recipe.options import Number
+from kmtard.recipe.options import FRACTION
+from kmtard.registry import ranges
 from kmtard.registry.roles import Role
 
 Options = dict[str, Any]
@@ -50,24 +51,36 @@ AttackName = Annotated[str, AfterValidator(_known("attacks"))]
 NetworkName = Annotated[str, AfterValidator(_known("networks"))]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
 
-FilePath = Annotated[str, AfterValidator(os.path.expanduser)]
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("null", "expected a path without a null character")
+    return os.path.expanduser(text)
+
+
+FilePath = Annotated[str, AfterValidator(_path)]
 """A path in which `~` means the home folder."""
 
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
-# Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
-Epsilon = Annotated[Number, Field(ge=0, le=1)]
-StepSize = Annotated[Number, Field(gt=0, le=1)]
+# Types of `ranges`, which here take fractions in quotes too.
+Epsilon = Annotated[ranges.Epsilon, FRACTION]
+StepSize = Annotated[ranges.StepSize, FRACTION]
+Positive = Annotated[ranges.Positive, FRACTION]
+Weight = Annotated[ranges.Weight, FRACTION]
+PartialShare = Annotated[ranges.PartialShare, FRACTION]
+Percentage = Annotated[ranges.Percentage, FRACTION]
 Norm = Literal["linf", "l2"]
 Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
-Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
+Milestones = Annotated[
+    tuple[ranges.Epochs, ...], Field(strict=False), AfterValidator(_increasing)
+]
 
 
 class Section(BaseModel):
     """A table of a recipe, with fixed keys and strict types. It cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+    )
 
 
 class Data(Section):
@@ -79,17 +92,17 @@ class Data(Section):
         description="Folder that holds the data set's files, or gets them when they "
         "are prepared; for npz also the file itself.",
     )
-    batch_size: Count = Field(description="Images per training step.")
-    pad: Annotated[int, Field(ge=0)] = Field(
+    batch_size: ranges.BatchSize = Field(description="Images per training step.")
+    pad: ranges.Padding = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
     )
     flip: bool = Field(
         False, description="Whether to mirror each image with probability 0.5."
     )
-    limit: Count | None = Field(
+    limit: ranges.Images | None = Field(
         None, description="Number of training images to use; all if left out."
     )
-    held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
+    held_out: PartialShare = Field(
         0.1,
         description="Share of the training images kept to select the best epoch; 0 if "
         "the test images select it.",
@@ -109,7 +122,7 @@ class Attack(Section):
     epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
     norm: Norm = Field("linf", description="Norm that the ball is measured in.")
     step_size: StepSize = Field(description="Length of a step; images are [0, 1].")
-    steps: Annotated[int, Field(ge=0)] = Field(description="Steps per attack.")
+    steps: ranges.Steps = Field(description="Steps per attack.")
     start: Start | None = Field(
         None, description="Where it starts; the method's default if left out."
     )
@@ -119,16 +132,16 @@ class Optimizer(Section):
     """SGD with an L2 term added to the gradient."""
 
     learning_rate: Positive = Field(description="Learning rate at the start.")
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Momentum.")
-    weight_decay: NotNegative = Field(2e-4, description="Factor of the L2 term.")
+    momentum: PartialShare = Field(0.9, description="Momentum.")
+    weight_decay: Weight = Field(2e-4, description="Factor of the L2 term.")
     nesterov: bool = Field(False, description="Whether to use Nesterov momentum.")
 
 
 class Schedule(Section):
     """Epochs, learning-rate milestones and evaluations."""
 
-    epochs: Count = Field(description="Epochs of training.")
-    milestones: Epochs = Field(
+    epochs: ranges.Epochs = Field(description="Epochs of training.")
+    milestones: Milestones = Field(
         (),
         description="Epochs, counted from 1, after which the learning rate is "
         "multiplied by factor.",
@@ -136,7 +149,7 @@ class Schedule(Section):
     factor: Positive = Field(
         0.1, description="Number that the learning rate is multiplied by."
     )
-    evaluate_every: Count = Field(
+    evaluate_every: ranges.Epochs = Field(
         1,
         description="Evaluate every so many epochs; epoch 1, the last epoch and all "
         "epochs from the first milestone on are always evaluated.",
@@ -165,7 +178,7 @@ class Evaluation(Section):
         description="Length of a PGD step; the papers' value, scaled with epsilon, if "
         "left out.",
     )
-    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    steps: ranges.Steps = Field(20, description="Steps of PGD.")
     headline: AttackName = Field(
         "pgd_trades",
         description="Attack that W-Robust accuracy is computed against; the strongest "
@@ -174,7 +187,7 @@ class Evaluation(Section):
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images on which the best epoch is chosen."
     )
-    limit: Count | None = Field(
+    limit: ranges.Images | None = Field(
         None, description="Number of images to evaluate on; all if left out."
     )
 
@@ -185,7 +198,7 @@ class Runtime(Section):
     backend: Literal["jax", "tensorflow", "torch"] = Field(
         "tensorflow", description="Backend of Keras."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+    seed: ranges.Seed = Field(
         0, description="Seed for weights, data order and attacks."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
@@ -194,6 +207,11 @@ class Runtime(Section):
     devices: Literal[1] = Field(1, description="Devices to train on.")
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: Keras decides."
+    )
+    on_non_finite: Literal["stop", "continue"] = Field(
+        "stop",
+        description="Whether an epoch that ends with a loss or weights of NaN or inf "
+        "ends the run; such weights are never saved.",
     )
     runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(
@@ -261,8 +279,8 @@ class Slurm(Section):
     hours: Positive = Field(
         24.0, description="Time limit. A run that reaches it goes on in a new job."
     )
-    gpus: Annotated[int, Field(ge=0)] = Field(1, description="GPUs.")
-    cpus: Count = Field(4, description="CPU cores.")
+    gpus: ranges.Gpus = Field(1, description="GPUs.")
+    cpus: ranges.Cores = Field(4, description="CPU cores.")
     memory: Positive | None = Field(
         None, description="Memory in GB; the cluster's own choice if left out."
     )
@@ -271,12 +289,12 @@ class Slurm(Section):
     constraint: SlurmWord | None = Field(
         None, description='Features of the nodes, such as "a100".'
     )
-    grace: Count = Field(
+    grace: ranges.Seconds = Field(
         90,
         description="Seconds before the time limit at which a run is asked to end its "
         "batch and to save.",
     )
-    max_timeouts: Count = Field(
+    max_timeouts: ranges.Repeats = Field(
         100, description="How often a run may reach the time limit and go on."
     )
 
@@ -291,9 +309,9 @@ class Study(Section):
         description='Methods; "all" stands for each that has a table in [methods], '
         '"paper" for those of the paper\'s tables. The method of [method] if empty.',
     )
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False)
-    ] = Field((), description="Seeds; runtime.seed if empty.")
+    seeds: Annotated[tuple[ranges.Seed, ...], Field(strict=False)] = Field(
+        (), description="Seeds; runtime.seed if empty."
+    )
     axes: Annotated[Options, AfterValidator(_axes)] = Field(
         {}, description="Key of the recipe -> list of its values; all are combined."
     )
@@ -347,7 +365,7 @@ class Teacher(Student):
     source: str | None = Field(
         None, description="Where to get that file; shown if the file is missing."
     )
-    expected_accuracy: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+    expected_accuracy: Percentage | None = Field(
         None,
         description="Clean accuracy in % that the weights should have; if it is more "
         "than 5 points lower on training images, the run stops before training.",

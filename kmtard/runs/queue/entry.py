@@ -32,7 +32,8 @@ class Entry:
         state: one of `STATES`; "unknown" if it ended while no runner was watching and
             no run says how.
         stopping: whether it was asked to end.
-        host: name of the machine with its process.
+        host: name of the machine with its process. None, in a damaged file, counts
+            as this machine.
         pid: number of its process.
         process_start: start time of its process, as returned by `process_start_time`.
         started: time when it started, in UNIX seconds.
@@ -77,7 +78,8 @@ class Entry:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it runs on another host."""
-        return self.state == "running" and self.host != socket.gethostname()
+        here = (None, socket.gethostname())
+        return self.state == "running" and self.host not in here
 
     @property
     def is_alive(self) -> bool:

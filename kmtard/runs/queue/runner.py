@@ -22,11 +22,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
+from kmtard.registry.bounded import open_regular
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import (
     append_regular,
     lock_for_life,
-    read_regular,
     write_atomic,
 )
 from kmtard.runs.processes import process_start_time
@@ -44,9 +44,13 @@ NOT_STARTED = "Not started: the queue's runner has ended."
 
 # The command begins only after its process has been written to the queue's file. If the
 # runner dies before that, this shell ends by itself and the task is started again.
+# The line that it writes names this start, since the line of an earlier start may still
+# be in the log.
 START = f"""\
-read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
+start=$1; shift
+read go || {{ echo "{NOT_STARTED} (start $start)" >&2; exit 75; }}
 exec "$@" </dev/null"""
+LOG_END = 8192  # bytes at the end of a log where that line is looked for
 
 ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
 
@@ -147,7 +151,8 @@ class Runner:
                     return False
                 gpu = least_used(self._gpus, (each.gpu for each in running))
                 entry = replace(waiting[0], gpu=gpu)
-                child = _prepare(entry)
+                started = time.time()
+                child = _prepare(entry, started)
                 if child is None:
                     content.update(entry.id, state="failed", ended=time.time())
                     return True
@@ -158,7 +163,7 @@ class Runner:
                     pid=child.pid,
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
-                    started=time.time(),
+                    started=started,
                     gpu=gpu,
                 )
             unless_written.pop_all()
@@ -181,7 +186,7 @@ class Runner:
             _say(text)
 
 
-def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
+def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
     """Start a process that waits for `_release` before it becomes the command.
 
     Returns:
@@ -203,7 +208,7 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     with log:
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", START, "sh", *entry.command],
+                ["/bin/sh", "-c", START, "sh", repr(started), *entry.command],
                 cwd=entry.cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
                 stdin=subprocess.PIPE,
@@ -249,8 +254,10 @@ def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
 
 
 def _was_not_started(entry: Entry) -> bool:
-    with contextlib.suppress(OSError):
-        return read_regular(entry.log).endswith(f"{NOT_STARTED}\n".encode())
+    line = f"{NOT_STARTED} (start {entry.started!r})\n".encode()
+    with contextlib.suppress(OSError), open_regular(entry.log) as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_END))
+        return line in log.read()
     return False
 
 
@@ -289,6 +296,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if _is_alone(queue):
             queue.refuse_elsewhere()
+            queue.remove_leftovers()
             _register(queue)
             runner.work()
     except (OSError, RunError) as error:

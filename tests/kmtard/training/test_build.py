@@ -11,7 +11,8 @@ from PIL import Image
 
 from kmtard.data.digits import digits
 from kmtard.networks import convert
-from kmtard.networks.resnet import resnet56
+from kmtard.networks.resnet import resnet18, resnet56
+from kmtard.networks.small_cnn import small_cnn
 from kmtard.recipe import Recipe, load
 from kmtard.runs.files import RunError
 from kmtard.training.build import load_teacher, load_test_split
@@ -47,6 +48,34 @@ def test_a_teacher_of_other_constants_is_refused(tmp_path: Path) -> None:
         load_teacher(recipe(path, options), "nat_teacher", digits())
     options = 'nat_teacher.options={mean="2x-1", std="2x-1"}'
     load_teacher(recipe(path, options), "nat_teacher", digits())
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".safetensors", ".keras"])
+def test_weights_of_another_network_are_refused(tmp_path: Path, suffix: str) -> None:
+    """Another family, another number of classes, another number of channels."""
+    path = tmp_path / f"teacher{suffix}"
+    others = [
+        resnet18(10, (8, 8, 1)),
+        small_cnn(5, (8, 8, 1), width=4),
+        resnet56(5, (8, 8, 1)),
+        resnet56(10, (8, 8, 3)),
+    ]
+    for network in others:
+        if suffix == ".keras":
+            network.save(path)
+        elif suffix == ".safetensors":
+            if network is others[1]:
+                continue  # it has no names of PyTorch
+            convert.save(network, path)
+        else:
+            network.save_weights(path)
+        if suffix == ".keras" and network is others[0]:
+            # A whole model of other layers is a teacher as good as any.
+            load_teacher(recipe(path), "nat_teacher", digits())
+            continue
+        with pytest.raises(RunError, match="cannot be used") as error:
+            load_teacher(recipe(path), "nat_teacher", digits())
+        assert str(path) in str(error.value) and len(str(error.value)) < 4000
 
 
 @pytest.mark.parametrize(
