@@ -7,8 +7,11 @@ studies/NAME/  study.json  table.md  table.csv
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +90,7 @@ class StudyFolder:
         return (self.path / RECORD).is_file()
 
     def write(self, record: StudyRecord) -> None:
-        """Write the record, unless it stands there already.
+        """Write the record.
 
         Raises:
             RunError: it cannot be written.
@@ -99,6 +102,27 @@ class StudyFolder:
             raise RunError(f"Cannot make {self.path}: {error.strerror}.") from error
         text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
         write_atomic(self.path / RECORD, text)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other study of these runs begins any, and keep it so.
+
+        Raises:
+            RunError: the lock cannot be used.
+        """
+        path = self.path.parent / ".lock"
+        refuse_links(self.path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            raise RunError(f"Cannot open {path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def read(self) -> StudyRecord:
         """Return the record.

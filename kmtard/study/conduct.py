@@ -66,9 +66,10 @@ class Conductor:
         Raises:
             RunError: the place cannot be used, or a file not be written.
         """
-        statuses = self.look()
-        self._write(statuses)
-        self.place.submit(orders_of(statuses))
+        # Two calls at the same time begin each run once.
+        with self.folder.alone():
+            statuses = self.look()
+            self.place.submit(orders_of(statuses))
         told: dict[str, str] = {each.cell.key: each.state for each in statuses}
         pause = PAUSE
         while True:
@@ -76,9 +77,10 @@ class Conductor:
             self._write(statuses)
             changed = [each for each in statuses if told[each.cell.key] != each.state]
             for each in changed:
-                told[each.cell.key] = each.state
-                if each.state != "waiting":
+                # A preempted job waits again; that others wait says nothing.
+                if each.state != "waiting" or told[each.cell.key] == "running":
                     self._tell(each, statuses)
+                told[each.cell.key] = each.state
             if not any(each.is_active for each in statuses):
                 return statuses
             pause = PAUSE if changed else min(LONGEST_PAUSE, 1.2 * pause)

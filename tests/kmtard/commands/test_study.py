@@ -63,7 +63,7 @@ def test_failures_end_no_other_cell_and_the_same_command_goes_on(
     runs = list_runs("runs")
     assert len(runs) == 4, "resumed, and not begun anew"
     assert {run.state() for run in runs} == {"finished"}
-    [folder] = Path("runs/studies").iterdir()
+    [folder] = Path("runs/studies").glob("a-*")
     study = StudyFolder(folder)
     assert [cell.run is None for cell in study.read().cells] == [
         *(False, False, True),
@@ -101,7 +101,7 @@ def test_only_some_cells(
     assert main(words) == 0
     assert "(1 new, 3 finished)" in said(capsys)
     assert len(list_runs("runs")) == 4
-    assert len(list(Path("runs/studies").iterdir())) == 1
+    assert len(list(Path("runs/studies").glob("a-*"))) == 1
 
 
 def test_a_dry_run_writes_nothing(
@@ -131,6 +131,21 @@ def test_a_stopped_cell_is_told_and_resumed(
     assert main(words) == 0
     [run] = list_runs("runs")
     assert run.state() == "finished"
+
+
+def test_two_calls_at_the_same_time_begin_each_run_once(
+    stand_in: Queue, recipe: str
+) -> None:
+    words = [recipe, "--methods", "natural,ard", "--jobs", "2"]
+    command = [sys.executable, "-c", QUICK, *words]
+    calls = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for call in calls:
+        out, _ = call.communicate(timeout=60)
+        assert call.returncode == 0, out
+        assert "table: " in out
+    assert len(stand_in.entries()) == len(list_runs("runs")) == 2
 
 
 def test_ctrl_c_leaves_the_runs_alone(
