@@ -124,13 +124,14 @@ class Curves(Drawing):
             axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
             axes.grid(alpha=0.3)
             for number, curve in enumerate(panel.curves):
-                line = _line(axes, curve, number if curve.look is None else curve.look)
+                line = _line(axes, curve, number)
                 handles.setdefault(curve.label, line)
             _whole_ticks(axes, panel)
         _legend(figure, handles)
 
 
-def _line(axes: Axes, curve: Curve, look: int) -> Any:
+def _line(axes: Axes, curve: Curve, place: int) -> Any:
+    look = place if curve.look is None else curve.look
     y = [nan if each is None or not isfinite(each) else each for each in curve.y]
     color = COLORS[look % len(COLORS)]
     [line] = axes.plot(
@@ -139,8 +140,9 @@ def _line(axes: Axes, curve: Curve, look: int) -> Any:
         color=color,
         marker=MARKERS[look % len(MARKERS)],
         markevery=max(1, len(curve.x) // MARKED),
-        markersize=4.5,
-        linewidth=1.5,
+        # Earlier lines are thicker, so that they show below a line that covers them.
+        markersize=max(3.5, 7.5 - place),
+        linewidth=max(1.2, 3 - 0.5 * place),
         linestyle=LINES[look // len(COLORS) % len(LINES)],
     )
     if any(curve.spread):
@@ -216,7 +218,7 @@ class Bars(Drawing):
         room = max(max(known) - min(known), 2 * spread, 1.0)
         axes.set_ylim(max(0.0, min(known) - room), max(known) + spread + 0.15 * room)
         axes.set(ylabel=self.y_label)
-        axes.set_xticks(range(len(self.groups)), list(self.groups))
+        axes.set_xticks(range(len(self.groups)), list(map(visible, self.groups)))
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
         _legend(figure, handles)
@@ -441,7 +443,7 @@ class Gallery(Drawing):
                 axes.set_yticks([])
                 axes.set_title(visible(tile.title), fontsize=8, pad=3, color=INK)
                 if column == 0:
-                    axes.set_ylabel(name, fontsize=8)
+                    axes.set_ylabel(visible(name), fontsize=8)
 
 
 def rendered(drawing: Drawing, kind: str, *, is_clear: bool = False) -> bytes:

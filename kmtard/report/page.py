@@ -11,6 +11,7 @@ from kmtard.report.drawings import INK, Drawing, rendered
 from kmtard.report.section import Block, Section, code_parts
 from kmtard.runs import tables
 from kmtard.runs.tables import Table, html_text
+from kmtard.runs.visible import visible
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
@@ -124,7 +125,7 @@ def inline(drawing: Drawing, name: str) -> str:
             element.text = element.text.replace("*{", f"#{name} *{{")
     root.set("id", name)
     root.set("role", "img")
-    root.set("aria-label", drawing.caption)
+    root.set("aria-label", visible(drawing.caption))
     for side in ("width", "height"):
         root.attrib.pop(side, None)
     root.set("style", f"max-width: {drawing.size[0] * 115:.0f}px")

@@ -126,6 +126,10 @@ class Setting:
         values = (getattr(each, metric) for each in scores if each is not None)
         return [value for value in values if value is not None]
 
+    def having(self, column: str) -> Setting:
+        """Return the row with only those runs that have a column."""
+        return replace(self, members=[r for r in self.members if column in r.scores])
+
     def last(self, metric: str) -> list[float]:
         """Return the value of a training metric after the last epoch, per run."""
         found = []

@@ -13,6 +13,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from kmtard.registry import METHODS, positional
+
 EPSILON = 8 / 255
 """The radius of all attacks in the paper's tables."""
 
@@ -33,16 +35,10 @@ TEACHER_NAMES = {
 
 ROLES = {"clean": "nat_teacher", "robust": "adv_teacher"}
 
-VARIED = {
-    "method.temperature": "1.0",
-    "method.beta": "1.0",
-    "nat_teacher.network": None,
-    "adv_teacher.network": None,
-}
-"""Settings of B-MTARD that Tables 7, 8 and 11 vary -> the value in all other tables.
+OURS = "b_mtard"
 
-None stands for the teachers of the paper's Table 2.
-"""
+VARIED = {"method.temperature": "1.0", "method.beta": "1.0"}
+"""Settings of B-MTARD that Tables 7 and 8 vary -> the value in all other tables."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +125,8 @@ def number(
         >>> number("cifar10", "resnet18", "b_mtard", "autoattack", "w_robust").text
         '67.82'
     """
+    if method not in METHODS:
+        return None
     varied = tuple(sorted(_varied(data, method, settings or {}).items()))
     return _numbers().get((data, student, method, attack, metric, varied))
 
@@ -174,16 +172,15 @@ def ablation_difference(
 
 def _varied(data: str, method: str, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that are not those of the paper's main tables."""
-    found = {}
-    for key, usual in VARIED.items():
-        is_teacher = key.endswith("network")
-        if not is_teacher and method != "b_mtard":
-            continue
-        usual = _teachers(data).get(key) if is_teacher else usual
-        value = settings.get(key, usual)
-        if value is not None and usual is not None and not _equal(value, usual):
-            found[key] = value
-    return found
+    usual = dict(VARIED) if method == OURS else {}
+    # A recipe may hold a teacher that the method does not use.
+    for role in positional("methods", method):
+        usual |= {k: v for k, v in _teachers(data).items() if k == f"{role}.network"}
+    return {
+        key: settings[key]
+        for key, value in usual.items()
+        if key in settings and not _equal(settings[key], value)
+    }
 
 
 def _equal(value: str, usual: str) -> bool:
@@ -223,7 +220,7 @@ def _cells() -> Iterator[tuple[Key, Number]]:
         name = found["rows"][0].keys() & {"temperature", "beta"}
         [column] = name
         for row in found["rows"]:
-            cell = {**row, **about, "method": "b_mtard"}
+            cell = {**row, **about, "method": OURS}
             yield from _of_rows([cell], found["table"], {key: str(row[column])})
     yield from _of_multi_teacher(content["multi_teacher"])
     yield from _of_pairs(content["teacher_pairs"])
@@ -253,7 +250,7 @@ def _of_multi_teacher(found: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
 
 
 def _of_pairs(found: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
-    about = {"data": found["data"], "student": found["student"], "method": "b_mtard"}
+    about = {"data": found["data"], "student": found["student"], "method": OURS}
     for row in found["rows"]:
         settings = {
             f"{role}.network": TEACHER_NAMES[row[role]] for role in ROLES.values()

@@ -102,10 +102,11 @@ def _attacked(
             continue
         printed = paper.attacks(part, bench.data, bench.student)
         found = [each for each in bench.attacks if belongs(each)]
-        attacks = list(dict.fromkeys((*printed, *found)))
+        usual = WHITE_BOX if part == "white_box" else BLACK_BOX
+        order = [each for each in usual if each in (*printed, *found)]
+        attacks = list(dict.fromkeys((*order, *found)))
         if attacks:
             tables.append(_comparison(bench, part, attacks))
-        usual = WHITE_BOX if part == "white_box" else BLACK_BOX
         absent = [label(each) for each in usual if each not in attacks]
         if absent:
             missing.append(f"{bench.title}: {', '.join(absent)} not measured. {SUITE}")
@@ -127,10 +128,12 @@ def _comparison(bench: Bench, part: str, attacks: Sequence[str]) -> Table:
             ]
             shares: list[list[float]] = [[], [], []]
             if setting and setting.shares(attack):
+                # The clean accuracy of the same runs: other ones would not add up.
+                runs = setting.having(attack)
                 shares = [
-                    setting.shares(CLEAN),
-                    setting.shares(attack),
-                    setting.shares(attack, "w_robust"),
+                    runs.shares(CLEAN),
+                    runs.shares(attack),
+                    runs.shares(attack, "w_robust"),
                 ]
             name = setting.label if setting else label(method)
             rows.append(
@@ -184,7 +187,7 @@ def _to_fill(bench: Bench, method: str, setting: Setting | None, attack: str) ->
     if not without:
         return ABSENT
     path = str(without[0].run.path)
-    more = f" (and {len(without) - 1} more runs)" if without[1:] else ""
+    more = f" (and {len(without) - 1} more)" if without[1:] else ""
     return command("evaluate", path, "--attacks", attack) + more
 
 
