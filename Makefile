@@ -47,25 +47,16 @@ env: $(VENV)/.dev  ## Create .venv with all backends and the development tools
 demo: $(VENV)/.user  ## Train two teachers and a B-MTARD student on the digits
 	$(BIN)/python -m kmtard.fit $(RECIPE)
 
-digits-table: env  ## Train every method on the digits with 5 seeds (table in docs/results.md)
-	for seed in 0 1 2 3 4; do \
-	  for method in $$($(BIN)/python -m kmtard.fit --list-methods | cut -d ' ' -f 1); do \
-	    $(BIN)/python -m kmtard.fit $(RECIPE) --method $$method \
-	      --set runtime.seed=$$seed --set runtime.backend=jax \
-	      --set 'runtime.jit="auto"' --set runtime.runs_dir=runs/table || exit 1; \
-	  done; \
-	done
-	$(BIN)/python -m kmtard.report runs/table/*
+# Killed at any time, each of them goes on where it is called again.
+digits-table: env  ## Train every method on the digits with 5 seeds; README's table
+	$(BIN)/python -m kmtard.study $(RECIPE) table3 --seeds 0-4 \
+	  --set runtime.backend=jax --set 'runtime.jit="auto"' \
+	  --set runtime.runs_dir=runs/table
 
-fashion-table: env  ## Train six methods on Fashion-MNIST with 3 seeds (docs/results.md)
-	for seed in 0 1 2; do \
-	  for method in b_mtard baseline mtard baseline_ebb rslad trades; do \
-	    $(BIN)/python -m kmtard.fit recipes/fashion_mnist.toml --method $$method \
-	      --set data.limit=15000 --set runtime.seed=$$seed \
-	      --set runtime.runs_dir=runs/fashion || exit 1; \
-	  done; \
-	done
-	$(BIN)/python -m kmtard.report runs/fashion/*
+fashion-table: env  ## Train six methods on 15,000 Fashion-MNIST images, 3 seeds
+	$(BIN)/python -m kmtard.study recipes/fashion_mnist.toml --seeds 0-2 \
+	  --methods b_mtard,baseline,mtard,baseline_ebb,rslad,trades \
+	  --set data.limit=15000 --set runtime.runs_dir=runs/fashion
 
 check: lint types contracts docs tests  ## Run all checks: lint, types, contracts, docs, tests
 

@@ -15,7 +15,9 @@ from pydantic_core import PydanticUndefined
 
 from kmtard import registry
 from kmtard.recipe import schema
+from kmtard.registry.ranges import words
 from kmtard.registry.roles import LABELS, TEACHERS
+from kmtard.registry.signatures import Option
 
 MARKER = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 
@@ -33,6 +35,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "schedule": schema.Schedule,
     "evaluation": schema.Evaluation,
     "runtime": schema.Runtime,
+    "study": schema.Study,
+    "study.slurm": schema.Slurm,
 }
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 WORDS = {
@@ -71,13 +75,33 @@ def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     for key, info in model.model_fields.items():
         if info.default is PydanticUndefined:
             default = "required"
-        elif info.default is None or info.default == {}:
+        elif info.default in (None, {}, ()) or isinstance(info.default, BaseModel):
             default = ""
         else:
             default = f"`{toml(info.default)}`"
         value = value_of(properties[key])
         limits = [*bounds(info.metadata), *bounds([info.annotation])]
         yield f"`{key}`", ", ".join([value, *limits]), default, info.description or ""
+
+
+def option_tables(names: str) -> Iterator[str]:
+    """Write the options of all methods or networks, a table for each that has some."""
+    for name in registry.TABLES[names]:
+        meanings = registry.meanings(names, name)
+        rows = [
+            (f"`{key}`", words(option.hint), _default(option), meanings.get(key, ""))
+            for key, option in registry.options(names, name).items()
+        ]
+        if rows:
+            yield f"\n### {name}\n"
+            cells = ([each.replace("|", "\\|") for each in row] for row in rows)
+            yield from table(("key", "value", "default", "meaning"), cells)
+
+
+def _default(option: Option) -> str:
+    if option.required:
+        return "required"
+    return f"`{toml(option.default)}`" if option.default not in (None, ()) else ""
 
 
 def value_of(kind: dict[str, Any]) -> str:
@@ -152,6 +176,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 
 WRITERS = {
     "recipe keys": recipe_keys,
+    "method options": lambda: option_tables("methods"),
+    "network options": lambda: option_tables("networks"),
     "method table": method_table,
     "method reference": method_reference,
     "attack table": lambda: names("attacks"),

@@ -9,12 +9,15 @@ was imported first.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from kmtard import saved_classes
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
     from kmtard import (
         attacks,
         backend,
@@ -76,4 +79,39 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-saved_classes.install()
+def _register(keras: ModuleType) -> None:
+    # Imported late, because it takes a third of the time of `import kmtard`.
+    import_module("kmtard.registry.saved_classes").register(keras)
+
+
+class _KerasHook:
+    """Registers the classes in Keras as soon as it is imported."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the other finders' spec of Keras, and None for all other modules."""
+        if fullname != "keras":
+            return None
+        others = (each for each in sys.meta_path if not isinstance(each, _KerasHook))
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                _register(module)
+
+            # On the instance, so that the loader keeps its type for whoever asks.
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+sys.meta_path.insert(0, _KerasHook())
+if "keras" in sys.modules:
+    # Another thread may still be importing it; this waits until it has ended.
+    _register(import_module("keras"))

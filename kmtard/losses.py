@@ -91,9 +91,11 @@ def kl_divergence(
         >>> [round(float(value), 4) for value in values]
         [0.3278, 0.0]
     """
-    log_target = ops.log_softmax(at_least_float32(target_logits) / target_temperature)
-    target = ops.exp(log_target)
     log_student = ops.log_softmax(at_least_float32(logits))
+    # Temperatures, teacher and student may each be of another float type.
+    target_logits = ops.divide(at_least_float32(target_logits), target_temperature)
+    log_target = ops.cast(ops.log_softmax(target_logits), log_student.dtype)
+    target = ops.exp(log_target)
     if floor:
         log_target = ops.log(target + floor)
         return ops.sum(target * (log_target - log_student), axis=-1)
@@ -125,7 +127,7 @@ def entropy(logits: Any, *, temperature: Any = 1.0, floor: float = LOG_FLOOR) ->
         >>> [round(float(value), 3) for value in values]
         [0.693, 0.001]
     """
-    probabilities = ops.softmax(at_least_float32(logits) / temperature)
+    probabilities = ops.softmax(ops.divide(at_least_float32(logits), temperature))
     return -ops.sum(probabilities * ops.log(probabilities + floor), axis=-1)
 
 

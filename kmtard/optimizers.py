@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import keras
 from keras import ops
+
+from kmtard.registry.ranges import PartialShare, Weight, check, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -37,25 +40,18 @@ class L2SGD(keras.optimizers.Optimizer):
         >>> model.compile(optimizer)
     """
 
+    @checked
     def __init__(
         self,
         learning_rate: float | Any = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
+        momentum: PartialShare = 0.9,
+        weight_decay: Weight = 0.0,
         nesterov: bool = False,
         name: str = "l2_sgd",
         **kwargs: Any,
     ) -> None:
-        if isinstance(learning_rate, (int, float)) and not learning_rate >= 0:
-            raise ValueError(
-                f"`learning_rate` must be >= 0. Received: {learning_rate!r}."
-            )
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: {momentum!r}.")
-        if not weight_decay >= 0:
-            raise ValueError(
-                f"`weight_decay` must be >= 0. Received: {weight_decay!r}."
-            )
+        if isinstance(learning_rate, Real):
+            check("learning_rate", learning_rate, Weight)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.l2 = weight_decay

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
+from textual.app import App
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
 from kmtard.runs import RunError
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.visible import visible_lines
+from launcher.actions import Commands
+from launcher.bindings import all_bindings, bindings
 from launcher.keys import clashes, read_keys, unknown_ids
 from launcher.settings import Settings, config_dir, state_path
 
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from kmtard.runs import Run
 
 
-SCREENS = Binding.Group("Screens", compact=True)
-
-
-# A screen is imported when it is first shown: the first paint waits for one alone.
+# Screens are imported when they are first shown, for a fast first paint.
 def _runs() -> Screen[Any]:
     from launcher.screens.runs import RunsScreen
 
@@ -45,14 +43,14 @@ def _queue() -> Screen[Any]:
     return QueueScreen()
 
 
-class LauncherApp(App[None]):
+class LauncherApp(App[object]):
     """Pick recipes, launch runs, watch and compare them.
 
     Args:
-        runs_dir: folder of the runs that are shown, and of those that are started.
-        recipes: TOML files or folders to show beside the recipes that are found.
+        runs_dir: the folder of the runs.
+        recipes: TOML files or folders to list with the recipes that are found.
         attach: a run to open at the start.
-        settings: what is remembered; the user's own file if left out.
+        settings: what is remembered; the user's own file if None.
     """
 
     TITLE = "kmtard"
@@ -65,35 +63,8 @@ class LauncherApp(App[None]):
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-medium"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1,f1", "show('runs')", "Runs", id="app.runs", group=SCREENS),
-        Binding("2,f2", "show('recipes')", "Recipes", id="app.recipes", group=SCREENS),
-        Binding("3,f3", "show('queue')", "Queue", id="app.queue", group=SCREENS),
-        Binding(
-            "question_mark",
-            "help",
-            "Help",
-            id="app.help",
-            show=False,
-            tooltip="What this screen is for, and its keys",
-        ),
-        Binding(
-            "ctrl+t",
-            "toggle_dark",
-            "Dark / light",
-            id="app.theme",
-            show=False,
-            tooltip="Other themes are in the command palette",
-        ),
-        Binding(
-            "ctrl+q",
-            "quit",
-            "Quit",
-            id="app.quit",
-            show=False,
-            tooltip="Runs and the queue go on",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    COMMANDS = {Commands}
 
     def __init__(
         self,
@@ -111,7 +82,7 @@ class LauncherApp(App[None]):
         self.queue = Queue(runs_dir)
 
     def on_mount(self) -> None:
-        """Take the user's theme and keys, and show what the command line asks for."""
+        """Apply the user's theme and keys, and open what the command line names."""
         theme = self.settings.get("theme", self.theme)
         if theme in self.available_themes:
             self.theme = theme
@@ -124,16 +95,14 @@ class LauncherApp(App[None]):
             self.open_run(self.attach)
         elif self.recipes:
             self.action_show("recipes")
-        self.call_after_refresh(self._look_around, keys.keys)
+        self.call_after_refresh(self._check_start, keys.keys)
 
     def _remember(self, theme: Theme) -> None:
         self.settings.set("theme", theme.name)
 
     @work(thread=True)
-    def _look_around(self, keys: dict[str, str]) -> None:
-        """Load the other screens, see to the queue, and check the user's keys."""
-        from launcher.bindings import all_bindings
-
+    def _check_start(self, keys: dict[str, str]) -> None:
+        """Check the user's keys, and start the queue if something waits."""
         known = all_bindings()
         for mistake in unknown_ids(keys, known) + clashes(keys, known):
             self.call_from_thread(self.report, mistake)
@@ -147,37 +116,29 @@ class LauncherApp(App[None]):
 
     def _tell_of_foreign_queue(self) -> None:
         self.notify(
-            "You did not queue some of what waits here on this computer. It starts "
-            "only after you confirm it: press 3, then s.",
+            "Some commands in the queue are not from you on this computer. They start "
+            "only after you confirm them: press 3, then s.",
             title="Nothing was started",
             severity="warning",
             timeout=10,
             markup=False,
         )
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Offer in the palette what the screen's keys do, then Textual's own."""
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.description and active.enabled and not binding.system:
-                node, action = active.node, binding.action
-
-                async def run(node: DOMNode = node, action: str = action) -> None:
-                    await self.run_action(action, node)
-
-                keys = f"key {self.get_key_display(binding)}"
-                about = active.tooltip or binding.tooltip
-                yield SystemCommand(
-                    binding.description, f"{about} ({keys})" if about else keys, run
-                )
-        yield from super().get_system_commands(screen)
-
     def action_show(self, mode: str) -> None:
-        """Go to one of the three main screens."""
+        """Show one of the three main screens, without what was opened from it."""
         self.switch_mode(mode)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def leave_main(self) -> None:
+        """Go from a main screen to the runs, and from there quit."""
+        if self.current_mode == self.DEFAULT_MODE:
+            self.exit()
+        else:
+            self.action_show(self.DEFAULT_MODE)
 
     def action_help(self) -> None:
-        """Explain the screen."""
+        """Show help about the screen."""
         from launcher.screens.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen))
@@ -188,18 +149,18 @@ class LauncherApp(App[None]):
         self.theme = "textual-light" if dark else "textual-dark"
 
     def open_run(self, path: Path) -> None:
-        """Show one run as it goes on."""
+        """Show one run."""
         from launcher.screens.live import LiveScreen
 
         self.push_screen(LiveScreen(path))
 
     def compare(self, runs: Sequence[Run]) -> None:
-        """Show several runs beside each other."""
+        """Compare several runs."""
         from launcher.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(list(runs)))
 
     def report(self, error: object) -> None:
-        """Show the user what went wrong, the text as it is."""
+        """Show an error, its text as it is."""
         text = visible_lines(str(error))
         self.notify(text, severity="error", timeout=10, markup=False)

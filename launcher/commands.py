@@ -1,4 +1,4 @@
-"""The command lines that the user interface runs, as one could type them."""
+"""The command lines that the launcher runs and shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kmtard.runs.queue.task import Task
 
 
 def dry_run_command(task: Task) -> list[str]:
-    """Return the command that shows what a training would do."""
-    return [*task.command(), "--dry-run"]
+    """Return the command for a dry run of a training."""
+    return [*task.command(), "--dry-run=measure"]
 
 
 def command_text(argv: Sequence[str]) -> str:
-    """Return a command as one types it in a shell, where this Python is `python`."""
+    """Return a command for a shell, with `python` for this Python."""
     words = ["python" if word == sys.executable else word for word in argv[:1]]
     return shlex.join([*words, *argv[1:]])

@@ -15,16 +15,16 @@ from kmtard.runs.files import read_regular
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 NAMED = {key.value for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 
-EVERYWHERE = {"app", "run"}
-"""What stands before the point in the ids of actions that several screens have."""
+EVERYWHERE = {"app", "every", "run"}
+"""Tables of keys that several screens have."""
 
 
 class KeyFile(NamedTuple):
-    """What `keys.toml` says.
+    """The content of `keys.toml`.
 
     Attributes:
         keys: binding id, such as `runs.filter` -> keys with commas between.
-        mistakes: one line for each entry that is left out, and why.
+        mistakes: one line per entry that is ignored, with the reason.
     """
 
     keys: dict[str, str]
@@ -32,7 +32,7 @@ class KeyFile(NamedTuple):
 
 
 def read_keys(path: Path) -> KeyFile:
-    """Read `"screen.action" = "key, other"`; a file that is missing says nothing."""
+    """Read lines such as `"screen.action" = "key, other"`; no file means no keys."""
     try:
         document = tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except FileNotFoundError:
@@ -50,29 +50,29 @@ def read_keys(path: Path) -> KeyFile:
 
 
 def unknown_ids(keys: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """Return one line for each id that no binding has."""
+    """Return one line per id that no binding has."""
     known = set(known)
     return [
-        f"keys.toml: {name}: no such action; `kmtard-launch --keys` lists them"
+        f"keys.toml: {name}: no such action; kmtard-launch --keys lists all actions"
         for name in keys
         if name not in known
     ]
 
 
 def clashes(keys: Mapping[str, str], known: Mapping[str, Binding]) -> list[str]:
-    """Return one line for each key that the file takes from another action."""
+    """Return one line per key that is also the key of another action."""
     lines = []
     for name, chosen in keys.items():
         for other, binding in known.items():
             taken = set(_split(keys.get(other, binding.key))) & set(_split(chosen))
             if taken and other != name and name in known and _meet(name, other):
                 shared = ", ".join(sorted(taken))
-                lines.append(f"keys.toml: {name}: {shared} is the key of {other} too")
+                lines.append(f"keys.toml: {name}: {shared} is also the key of {other}")
     return lines
 
 
 def _meet(name: str, other: str) -> bool:
-    """Tell whether both actions can be on one screen."""
+    """Return whether both actions can be on one screen."""
     scopes = {name.partition(".")[0], other.partition(".")[0]}
     return len(scopes) == 1 or bool(scopes & EVERYWHERE)
 
@@ -86,7 +86,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any
 
 
 def _split(text: str) -> list[str]:
-    # A comma itself is written by its name.
+    # The comma key is written as "comma".
     return [part.strip() for part in text.split(",")]
 
 

@@ -12,9 +12,9 @@ BAD_USE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the user interface; return its exit code.
+    """Run the terminal user interface and return its exit code.
 
-    0: closed by the user. 1: it failed. 2: the command line is wrong.
+    0: closed by the user. 1: failed. 2: the command line is wrong.
     """
     arguments = _parser().parse_args(argv)
     if arguments.keys:
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     mistake = _mistake(arguments)
     if mistake is None and not _has_screen():
-        mistake = "expected a terminal; without one, use python -m kmtard.fit RECIPE"
+        mistake = "expected a terminal; without one, use kmtard fit RECIPE"
     if mistake is not None:
         from kmtard.runs.visible import visible_lines
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _has_screen() -> bool:
-    # A browser's window is a driver that textual-serve names.
+    # textual-serve has no terminal, and sets this variable.
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     return terminal or "TEXTUAL_DRIVER" in os.environ
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="a recipe, or a folder of them, to begin with; may be given again",
+        help="a recipe, or a folder of recipes, to list; may be repeated",
     )
     parser.add_argument("--attach", type=_path, metavar="RUN", help="a run to open")
     parser.add_argument(
@@ -81,7 +81,7 @@ def _mistake(arguments: argparse.Namespace) -> str | None:
         return f"expected a folder of runs, received a file: --runs {arguments.runs}"
     for path in arguments.recipe:
         if not path.exists():
-            return f"there is no such recipe: --recipe {path}"
+            return f"expected a recipe or a folder, found nothing: --recipe {path}"
     if arguments.attach is not None:
         from kmtard.runs import Run, RunError
 
@@ -93,10 +93,12 @@ def _mistake(arguments: argparse.Namespace) -> str | None:
 
 
 def _list_keys() -> None:
+    from kmtard.runs.visible import accept_any_text
     from launcher.bindings import all_bindings
     from launcher.settings import config_dir
 
-    sys.stdout.write(f"# Written into {config_dir() / 'keys.toml'}, these change.\n")
+    accept_any_text()
+    sys.stdout.write(f"# Copy lines to {config_dir() / 'keys.toml'} to change keys.\n")
     for name, binding in all_bindings().items():
         about = f"  # {binding.description}" if binding.description else ""
         sys.stdout.write(f'"{name}" = "{binding.key}"{about}\n')

@@ -1,4 +1,4 @@
-"""Colours and markers of plotted series, readable on dark and on light themes."""
+"""Colors and markers of curves, readable on dark and light themes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one series looks.
+    """How a curve looks.
 
     Attributes:
         colour: red, green, blue, 0 to 255.
-        marker: one character, which tells the series apart without colour.
+        marker: one character, by which the curve is known without color.
     """
 
     colour: tuple[int, int, int]
     marker: str
 
 
-# Each has a contrast of at least 4.1 to a background of #1e1e1e and 2.6 to #d8d8d8.
+# Each has a contrast of at least 4.1 to #1e1e1e and 2.6 to #d8d8d8, the backgrounds.
 STYLES = (
     SeriesStyle((62, 130, 232), "●"),
     SeriesStyle((214, 92, 20), "■"),
@@ -33,13 +33,13 @@ STYLES = (
 
 
 def assign_looks(keys: Iterable[str], looks: dict[str, int], count: int) -> None:
-    """Give each key a look that it keeps, and that no other of these has.
+    """Give each key a look that it keeps and shares with no other of these keys.
 
     Args:
         keys: of what is shown together.
-        looks: key -> number of its look; those that are new are added, and of two
-            with the same look the later gets another.
-        count: of different looks; beyond, they are used again.
+        looks: key -> number of its look. New keys are added, and of two keys with the
+            same look the later one gets another.
+        count: of different looks; more keys than that share looks.
     """
     taken: set[int] = set()
     for key in sorted(keys, key=lambda key: key not in looks):

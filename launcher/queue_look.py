@@ -1,4 +1,4 @@
-"""What is told about the queue, read in one go."""
+"""The state of the queue, read at once, and its texts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from launcher.commands import command_text
 LOG_LINES = 100
 LONGEST = 200
 FOREIGN = (
-    "You did not queue some of these entries on this computer. They start only after "
-    "you confirm them."
+    "Some of these entries are not from you on this computer. They start only after "
+    "you confirm them: press s."
 )
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was read of the queue.
+    """The state of the queue.
 
     Attributes:
-        unconfirmed: what waits and starts only once the user has confirmed it.
-        problem: why it cannot be read, and other things to say.
-        log: the last lines of the selected entry.
+        unconfirmed: waiting entries that start only after the user confirms them.
+        problem: why the queue cannot be read, or other notes; may be empty.
+        selected: id of the entry that `log` is of.
+        log: the last lines of its output.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -43,14 +44,16 @@ class Look:
 
 
 def read_look(queue: Queue, selected: Entry | None) -> Look:
-    """Return what is to be told; the log is that of `selected`, or of the first."""
+    """Return the state of the queue, with the log of `selected` or the first entry."""
     try:
         content = queue.read()
     except RunError as error:
         return Look(problem=str(error))
     waiting = [entry for entry in content.entries if entry.state == "waiting"]
     unconfirmed = [entry for entry in waiting if not queue.may_start(entry)]
-    notes = [f"It was no queue, and is kept: {path}." for path in queue.damaged()]
+    notes = [
+        f"This file was not a queue, and is kept: {path}." for path in queue.damaged()
+    ]
     entry = selected or next(iter(content.entries), None)
     look = Look(
         entries=tuple(content.entries),
@@ -68,23 +71,23 @@ def read_look(queue: Queue, selected: Entry | None) -> Look:
 
 
 def is_stuck(look: Look) -> bool:
-    """Return whether something waits to be confirmed, or has no runner."""
+    """Return whether something waits for a confirmation or a runner."""
     if look.unconfirmed:
         return True
     return not look.has_runner and any(not entry.is_ended for entry in look.entries)
 
 
 def runner_text(look: Look) -> str:
-    """Return what the runner does."""
+    """Return the state of the runner in words."""
     if look.unconfirmed:
-        return f"{len(look.unconfirmed)} to confirm: s asks"
+        return f"{len(look.unconfirmed)} to confirm: press s"
     if is_stuck(look):
-        return "runner not running: s starts it"
-    return "runner working" if look.has_runner else "runner not needed"
+        return "not started: press s"
+    return "working" if look.has_runner else "nothing to do"
 
 
 def about(entry: Entry) -> Text:
-    """Return an entry's command line, and how it went."""
+    """Return an entry's command line and how it ended."""
     text = Text.assemble((visible(command_text(entry.command)), "bold"), "\n")
     facts = [f"in {entry.cwd}", _end_of(entry)]
     if entry.run:
@@ -93,20 +96,20 @@ def about(entry: Entry) -> Text:
 
 
 def confirmation(entries: Sequence[Entry]) -> str:
-    """Return what is shown of entries before they are confirmed."""
+    """Return the details of a question about entries of somebody else."""
     lines = []
     for entry in entries:
         line = visible(f"{command_text(entry.command)}  (in {entry.cwd})")
         line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
         lines.append(line if entry.task else f"never starts: {line}")
-    return "\n".join(["You did not queue this on this computer. It would run:", *lines])
+    return "\n".join(["This is not from you on this computer. It would run:", *lines])
 
 
 def _end_of(entry: Entry) -> str:
     if entry.is_elsewhere:
         return f"on {entry.host}: watch only"
     if entry.state == "unknown":
-        return "ended while no runner watched"
+        return "ended while nothing watched it"
     if entry.exit_code is None:
         return f"process {entry.pid}" if entry.state == "running" else ""
     return f"exit code {entry.exit_code}"

@@ -1,4 +1,4 @@
-"""What the user interface remembers from one start to the next."""
+"""What the launcher remembers from one start to the next."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Value = TypeVar("Value", bool, int, float, str, list[str])
 
 
 def state_path() -> Path:
-    """Return the file of what is remembered."""
+    """Return the file with the settings."""
     return state_dir() / "launch.json"
 
 
 class Settings:
-    """Named values in a JSON file; a file that is missing or damaged holds none.
+    """Named values in a JSON file; a missing or damaged file has none.
 
     Args:
-        path: the file; its folder is made when the first value is set.
+        path: the file; its folder is created with the first value.
 
     Attributes:
-        error: why the last `set` did not reach the disk; None if it did.
+        error: why the last `set` could not be written; None if it was.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,13 +36,13 @@ class Settings:
         self._values = _read(path)
 
     def get(self, name: str, default: Value) -> Value:
-        """Return the value, or the default where there is none of its type."""
+        """Return a value, or the default if there is none of the same type."""
         value = self._values.get(name, default)
         return value if type(value) is type(default) else default
 
     def set(self, name: str, value: bool | int | float | str | list[str]) -> None:
-        """Remember a value, for this process even if it cannot be written."""
-        # Another user interface may have written since.
+        """Remember a value; if it cannot be written, for this process only."""
+        # Another launcher may have written the file since.
         self._values = {**self._values, **_read(self.path), name: value}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

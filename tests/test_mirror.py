@@ -94,6 +94,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/runs/queue/test_queue.py",
         "entries and their file are tested through the queue and its runner",
     ),
+    "kmtard/study/*": (
+        "kmtard/commands/test_study.py",
+        "the study and its places are run as a user runs them",
+    ),
     "kmtard/training/*": (
         "kmtard/commands/test_fit.py",
         "a training is run as a user runs it",

@@ -14,7 +14,7 @@ from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks import ascent
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.ascent import Ascent, Evaluate, windows
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
@@ -22,6 +22,7 @@ from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column, l2_norm
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
+from kmtard.registry.ranges import Radius, Repeats, Share, SomeSteps, Targets, checked
 
 LOSSES = ("ce", "dlr")
 STARTS = ("random", "clean")
@@ -71,33 +72,34 @@ class APGD(Attack):
         >>> robust_accuracy = 1 - attack.run(model, x, y).success.mean()
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
-        steps: int = 100,
-        restarts: int = 1,
+        steps: SomeSteps = 100,
+        restarts: Repeats = 1,
         loss: str = "ce",
-        targets: int = 0,
+        targets: Targets = 0,
         norm: str = "linf",
-        rho: float = 0.75,
-        eot: int = 1,
+        rho: Share = 0.75,
+        eot: Repeats = 1,
         start: str = "random",
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
-        self.steps = whole("steps", steps, 1)
-        self.restarts = whole("restarts", restarts, 1)
+        self.epsilon = epsilon
+        self.steps = int(steps)
+        self.restarts = int(restarts)
         self.loss = one_of("loss", loss, LOSSES)
-        self.targets = whole("targets", targets, 0)
+        self.targets = int(targets)
         if targets and loss != "dlr":
             raise ValueError(
                 "`targets` must be 0 unless `loss` is 'dlr'. Received: "
                 f"targets={targets!r}, loss={loss!r}."
             )
         self.norm = one_of("norm", norm, NORMS)
-        self.rho = real("rho", rho, "[0, 1]")
-        self.eot = whole("eot", eot, 1)
+        self.rho = rho
+        self.eot = int(eot)
         self.start = one_of("start", start, STARTS)
         self.early_stop = early_stop
 
@@ -248,16 +250,16 @@ class APGD(Attack):
         return evaluate
 
 
-def apgd_ce(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+def apgd_ce(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> APGD:
     """APGD on the cross-entropy, as in AutoAttack's standard version."""
     return APGD(epsilon, norm=norm)
 
 
-def apgd_dlr(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+def apgd_dlr(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> APGD:
     """APGD on the difference of logits ratio."""
     return APGD(epsilon, loss="dlr", norm=norm)
 
 
-def apgd_t(*, epsilon: float = 8 / 255, norm: str = "linf") -> APGD:
+def apgd_t(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> APGD:
     """APGD towards each of 9 classes, as in AutoAttack's standard version."""
     return APGD(epsilon, loss="dlr", targets=9, norm=norm)

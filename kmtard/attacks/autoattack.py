@@ -11,13 +11,14 @@ import numpy as np
 from keras import ops
 
 from kmtard.attacks.apgd import APGD
-from kmtard.attacks.arguments import one_of, real
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, AttackResult, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.fab import FAB
 from kmtard.attacks.norms import column
 from kmtard.attacks.square import Square
 from kmtard.backend.types import Array, Labels
+from kmtard.registry.ranges import Radius, checked
 
 VERSIONS = ("standard", "plus", "rand")
 
@@ -60,7 +61,7 @@ class AutoAttackResult(AttackResult):
 
 
 def members(
-    epsilon: float, version: str = "standard", norm: str = "linf"
+    epsilon: Radius, version: str = "standard", norm: str = "linf"
 ) -> dict[str, Attack]:
     """Return the attacks of a version of AutoAttack, in order.
 
@@ -134,16 +135,17 @@ class AutoAttack(Attack):
         ['apgd-ce', 'apgd-t', 'fab-t', 'square']
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
         version: str = "standard",
         norm: str = "linf",
         individual: bool = False,
         attacks: Mapping[str, Attack] | None = None,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
+        self.epsilon = epsilon
         self.version = version
         self.norm = norm
         self.individual = individual
@@ -292,6 +294,6 @@ def _evaluated(
     return result, fooled.astype(bool), classes
 
 
-def autoattack_rand(*, epsilon: float = 8 / 255, norm: str = "linf") -> AutoAttack:
+def autoattack_rand(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> AutoAttack:
     """AutoAttack for randomized models: gradients averaged over 20 passes."""
     return AutoAttack(epsilon, version="rand", norm=norm)

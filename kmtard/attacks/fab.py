@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kmtard import backend
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
@@ -18,6 +18,16 @@ from kmtard.attacks.norms import NORMS, column
 from kmtard.attacks.projection import box_projection, dual_length, length
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
+from kmtard.registry.ranges import (
+    AnyRadius,
+    AtLeastOne,
+    InnerShare,
+    Repeats,
+    Share,
+    SomeTargets,
+    Steps,
+    checked,
+)
 
 CHECK_EVERY = 20
 """Number of steps between two checks of which images are fooled."""
@@ -86,29 +96,30 @@ class FAB(Attack):
         >>> distances = np.linalg.norm(moves, axis=1)
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: AnyRadius = 8 / 255,
         *,
-        steps: int = 100,
-        restarts: int = 1,
+        steps: Steps = 100,
+        restarts: Repeats = 1,
         targeted: bool = True,
-        targets: int = 9,
+        targets: SomeTargets = 9,
         norm: str = "linf",
-        alpha_max: float = 0.1,
-        eta: float = 1.05,
-        beta: float = 0.9,
+        alpha_max: Share = 0.1,
+        eta: AtLeastOne = 1.05,
+        beta: InnerShare = 0.9,
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon, "[0, inf]")
-        self.steps = whole("steps", steps, 0)
-        self.restarts = whole("restarts", restarts, 1)
+        self.epsilon = epsilon
+        self.steps = int(steps)
+        self.restarts = int(restarts)
         self.targeted = targeted
-        self.targets = whole("targets", targets, 1)
+        self.targets = int(targets)
         self.norm = one_of("norm", norm, NORMS)
-        self.alpha_max = real("alpha_max", alpha_max, "[0, 1]")
-        self.eta = real("eta", eta, "[1, inf)")
-        self.beta = real("beta", beta, "(0, 1)")
+        self.alpha_max = alpha_max
+        self.eta = eta
+        self.beta = beta
         self.early_stop = early_stop
         if restarts > 1 and not np.isfinite(epsilon):
             raise ValueError(
@@ -258,7 +269,7 @@ class FAB(Attack):
         return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
 
 
-def fab_t(*, epsilon: float = 8 / 255) -> FAB:
+def fab_t(*, epsilon: AnyRadius = 8 / 255) -> FAB:
     """FAB as in AutoAttack: 100 steps towards each of 9 classes."""
     return FAB(epsilon, steps=100, targeted=True, targets=9)
 

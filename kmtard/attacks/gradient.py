@@ -9,14 +9,18 @@ import keras
 from keras import ops
 
 from kmtard import backend, losses
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import NORMS, column, project, steepest
 from kmtard.backend.types import Labels, Logits, Tensor
+from kmtard.registry.ranges import Radius, Repeats, Steps, checked
 
 GAUSSIAN_STD = 0.001
 """Standard deviation of the start noise in TRADES and MTARD, in pixel intensity."""
+
+UNROLLED = 40
+"""Steps that are written out at most, unless `unroll` says so: each is compiled."""
 
 STARTS = ("clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped")
 """Points at which the first gradient is computed.
@@ -52,7 +56,7 @@ class PGD(Attack):
             start of the method that trains with the attack, or "gaussian" elsewhere.
         unroll: whether to unroll the steps in a training step, instead of a loop. An
             unrolled attack is faster on a CPU and slower to compile. None chooses by
-            the device.
+            the device, and loops beyond 40 steps.
         loss: the loss to maximize in an evaluation: "ce", "cw", "dlr" or "margin" (the
             largest other logit minus the label's). In training, the method has its own
             loss.
@@ -70,22 +74,23 @@ class PGD(Attack):
         >>> x_adv = attack(model, x, y)
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
-        step_size: float = 2 / 255,
-        steps: int = 10,
+        step_size: Radius = 2 / 255,
+        steps: Steps = 10,
         start: str | Callable[[Tensor], Tensor] | None = None,
         unroll: bool | None = None,
         loss: str = "ce",
-        kappa: float = 50.0,
+        kappa: Radius = 50.0,
         norm: str = "linf",
-        restarts: int = 1,
+        restarts: Repeats = 1,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
-        self.step_size = real("step_size", step_size)
-        self.steps = whole("steps", steps, 0)
+        self.epsilon = epsilon
+        self.step_size = step_size
+        self.steps = int(steps)
         if not (start is None or callable(start) or start in STARTS):
             raise ValueError(
                 f"`start` must be None, a function or one of {sorted(STARTS)}. "
@@ -94,9 +99,9 @@ class PGD(Attack):
         self.start = start
         self.unroll = unroll
         self.loss = one_of("loss", loss, LOSSES)
-        self.kappa = real("kappa", kappa)
+        self.kappa = kappa
         self.norm = one_of("norm", norm, NORMS)
-        self.restarts = whole("restarts", restarts, 1)
+        self.restarts = int(restarts)
 
     def perturb(
         self,
@@ -110,7 +115,7 @@ class PGD(Attack):
         """Return the last iterate of one run; see `Attack.perturb`."""
         radii = self.epsilon, self.step_size
 
-        def step(_: Any, u: Tensor) -> Tensor:
+        def step(u: Tensor) -> Tensor:
             return self._moved(lambda u: objective(predict(u)), u, x, *radii, state)
 
         shape, ball = ops.shape(x), self.epsilon
@@ -120,13 +125,14 @@ class PGD(Attack):
             uniform=lambda: keras.random.uniform(shape, -ball, ball, **draw),
             normal=lambda: keras.random.normal(shape, **draw),
         )
-        unroll = backend.on_cpu() if self.unroll is None else self.unroll
-        # Variables that the body of a compiled loop assigns would be lost.
-        if unroll or state:
-            for index in range(self.steps):
-                u = step(index, u)
+        unroll = self.unroll
+        if unroll is None:
+            unroll = self.steps <= UNROLLED and (backend.on_cpu() or bool(state))
+        if unroll:
+            for _ in range(self.steps):
+                u = step(u)
         else:
-            u = ops.fori_loop(0, self.steps, step, u)
+            u = backend.repeat(step, u, self.steps, state)
         return ops.stop_gradient(u)
 
     def starting(self, start: str) -> PGD:
@@ -219,16 +225,16 @@ class PGD(Attack):
         return cls(**{**config, "start": start})
 
 
-def fgsm(*, epsilon: float = 8 / 255, norm: str = "linf") -> PGD:
+def fgsm(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> PGD:
     """FGSM (Goodfellow et al. 2015): one step of `epsilon` from the clean image."""
     return PGD(epsilon, step_size=epsilon, steps=1, start="clean", norm=norm)
 
 
 def pgd_sat(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 2 / 255,
-    steps: int = 20,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 20,
     norm: str = "linf",
 ) -> PGD:
     """PGD with SAT's evaluation settings: uniform start, 20 steps of 2/255."""
@@ -238,9 +244,9 @@ def pgd_sat(
 
 def pgd_trades(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 0.003,
-    steps: int = 20,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 0.003,
+    steps: Steps = 20,
     norm: str = "linf",
 ) -> PGD:
     """PGD with TRADES' evaluation settings: uniform start, 20 steps of 0.003.
@@ -253,10 +259,10 @@ def pgd_trades(
 
 def cw_inf(
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 2 / 255,
-    steps: int = 30,
-    kappa: float = 50.0,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 30,
+    kappa: Radius = 50.0,
     start: str = "uniform_clipped",
 ) -> PGD:
     """PGD on the margin loss of Carlini and Wagner (2017): 30 steps of 2/255."""

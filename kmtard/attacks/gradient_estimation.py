@@ -13,11 +13,12 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import counter
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import column, project
 from kmtard.backend.types import Labels, Tensor
+from kmtard.registry.ranges import Positive, Radius, Steps, checked
 
 ROWS = 512
 """Largest number of images per forward pass, if a batch has at most half as many."""
@@ -78,25 +79,26 @@ class GradientEstimation(Attack):
         >>> x_adv = attack(model, x, y)
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
         loss: str = "margin",
-        sigma: float = 8 / 255,
+        sigma: Positive = 8 / 255,
         samples: int | Sequence[int] = 100,
-        steps: int = 20,
-        step_size: float = 1 / 255,
+        steps: Steps = 20,
+        step_size: Radius = 1 / 255,
         antithetic: bool = True,
         distribution: str = "gaussian",
         optimizer: str = "sign",
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
+        self.epsilon = epsilon
         self.loss = one_of("loss", loss, LOSSES)
-        self.sigma = real("sigma", sigma, "(0, inf)")
+        self.sigma = sigma
         self.samples = samples if isinstance(samples, int) else list(samples)
-        self.steps = whole("steps", steps, 0)
-        self.step_size = real("step_size", step_size)
+        self.steps = int(steps)
+        self.step_size = step_size
         self.antithetic = antithetic
         self.distribution = one_of("distribution", distribution, DISTRIBUTIONS)
         self.optimizer = one_of("optimizer", optimizer, OPTIMIZERS)
@@ -267,7 +269,7 @@ def _adam(gradient: Tensor, moments: tuple, step: Tensor) -> tuple[Tensor, tuple
     return first / (1 - BETA_1**step) / scale, (first, second)
 
 
-def ge(*, epsilon: float = 8 / 255) -> GradientEstimation:
+def ge(*, epsilon: Radius = 8 / 255) -> GradientEstimation:
     """Gradient estimation with 20 steps of epsilon/8 and 100 samples per step.
 
     The B-MTARD paper does not state the budget or the step size of its attack.

@@ -6,15 +6,18 @@ import numpy as np
 
 
 def check_images(images: np.ndarray) -> None:
-    """Refuse images that are not finite floats in [0, 1].
+    """Check that images are finite floats in [0, 1].
+
+    Args:
+        images: (N, ...) images.
 
     Raises:
-        ValueError: with the range that was found and the usual remedy.
+        ValueError: there is no image, or a value is not a finite float in [0, 1].
     """
     if images.ndim < 2 or not len(images):
         raise ValueError(
-            "Images must be (N, height, width, channels), at least one. Received: "
-            f"shape {images.shape}."
+            "Images must have the shape (N, height, width, channels) with N >= 1. "
+            f"Received: shape {images.shape}."
         )
     check_floating(images.dtype.kind == "f", str(images.dtype))
     low, high = images.min(), images.max()
@@ -26,21 +29,21 @@ def check_images(images: np.ndarray) -> None:
         )
     if low < 0 or high > 1:
         raise ValueError(
-            f"Images must lie in [0, 1]. Received: values in [{low:g}, {high:g}]. "
-            "Scale them there, and put any normalisation inside the model, "
-            "so that epsilon keeps its meaning."
+            f"Images must be in [0, 1]. Received: values in [{low:g}, {high:g}]. "
+            "Scale them to [0, 1], and move any normalization into the model, so that "
+            "epsilon refers to pixel intensity."
         )
 
 
 def check_floating(floating: bool, dtype: str) -> None:
-    """Refuse images that are not floating point.
+    """Check that images are floating point.
 
     Args:
         floating: whether the images are floating point.
         dtype: name of their dtype.
 
     Raises:
-        ValueError: names the dtype and the usual remedy.
+        ValueError: the images are not floating point.
     """
     if not floating:
         raise ValueError(
@@ -50,9 +53,9 @@ def check_floating(floating: bool, dtype: str) -> None:
 
 
 def class_labels(labels: np.ndarray) -> np.ndarray:
-    """Return (N,) labels of a column (N, 1) or of one-hot rows, as `fit` takes them.
+    """Return (N,) labels from a column (N, 1) or from one-hot rows.
 
-    Anything else comes back as it is, for `check_labels` to refuse.
+    Other labels are returned unchanged; `check_labels` then raises an error.
     """
     if labels.ndim != 2:
         return labels
@@ -67,40 +70,41 @@ def is_one_hot(labels: np.ndarray) -> bool:
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
-    """Refuse labels that are not one class per image.
+    """Check that labels are one class per image.
 
     Args:
         labels: (images,) integers in [0, classes).
-        images: how many there are.
-        classes: of the model.
+        images: number of images.
+        classes: number of the model's classes.
 
     Raises:
-        ValueError: with what was found.
+        ValueError: the labels have another shape, dtype or range.
     """
     if labels.shape != (images,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            "`y` must be integer labels, one per image, or one-hot. Received: shape "
-            f"{labels.shape}, dtype {labels.dtype}, for {images} images."
+            "`y` must be integer labels, one per image, or one-hot rows. Received: "
+            f"shape {labels.shape}, dtype {labels.dtype}, for {images} images."
         )
     check_classes(labels, classes)
 
 
 def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
-    """Refuse labels that are neither integers in range nor one-hot rows.
+    """Check that labels are integers in range, or one-hot rows.
 
     Args:
-        labels: (batch,) or (batch, 1) whole numbers, or (batch, classes) one-hot.
-        classes: number of classes of the student; None before it is built.
+        labels: (batch,) or (batch, 1) whole numbers, or (batch, classes) one-hot rows.
+        classes: number of the student's classes; None if it is not built.
 
     Raises:
-        ValueError: names what was found.
+        ValueError: the labels have another shape or other values.
     """
     check_label_shape(labels.shape, classes)
     if labels.ndim == 2 and labels.shape[1] != 1:
         if not is_one_hot(labels):
             raise ValueError(
-                "Labels with columns must be one-hot: a single 1 in each row. Soft or "
-                "mixed labels have no place in these losses; use integer labels."
+                "Labels with several columns must be one-hot: one 1 per row, and 0 "
+                "otherwise. These losses do not support soft or mixed labels; use "
+                "integer labels."
             )
         return
     if not (np.mod(labels, 1) == 0).all():
@@ -112,14 +116,14 @@ def check_training_labels(labels: np.ndarray, classes: int | None) -> None:
 
 
 def check_label_shape(shape: tuple[int | None, ...], classes: int | None) -> None:
-    """Refuse labels with a shape that `fit` does not accept.
+    """Check that labels have a shape that `fit` accepts.
 
     Args:
         shape: shape of the labels; None for an unknown size.
-        classes: number of classes of the student; None before it is built.
+        classes: number of the student's classes; None if it is not built.
 
     Raises:
-        ValueError: names the shape.
+        ValueError: the shape is another one.
     """
     if len(shape) not in (1, 2):
         raise ValueError(
@@ -134,18 +138,18 @@ def check_label_shape(shape: tuple[int | None, ...], classes: int | None) -> Non
 
 
 def check_classes(labels: np.ndarray, classes: int | None) -> None:
-    """Refuse labels outside the classes of a model.
+    """Check that labels are classes of a model.
 
     Args:
         labels: whole numbers, of any shape.
-        classes: number of classes of the model; None if unknown.
+        classes: number of the model's classes; None if unknown.
 
     Raises:
-        ValueError: names the lowest and the highest label.
+        ValueError: a label is out of range.
     """
     low, high = labels.min(initial=0), labels.max(initial=0)
     if low < 0 or (classes is not None and high >= classes):
-        expected = "be >= 0" if classes is None else f"lie in 0 .. {classes - 1}"
+        expected = "be >= 0" if classes is None else f"be in 0 .. {classes - 1}"
         raise ValueError(
             f"Labels must {expected}, the model's classes. "
             f"Received: labels from {labels.min()} to {labels.max()}."

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kmtard.attacks.arguments import real, whole
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import column
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
+from kmtard.registry.ranges import AnyRadius, Queries, checked
 
 TOLERANCE = 1e-3
 """Precision of the radius at which a bisection ends, a Euclidean length."""
@@ -90,16 +90,17 @@ class RayS(Attack):
         >>> queries = result.queries[result.success]
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: AnyRadius = 8 / 255,
         *,
-        queries: int = 100,
+        queries: Queries = 100,
         strict_budget: bool = False,
         early_stop: bool = True,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon, "[0, inf]")
-        self.queries = whole("queries", queries, 1)
+        self.epsilon = epsilon
+        self.queries = int(queries)
         self.strict_budget = strict_budget
         self.early_stop = early_stop
 
@@ -226,7 +227,7 @@ class RayS(Attack):
         return ops.where(turned, -state.signs, state.signs)
 
 
-def rays_100(*, epsilon: float = 8 / 255) -> RayS:
+def rays_100(*, epsilon: AnyRadius = 8 / 255) -> RayS:
     """RayS with 100 queries, as in the papers' black-box table."""
     return RayS(epsilon, queries=100)
 

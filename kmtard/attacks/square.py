@@ -11,11 +11,12 @@ from keras import ops
 
 from kmtard import losses
 from kmtard.attacks import counter
-from kmtard.attacks.arguments import one_of, real, whole
+from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
+from kmtard.registry.ranges import PositiveShare, Queries, Radius, Repeats, checked
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Iterations out of 10000 after which the share of changed pixels is halved."""
@@ -92,22 +93,23 @@ class Square(Attack):
         >>> queries = result.queries[result.success]
     """
 
+    @checked
     def __init__(
         self,
-        epsilon: float = 8 / 255,
+        epsilon: Radius = 8 / 255,
         *,
-        queries: int = 5001,
-        p_init: float = 0.8,
+        queries: Queries = 5001,
+        p_init: PositiveShare = 0.8,
         schedule: str = "raw",
         loss: str = "margin",
-        restarts: int = 1,
+        restarts: Repeats = 1,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon)
-        self.queries = whole("queries", queries, 1)
-        self.p_init = real("p_init", p_init, "(0, 1]")
+        self.epsilon = epsilon
+        self.queries = int(queries)
+        self.p_init = p_init
         self.schedule = one_of("schedule", schedule, SCHEDULES)
         self.loss = one_of("loss", loss, LOSSES)
-        self.restarts = whole("restarts", restarts, 1)
+        self.restarts = int(restarts)
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the adversarial images found, or `x`; see `Attack.attack_batch`.
@@ -245,7 +247,7 @@ def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
     return (place >= first) & (place < first + side[:, None])
 
 
-def square_100(*, epsilon: float = 8 / 255) -> Square:
+def square_100(*, epsilon: Radius = 8 / 255) -> Square:
     """Square with 100 queries and the authors' schedule.
 
     This is the attack of the papers' black-box table, which do not state the schedule.

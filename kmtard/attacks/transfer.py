@@ -9,6 +9,7 @@ import keras
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import cw_inf, pgd_trades
+from kmtard.registry.ranges import Radius, Steps
 
 
 class Transfer(Attack):
@@ -65,9 +66,9 @@ class Transfer(Attack):
 def transfer_pgd_trades(
     surrogate: keras.Model | Classifier,
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 0.003,
-    steps: int = 20,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 0.003,
+    steps: Steps = 20,
 ) -> Transfer:
     """`pgd_trades`, crafted on `surrogate`."""
     attack = pgd_trades(epsilon=epsilon, step_size=step_size, steps=steps)
@@ -77,9 +78,9 @@ def transfer_pgd_trades(
 def transfer_cw_inf(
     surrogate: keras.Model | Classifier,
     *,
-    epsilon: float = 8 / 255,
-    step_size: float = 2 / 255,
-    steps: int = 30,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 30,
 ) -> Transfer:
     """`cw_inf`, crafted on `surrogate`."""
     attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)

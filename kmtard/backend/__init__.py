@@ -13,6 +13,8 @@ Each module defines the same names:
 * `input_gradient(function, x, state=())`: return the gradient of the sum of
   `function(x)` with respect to x. If the function assigns variables, `state` lists
   every variable that it reads.
+* `repeat(step, x, times, state=())`: x after `times` calls of `x = step(x)`, compiled
+  as a loop; `state` is every variable that `step` assigns.
 * `compile_function(model, function)`: return `function`, a function of tensors,
   compiled. It may read the model's variables; each call uses their current values.
 * `to_numpy(array)`, `from_numpy(array, like)`: convert to NumPy, and back to the array
@@ -66,6 +68,7 @@ devices = _backend.devices
 input_gradient = _backend.input_gradient
 on_cpu = _backend.on_cpu
 peak_memory = _backend.peak_memory
+repeat = _backend.repeat
 replicas = _backend.replicas
 reset_peak_memory = _backend.reset_peak_memory
 step_program = _backend.step_program

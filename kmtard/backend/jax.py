@@ -73,6 +73,23 @@ def input_gradient(
     return gradient
 
 
+def repeat(
+    step: Callable[[Any], Any], x: Any, times: int, state: Sequence[Any] = ()
+) -> Any:
+    # What the body of a compiled loop assigns must leave it as an output.
+    def body(_: Any, carry: tuple) -> tuple[Any, list]:
+        x, values = carry
+        with keras.StatelessScope(zip(state, values, strict=True)) as scope:
+            x = step(x)
+        return x, [scope.get_current_value(v) for v in state]
+
+    start = x, [v.value for v in state]
+    x, values = jax.lax.fori_loop(0, times, body, start)
+    for variable, value in zip(state, values, strict=True):
+        variable.assign(value)
+    return x
+
+
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     # Variables in a closure would be compiled as constants.
     @jax.jit

@@ -41,6 +41,13 @@ def input_gradient(
     return value_and_gradient(lambda x: (function(x), ()), x)[2]
 
 
+def repeat(
+    step: Callable[[Any], Any], x: Any, times: int, state: Sequence[Any] = ()
+) -> Any:
+    del state
+    return keras.ops.fori_loop(0, times, lambda _, x: step(x), x)
+
+
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     del model
     return tf.function(function, autograph=False, jit_compile=True)

@@ -45,6 +45,15 @@ def input_gradient(
     return value_and_gradient(lambda x: (function(x), ()), x)[2]
 
 
+def repeat(
+    step: Callable[[Any], Any], x: Any, times: int, state: Sequence[Any] = ()
+) -> Any:
+    del state
+    for _ in range(times):
+        x = step(x)
+    return x
+
+
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     del model
 

@@ -8,6 +8,7 @@ from typing import Any
 from kmtard import balance
 from kmtard.callbacks.class_callback import ClassCallback
 from kmtard.callbacks.rate import RateCallback
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 class ClassTemperatures(ClassCallback, RateCallback):
@@ -35,20 +36,17 @@ class ClassTemperatures(ClassCallback, RateCallback):
         (0.1, 0.01)
     """
 
+    @checked
     def __init__(
         self,
-        rate: float = 0.1,
-        bounds: tuple[float, float] = (0.5, 5.0),
+        rate: Weight = 0.1,
+        bounds: Bounds = (0.5, 5.0),
         learning_rate: float | None = None,
         milestones: Sequence[int] = (),
         factor: float = 0.1,
     ) -> None:
         RateCallback.__init__(self, rate, learning_rate, milestones, factor)
         low, high = bounds
-        if not 0 < low <= high < float("inf"):
-            raise ValueError(
-                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
-            )
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

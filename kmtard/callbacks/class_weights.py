@@ -6,6 +6,7 @@ from typing import Any
 
 from kmtard import balance
 from kmtard.callbacks.class_callback import ClassCallback
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 class ClassWeights(ClassCallback):
@@ -24,17 +25,10 @@ class ClassWeights(ClassCallback):
         >>> callback = kmtard.callbacks.ClassWeights(beta=2.0, bounds=(0.8, 2.5))
     """
 
-    def __init__(
-        self, beta: float = 2.0, bounds: tuple[float, float] = (5 / 6, 5 / 2)
-    ) -> None:
+    @checked
+    def __init__(self, beta: Weight = 2.0, bounds: Bounds = (5 / 6, 5 / 2)) -> None:
         super().__init__()
-        if not 0 <= beta < float("inf"):
-            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta!r}.")
         low, high = bounds
-        if not 0 < low <= high < float("inf"):
-            raise ValueError(
-                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
-            )
         self.beta = beta
         self.bounds = (float(low), float(high))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kmtard.callbacks.rate import RateCallback
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 class EntropyBalance(RateCallback):
@@ -36,20 +37,17 @@ class EntropyBalance(RateCallback):
         True
     """
 
+    @checked
     def __init__(
         self,
-        rate: float = 1e-3,
-        bounds: tuple[float, float] = (1.0, 10.0),
+        rate: Weight = 1e-3,
+        bounds: Bounds = (1.0, 10.0),
         learning_rate: float | None = None,
         milestones: Sequence[int] = (),
         factor: float = 0.1,
     ) -> None:
         super().__init__(rate, learning_rate, milestones, factor)
         low, high = bounds
-        if not 0 < low <= high < float("inf"):
-            raise ValueError(
-                f"`bounds` must be (low, high), 0 < low <= high. Received: {bounds!r}."
-            )
         self.bounds = (float(low), float(high))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kmtard.registry.ranges import Begin, checked
+
 
 class Introspection(keras.callbacks.Callback):
     """Enable student introspection in IAD: the student also learns from itself.
@@ -20,12 +22,9 @@ class Introspection(keras.callbacks.Callback):
         >>> callback = kmtard.callbacks.Introspection(begin=60)
     """
 
-    def __init__(self, begin: int = 60) -> None:
+    @checked
+    def __init__(self, begin: Begin = 60) -> None:
         super().__init__()
-        if begin != int(begin) or begin < 0:
-            raise ValueError(
-                f"`begin` must be a whole number >= 0. Received: {begin!r}."
-            )
         self.begin = int(begin)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

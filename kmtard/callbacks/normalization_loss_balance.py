@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kmtard.callbacks.rate import RateCallback
+from kmtard.registry.ranges import Share, Weight, checked
 
 
 class NormalizationLossBalance(RateCallback):
@@ -34,19 +35,16 @@ class NormalizationLossBalance(RateCallback):
         True
     """
 
+    @checked
     def __init__(
         self,
-        rate: float = 0.025,
-        beta: float = 1.0,
+        rate: Share = 0.025,
+        beta: Weight = 1.0,
         learning_rate: float | None = None,
         milestones: Sequence[int] = (),
         factor: float = 0.1,
     ) -> None:
         super().__init__(rate, learning_rate, milestones, factor)
-        if rate > 1:
-            raise ValueError(f"`rate` must be in [0, 1]. Received: {rate!r}.")
-        if not 0 <= beta < float("inf"):
-            raise ValueError(f"`beta` must be finite and >= 0. Received: {beta!r}.")
         self.beta = beta
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

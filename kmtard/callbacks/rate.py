@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kmtard.registry.ranges import Positive, Weight, checked
+
 
 class RateCallback(keras.callbacks.Callback):
     """Base of the callbacks that control a balance rule: computes the rate per epoch.
@@ -30,25 +32,20 @@ class RateCallback(keras.callbacks.Callback):
             `milestones` are given.
     """
 
+    @checked
     def __init__(
         self,
-        rate: float,
-        learning_rate: float | None = None,
+        rate: Weight,
+        learning_rate: Positive | None = None,
         milestones: Sequence[int] = (),
-        factor: float = 0.1,
+        factor: Positive = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 <= rate < float("inf"):
-            raise ValueError(f"`rate` must be finite and >= 0. Received: {rate!r}.")
         if learning_rate is not None and milestones:
             raise ValueError(
                 "Give `learning_rate` (the rate follows the optimizer's) or "
                 f"`milestones`, not both. Received: learning_rate={learning_rate!r}, "
                 f"milestones={milestones!r}."
-            )
-        if learning_rate is not None and not learning_rate > 0:
-            raise ValueError(
-                f"`learning_rate` must be > 0. Received: {learning_rate!r}."
             )
         self.rate = rate
         self.learning_rate = learning_rate

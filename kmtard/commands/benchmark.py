@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kmtard.benchmarks import device_report, pipeline, step
+from kmtard.runs.visible import accept_any_text
 from kmtard.training.startup import check_backend
 
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
     Returns:
         The exit code. For a device report, see `device_report.main`.
     """
+    accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
     if arguments.device_report:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from kmtard import registry
 from kmtard.runs import RunError
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.startup import choose_backend, silent_native_code
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> 
         or the weights do not fit the network. 2: the command line is wrong, and nothing
         was read.
     """
+    accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
     try:

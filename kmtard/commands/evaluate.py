@@ -33,7 +33,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         1: failed. 2: the command line is wrong. All mistakes were printed, and nothing
         was started.
     """
+    accept_any_text()
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _parser(prog)
     given = vars(parser.parse_args(words))
@@ -189,7 +190,7 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
         text = f"the model gets images in [{low:g}, {high:g}]; epsilon is for [0, 1]"
         tell(screen, text)
     display = Display(screen, stop)
-    with display.bars:
+    with display.bars, telling_warnings(lambda text: tell(screen, text)):
         return plan.execute(subject, display).results
 
 

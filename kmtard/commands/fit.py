@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -29,12 +31,13 @@ from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_ke
 from kmtard.registry import RegistryError, modules
 from kmtard.registry.roles import LABELS
 from kmtard.runs import EventWriter, Run, RunError
-from kmtard.runs.files import append_regular
+from kmtard.runs.files import append_regular, cannot_write
+from kmtard.runs.intact import check_intact
 from kmtard.runs.replay import compare
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.revision import source_revision
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.startup import choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -43,6 +46,14 @@ BAD_RECIPE = 2
 FAILED = 1
 DIFFERENT = 3
 INTERRUPTED = 130
+RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
+"""The line of TensorFlow's text that tells what was raised in Python."""
+
+WRAPPER = re.compile(
+    r"^\{\{function_node .*?\}\} |^(Graph execution|Detected at|Traceback|<stack).*"
+)
+
+DRY_RUNS = ("sizes", "measure")
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -59,8 +70,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         3: a run that was made again did not come out the same.
         130: Ctrl-C ended a dry run.
     """
+    accept_any_text()
     parser = _parser(prog)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # Alone, it must not take the recipe after it for its value.
+    words = ["--dry-run=sizes" if word == "--dry-run" else word for word in words]
+    arguments = parser.parse_args(words)
     try:
         if arguments.list_methods:
             for line in method_lines(arguments.recipe):
@@ -71,15 +86,19 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         recipe = _recipe(parser, arguments)
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
-            return _dry_run(recipe, arguments.trust)
+            return _dry_run(recipe, arguments)
         check_weights(recipe, arguments.recipe or arguments.resume or arguments.replay)
         run = _run(arguments, recipe)
         log = _log(run)
     except (RecipeError, RegistryError, RunError) as error:
         tell(Console(stderr=True), error)
         return FAILED if isinstance(error, RunError) else BAD_RECIPE
-    with log:
+    try:
         code = _execute(recipe, run, Console(file=log, width=100))
+    finally:
+        # What a full disk did not take has been told.
+        with suppress(OSError):
+            log.close()
     if arguments.replay is None or run.state() != "finished":
         return code
     return _compare(Run(arguments.replay), run)
@@ -117,8 +136,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
-        help="show what would run, and estimate its memory and time; train nothing",
+        nargs="?",
+        choices=DRY_RUNS,
+        metavar="measure",
+        help="show what would run and its memory; with =measure also its time, from a "
+        "few steps of each training; train nothing",
     )
     parser.add_argument(
         "--list-methods",
@@ -184,26 +206,34 @@ def _with_teachers(recipe: Recipe) -> Recipe:
     return trained
 
 
-def _dry_run(recipe: Recipe, trust: bool) -> int:
+def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
-        dry_run(recipe, screen, build_own=trust)
+        measure = arguments.dry_run == "measure"
+        dry_run(recipe, screen, measure=measure, build_own=arguments.trust)
     except KeyboardInterrupt:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
+    except (RunError, MemoryError) as error:
+        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        return FAILED
     return 0
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
-    details = {
+    details: dict[str, object] = {
         "backend": recipe.runtime.backend,
         "versions": _versions(),
         "revision": source_revision(),
     }
+    # By its number another job learns that the process has ended on its node.
+    if job := os.environ.get("SLURM_JOB_ID"):
+        details["slurm_job"] = job
     if arguments.resume:
         run = Run.open(arguments.resume)
+        _check_finished(run)
         run.claim(details)
         return run
     if arguments.replay:
@@ -215,11 +245,29 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
 
 
+def _check_finished(run: Run) -> None:
+    """Leave a finished run as it is where its student is gone: nothing brings it back.
+
+    Raises:
+        RunError: it is gone or damaged.
+    """
+    try:
+        finished = run.state() == "finished"
+    except OSError as error:
+        raise RunError(f"Cannot read {run.events_path}: {error.strerror}.") from error
+    if finished:
+        check_intact(
+            run.best / "student.keras",
+            "The run is finished and stays so. Put a copy of its student in its place, "
+            "or start the recipe again.",
+        )
+
+
 def _log(run: Run) -> TextIO:
     try:
         return io.TextIOWrapper(append_regular(run.log_path), encoding="utf-8")
     except OSError as error:
-        raise RunError(f"Cannot write {run.log_path}: {error.strerror}.") from error
+        raise cannot_write(run.log_path, error) from error
 
 
 def run_name(recipe: Recipe, path: str) -> str:
@@ -244,41 +292,86 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     events = EventWriter(run.events_path)
 
     def line(text: str) -> None:
-        for console in (screen, log):
-            tell(console, text)
+        tell(screen, text)
+        _log_to(log, run, lambda: tell(log, text))
 
-    resumed = any(event["event"] == "run_started" for event in run.events().poll())
-    events.write("run_started", resumed=resumed, method=recipe.method.name)
-    line(f"run: {run.path}  backend: {recipe.runtime.backend}")
     try:
+        resumed = any(event["event"] == "run_started" for event in run.events().poll())
+        events.write("run_started", resumed=resumed, method=recipe.method.name)
+        line(f"run: {run.path}  backend: {recipe.runtime.backend}")
         with StopSignal() as stop, _bar(screen) as bar:
             with silent_native_code():
                 from kmtard.training.evaluation import row
                 from kmtard.training.experiment import Experiment
             modules.import_allowed()
-            experiment = Experiment(
-                recipe, run, stop, line, bar if screen.is_terminal else None
-            )
-            evaluation = experiment.execute()
+            with telling_warnings(line):
+                experiment = Experiment(
+                    recipe, run, stop, line, bar if screen.is_terminal else None
+                )
+                evaluation = experiment.execute()
+        _show(evaluation, recipe, screen)
+        _log_to(log, run, lambda: _show(evaluation, recipe, log))
+        metrics = row(evaluation.student, evaluation.headline)
+        line(f"student: {run.best / 'student.keras'}")
+        events.write("run_finished", metrics=metrics, **_means())
     except Stopped:
+        return _stopped(run, events, line)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, run, events, screen, log)
+    return 0
+
+
+def _show(evaluation: Any, recipe: Recipe, console: Console) -> None:
+    results = evaluation.results
+    console.print(to_rich(networks_table(results)))
+    if recipe.evaluation.suite is not None:
+        console.print(to_rich(attacks_table(results, results.student)))
+
+
+def _stopped(run: Run, events: EventWriter, line: Callable[[str], None]) -> int:
+    try:
         events.write("run_stopped")
         line(f"stopped; continue with: python -m kmtard.fit --resume {run.path}")
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        reason = f"{type(error).__name__}: {error}"
-        tell(log, traceback.format_exc())
-        events.write("run_failed", reason=reason)
-        line(f"failed: {reason}\nThe full traceback is in {run.log_path}")
+    except RunError as error:
+        tell(Console(stderr=True), error)
         return FAILED
-    results = evaluation.results
-    for console in (screen, log):
-        console.print(to_rich(networks_table(results)))
-        if recipe.evaluation.suite is not None:
-            console.print(to_rich(attacks_table(results, results.student)))
-    metrics = row(evaluation.student, evaluation.headline)
-    events.write("run_finished", metrics=metrics, **_means())
-    line(f"student: {run.best / 'student.keras'}")
     return 0
+
+
+def _failed(
+    error: BaseException, run: Run, events: EventWriter, screen: Console, log: Console
+) -> int:
+    """Say why a run failed wherever that can still be said: its disk may be full."""
+    reason = _reason(error)
+    where = f"The full traceback is in {run.log_path}"
+    try:
+        _log_to(
+            log, run, lambda: tell(log, f"{traceback.format_exc()}failed: {reason}")
+        )
+        events.write("run_failed", reason=reason)
+    except RunError as problem:
+        where = f"That could not be noted in the run: {problem}"
+    tell(screen, f"failed: {reason}\n{where}")
+    return FAILED
+
+
+def _log_to(log: Console, run: Run, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise cannot_write(run.log_path, error) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in words, without what TensorFlow wraps around it."""
+    text, kind = str(error), type(error).__name__
+    if "{{node " not in text and "{{function_node " not in text:
+        return f"{kind}: {text}"
+    # Traces are indented or begin with one of these words.
+    lines = [WRAPPER.sub("", line) for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and not line[0].isspace()]
+    raised = [line for line in lines if RAISED.match(line)]
+    return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
 
 
 def _means() -> dict[str, object]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import kmtard
+from kmtard.runs.visible import accept_any_text
 
 COMMANDS = {
     "fit": "train the student of a recipe, and its teachers if needed",
+    "study": "train many runs of a recipe and gather one table",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
     "convert": "convert a file of weights to another format",
     "report": "show many runs in one table",
@@ -25,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the name of the command and its arguments; `sys.argv[1:]` when None.
     """
+    accept_any_text()
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(words[:1])
     command = import_module(f"kmtard.commands.{arguments.command}")

@@ -23,7 +23,7 @@ from kmtard.runs.files import RunError, write_atomic
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
-from kmtard.runs.visible import tell
+from kmtard.runs.visible import accept_any_text, tell
 
 FORMATS = ("table", "markdown", "csv")
 
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     Returns:
         The exit code: 0, or 1 if a run cannot be used or a file cannot be written.
     """
+    accept_any_text()
     arguments = _parser(prog).parse_args(argv)
     paths = list(map(Path, arguments.runs))
     if arguments.html is None and arguments.output is None:
@@ -82,7 +83,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _table(paths: Sequence[Path], form: str) -> int:
-    folders, problems = source.run_folders(paths)
+    folders, problems = source.run_folders(paths, finished=True)
     groups, left_out = collect(folders)
     if groups:
         table = groups_table(groups)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kmtard.registry.bounded import open_regular
+from kmtard.runs.intact import check_members
 
 
 @contextlib.contextmanager
@@ -44,6 +45,7 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
 def _refuse_bomb(file: BinaryIO) -> None:
     # zipfile never reads more of a member than its declared size.
     with zipfile.ZipFile(file) as archive:
+        check_members(file, archive)
         declared = sum(member.file_size for member in archive.infolist())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if declared > memory:

@@ -19,6 +19,11 @@ FILES = {
 }
 """File names of each split's images and labels. They may end in `.gz`."""
 
+CLASS_NAMES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
 _UNSIGNED_BYTE = 8
 
 
@@ -59,7 +64,7 @@ def _split(folder: Path, *names: str) -> Split:
     paths = [path for name in names if (path := _found(folder, name))]
     images, labels = (read_idx(path) for path in paths)
     try:
-        return Split(images[..., np.newaxis], labels.astype(np.int32))
+        return Split(images[..., np.newaxis], labels.astype(np.int32), CLASS_NAMES)
     except ValueError as error:
         raise DataError(
             f"{paths[0]} and {paths[1]} do not belong together: {error}"

@@ -11,6 +11,7 @@ from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_NAMES = "class_names"
 
 
 def npz(directory: str | None = None) -> DataSet:
@@ -20,6 +21,7 @@ def npz(directory: str | None = None) -> DataSet:
     hold uint8 images `(count, height, width, channels)`, or `(count, height, width)` if
     they are gray. `y_train` and `y_test` hold their classes, integers from 0, of shape
     `(count,)` or `(count, 1)`. The number of classes is the largest label plus 1.
+    `class_names`, strings `(classes,)`, is optional.
 
     Args:
         directory: The file, or a folder that holds exactly one `.npz` file.
@@ -48,8 +50,10 @@ def npz(directory: str | None = None) -> DataSet:
             x_train, y_train, x_test, y_test = (
                 np.asarray(archive[name]) for name in _ARRAYS
             )
-        train, test = _split(x_train, y_train), _split(x_test, y_test)
+            names = tuple(map(str, archive[_NAMES])) if _NAMES in archive else ()
+        train, test = _split(x_train, y_train, names), _split(x_test, y_test, names)
         classes = 1 + max(int(split.labels.max()) for split in (train, test))
+        classes = max(classes, len(names))
         return DataSet(path.stem, train, test, classes)
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot use {path}: {error}") from error
@@ -57,7 +61,8 @@ def npz(directory: str | None = None) -> DataSet:
 
 def _file(directory: str | None) -> Path:
     path = Path(directory or "")
-    files = sorted(path.glob("*.npz")) if directory and path.is_dir() else [path]
+    # Hidden files are none of the user's: macOS writes ._NAME.npz beside NAME.npz.
+    files = sorted(path.glob("[!.]*.npz")) if directory and path.is_dir() else [path]
     if directory is None or len(files) != 1 or not files[0].is_file():
         found = f" It holds {len(files)} of them." if path.is_dir() else ""
         raise DataError(
@@ -68,7 +73,9 @@ def _file(directory: str | None) -> Path:
     return files[0]
 
 
-def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+def _split(
+    images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
+) -> Split:
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -76,4 +83,4 @@ def _split(images: np.ndarray, labels: np.ndarray) -> Split:
     # Split refuses any other dtype.
     if np.issubdtype(labels.dtype, np.integer):
         labels = labels.astype(np.int64)
-    return Split(images, labels)
+    return Split(images, labels, class_names)

@@ -13,6 +13,9 @@ from kmtard.data.augmentation import augment
 from kmtard.data.batches import Batch, Batches, Epoch
 from kmtard.data.sources import Images, LazyImages, take
 
+MOST_CLASSES = 100_000
+"""More are no classes: a file's labels are then something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -21,9 +24,11 @@ class Split:
     Args:
         images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
+        class_names: What people call class 0, 1 and so on; empty where nobody says.
 
     Raises:
-        ValueError: A dtype or shape is wrong, or there are no images.
+        ValueError: A dtype or shape is wrong, there are no images, or a label has no
+            name although others have one.
 
     Example:
         >>> split = Split(np.zeros((6, 8, 8, 1), "uint8"), np.arange(6) % 3)
@@ -33,6 +38,7 @@ class Split:
 
     images: Images
     labels: np.ndarray
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check images and labels."""
@@ -48,6 +54,11 @@ class Split:
                 "Split expects int32 or int64 labels, one for each image, of shape "
                 f"{images.shape[:1]}. Received: {labels.dtype} {labels.shape}. "
                 "Turn one-hot labels into class numbers."
+            )
+        if self.class_names and labels.max() >= len(self.class_names):
+            raise ValueError(
+                "Split expects a name for each class, or none. Received: "
+                f"{len(self.class_names)} names, and the label {labels.max()}."
             )
 
     def __len__(self) -> int:
@@ -75,7 +86,10 @@ class Split:
             )
         order = _stratified_order(self.labels, seed)
         indices = np.sort(order[:count]), np.sort(order[count:])
-        first, rest = (Split(take(self.images, i), self.labels[i]) for i in indices)
+        first, rest = (
+            Split(take(self.images, i), self.labels[i], self.class_names)
+            for i in indices
+        )
         return first, rest
 
     def limit(self, count: int | None) -> Split:
@@ -114,8 +128,8 @@ class DataSet:
         num_classes: Number of classes.
 
     Raises:
-        ValueError: The splits have images of different shapes, or a label is outside
-            `[0, num_classes)`.
+        ValueError: There are fewer than 2 classes or too many, the splits have images
+            of different shapes, or a label is outside `[0, num_classes)`.
     """
 
     name: str
@@ -125,6 +139,11 @@ class DataSet:
 
     def __post_init__(self) -> None:
         """Check that the splits belong together."""
+        if not 2 <= self.num_classes <= MOST_CLASSES:
+            raise ValueError(
+                f"DataSet {self.name!r} expects 2 to {MOST_CLASSES:,} classes. "
+                f"Received: {self.num_classes:,}."
+            )
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise ValueError(
                 f"DataSet {self.name!r} expects train and test images of the same "
@@ -137,6 +156,11 @@ class DataSet:
                 f"DataSet {self.name!r} expects labels from 0 to num_classes - 1 = "
                 f"{self.num_classes - 1}. Received: {labels.min()} to {labels.max()}."
             )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call class 0, 1 and so on; empty where nobody says."""
+        return self.test.class_names
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

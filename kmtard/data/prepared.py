@@ -12,7 +12,6 @@ import math
 import os
 import re
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from kmtard.data.errors import DataError
 from kmtard.data.pipeline import DataSet, Split
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import replaced
 
 _ATTEMPTS = 3
 _DECODE_BATCH = 1024
@@ -180,7 +179,8 @@ def _read(
         decoded = _paths(folder, split)[0].exists()
         if not decoded and not os.access(folder, os.W_OK):
             images, labels = zip(*_batches(builder, split), strict=True)
-            return Split(np.concatenate(images), np.concatenate(labels))
+            names = _class_names(folder)
+            return Split(np.concatenate(images), np.concatenate(labels), names)
         if not decoded:
             _decode(builder, split)
         return _mapped(folder, split, shape)
@@ -217,7 +217,14 @@ def _mapped(folder: Path, split: str, shape: tuple[int, ...]) -> Split:
             f"{images} has {images.stat().st_size:,} bytes, images of shape {whole} "
             f"need {math.prod(whole):,}"
         )
-    return Split(np.memmap(images, np.uint8, mode="c", shape=whole), classes)
+    pixels = np.memmap(images, np.uint8, mode="c", shape=whole)
+    return Split(pixels, classes, _class_names(folder))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """Return what TFDS calls the classes; empty where it does not say."""
+    path = folder / "label.labels.txt"
+    return tuple(path.read_text("utf-8").splitlines()) if path.is_file() else ()
 
 
 def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -236,10 +243,5 @@ def _batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-        move_into_place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as temporary, open(temporary, "xb") as file:
+        yield file

@@ -270,6 +270,7 @@ def evaluate_networks(
         environment=_environment(candidates[0].model, seed, batch_size),
         wanted=headline,
         pictures=pictures,
+        class_names=images.class_names,
     )
     return record.write(evaluation) if record else evaluation
 
@@ -312,8 +313,8 @@ def _evaluated(
     compared: list[Finding] = []
     if evaluator.diagnose:
         compared += of_results(columns)
-        labels, classes = evaluator.images.labels, evaluator.classifier.num_classes
-        compared += of_outcome(clean, columns, labels, classes)
+        classes = evaluator.classifier.num_classes
+        compared += of_outcome(clean, columns, evaluator.images, classes)
     trained = candidate.trained_accuracy
     compared += below_training(clean.correct, len(clean.robust), trained)
     findings = [*evaluator.findings, *compared, *candidate.findings]

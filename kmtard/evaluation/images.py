@@ -10,6 +10,7 @@ import numpy as np
 
 from kmtard import backend, registry
 from kmtard.attacks.inputs import check_images, check_labels, class_labels
+from kmtard.data.pipeline import Split
 from kmtard.data.sources import Images
 from kmtard.evaluation.fingerprints import fingerprint
 
@@ -27,6 +28,7 @@ class ImageSet:
         labels: int (N,).
         scale: divisor of the values, after `offset` is subtracted; 255 for uint8.
         offset: subtracted from the values.
+        class_names: names of class 0, 1 and so on; empty where there are none.
 
     Raises:
         ValueError: there is no image, or images and labels do not match.
@@ -37,6 +39,7 @@ class ImageSet:
     labels: np.ndarray
     scale: float = 1.0
     offset: float = 0.0
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the labels and the first image; values are checked in each batch."""
@@ -63,9 +66,9 @@ class ImageSet:
         if isinstance(data, str):
             data = registry.resolve("datasets", data)()
         if hasattr(data, "test"):
-            return cls(f"{data.name} (test)", data.test.images, data.test.labels, 255.0)
+            return cls.of_split(f"{data.name} (test)", data.test)
         if hasattr(data, "images") and hasattr(data, "labels"):
-            return cls("the split given", data.images, data.labels, 255.0)
+            return cls.of_split("the split given", data)
         if isinstance(data, tuple | list) and len(data) == 2:
             x, y = map(backend.to_numpy, data)
             y = class_labels(y)
@@ -78,6 +81,17 @@ class ImageSet:
             "`data` must be a pair (x, y) of arrays, the name of a data set, a DataSet "
             f"or a Split. Received: an object of type {type(data).__name__}."
         )
+
+    @classmethod
+    def of_split(cls, name: str, split: Split) -> ImageSet:
+        """Return the images of a data set's split.
+
+        Args:
+            name: in words.
+            split: its images, labels and names of classes.
+        """
+        names = tuple(split.class_names)
+        return cls(name, split.images, split.labels, 255.0, class_names=names)
 
     def __len__(self) -> int:
         """Return the number of images."""

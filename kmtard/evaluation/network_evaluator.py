@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import kmtard
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels
@@ -37,10 +39,13 @@ from kmtard.evaluation.result import CLEAN, Column
 from kmtard.evaluation.store import Batch, BatchStore
 from kmtard.registry import label
 from kmtard.runs import safe_name
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import make_folder, replaced
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """Tolerance of distances from the clean image, for float32 rounding."""
+
+DIAGNOSTICS = "diagnostics-of-the-model"
+"""Begins the name of the folder of what was found about the model before attacks."""
 
 PULSE = 1.0
 """Smallest number of seconds between two reports within a batch."""
@@ -158,11 +163,22 @@ class NetworkEvaluator:
         return aggregate.column(everything, None, {})
 
     def check(self, attacks: Mapping[str, Attack]) -> None:
-        """Run the diagnostics of the network on the first batch."""
-        if self.diagnose:
-            first = np.arange(min(self.batch_size, len(self.images)))
+        """Run the diagnostics of the network, on the first batch, or read them."""
+        if not self.diagnose:
+            return
+        store = self._diagnostics_store(attacks)
+        first = np.arange(min(self.batch_size, len(self.images)))
+        batch = store.read(0, first) if store else None
+        if batch is None:
             x, y = self.images.batch(first), self.images.labels[first]
-            self.findings += of_model(self.classifier, x, y, attacks)
+            found = of_model(self.classifier, x, y, attacks)
+            batch = {
+                "indices": first,
+                FINDINGS: np.array(found, str).reshape(-1, 2),
+            }
+            if store:
+                store.write(0, batch)
+        self.findings += [Finding(*map(str, pair)) for pair in batch[FINDINGS]]
 
     def attacked(self, name: str, attack: Attack, clean: Column) -> Column:
         """Return the outcome under an attack.
@@ -227,6 +243,17 @@ class NetworkEvaluator:
             folder = safe_name(label(name))
             self._stores[name] = BatchStore(self._store, folder, whole, keep=keep)
         return self._stores[name]
+
+    def _diagnostics_store(self, attacks: Mapping[str, Attack]) -> BatchStore | None:
+        if self._store is None:
+            return None
+        whole = {
+            **self._common,
+            "kmtard": kmtard.__version__,
+            "attacks": {name: settings_of(each) for name, each in attacks.items()},
+        }
+        keep = UNIDENTIFIED not in json.dumps(whole)
+        return BatchStore(self._store, DIAGNOSTICS, whole, keep=keep)
 
     def _saves(self, name: str) -> bool:
         return self.save_images and name != CLEAN
@@ -316,21 +343,22 @@ class NetworkEvaluator:
             return
         store = self._batch_store(name, settings)
         path = self._pictures / f"{safe_name(name)}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        # It may exist after an interruption, or be a link to another place.
-        temporary.unlink(missing_ok=True)
+        make_folder(path.parent)
         shape = (len(self.images), *self.images.source.shape[1:])
-        file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        for first in range(0, shape[0], self.batch_size):
-            rows = np.arange(first, min(first + self.batch_size, shape[0]))
-            file[rows] = self.images.batch(rows)
-        for number, first in enumerate(range(0, len(self.right), self.batch_size)):
-            rows = self.right[first : first + self.batch_size]
-            if store and (batch := store.read(number, rows)):
-                file[rows] = batch["x_adv"]
-        file.flush()
-        move_into_place(temporary, path)
+        with replaced(path) as temporary:
+            file = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+            # On a full disk, writing to a mapped file would kill the process.
+            with open(temporary, "r+b") as whole:
+                os.posix_fallocate(whole.fileno(), 0, temporary.stat().st_size)
+            for first in range(0, shape[0], self.batch_size):
+                rows = np.arange(first, min(first + self.batch_size, shape[0]))
+                file[rows] = self.images.batch(rows)
+            starts = range(0, len(self.right), self.batch_size)
+            for number, first in enumerate(starts):
+                rows = self.right[first : first + self.batch_size]
+                if store and (batch := store.read(number, rows)):
+                    file[rows] = batch["x_adv"]
+            file.flush()
 
 
 def _outside(

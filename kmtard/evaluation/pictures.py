@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kmtard.runs.files import RunError, refuse_links, write_atomic
+from kmtard.runs.files import RunError, make_folder, refuse_links, write_atomic
 
 MOST = 64
 """Largest number of pictures per column."""
@@ -61,12 +61,12 @@ def write_pictures(
     try:
         if folder.is_dir():
             shutil.rmtree(folder)
-        if pictures:
-            folder.mkdir(parents=True)
     except OSError as error:
         raise RunError(
             f"Cannot replace the folder {folder}: {error.strerror}."
         ) from error
+    if pictures:
+        make_folder(folder, parents=1)
     for index, picture in pictures.items():
         pixels = picture if channels_last else np.moveaxis(picture, 0, -1)
         content = io.BytesIO()

@@ -21,10 +21,13 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.runs.files import (
     RunError,
     lock_for_life,
+    make_folder,
     move_into_place,
     refuse_links,
+    remove_leftovers,
     write_atomic,
 )
+from kmtard.runs.intact import sealed
 from kmtard.runs.results import RECORD, NewerSchemaError, parse, read_content
 
 OLD_RECORD = "version-0.1.json"
@@ -86,6 +89,7 @@ class Record:
 
     def batches(self, role: str = "") -> Path:
         """Return the folder of finished batches for a role."""
+        make_folder(self.working / "batches")
         return self.working / "batches" / role
 
     def pictures_of(self, weights: str | None) -> Path:
@@ -111,7 +115,7 @@ class Record:
         if self.replaces_old and self.path.exists():
             move_into_place(self.path, self.working / OLD_RECORD)
         pictures = self.pictures.relative_to(self.path.parent).as_posix()
-        content = evaluation.to_dict(folder=pictures)
+        content = sealed(evaluation.to_dict(folder=pictures))
         write_atomic(self.path, json.dumps(content, indent=2) + "\n")
         return evaluation
 
@@ -146,6 +150,8 @@ def _working_folder(folder: Path) -> Path:
             "folder."
         ) from error
     lock_for_life(working / ".lock")
+    remove_leftovers(working)
+    remove_leftovers(folder, of=RECORD)
     return working
 
 

@@ -201,6 +201,7 @@ class Evaluation:
         environment: versions, backend, precision, seed and batch size.
         wanted: the attack for W-Robust accuracy, if it was run.
         pictures: indices of the images that are saved as PNG.
+        class_names: names of class 0, 1 and so on; empty where there are none.
 
     Example:
         >>> found = kmtard.evaluation.evaluate(model, (x, y), attacks=["fgsm"])
@@ -217,6 +218,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     wanted: str = HEADLINE
     pictures: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def student(self) -> NetworkEvaluation:
@@ -336,6 +338,8 @@ class Evaluation:
             "networks": [each.to_dict(self.labels) for each in self.networks],
             "pictures": pictures if self.pictures else None,
             "labels": _words(self.labels),
+            # Only where there are some: earlier versions of kmtard wrote none.
+            **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 
     @classmethod
@@ -360,6 +364,7 @@ class Evaluation:
             environment=results.environment or {},
             wanted=results.headline or HEADLINE,
             pictures=results.pictures.indices if results.pictures else (),
+            class_names=results.class_names,
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Statistics of correct and wrong images, of one model and of two."""
+"""Statistics of accuracies: W-Robust accuracy, intervals and a paired test."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import Any
 
 
 def w_robust(clean: float, robust: float, *, clean_weight: float = 0.5) -> float:
-    """Return the weighted robust accuracy `pi_nat clean + pi_adv robust` of B-MTARD.
+    """Return B-MTARD's W-Robust accuracy, `pi_nat clean + pi_adv robust`.
 
     Args:
         clean: accuracy in [0, 1].
         robust: accuracy under attack in [0, 1].
-        clean_weight: pi_nat in [0, 1]; pi_adv is the rest.
+        clean_weight: pi_nat in [0, 1]; pi_adv is 1 - pi_nat.
+
+    Example:
+        >>> round(w_robust(0.9, 0.5), 3)
+        0.7
     """
     return clean_weight * clean + (1 - clean_weight) * robust
 
@@ -20,12 +24,12 @@ def w_robust(clean: float, robust: float, *, clean_weight: float = 0.5) -> float
 def wilson_interval(
     successes: int, trials: int, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the score interval of a share (Wilson 1927).
+    """Return the Wilson score interval of a share (Wilson 1927).
 
     Args:
-        successes: from 0 to `trials`.
-        trials: n >= 1.
-        confidence: in (0, 1); of both sides together.
+        successes: number of successes, 0 to `trials`.
+        trials: number of trials, >= 1.
+        confidence: two-sided confidence, in (0, 1).
 
     Returns:
         Low and high end in [0, 1].
@@ -35,7 +39,7 @@ def wilson_interval(
     """
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(
-            "Expected 0 <= successes <= trials and trials > 0. "
+            "`successes` must be in 0 .. `trials`, and `trials` must be >= 1. "
             f"Received: {successes} of {trials}."
         )
     interval = _binomtest(successes, trials).proportion_ci(confidence, method="wilson")
@@ -45,26 +49,26 @@ def wilson_interval(
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value of McNemar's paired test (1947).
 
-    Images on which both models do equally well say nothing; were the models equally
-    good, each of the others would be a fair coin. The binomial distribution is exact,
-    whatever the counts: no chi-squared approximation is needed.
+    The test uses only the images on which exactly one model is correct. If both models
+    were equally good, each of the two would be correct on half of these images. The
+    p-value is that of the exact binomial test, without a chi-squared approximation.
 
     Args:
-        only_first: images that the first model alone gets right, >= 0.
-        only_second: images that the second model alone gets right, >= 0.
+        only_first: number of images that only the first model classifies correctly.
+        only_second: number of images that only the second model classifies correctly.
 
     Returns:
-        In (0, 1]; 1 where the models differ on no image.
+        A value in (0, 1]; 1 if there are no such images.
 
     Raises:
         ValueError: a count is negative.
     """
     if min(only_first, only_second) < 0:
         raise ValueError(
-            f"Expected counts >= 0. Received: {only_first} and {only_second}."
+            f"The counts must be >= 0. Received: {only_first} and {only_second}."
         )
     trials = only_first + only_second
-    # SciPy refuses a test of nothing.
+    # SciPy does not accept 0 trials.
     return float(_binomtest(only_first, trials).pvalue) if trials else 1.0
 
 

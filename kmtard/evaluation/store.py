@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from kmtard.data.arrays import open_arrays
-from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
+from kmtard.runs.files import (
+    make_folder,
+    read_regular,
+    refuse_links,
+    remove_leftovers,
+    write_atomic,
+)
 
 SETTINGS = "settings.json"
 FORMAT = 1  # increase it when the meaning of a stored batch changes
@@ -30,7 +36,7 @@ class BatchStore:
     batches of different settings are never mixed.
 
     Args:
-        root: folder of all settings; created if missing.
+        root: folder of all settings; created if missing, in an existing folder.
         name: name of the attack; the folder's name begins with it.
         settings: all settings that determine the batches, as plain JSON.
         keep: whether to use existing batches; otherwise they are removed.
@@ -49,9 +55,10 @@ class BatchStore:
         refuse_links(root, self.path)
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
+        remove_leftovers(self.path)
         self.is_new = not (self.path / SETTINGS).exists()
         if self.is_new:
-            _make_folder(self.path)
+            make_folder(self.path, parents=1)
             write_atomic(self.path / SETTINGS, text + "\n")
 
     def differences(self) -> list[str]:
@@ -103,15 +110,6 @@ class BatchStore:
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:06d}.npz"
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"Cannot create the folder {path}: {error.strerror}. Choose another folder."
-        ) from error
 
 
 def _flat(path: Path) -> dict[str, Any]:

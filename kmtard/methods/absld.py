@@ -12,6 +12,7 @@ from kmtard.backend.types import Network, Tensor
 from kmtard.callbacks import ClassTemperatures
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.rslad import RSLAD
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -51,13 +52,14 @@ class ABSLD(RSLAD):
     class_state = {"nat_class_temperature": 1.0, "adv_class_temperature": 1.0}
     class_sums = ("nat_class_loss", "adv_class_loss", "class_images")
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        rate: float = 0.1,
-        bounds: tuple[float, float] = (0.5, 5.0),
+        rate: Weight = 0.1,
+        bounds: Bounds = (0.5, 5.0),
         absld_code_product: bool = False,
         **kwargs: Any,
     ) -> None:

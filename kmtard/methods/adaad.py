@@ -11,8 +11,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
-
-REDUCTIONS = ("element_mean", "batch_mean")
+from kmtard.registry.ranges import Positive, Share, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -56,22 +55,16 @@ class AdaAD(Distiller):
 
     passes = ("nat", "adv")
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        alpha: float = 1.0,
-        class_scale: float | Literal["element_mean", "batch_mean"] | None = None,
+        alpha: Share = 1.0,
+        class_scale: Positive | Literal["element_mean", "batch_mean"] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha!r}.")
-        if isinstance(class_scale, str) and class_scale not in REDUCTIONS:
-            raise ValueError(
-                f"`class_scale` must be a number, one of {', '.join(REDUCTIONS)}, or "
-                f"None. Received: {class_scale!r}."
-            )
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.alpha = alpha
         self.class_scale = class_scale

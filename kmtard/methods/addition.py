@@ -78,7 +78,9 @@ class Addition(keras.layers.Layer):
         """
         del model
 
-    def add_state(self, name: str, value: Array, *, dtype: str = "float32") -> Variable:
+    def add_state(
+        self, name: str, value: Array, *, dtype: str | None = None
+    ) -> Variable:
         """Add a variable that no optimizer updates; see `state.add_state`."""
         return add_state(self, name, value, dtype=dtype)
 

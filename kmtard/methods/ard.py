@@ -10,6 +10,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller
+from kmtard.registry.ranges import Positive, Share, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -45,22 +46,19 @@ class ARD(Distiller):
 
     start = "uniform"
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        temperature: float = 30.0,
-        alpha: float = 1.0,
+        temperature: Positive = 30.0,
+        alpha: Share = 1.0,
         ard_batchmean: bool = False,
         fix_double_drop: bool = False,
         attack_bn: Literal["eval", "train"] = "train",
         **kwargs: Any,
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be > 0. Received: {temperature!r}.")
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: {alpha!r}.")
         teachers = {"adv_teacher": adv_teacher}
         super().__init__(student, teachers, attack_bn=attack_bn, **kwargs)
         self.temperature = temperature

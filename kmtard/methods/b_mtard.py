@@ -8,36 +8,44 @@ import keras
 
 from kmtard.backend.types import Network
 from kmtard.methods.baseline import Baseline
+from kmtard.registry.ranges import Bounds, Share, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class BMTARD(Baseline):
-    """Two teachers, `EntropyBalance` and `NormalizationLossBalance`.
+    """Two teachers with both balances: temperatures (EBB) and loss weights (NLB).
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        temperature_rate: of EBB, >= 0.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        temperature_rate: rate of EBB per training step, >= 0; 1e-3 in the paper.
         temperature_bounds: (low, high) of both temperatures, 0 < low <= high.
-        weight_rate: of NLB, in [0, 1].
-        beta: exponent of NLB, >= 0.
-        **kwargs: those of `MultiTeacherDistiller`.
+        weight_rate: rate of NLB per training step, in [0, 1]; 0.025 in the paper.
+        beta: exponent of NLB, >= 0; 1 in the paper.
+        **kwargs: arguments of `MultiTeacherDistiller`.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> method = kmtard.methods.BMTARD(student, teacher, teacher)
+        >>> method.compile(kmtard.optimizers.L2SGD(0.1, momentum=0.9))
+        >>> callbacks = method.default_callbacks()
+        >>> history = method.fit(x, y, callbacks=callbacks, verbose=0)
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature_rate: float = 1e-3,
-        temperature_bounds: tuple[float, float] = (1.0, 10.0),
-        weight_rate: float = 0.025,
-        beta: float = 1.0,
+        temperature_rate: Weight = 1e-3,
+        temperature_bounds: Bounds = (1.0, 10.0),
+        weight_rate: Share = 0.025,
+        beta: Weight = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)

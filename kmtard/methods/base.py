@@ -1,4 +1,4 @@
-"""`AdversarialModel`: the training step that all methods share."""
+"""`AdversarialModel`: the base class of all methods, with their training step."""
 
 from __future__ import annotations
 
@@ -32,53 +32,54 @@ from kmtard.methods.checks import (
 from kmtard.methods.saving import deserialized, hidden
 from kmtard.methods.scores import Scores
 from kmtard.methods.state import add_state, sum_by_class
+from kmtard.registry.ranges import Seed, checked
 
 OWN_LOSSES = "regularization_loss"
-"""The losses that trained networks bring themselves, in the logs."""
+"""Name of the trained networks' own losses in the logs."""
 
 
 class AdversarialModel(CheckedModel):
-    """A student, an attack on it, and the Keras `fit` that trains on both.
+    """A Keras model that trains a student on clean and adversarial images.
 
-    A step attacks the batch, then Keras' own `train_step` runs on clean and
-    adversarial images; `test_step` attacks with `evaluation_attack` and reports
-    `clean_accuracy`, `robust_accuracy` and `w_robust_accuracy`, half of each.
-    What is delivered after training is `student`.
+    A training step attacks the batch, then runs Keras's own `train_step` on the clean
+    and the adversarial images. `test_step` attacks with `evaluation_attack` and returns
+    `clean_accuracy`, `robust_accuracy` and their mean, `w_robust_accuracy`. The result
+    of training is the attribute `student`.
 
-    Losses that the student brings itself, from regularizers or `add_loss`, are added
-    as in any Keras model, and averaged in the logs as `regularization_loss`. The attack
-    does not see them. Each training pass adds its own activity losses.
+    The student's own losses, from regularizers or `add_loss`, are added to the loss as
+    in any Keras model. The logs show their average as `regularization_loss`. The attack
+    does not use them. Each training pass adds its own activity losses.
 
-    A method is a subclass with an `outer_loss`, and where the attack does not
-    maximise the cross-entropy also an `inner_loss`. What both need of the clean images
-    is computed once, in `target`. Class attributes say the rest:
+    A method is a subclass with an `outer_loss`. If its attack does not maximize the
+    cross-entropy, it also has an `inner_loss`. `target` computes once what both need
+    from the clean images. Class attributes describe the method further:
 
-    * `passes`: the student's training-mode forward passes, in order; BatchNorm's
-      moving averages see them in this order.
-    * `start`: where the attack starts, a name of `kmtard.attacks.gradient.STARTS`,
-      unless `attack` has a start of its own.
-    * `trained_roles`: the networks that learn, mostly the student alone. All others
-      are frozen and never written into weights files or resume points.
-    * `tracked`: names of further averages for the logs, filled by `self.track`.
-    * `class_state`: name -> start value of variables with a number for each class.
-    * `class_sums`: names of sums over an epoch, for each class, that `self.sum_up`
-      fills and that a callback turns into `class_state` (`callbacks.ClassCallback`).
+    * `passes`: the student's forward passes in training mode, in order. They update
+      BatchNorm's moving averages in this order.
+    * `start`: the start of the attack, a name in `kmtard.attacks.gradient.STARTS`,
+      unless `attack` has its own start.
+    * `trained_roles`: the roles of the networks that are trained, usually only the
+      student. All others are frozen, and are not saved in weight files or checkpoints.
+    * `tracked`: names of further averages for the logs; `self.track` adds values.
+    * `class_state`: name -> initial value of variables with one number per class.
+    * `class_sums`: names of sums per class over an epoch. `self.sum_up` adds values,
+      and a callback computes `class_state` from them (`callbacks.ClassCallback`).
 
     Args:
         student: any Keras model from images in [0, 1] to logits.
-        attack: makes the adversarial images of training; `PGD()` when None.
-        evaluation_attack: that of `test_step`; `pgd_trades` with the epsilon and the
-            norm of `attack` when None.
-        attack_bn: BatchNorm while attacking in training. "eval": moving averages,
-            nothing updated. "train": batch statistics, and the averages are updated at
-            each of the attack's passes, as the code of SAT and ARD does.
-        additions: what is added to the method, such as a further loss term; see
+        attack: the attack in training; None for `PGD()`.
+        evaluation_attack: the attack in evaluations; None for `pgd_trades` with the
+            epsilon and the norm of `attack`.
+        attack_bn: mode of BatchNorm during the attack in training. "eval" uses the
+            moving averages. "train" uses batch statistics, and each pass of the attack
+            updates the moving averages, as in the code of SAT and ARD.
+        additions: additions to the method, such as a further loss term; see
             `kmtard.methods.addition.Addition`.
-        seed: of the attacks' random starts.
-        name: of the model.
+        seed: seed of the attacks' random starts.
+        name: name of the model.
 
     Raises:
-        ValueError: an argument does not fit; see the message.
+        ValueError: an argument is invalid; see the message.
     """
 
     passes: tuple[str, ...] = ("adv", "nat")
@@ -88,6 +89,7 @@ class AdversarialModel(CheckedModel):
     class_state: ClassVar[dict[str, float]] = {}
     class_sums: ClassVar[tuple[str, ...]] = ()
 
+    @checked
     def __init__(
         self,
         student: Network,
@@ -96,14 +98,10 @@ class AdversarialModel(CheckedModel):
         evaluation_attack: Attack | None = None,
         attack_bn: Literal["eval", "train"] = "eval",
         additions: Iterable[Addition] = (),
-        seed: int = 0,
+        seed: Seed = 0,
         name: str | None = None,
     ) -> None:
-        if attack_bn not in ("eval", "train"):
-            raise ValueError(
-                f'`attack_bn` must be "eval" or "train". Received: {attack_bn!r}'
-            )
-        # Images stay exact whatever the policy; the networks cast for themselves.
+        # The images must not be cast by a mixed policy; each network casts its inputs.
         super().__init__(name=name, dtype=keras.config.floatx())
         check_networks({"student": student})
         self.student = student
@@ -113,16 +111,20 @@ class AdversarialModel(CheckedModel):
         self.seed = seed
         self.attack_seed = keras.random.SeedGenerator(seed)
         self.steps_taken = self.add_state("steps_taken", 0, dtype="int32")
-        self.invalid_inputs = self.add_state("invalid_inputs", 0.0)
+        self.invalid_inputs = self.add_state("invalid_inputs", 0.0, dtype="float32")
         self.scores = Scores()
         self.score_metrics = self.scores.metrics
         self.trackers = {name: keras.metrics.Mean(name) for name in self.tracked}
         self.compose(additions)
 
     def compose(self, additions: Iterable[Addition]) -> None:
-        """Take the additions, once all networks are attributes.
+        """Attach the additions to the method.
 
-        Constructors call it: `AdversarialModel`'s, and `Distiller`'s after it.
+        The constructors of `AdversarialModel` and `Distiller` call this when all
+        networks are attributes.
+
+        Raises:
+            ValueError: an addition does not fit the method.
         """
         additions = tuple(additions)
         check_additions(additions, tuple(self.networks), type(self).__name__)
@@ -130,15 +132,15 @@ class AdversarialModel(CheckedModel):
         for name in (name for addition in additions for name in addition.tracked):
             if name in self.trackers:
                 raise ValueError(
-                    f"Two averages of the logs are named {name!r}. "
-                    f"Received: {additions} for {type(self).__name__}"
+                    f"Two averages in the logs are named {name!r}. "
+                    f"Received: {additions} for {type(self).__name__}."
                 )
             self.trackers[name] = keras.metrics.Mean(name)
         self._make_variables()
 
     def _make_variables(self, input_shape: Any = None) -> None:
-        """Make the variables that depend on the networks, once these are built."""
-        # None until the student is built, which every step is sure of.
+        """Create the variables that depend on the networks, when these are built."""
+        # None until the student is built; every step builds it first.
         self.num_classes: Any = num_classes(self.student, input_shape)
         built = all(network.built for network in self.networks.values())
         self.built = built and self.num_classes is not None
@@ -149,7 +151,8 @@ class AdversarialModel(CheckedModel):
                     values = np.full(self.num_classes, start)
                     setattr(self, name, self.add_state(name, values))
         if self.built:
-            # Only where it is needed: resume points hold averages by their position.
+            # Only if needed: checkpoints store averages by position, and earlier
+            # checkpoints do not have this one.
             own = any(map(has_own_losses, self.trained_networks.values()))
             if own and OWN_LOSSES not in self.trackers:
                 self.trackers[OWN_LOSSES] = keras.metrics.Mean(OWN_LOSSES)
@@ -158,50 +161,67 @@ class AdversarialModel(CheckedModel):
                     addition.bind(self)
                     addition.built = True
 
-    def add_state(self, name: str, value: Array, *, dtype: str = "float32") -> Variable:
-        """Add a variable that no optimizer moves; see `state.add_state`."""
+    def add_state(
+        self, name: str, value: Array, *, dtype: str | None = None
+    ) -> Variable:
+        """Add a variable that no optimizer updates; see `state.add_state`."""
         return add_state(self, name, value, dtype=dtype)
 
     def sum_up(self, name: str, values: Tensor, y: Tensor) -> None:
-        """Add (batch,) values to the epoch's sums of the classes that `y` names."""
+        """Add (batch,) values to the sums of the classes in `y`; see `class_sums`."""
         sum_by_class(getattr(self, name), values, y)
 
     def target(self, x: Tensor) -> Tensor | None:
-        """Return what attack and loss both need of the clean images; None if nothing.
+        """Return what attack and loss both need from the clean images.
 
-        A teacher's logits, say: computed once a step and handed over as `batch.target`.
+        For example, this is a teacher's logits. It is computed once per step and passed
+        on as `batch.target`. None by default.
+
+        Args:
+            x: (batch, height, width, channels), the clean images in [0, 1].
         """
         del x
         return None
 
     def observe(self, images: Tensor, training: bool) -> Tensor:
-        """Return what the attack's objective is a function of: the student's logits."""
+        """Return the input of the attack's objective, by default the student's logits.
+
+        Args:
+            images: the current iterate of the attack.
+            training: whether BatchNorm uses batch statistics; see `attack_bn`.
+        """
         return self.student(images, training=training)
 
     def inner_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return what the attack maximises, a function of the attacked logits.
+        """Return the function that the attack maximizes; the cross-entropy by default.
 
         Args:
-            batch: before the attack: its `x_adv` is `x_nat`. Compute here what stays
-                constant during the attack.
+            batch: the batch before the attack, with `x_nat` as `x_adv`. Compute here
+                what is constant during the attack.
 
         Returns:
-            logits (batch, classes) -> (batch,) values. Cross-entropy unless overridden.
+            A function from the result of `observe`, by default logits (batch, classes),
+            to (batch,) values.
         """
         return lambda logits: losses.cross_entropy(batch.y, logits)
 
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        """Return the (batch,) loss that the trained networks minimise."""
+        """Return the (batch,) loss that the trained networks minimize.
+
+        Args:
+            batch: the batch, with its adversarial images.
+            logits: the student's logits in each pass.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `outer_loss`.")
 
     def track(self, name: str, value: Tensor) -> None:
-        """Add (batch,) values to the average that the logs show as `name`."""
+        """Add (batch,) values to an average in the logs; see `tracked`."""
         self.trackers[name].update_state(ops.stop_gradient(value))
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callbacks that drive the method's state as its paper does.
+        """Return the callbacks that control the method's state as in its paper.
 
-        Here those of the additions; a subclass adds its own to `super()`'s.
+        This base class returns those of the additions. A subclass adds its own.
         """
         return [
             callback
@@ -210,17 +230,17 @@ class AdversarialModel(CheckedModel):
         ]
 
     def learning_rate_drops(self, milestones_passed: int) -> int:
-        """Return how often the learning rate has fallen after so many milestones."""
+        """Return the number of learning rate drops after a number of milestones."""
         return milestones_passed
 
     def build(self, input_shape: Any) -> None:
-        """Build every network that is not built yet, and check them together."""
+        """Build the networks that are not built yet, and check that they match."""
         if isinstance(input_shape[0], (tuple, list)):
             input_shape = input_shape[0]
         images = keras.KerasTensor((None, *input_shape[1:]), keras.config.floatx())
         for network in self.networks.values():
             if not network.built:
-                # A subclassed model need not have a `build` of its own.
+                # Called, because a subclassed model may not define `build`.
                 network(images, training=False)
         check_networks(self.networks, input_shape)
         self._make_variables(input_shape)
@@ -237,11 +257,11 @@ class AdversarialModel(CheckedModel):
 
     @property
     def frozen_networks(self) -> Mapping[str, Network]:
-        """Role -> network that training leaves as it is."""
+        """Role -> network that training does not change."""
         return self._networks_that(train=False)
 
     def _networks_that(self, train: bool) -> Mapping[str, Network]:
-        # Keras would save each dict among the attributes once more; it skips a proxy.
+        # Keras would save the networks in a dict a second time; it skips a proxy.
         return MappingProxyType(
             {
                 role: network
@@ -254,27 +274,34 @@ class AdversarialModel(CheckedModel):
         """Return the student's logits.
 
         Args:
-            inputs: images, or (clean, adversarial, target) of the steps.
-            training: use batch statistics, and run all `passes`.
+            inputs: images; in a step (clean images, adversarial images, target).
+            training: whether to use batch statistics and run all `passes`.
+
+        Returns:
+            Logits (batch, classes); in a step "nat" or "adv" -> logits of each pass.
         """
         if not isinstance(inputs, (tuple, list)):
             return self.student(inputs, training=training)
         logits: dict[str, tuple] = {}
         for kind in self.passes if training else ("nat", "adv"):
             new = self.student(inputs[kind == "adv"], training=training)
-            # Without training all passes of a kind are equal.
+            # Without training, all passes of the same images are equal.
             repeats = 1 if training else max(1, self.passes.count(kind))
             logits[kind] = (*logits.get(kind, ()), *(new,) * repeats)
         return logits
 
     def attacked(self, data: tuple, training: bool) -> tuple:
-        """Turn `(x, y[, sample_weight])` into `((x, x_adv, target), y, sample_weight)`.
+        """Return `((x, x_adv, target), y, sample_weight)` for a batch of `fit`.
 
-        `target` is left out where the method has none.
+        The inputs have no `target` if the method has none.
+
+        Args:
+            data: `(x, y)` or `(x, y, sample_weight)`.
+            training: whether this is a training step.
         """
         x, given, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:
-            # On TensorFlow, Keras builds only in its own step, which comes later.
+            # On TensorFlow, Keras builds the model in its own step, which runs later.
             self.build(tuple(x.shape))
         wrong = wrong_images(x), wrong_labels(given, self.num_classes)
         self.invalid_inputs.assign(mark(self.invalid_inputs.value, *wrong))
@@ -298,11 +325,11 @@ class AdversarialModel(CheckedModel):
             batch = Batch(x, x_adv, y, sample_weight, training, target)
             for addition in self.additions:
                 addition.before_gradient(self, batch)
-        # Compiled metrics get the labels as they came.
+        # Compiled metrics need the labels in the form that the user passed.
         return (x, x_adv, *([] if target is None else [target])), given, sample_weight
 
     def after_update(self) -> None:
-        """Let the additions undo what they did before the gradient was taken."""
+        """Let the additions undo `before_gradient`."""
         for addition in reversed(self.additions):
             addition.after_update(self)
 
@@ -310,7 +337,8 @@ class AdversarialModel(CheckedModel):
         updating = self.attack_bn == "train"
         assigning = updating or self.attack_state
         objective = self.inner_loss(batch)
-        # With batch statistics each loss depends on all images: none may be rescaled.
+        # With batch statistics, each loss depends on all images: the gradients of
+        # single images must not be scaled.
         if not updating:
             objective = losses.amplified(objective, self.student, self.attack_state)
         return self.attack.perturb(
@@ -323,7 +351,7 @@ class AdversarialModel(CheckedModel):
 
     @property
     def attack_state(self) -> list[Variable]:
-        """Variables beside the student's that the attack uses, if it assigns any."""
+        """Further variables that the attack reads, if it assigns any of them."""
         return []
 
     def compute_loss(
@@ -334,14 +362,14 @@ class AdversarialModel(CheckedModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Average the outer loss and the additions', and add the networks' own losses.
+        """Return the mean of the outer loss and the additions, plus the own losses.
 
-        Called by Keras' steps.
+        Keras's steps call this method.
 
         Raises:
-            ValueError: the losses are not one value per image.
+            ValueError: a loss does not have the shape (batch,).
         """
-        # First of all: the next call of a network would clear its losses.
+        # Before anything else: the next call of a network clears its losses.
         own = [ops.sum(each) for each in self.losses]
         target = x[2] if len(x) > 2 else None
         if y is not None:
@@ -350,11 +378,11 @@ class AdversarialModel(CheckedModel):
         logits = Logits(**y_pred)
         loss = self.outer_loss(batch, logits)
         for addition in self.additions:
-            loss = loss + addition.loss(self, batch, logits)
+            loss = ops.add(loss, addition.loss(self, batch, logits))
         if len(loss.shape) > 1:
             raise ValueError(
                 f"The losses of {type(self).__name__} and its additions must be one "
-                f"value per image, (batch,). Received: shape {tuple(loss.shape)}"
+                f"value per image, (batch,). Received: shape {tuple(loss.shape)}."
             )
         if training:
             self.steps_taken.assign_add(1)
@@ -369,7 +397,7 @@ class AdversarialModel(CheckedModel):
     def compute_metrics(
         self, x: Any, y: Tensor, y_pred: Any, sample_weight: Tensor | None = None
     ) -> dict[str, Any]:
-        """Update accuracies, and what `compile(metrics=...)` named on clean logits."""
+        """Update the accuracies, and the compiled metrics on the clean logits."""
         if not isinstance(y_pred, dict):
             return super().compute_metrics(x, y, y_pred, sample_weight)
         labels = integer_labels(y, self.num_classes)
@@ -379,7 +407,7 @@ class AdversarialModel(CheckedModel):
         return self._results(y_pred)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Return the averages of training by name."""
+        """Return the averages in the logs by name."""
         return self._results(self.passes)
 
     def _results(self, kinds: Iterable[str]) -> dict[str, Any]:
@@ -396,21 +424,22 @@ class AdversarialModel(CheckedModel):
         jit_compile: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
-        """Configure training; as `keras.Model.compile`, without a loss.
+        """Configure training as `keras.Model.compile` does, without a loss.
 
         Raises:
-            ValueError: a `loss` is given (the method has its own), or the model is to
-                be spread over several TensorFlow replicas, which would train wrongly.
+            ValueError: a loss is given, although the method has its own; or there are
+                several TensorFlow replicas, for which the loss would be wrong.
         """
         if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
-                f"{type(self).__name__} defines its own loss. Received: {kwargs}"
+                f"{type(self).__name__} defines its own loss. Received: {kwargs!r}. "
+                "Remove `loss` and `loss_weights`."
             )
         if backend.replicas() > 1:
             raise ValueError(
-                "Several TensorFlow replicas would train wrongly: the loss is averaged "
-                f"in each. Received: {backend.replicas()} replicas. Use one device, or "
-                "keras.distribution.DataParallel on JAX."
+                "Several TensorFlow replicas are not supported, because each of them "
+                f"would average the loss separately. Received: {backend.replicas()} "
+                "replicas. Use one device, or keras.distribution.DataParallel on JAX."
             )
         if jit_compile == "auto" and not run_eagerly:
             jit_compile = backend.JIT_COMPILE
@@ -424,23 +453,23 @@ class AdversarialModel(CheckedModel):
         )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was."""
+        """Compile the model with a saved configuration."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Save all but the frozen networks: what learns, optimizer, state."""
+        """Save the trained networks, the optimizer and the state, as Keras does."""
         with hidden(self, self.frozen_networks):
             super().save_weights(*args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Load what `save_weights` saved; frozen networks stay as they are."""
+        """Load a file of `save_weights`; frozen networks do not change."""
         with hidden(self, self.frozen_networks):
             super().load_weights(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model, networks included."""
+        """Return the arguments of an equal model, including the networks."""
         parts = {
             **self.networks,
             "attack": self.attack,
@@ -460,14 +489,14 @@ class AdversarialModel(CheckedModel):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> AdversarialModel:
-        """Make the model that `get_config` described."""
+        """Return the model whose `get_config` returned `config`."""
         return cls(**deserialized(config, custom_objects))
 
 
 def _validation_attack(attack: Attack) -> Attack:
-    """Return `pgd_trades` in the ball of the attack that a method trains with."""
+    """Return `pgd_trades` with the epsilon and the norm of the training attack."""
     epsilon, norm = attack.epsilon, getattr(attack, "norm", "linf")
     if norm == "linf":
         return pgd_trades(epsilon=epsilon)
-    # An L2 ball has no step size of the papers: this reaches the border in 8 steps.
+    # The papers have no step size for L2; with this one, 8 steps reach the border.
     return pgd_trades(epsilon=epsilon, step_size=epsilon / 8, norm=norm)

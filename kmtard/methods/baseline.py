@@ -1,4 +1,4 @@
-"""Baseline of B-MTARD (TPAMI 2024): two teachers, neither balance."""
+"""Baseline of B-MTARD (TPAMI 2024): two teachers without balances."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from kmtard.methods.multi_teacher import MultiTeacherDistiller
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class Baseline(MultiTeacherDistiller):
-    """`MultiTeacherDistiller` whose temperatures and weights stay where they start.
+    """`MultiTeacherDistiller` with constant temperatures and weights.
 
-    Both of its callbacks have a rate of 0: they only log. The other rows of the paper's
-    ablation are subclasses that set one or both rates. The rates are constant; set
-    `callback.learning_rate` or `callback.milestones` to let one fall with the
-    optimizer's.
+    Both callbacks have a rate of 0, so that they only log. The other methods of the
+    paper's ablation are subclasses that set one or both rates. These rates are
+    constant. Set `callback.learning_rate` or `callback.milestones` to decrease them
+    with the learning rate.
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        **kwargs: those of `MultiTeacherDistiller`.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        **kwargs: arguments of `MultiTeacherDistiller`.
     """
 
     _balances: dict[str, Any] = {}
 
     def set_balances(self, **settings: Any) -> None:
-        """Keep what the constructor of a subclass takes for its balances.
+        """Store the settings of the balances, for the constructors of subclasses.
 
         Args:
             **settings: `temperature_rate`, `temperature_bounds`, `weight_rate`, `beta`.
@@ -38,14 +38,14 @@ class Baseline(MultiTeacherDistiller):
             ValueError: a setting is out of its range.
         """
         self._balances = settings
-        self.default_callbacks()  # they check the settings
+        self.default_callbacks()  # checks the settings
 
     def balances(self) -> dict[str, Any]:
         """Return the settings of the balances that differ from a rate of 0."""
         return dict(self._balances)
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callbacks that drive the balances and log them."""
+        """Return the callbacks that control and log the balances."""
         settings = {
             "temperature_rate": 0.0,
             "temperature_bounds": (1.0, 10.0),
@@ -62,5 +62,5 @@ class Baseline(MultiTeacherDistiller):
         ]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal model."""
+        """Return the arguments of an equal model."""
         return {**super().get_config(), **self.balances()}

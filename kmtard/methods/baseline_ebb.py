@@ -1,4 +1,4 @@
-"""Baseline with Entropy-Based Balance of the temperatures (B-MTARD, TPAMI 2024)."""
+"""Baseline with Entropy-Based Balance, from the ablation of B-MTARD (TPAMI 2024)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import keras
 
 from kmtard.backend.types import Network
 from kmtard.methods.baseline import Baseline
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class BaselineEBB(Baseline):
-    """Two teachers whose temperatures move towards equal entropy; see `EntropyBalance`.
+    """Distillation from two teachers with temperatures balanced by `EntropyBalance`.
 
     Args:
-        student: see `MultiTeacherDistiller`, as are both teachers.
-        nat_teacher: clean teacher.
-        adv_teacher: robust teacher.
-        temperature_rate: of EBB, >= 0.
+        student: see `MultiTeacherDistiller`.
+        nat_teacher: clean teacher; see `MultiTeacherDistiller`.
+        adv_teacher: robust teacher; see `MultiTeacherDistiller`.
+        temperature_rate: rate of EBB per training step, >= 0; 1e-3 in the paper.
         temperature_bounds: (low, high) of both temperatures, 0 < low <= high.
-        **kwargs: those of `MultiTeacherDistiller`.
+        **kwargs: arguments of `MultiTeacherDistiller`.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature_rate: float = 1e-3,
-        temperature_bounds: tuple[float, float] = (1.0, 10.0),
+        temperature_rate: Weight = 1e-3,
+        temperature_bounds: Bounds = (1.0, 10.0),
         **kwargs: Any,
     ) -> None:
         super().__init__(student, nat_teacher, adv_teacher, **kwargs)

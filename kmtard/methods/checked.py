@@ -1,4 +1,4 @@
-"""`CheckedModel`: Keras's `fit` and `evaluate`, with checks of what they get."""
+"""`CheckedModel`: Keras's `fit` and `evaluate` with checks of their data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kmtard.methods.scores import set_directions
 
 
 class CheckedModel(backend.AttackingModel):
-    """A model that refuses wrong data, and networks that cannot learn.
+    """A model that checks its data, and that its networks can be trained.
 
     Attributes:
-        trackers: name -> average in the logs that has no direction of its own.
-        num_classes: of the labels; None until it is known.
-        invalid_inputs: variable in which the steps mark wrong data.
+        trackers: name -> average in the logs.
+        num_classes: number of classes of the labels; None if unknown.
+        invalid_inputs: variable in which the steps record invalid data.
     """
 
     trackers: dict[str, keras.metrics.Mean]
@@ -36,15 +36,15 @@ class CheckedModel(backend.AttackingModel):
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
     ) -> Any:
-        """Train; as `keras.Model.fit`, after a check of the data.
+        """Train as `keras.Model.fit` does, after a check of the data.
 
-        Arrays are checked before the first step, all other data in the steps: the
-        epoch then ends with an error that names the first wrong batch.
+        Arrays are checked before the first step. All other data are checked in the
+        steps; the epoch then ends with an error that names the first invalid batch.
 
         Raises:
-            ValueError: images are not finite floats in [0, 1]; labels are neither
-                integers of the student's classes nor one-hot; or a network that is to
-                be trained is frozen.
+            ValueError: images are not finite floats in [0, 1], labels are neither
+                integers of the student's classes nor one-hot rows, or a network that
+                should be trained is frozen.
         """
         given = _bound(super().fit, x, y, *args, callbacks=callbacks, **kw)
         check_trainable(self.trained_networks)
@@ -61,14 +61,14 @@ class CheckedModel(backend.AttackingModel):
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
     ) -> Any:
-        """Evaluate; as `keras.Model.evaluate`, with the checks of `fit`.
+        """Evaluate as `keras.Model.evaluate` does, after the checks of `fit`.
 
         Raises:
-            ValueError: images or labels are wrong; see `fit`.
+            ValueError: images or labels are invalid; see `fit`.
         """
         given = _bound(super().evaluate, x, y, *args, callbacks=callbacks, **kw)
         callbacks = given.arguments["callbacks"]
-        # Within `fit`, Keras hands over the callbacks that `fit` has guarded.
+        # Inside `fit`, Keras passes the callbacks of `fit`, and the data are checked.
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             check_data(x, y, self.num_classes)
         given.arguments["callbacks"] = _guarded(callbacks)
@@ -78,7 +78,7 @@ class CheckedModel(backend.AttackingModel):
         """Train on one batch as `keras.Model` does, after the checks of `fit`.
 
         Raises:
-            ValueError: images or labels are wrong, or a network is frozen; see `fit`.
+            ValueError: images or labels are invalid, or a network is frozen; see `fit`.
         """
         check_trainable(self.trained_networks)
         check_data(x, y, self.num_classes)
@@ -90,7 +90,7 @@ class CheckedModel(backend.AttackingModel):
         """Evaluate one batch as `keras.Model` does, after the checks of `fit`.
 
         Raises:
-            ValueError: images or labels are wrong; see `fit`.
+            ValueError: images or labels are invalid; see `fit`.
         """
         check_data(x, y, self.num_classes)
         logs = super().test_on_batch(x, y, *args, **kw)
@@ -101,10 +101,10 @@ class CheckedModel(backend.AttackingModel):
 def _bound(
     function: Callable[..., Any], *args: Any, callbacks: Any, **kw: Any
 ) -> inspect.BoundArguments:
-    """Return arguments by their names; `callbacks` may stand among the positional.
+    """Return arguments by name, also if `callbacks` is a positional argument.
 
     Raises:
-        TypeError: `function` does not take them.
+        TypeError: `function` does not accept the arguments.
     """
     signature = inspect.signature(function)
     if callbacks is not None:
@@ -115,7 +115,7 @@ def _bound(
 
 
 def _guarded(callbacks: Any) -> Any:
-    """Return callbacks with an `InputGuard` in front of them."""
+    """Return the callbacks with an `InputGuard` before all others."""
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         return [InputGuard(), *keras.tree.flatten(callbacks or [])]
     if not any(isinstance(each, InputGuard) for each in callbacks.callbacks):

@@ -1,4 +1,4 @@
-"""Checks of what a user hands over: networks and data, each with its remedy."""
+"""Checks of the user's networks and data. Each error says what to do."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from kmtard.networks.logits import are_probabilities
 def check_networks(
     networks: dict[str, Any], input_shape: tuple[int | None, ...] | None = None
 ) -> None:
-    """Refuse networks that cannot work together; warn of probabilities for logits.
+    """Check that networks match, and warn if one returns probabilities.
 
     Args:
-        networks: role -> network; the first is the one the others must agree with.
+        networks: role -> network; the first one is the student.
         input_shape: `(batch, height, width, channels)` of the images, for networks
-            that do not know it themselves.
+            whose input shape is unknown.
 
     Raises:
-        ValueError: not a Keras model, given twice, with weights of the student's, or
-            another number of classes.
+        ValueError: a network is not a Keras model, shares weights with the student, or
+            has another number of classes.
     """
     for role, network in networks.items():
         if not isinstance(network, keras.Model):
             raise ValueError(
                 f"`{role}` must be a keras.Model from images to logits. "
-                f"Received: {network!r} of type {type(network).__name__}"
+                f"Received: {network!r} of type {type(network).__name__}."
             )
     check_apart(networks)
     outputs = {r: num_classes(n, input_shape) for r, n in networks.items()}
     known = {role: classes for role, classes in outputs.items() if classes}
     if len(set(known.values())) > 1:
         raise ValueError(
-            "All networks must give logits of the same classes. Received: "
+            "All networks must have the same number of classes. Received: "
             + ", ".join(f"{r} with {c} classes" for r, c in known.items())
+            + "."
         )
     for role, network in networks.items():
         if network.built:
@@ -49,13 +50,13 @@ def check_networks(
 
 
 def check_apart(networks: Mapping[str, Any]) -> None:
-    """Refuse a network that has weights of the first one.
+    """Check that no network shares weights with the first one.
 
     Args:
-        networks: role -> network; the first one learns.
+        networks: role -> network; the first one is trained.
 
     Raises:
-        ValueError: it names both, and what to do.
+        ValueError: another network is the first one, or shares weights with it.
     """
     (role, first), *others = networks.items()
     own = {id(weight) for weight in first.weights}
@@ -66,21 +67,21 @@ def check_apart(networks: Mapping[str, Any]) -> None:
             if other is not first:
                 found = f"share {len(shared)} weights, such as {shared[0]!r}"
             raise ValueError(
-                f"`{role}` and `{other_role}` {found}, and `{role}` learns: freezing "
-                f"`{other_role}` would freeze it, too. Use "
+                f"`{role}` and `{other_role}` {found}, but `{role}` is trained: "
+                f"freezing `{other_role}` would also freeze it. Use "
                 f"keras.models.clone_model({other_role}), and copy its weights with "
                 "set_weights."
             )
 
 
 def check_trainable(networks: Mapping[str, Any]) -> None:
-    """Refuse to train networks of which nothing would move.
+    """Check that the networks to be trained have trainable weights.
 
     Args:
-        networks: role -> network that is to be trained.
+        networks: role -> network to be trained.
 
     Raises:
-        ValueError: a network is frozen, as a former teacher is.
+        ValueError: a network is frozen, for example because it was a teacher before.
     """
     for role, network in networks.items():
         frozen = not network.trainable
@@ -88,8 +89,8 @@ def check_trainable(networks: Mapping[str, Any]) -> None:
             frozen = not network.trainable_weights
         if frozen:
             raise ValueError(
-                f"`{role}` has nothing to train. Received: `{network.name}`, whose "
-                "weights are all frozen, as those of a former teacher are. Set "
+                f"`{role}` has nothing to train. Received: {network.name!r}, whose "
+                "weights are all frozen; a method freezes its teachers. Set "
                 "`network.trainable = True`, or use keras.models.clone_model(network) "
                 "and copy its weights."
             )
@@ -98,21 +99,22 @@ def check_trainable(networks: Mapping[str, Any]) -> None:
 def num_classes(
     network: Any, input_shape: tuple[int | None, ...] | None = None
 ) -> int | None:
-    """Return how many logits a network gives for an image.
+    """Return the number of logits of a network.
 
-    A subclassed model has no `output_shape`; it is called on a symbolic image, which
-    costs no computation.
+    A subclassed model has no `output_shape`. It is called on a symbolic image, which
+    computes nothing.
 
     Args:
         network: a Keras model.
         input_shape: `(batch, height, width, channels)` of the images, for networks
-            that do not know it themselves.
+            whose input shape is unknown.
 
     Returns:
-        None where the network is not built, or its images are not known.
+        The number; None if the network is not built or the shape of its images is
+        unknown.
 
     Raises:
-        ValueError: its output is not (batch, classes).
+        ValueError: the output does not have the shape (batch, classes).
     """
     if not network.built:
         return None
@@ -123,11 +125,11 @@ def num_classes(
         if known is None:
             return None
         outputs = network(keras.KerasTensor((None, *known), "float32"), training=False)
-        shape = getattr(outputs, "shape", None)
+        shape = keras.tree.map_structure(lambda output: output.shape, outputs)
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
-            f"The network `{network.name}` must give one array of logits, "
-            f"(batch, classes). Received: output shape {shape}"
+            f"The network {network.name!r} must have one output of logits, "
+            f"(batch, classes). Received: output shape {shape}."
         )
     return shape[1]
 
@@ -135,16 +137,16 @@ def num_classes(
 def image_shape(
     network: Any, input_shape: tuple[int | None, ...] | None = None
 ) -> tuple[int, ...] | None:
-    """Return the shape of an image that a network was built for; None if not known.
+    """Return the image shape for which a network was built; None if it is unknown.
 
     Args:
         network: a Keras model.
-        input_shape: `(batch, height, width, channels)`, taken where the network does
-            not know its own.
+        input_shape: `(batch, height, width, channels)`, used if the network does not
+            know its input shape.
     """
     shape = getattr(network, "input_shape", None)
     if shape is None and network.built:
-        # What a subclassed model was called with first.
+        # The shape in the first call of a subclassed model.
         shape = (network.get_build_config() or {}).get("input_shape")
     for candidate in (shape, input_shape):
         if isinstance(candidate, (tuple, list)):
@@ -155,10 +157,10 @@ def image_shape(
 
 
 def has_own_losses(network: Any) -> bool:
-    """Tell whether a network brings losses: regularizers, or `add_loss` in a layer.
+    """Return whether a network has own losses: regularizers, or `add_loss` in a layer.
 
-    The latter is seen only in the last call of the network outside of a compiled step;
-    `check_networks` makes one.
+    `add_loss` is visible only after a call of the network outside of a compiled step,
+    such as that of `check_networks`.
     """
     layers = network._flatten_layers()
     return bool(network.losses) or any(
@@ -177,29 +179,33 @@ def _warn_of_probabilities(
     try:
         outputs = ops.convert_to_numpy(outputs)
     except (TypeError, NotImplementedError):
-        # Keras builds networks inside a trace, where no value can be read.
+        # Keras builds networks inside a trace, where values cannot be read.
         return
     if not are_probabilities(outputs):
         return
     warnings.warn(
-        f"The outputs of `{role}` look like softmax probabilities; logits are needed, "
-        "and a second softmax would flatten them. Use "
-        "kmtard.networks.logits_of(model) in its place: a model of the logits, on the "
-        "same layers and weights.",
+        f"The outputs of `{role}` look like softmax probabilities, but methods need "
+        "logits: a second softmax would flatten the probabilities. Use "
+        "kmtard.networks.logits_of(model) instead: it returns a model of the logits, "
+        "with the same layers and weights.",
         stacklevel=5,
     )
 
 
 def check_data(x: Any, y: Any, num_classes: int | None) -> None:
-    """Check images and labels before the first step, as far as they can be seen.
+    """Check images and labels before the first step, as far as possible.
 
-    Arrays, also in a tuple (x, y), are checked whole; of a `tf.data.Dataset` or a
-    `PyDataset` the first batch; a generator cannot be looked into without losing a
-    batch. What is wrong in later batches the steps mark; see `callbacks.InputGuard`.
+    Arrays are checked completely. For a `tf.data.Dataset` or a `PyDataset`, the first
+    batch is checked. A generator is not checked, because this would use up a batch. The
+    steps check all later batches; see `callbacks.InputGuard`.
+
+    Args:
+        x: images, a pair (x, y), a data set, or a generator, as for `keras.Model.fit`.
+        y: labels, or None.
+        num_classes: number of the student's classes; None if it is not built.
 
     Raises:
-        ValueError: labels are missing; or see `check_images` and
-            `check_training_labels`.
+        ValueError: labels are missing, or images or labels are invalid.
     """
     if isinstance(x, (tuple, list)):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(x))
@@ -215,8 +221,8 @@ def check_data(x: Any, y: Any, num_classes: int | None) -> None:
     known = isinstance(x, np.ndarray) or ops.is_tensor(x)
     if y is None and known:
         raise ValueError(
-            "Labels are needed, as fit(x, y) or as pairs (x, y) in the data. Received: "
-            "images alone, y is None."
+            "Labels are required. Received: y=None. Pass fit(x, y), or pairs (x, y) "
+            "from the data set."
         )
     if known:
         check_images(backend.to_numpy(x))

@@ -13,6 +13,7 @@ from kmtard.backend.types import Network, Tensor, Variable
 from kmtard.callbacks import ClassWeights
 from kmtard.methods.ard import ARD
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import Bounds, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -46,13 +47,14 @@ class FairARD(ARD):
     class_state = {"class_weights": 1.0}
     class_sums = ("robust_steps", "class_images")
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        beta: float = 2.0,
-        bounds: tuple[float, float] = (0.8333333333333334, 2.5),
+        beta: Weight = 2.0,
+        bounds: Bounds = (0.8333333333333334, 2.5),
         **kwargs: Any,
     ) -> None:
         super().__init__(student, adv_teacher, **kwargs)
@@ -78,7 +80,7 @@ class FairARD(ARD):
     def outer_loss(self, batch: Batch, logits: Logits) -> Tensor:
         """Return ARD's loss, multiplied by the weight of each image's class."""
         weights = ops.take(self.class_weights.value, batch.y)
-        return weights * super().outer_loss(batch, logits)
+        return ops.multiply(weights, super().outer_loss(batch, logits))
 
     def default_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the callback that updates the class weights."""

@@ -12,6 +12,7 @@ from kmtard.backend.types import Network, Tensor
 from kmtard.callbacks import Introspection
 from kmtard.methods.ard import ARD
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import Begin, Positive, Share, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -45,20 +46,19 @@ class IAD(ARD):
         ValueError: an argument is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        temperature: float = 1.0,
-        alpha: float = 1.0,
-        beta: float = 0.1,
-        begin: int = 60,
+        temperature: Positive = 1.0,
+        alpha: Share = 1.0,
+        beta: Weight = 0.1,
+        begin: Begin = 60,
         ard_batchmean: bool = True,
         **kwargs: Any,
     ) -> None:
-        if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         super().__init__(
             student,
             adv_teacher,

@@ -9,6 +9,7 @@ import keras
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
+from kmtard.registry.ranges import Positive, Share, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -40,18 +41,17 @@ class LMTN(Distiller):
         ValueError: `w_teacher` is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        w_teacher: float = 0.5,
-        class_scale: float | None = None,
+        w_teacher: Share = 0.5,
+        class_scale: Positive | None = None,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= w_teacher <= 1:
-            raise ValueError(f"`w_teacher` must be in [0, 1]. Received: {w_teacher!r}.")
         teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
         super().__init__(student, teachers, **kwargs)
         self.w_teacher = w_teacher

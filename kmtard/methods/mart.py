@@ -11,6 +11,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -39,9 +40,8 @@ class MART(AdversarialModel):
 
     passes = ("nat", "adv")
 
-    def __init__(self, student: Network, *, beta: float = 5.0, **kwargs: Any) -> None:
-        if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
+    @checked
+    def __init__(self, student: Network, *, beta: Weight = 5.0, **kwargs: Any) -> None:
         super().__init__(student, **kwargs)
         self.beta = beta
 

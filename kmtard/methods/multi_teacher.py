@@ -12,6 +12,7 @@ from kmtard import balance, losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
+from kmtard.registry.ranges import Positive, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -71,14 +72,15 @@ class MultiTeacherDistiller(Distiller):
 
     tracked = ("nat_loss", "adv_loss", "nat_entropy", "adv_entropy")
 
+    @checked
     def __init__(
         self,
         student: Network,
         nat_teacher: Network,
         adv_teacher: Network,
         *,
-        temperature: float | tuple[float, float] = 1.0,
-        class_scale: float | None = None,
+        temperature: Positive | tuple[Positive, Positive] = 1.0,
+        class_scale: Positive | None = None,
         **kwargs: Any,
     ) -> None:
         teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
@@ -86,8 +88,6 @@ class MultiTeacherDistiller(Distiller):
         self.temperature = temperature
         self.class_scale = class_scale
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
-        if not min(nat, adv) > 0:
-            raise ValueError(f"`temperature` must be > 0. Received: {temperature!r}.")
         self.nat_temperature = self.add_state("nat_temperature", nat)
         self.adv_temperature = self.add_state("adv_temperature", adv)
         self.roundings = self.add_state("roundings", np.zeros(2, "float32"))
@@ -126,7 +126,10 @@ class MultiTeacherDistiller(Distiller):
         nat_target, adv_target = map(ops.stop_gradient, (nat_target, adv_target))
         nat = self._distillation(nat_target, logits.nat[0], self.nat_temperature.value)
         adv = self._distillation(adv_target, logits.adv[0], self.adv_temperature.value)
-        nat_loss, adv_loss = map(ops.stop_gradient, (batch.mean(nat), batch.mean(adv)))
+        dtype = self.nat_weight.dtype  # the networks' may be another
+        nat_loss, adv_loss = (
+            ops.cast(ops.stop_gradient(batch.mean(each)), dtype) for each in (nat, adv)
+        )
         self.track("nat_loss", batch.weighted(nat))
         self.track("adv_loss", batch.weighted(adv))
         temperatures = self._balanced_temperatures(nat_target, adv_target)
@@ -136,7 +139,10 @@ class MultiTeacherDistiller(Distiller):
             self.nat_temperature.assign(temperatures.nat)
             self.adv_temperature.assign(temperatures.adv)
             self.roundings.assign(ops.stack(temperatures[2:]))
-        return weights[0] * nat + weights[1] * adv
+        weighted = (
+            ops.multiply(*pair) for pair in zip(weights, (nat, adv), strict=True)
+        )
+        return ops.add(*weighted)
 
     def _distillation(
         self, target: Tensor, logits: Tensor, temperature: Tensor
@@ -160,7 +166,8 @@ class MultiTeacherDistiller(Distiller):
         entropies = losses.entropy(targets, temperature=temperatures)
         self.track("nat_entropy", entropies[0])
         self.track("adv_entropy", entropies[1])
-        nat, adv = ops.unstack(ops.mean(entropies, axis=1))
+        means = ops.cast(ops.mean(entropies, axis=1), self.nat_temperature.dtype)
+        nat, adv = ops.unstack(means)
         return balance.entropy_balance(
             present,
             nat,

@@ -11,6 +11,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.batch import Batch, Logits
 from kmtard.methods.distiller import Distiller, soft_label_loss
+from kmtard.registry.ranges import Positive, Share, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -38,17 +39,16 @@ class RSLAD(Distiller):
         ValueError: `adv_share` is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         student: Network,
         adv_teacher: Network,
         *,
-        adv_share: float = 0.8333333333333334,
-        class_scale: float | None = None,
+        adv_share: Share = 0.8333333333333334,
+        class_scale: Positive | None = None,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= adv_share <= 1:
-            raise ValueError(f"`adv_share` must be in [0, 1]. Received: {adv_share!r}.")
         super().__init__(student, {"adv_teacher": adv_teacher}, **kwargs)
         self.adv_share = adv_share
         self.class_scale = class_scale

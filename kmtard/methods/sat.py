@@ -10,6 +10,7 @@ from kmtard import losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -31,6 +32,7 @@ class SAT(AdversarialModel):
     passes = ("adv",)
     start = "uniform_clipped"
 
+    @checked
     def __init__(
         self,
         student: Network,

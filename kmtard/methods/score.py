@@ -12,6 +12,7 @@ from kmtard.backend.types import Network, Tensor
 from kmtard.losses import at_least_float32
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import Share, Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -43,13 +44,10 @@ class SCORE(AdversarialModel):
 
     start = "gaussian_clipped"
 
+    @checked
     def __init__(
-        self, student: Network, *, beta: float = 6.0, clip: float = 0.3, **kwargs: Any
+        self, student: Network, *, beta: Weight = 6.0, clip: Share = 0.3, **kwargs: Any
     ) -> None:
-        if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
-        if not 0 <= clip <= 1:
-            raise ValueError(f"`clip` must be in [0, 1]. Received: {clip!r}.")
         super().__init__(student, **kwargs)
         self.beta = beta
         self.clip = clip

@@ -9,7 +9,7 @@ from kmtard.backend.types import Array, Tensor, Variable
 
 
 def add_state(
-    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str = "float32"
+    layer: keras.layers.Layer, name: str, value: Array, *, dtype: str | None = None
 ) -> Variable:
     """Add a variable that no optimizer updates and no dtype policy casts.
 
@@ -17,8 +17,11 @@ def add_state(
         layer: the method or the addition that owns the variable.
         name: name of the variable.
         value: initial value, a number or an array.
-        dtype: dtype of the variable.
+        dtype: dtype of the variable. None for `keras.config.floatx()`, at least
+            float32.
     """
+    if dtype is None:
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
     return layer.add_weight(
         shape=getattr(value, "shape", ()),
         initializer=keras.initializers.Constant(value),

@@ -13,6 +13,7 @@ from kmtard.attacks import PGD
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
+from kmtard.registry.ranges import Weight, checked
 
 
 @keras.saving.register_keras_serializable(package="kmtard")
@@ -37,16 +38,15 @@ class TRADES(AdversarialModel):
 
     passes = ("nat", "adv", "nat")
 
+    @checked
     def __init__(
         self,
         student: Network,
         *,
-        beta: float = 6.0,
+        beta: Weight = 6.0,
         trades_original: bool = False,
         **kwargs: Any,
     ) -> None:
-        if not beta >= 0:
-            raise ValueError(f"`beta` must be >= 0. Received: {beta!r}.")
         if trades_original:
             kwargs["attack"] = PGD(0.031, step_size=0.007, steps=10)
         super().__init__(student, **kwargs)

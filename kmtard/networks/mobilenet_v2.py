@@ -19,6 +19,7 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, checked
 
 # Each row: expansion factor, channels, number of blocks, strides of the first block.
 ROWS = (
@@ -32,12 +33,13 @@ ROWS = (
 )
 
 
+@checked
 def mobilenet_v2(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """MobileNet-v2 for small images, a student of B-MTARD.
 

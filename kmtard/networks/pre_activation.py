@@ -18,6 +18,7 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, checked
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Style:
         return keras.layers.Activation(self.activation)(normalization(x, name))
 
 
+@checked
 def pre_activation_resnet(
     num_classes: int,
     input_shape: Shape,
@@ -73,8 +75,8 @@ def pre_activation_resnet(
     stem: int,
     stages: Sequence[tuple[int, int]],
     *,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """Pre-activation ResNet in the style of a published code.
 

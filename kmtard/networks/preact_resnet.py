@@ -6,6 +6,7 @@ import keras
 
 from kmtard.networks.blocks import Shape
 from kmtard.networks.pre_activation import Style, pre_activation_resnet
+from kmtard.registry.ranges import Mean, Std, checked
 
 WIDTHS = (64, 128, 256, 512)
 STYLE = Style(
@@ -18,12 +19,13 @@ STYLE = Style(
 )
 
 
+@checked
 def preact_resnet18(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """PreActResNet-18, a student of B-MTARD on Tiny-ImageNet.
 
@@ -49,12 +51,13 @@ def preact_resnet18(
     )
 
 
+@checked
 def preact_resnet34(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """PreActResNet-34, both teachers of B-MTARD on Tiny-ImageNet.
 

@@ -15,14 +15,16 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, checked
 
 
+@checked
 def resnet18(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """ResNet-18 for small images, a student of B-MTARD.
 
@@ -49,12 +51,13 @@ def resnet18(
     return keras.Model(images, dense_logits(x, num_classes, name="linear"))
 
 
+@checked
 def resnet56(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """ResNet-56 for small images, a clean teacher of B-MTARD.
 

@@ -12,15 +12,17 @@ from kmtard.networks.blocks import (
     normalization,
 )
 from kmtard.networks.standardization import standardized
+from kmtard.registry.ranges import Mean, Std, Width, checked
 
 
+@checked
 def small_cnn(
     num_classes: int,
     input_shape: tuple[int, int, int],
     *,
-    width: int = 16,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    width: Width = 16,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Small convolutional network for first experiments and tests.
 
@@ -49,8 +51,6 @@ def small_cnn(
         19418
     """
     check_shapes(num_classes, input_shape)
-    if width < 1:
-        raise ValueError(f"`width` must be at least 1. Received: {width!r}.")
     images = keras.Input(input_shape)
     x = standardized(images, mean, std)
     for filters, strides in ((width, 1), (2 * width, 2), (2 * width, 1)):

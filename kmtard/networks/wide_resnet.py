@@ -11,6 +11,7 @@ import keras
 
 from kmtard.networks.blocks import Shape
 from kmtard.networks.pre_activation import Style, pre_activation_resnet
+from kmtard.registry.ranges import Mean, Std, checked
 
 STEM = 16
 GROUPS = (16, 32, 64)
@@ -35,12 +36,13 @@ DEEPMIND = Style(
 )
 
 
+@checked
 def wide_resnet_28_10(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """WRN-28-10 as in TRADES's code.
 
@@ -65,12 +67,13 @@ def wide_resnet_28_10(
     )
 
 
+@checked
 def wide_resnet_34_10(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """WRN-34-10 as in TRADES's code.
 
@@ -95,12 +98,13 @@ def wide_resnet_34_10(
     )
 
 
+@checked
 def wide_resnet_22_6(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = (0.4914, 0.4822, 0.4465),
-    std: str | tuple[float, ...] | None = (0.2471, 0.2435, 0.2616),
+    mean: Mean = (0.4914, 0.4822, 0.4465),
+    std: Std = (0.2471, 0.2435, 0.2616),
 ) -> keras.Model:
     """WRN-22-6 as in DeepMind's code.
 
@@ -127,12 +131,13 @@ def wide_resnet_22_6(
     )
 
 
+@checked
 def wide_resnet_70_16(
     num_classes: int,
     input_shape: Shape,
     *,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """WRN-70-16 as in DeepMind's code.
 
@@ -161,14 +166,15 @@ def wide_resnet_70_16(
     )
 
 
+@checked
 def trades_wide_resnet(
     num_classes: int,
     input_shape: Shape,
     *,
     depth: int,
     width: int,
-    mean: str | tuple[float, ...] | None = None,
-    std: str | tuple[float, ...] | None = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> keras.Model:
     """Wide ResNet as in TRADES's code.
 
@@ -194,14 +200,15 @@ def trades_wide_resnet(
     )
 
 
+@checked
 def deepmind_wide_resnet(
     num_classes: int,
     input_shape: Shape,
     *,
     depth: int,
     width: int,
-    mean: str | tuple[float, ...] | None = (),
-    std: str | tuple[float, ...] | None = (),
+    mean: Mean = (),
+    std: Std = (),
 ) -> keras.Model:
     """Wide ResNet as in DeepMind's code.
 

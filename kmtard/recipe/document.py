@@ -55,7 +55,9 @@ def read_text(path: Path) -> str:
         content = read_bounded(path, LARGEST)
     except FileNotFoundError as error:
         message = f"expected a readable TOML file: {error.strerror}"
-        near = nearest(path.name, [file.name for file in path.parent.glob("*.toml")])
+        near = nearest(
+            path.name, [file.name for file in path.parent.glob("[!.]*.toml")]
+        )
         raise _unusable(path, message, near) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -14,7 +14,10 @@ from pydantic_core import ErrorDetails
 
 from kmtard.registry import nearest
 
+# Characters that an error shows, however much a file holds.
 LONGEST_VALUE = 60
+LONGEST_KEY = 200
+LONGEST_MESSAGE = 2000
 MISSING = "required key is missing"
 
 EXPECTATIONS = {
@@ -63,12 +66,12 @@ class Mistake:
     def __str__(self) -> str:
         """Return one line: place, key, value, what is wrong, what to do."""
         value = "" if self.value is None else f" = {_shown(self.value)}"
-        subject = f"{self.key}{value}: " if self.key else ""
+        subject = f"{_cut(self.key, LONGEST_KEY)}{value}: " if self.key else ""
         if self.nearest:
             hint = f"; did you mean {self.nearest}?"
         else:
             hint = f"; allowed: {', '.join(self.allowed)}" if self.allowed else ""
-        return f"{self.place}: {subject}{self.message}{hint}"
+        return f"{self.place}: {subject}{_cut(self.message, LONGEST_MESSAGE)}{hint}"
 
 
 class RecipeError(ValueError):
@@ -165,4 +168,8 @@ def _shown(value: Any) -> str:
     array = tomlkit.array()
     array.append(value)  # inside an array a table is written on one line
     text = array.as_string()[1:-1]
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return _cut(text, LONGEST_VALUE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."

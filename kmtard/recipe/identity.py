@@ -18,7 +18,7 @@ REPORTED_ONLY = {"attacks", "headline", "suite"}
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
 # Left out of a hash if they have these values. Version 0.1 did not have these keys, and
 # equal settings must keep their hash.
-SINCE_0_1 = {"norm": "linf"}
+SINCE_0_1 = {"norm": "linf", "on_non_finite": "stop"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:
@@ -48,7 +48,7 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
 def settings_key(recipe: Recipe) -> str:
     """Return the hash of a recipe's settings, the same for every seed.
 
-    The seed and the folders for runs and teachers are left out.
+    The seed, the folders for runs and teachers, and `[study]` are left out.
 
     Args:
         recipe: a resolved recipe.
@@ -56,7 +56,8 @@ def settings_key(recipe: Recipe) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    return _digest(recipe.model_dump(exclude={"runtime": NOT_SETTINGS}))[:16]
+    exclude: Any = {"runtime": NOT_SETTINGS, "study": True}
+    return _digest(recipe.model_dump(exclude=exclude))[:16]
 
 
 def _digest(settings: dict[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 from collections.abc import Container, Mapping
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     StrictBool,
@@ -27,16 +28,17 @@ from kmtard.recipe.errors import (
     mistakes_of,
     unknown_key,
 )
+from kmtard.registry.ranges import Ascending, words
 from kmtard.registry.signatures import Option
 
 DECIMAL = r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*"
-FRACTION = re.compile(f"{DECIMAL}/{DECIMAL}")
+QUOTIENT = re.compile(f"{DECIMAL}/{DECIMAL}")
 
 
 def _number(value: object) -> object:
     if not isinstance(value, str):
         return value
-    match = FRACTION.fullmatch(value)
+    match = QUOTIENT.fullmatch(value)
     if match is None or float(match[2]) == 0:
         raise PydanticCustomError(
             "fraction", 'expected a number, or a fraction such as "8/255"'
@@ -44,12 +46,17 @@ def _number(value: object) -> object:
     return float(match[1]) / float(match[2])
 
 
-Number = Annotated[
-    float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_number)
-]
-"""A finite number, also written as a whole number or a fraction such as "8/255"."""
+FRACTION = BeforeValidator(_number)
+"""Marks a number that may also be a fraction in quotes, such as "8/255"."""
 
-LEAVES = {"float": Number, "int": StrictInt, "bool": StrictBool, "str": StrictStr}
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), FRACTION]
+
+LEAVES: dict[Any, Any] = {
+    float: Number,
+    int: StrictInt,
+    bool: StrictBool,
+    str: StrictStr,
+}
 
 
 def read_options(
@@ -81,15 +88,16 @@ def read_options(
         if key not in known:
             mistakes.append(unknown_key(where, value, known))
             continue
-        annotation = known[key].annotation
+        option = known[key]
         try:
-            values[key] = _adapter(annotation).validate_python(value)
+            values[key] = _adapter(option.hint).validate_python(value)
         except ValidationError as error:
             found = mistakes_of(error, where)
             # A union or a tuple gives one error for each member. One message with the
             # whole type is clearer.
             if len(found) > 1 or found[0].message == MISSING:
-                found = [Mistake(key_text(where), f"expected {annotation}", value)]
+                message = f"expected {words(option.hint)}"
+                found = [Mistake(key_text(where), message, value)]
             mistakes += found
     return values
 
@@ -123,28 +131,34 @@ def _known_options(table: str, name: object) -> dict[str, Option] | None:
 
 
 @functools.cache
-def _adapter(annotation: str) -> TypeAdapter[Any]:
-    """Return a converter from TOML values to a type such as `tuple[float, float]`.
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    """Return what converts TOML values to a type that the registry read.
 
-    It checks float, int, bool, str, None, literals and tuples of them. A value of any
-    other type is accepted unchecked.
+    What is no number, text, truth value or tuple of them may have any value.
     """
-    expression = ast.parse(annotation or "Any", mode="eval").body
-    return TypeAdapter(_type(expression))
+    return TypeAdapter(of_recipe(hint))
 
 
-def _type(node: ast.expr) -> Any:
-    match node:
-        case ast.Name(id=name):
-            return LEAVES.get(name, Any)
-        case ast.Constant(value=None):
-            return None
-        case ast.Constant(value=value) if value is ...:
-            return ...
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _type(left) | _type(right)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-            return Literal[ast.literal_eval(values)]
-        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=members)):
-            return tuple[tuple(map(_type, members))]  # type: ignore[misc]
-    return Any
+def of_recipe(hint: Any) -> Any:
+    """Return a type of `ranges` as pydantic reads it from TOML.
+
+    Numbers may be fractions in quotes, and nothing else is converted.
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return Annotated[(of_recipe(parts[0]), *map(_mark, parts[1:]))]
+    if origin in (Union, UnionType):
+        return Union[tuple(map(of_recipe, parts))]  # noqa: UP007
+    if origin is tuple:
+        return tuple[tuple(map(of_recipe, parts))]  # type: ignore[misc]
+    return LEAVES.get(hint, hint)
+
+
+def _mark(mark: Any) -> Any:
+    return AfterValidator(_ascending) if isinstance(mark, Ascending) else mark
+
+
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(values):
+        raise PydanticCustomError("ascending", "expected values in ascending order")
+    return values

@@ -64,6 +64,7 @@ def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
     """
     method = method_key(document, _student_method(document, overrides))
     mistakes = []
+    overrides = [*overrides, *_belonging(document, overrides)]
     for override in overrides:
         if mistake := _write(document, override):
             mistakes.append(mistake)
@@ -73,6 +74,21 @@ def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
         elif tables == ["methods", method] and key != "name":
             table_at(document, "method").pop(key, None)
     return mistakes
+
+
+def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]:
+    """Return what has to change with another backend.
+
+    A recipe's `jit = false` is for its own backend. JAX would run each operation by
+    itself, and need minutes for what takes seconds.
+    """
+    given = {override.path: override.value for override in overrides}
+    backend, jit = ("runtime", "backend"), ("runtime", "jit")
+    runtime = document.get("runtime", {})
+    if given.get(backend) != "jax" or jit in given or not isinstance(runtime, dict):
+        return []
+    eager = runtime.get("jit") is False and runtime.get("backend") != "jax"
+    return [Override(jit, "auto")] if eager else []
 
 
 def shrink(document: Table) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -12,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from kmtard import registry
-from kmtard.recipe.options import Number
+from kmtard.recipe.options import FRACTION
+from kmtard.registry import ranges
 from kmtard.registry.roles import Role
 
 Options = dict[str, Any]
@@ -49,24 +51,36 @@ AttackName = Annotated[str, AfterValidator(_known("attacks"))]
 NetworkName = Annotated[str, AfterValidator(_known("networks"))]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
 
-FilePath = Annotated[str, AfterValidator(os.path.expanduser)]
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("null", "expected a path without a null character")
+    return os.path.expanduser(text)
+
+
+FilePath = Annotated[str, AfterValidator(_path)]
 """A path in which `~` means the home folder."""
 
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
-# Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
-Epsilon = Annotated[Number, Field(ge=0, le=1)]
-StepSize = Annotated[Number, Field(gt=0, le=1)]
+# Types of `ranges`, which here take fractions in quotes too.
+Epsilon = Annotated[ranges.Epsilon, FRACTION]
+StepSize = Annotated[ranges.StepSize, FRACTION]
+Positive = Annotated[ranges.Positive, FRACTION]
+Weight = Annotated[ranges.Weight, FRACTION]
+PartialShare = Annotated[ranges.PartialShare, FRACTION]
+Percentage = Annotated[ranges.Percentage, FRACTION]
 Norm = Literal["linf", "l2"]
 Start = Literal["clean", "gaussian", "gaussian_clipped", "uniform", "uniform_clipped"]
-Epochs = Annotated[tuple[Count, ...], Field(strict=False), AfterValidator(_increasing)]
+Milestones = Annotated[
+    tuple[ranges.Epochs, ...], Field(strict=False), AfterValidator(_increasing)
+]
 
 
 class Section(BaseModel):
     """A table of a recipe, with fixed keys and strict types. It cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+    )
 
 
 class Data(Section):
@@ -78,17 +92,17 @@ class Data(Section):
         description="Folder that holds the data set's files, or gets them when they "
         "are prepared; for npz also the file itself.",
     )
-    batch_size: Count = Field(description="Images per training step.")
-    pad: Annotated[int, Field(ge=0)] = Field(
+    batch_size: ranges.BatchSize = Field(description="Images per training step.")
+    pad: ranges.Padding = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
     )
     flip: bool = Field(
         False, description="Whether to mirror each image with probability 0.5."
     )
-    limit: Count | None = Field(
+    limit: ranges.Images | None = Field(
         None, description="Number of training images to use; all if left out."
     )
-    held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
+    held_out: PartialShare = Field(
         0.1,
         description="Share of the training images kept to select the best epoch; 0 if "
         "the test images select it.",
@@ -108,7 +122,7 @@ class Attack(Section):
     epsilon: Epsilon = Field(description="Radius of the ball; images are [0, 1].")
     norm: Norm = Field("linf", description="Norm that the ball is measured in.")
     step_size: StepSize = Field(description="Length of a step; images are [0, 1].")
-    steps: Annotated[int, Field(ge=0)] = Field(description="Steps per attack.")
+    steps: ranges.Steps = Field(description="Steps per attack.")
     start: Start | None = Field(
         None, description="Where it starts; the method's default if left out."
     )
@@ -118,16 +132,16 @@ class Optimizer(Section):
     """SGD with an L2 term added to the gradient."""
 
     learning_rate: Positive = Field(description="Learning rate at the start.")
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Momentum.")
-    weight_decay: NotNegative = Field(2e-4, description="Factor of the L2 term.")
+    momentum: PartialShare = Field(0.9, description="Momentum.")
+    weight_decay: Weight = Field(2e-4, description="Factor of the L2 term.")
     nesterov: bool = Field(False, description="Whether to use Nesterov momentum.")
 
 
 class Schedule(Section):
     """Epochs, learning-rate milestones and evaluations."""
 
-    epochs: Count = Field(description="Epochs of training.")
-    milestones: Epochs = Field(
+    epochs: ranges.Epochs = Field(description="Epochs of training.")
+    milestones: Milestones = Field(
         (),
         description="Epochs, counted from 1, after which the learning rate is "
         "multiplied by factor.",
@@ -135,7 +149,7 @@ class Schedule(Section):
     factor: Positive = Field(
         0.1, description="Number that the learning rate is multiplied by."
     )
-    evaluate_every: Count = Field(
+    evaluate_every: ranges.Epochs = Field(
         1,
         description="Evaluate every so many epochs; epoch 1, the last epoch and all "
         "epochs from the first milestone on are always evaluated.",
@@ -164,7 +178,7 @@ class Evaluation(Section):
         description="Length of a PGD step; the papers' value, scaled with epsilon, if "
         "left out.",
     )
-    steps: Annotated[int, Field(ge=0)] = Field(20, description="Steps of PGD.")
+    steps: ranges.Steps = Field(20, description="Steps of PGD.")
     headline: AttackName = Field(
         "pgd_trades",
         description="Attack that W-Robust accuracy is computed against; the strongest "
@@ -173,7 +187,7 @@ class Evaluation(Section):
     selection: Literal["test", "held_out"] = Field(
         "held_out", description="Images on which the best epoch is chosen."
     )
-    limit: Count | None = Field(
+    limit: ranges.Images | None = Field(
         None, description="Number of images to evaluate on; all if left out."
     )
 
@@ -184,7 +198,7 @@ class Runtime(Section):
     backend: Literal["jax", "tensorflow", "torch"] = Field(
         "tensorflow", description="Backend of Keras."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+    seed: ranges.Seed = Field(
         0, description="Seed for weights, data order and attacks."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
@@ -194,10 +208,120 @@ class Runtime(Section):
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: Keras decides."
     )
+    on_non_finite: Literal["stop", "continue"] = Field(
+        "stop",
+        description="Whether an epoch that ends with a loss or weights of NaN or inf "
+        "ends the run; such weights are never saved.",
+    )
     runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(
         "runs/teachers", description="Folder for trained teachers."
     )
+
+
+def _flat(table: Options, prefix: str = "", *, of_lists: bool = False) -> Options:
+    """Write nested tables as dotted keys, such as `attack.epsilon`.
+
+    Args:
+        table: its own keys may be dotted already, in quotes.
+        prefix: the key of the table.
+        of_lists: whether each value must be a list of values.
+    """
+    flat: Options = {}
+    for key, value in table.items():
+        name = f"{prefix}.{tomlkit.key(key).as_string()}" if prefix else key
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, name, of_lists=of_lists)
+        elif of_lists and not (isinstance(value, list) and value):
+            message = f"expected a list of values for {name}, such as [1, 2]"
+            raise PydanticCustomError("axis", "{message}", {"message": message})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _axes(table: Options) -> Options:
+    return _flat(table, of_lists=True)
+
+
+def _cells(tables: dict[str, Options]) -> dict[str, Options]:
+    return {name: _flat(table) for name, table in tables.items()}
+
+
+def _exclude(tables: tuple[Options, ...]) -> tuple[Options, ...]:
+    return tuple(map(_flat, tables))
+
+
+METHOD_SETS = ("all", "paper")
+"""Words that stand for several methods in a study."""
+
+
+def _known_or_all(name: str) -> str:
+    return name if name in METHOD_SETS else _known("methods")(name)
+
+
+def _one_word(text: str) -> str:
+    # It becomes a line of a shell script, which a newline would end.
+    if not re.fullmatch(r"[\w.,:&|*\[\]()+-]+", text, re.ASCII):
+        raise PydanticCustomError("word", "expected one word without blanks")
+    return text
+
+
+SlurmWord = Annotated[str, AfterValidator(_one_word)]
+
+
+class Slurm(Section):
+    """What a study asks SLURM for, for each run."""
+
+    partition: SlurmWord | None = Field(
+        None, description="Partition; the cluster's own choice if left out."
+    )
+    hours: Positive = Field(
+        24.0, description="Time limit. A run that reaches it goes on in a new job."
+    )
+    gpus: ranges.Gpus = Field(1, description="GPUs.")
+    cpus: ranges.Cores = Field(4, description="CPU cores.")
+    memory: Positive | None = Field(
+        None, description="Memory in GB; the cluster's own choice if left out."
+    )
+    account: SlurmWord | None = Field(None, description="Account that is charged.")
+    qos: SlurmWord | None = Field(None, description="Quality of service.")
+    constraint: SlurmWord | None = Field(
+        None, description='Features of the nodes, such as "a100".'
+    )
+    grace: ranges.Seconds = Field(
+        90,
+        description="Seconds before the time limit at which a run is asked to end its "
+        "batch and to save.",
+    )
+    max_timeouts: ranges.Repeats = Field(
+        100, description="How often a run may reach the time limit and go on."
+    )
+
+
+class Study(Section):
+    """Many runs: methods, times settings, times seeds."""
+
+    methods: Annotated[
+        tuple[Annotated[str, AfterValidator(_known_or_all)], ...], Field(strict=False)
+    ] = Field(
+        (),
+        description='Methods; "all" stands for each that has a table in [methods], '
+        '"paper" for those of the paper\'s tables. The method of [method] if empty.',
+    )
+    seeds: Annotated[tuple[ranges.Seed, ...], Field(strict=False)] = Field(
+        (), description="Seeds; runtime.seed if empty."
+    )
+    axes: Annotated[Options, AfterValidator(_axes)] = Field(
+        {}, description="Key of the recipe -> list of its values; all are combined."
+    )
+    cells: Annotated[dict[str, Options], AfterValidator(_cells)] = Field(
+        {}, description="Name -> keys with their values: settings beside the axes."
+    )
+    exclude: Annotated[
+        tuple[Options, ...], Field(strict=False), AfterValidator(_exclude)
+    ] = Field((), description="Cells left out: those in which all of the keys agree.")
+    slurm: Slurm = Field(Slurm(), description="What each run asks SLURM for.")
 
 
 class Method(BaseModel):
@@ -241,7 +365,7 @@ class Teacher(Student):
     source: str | None = Field(
         None, description="Where to get that file; shown if the file is missing."
     )
-    expected_accuracy: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+    expected_accuracy: Percentage | None = Field(
         None,
         description="Clean accuracy in % that the weights should have; if it is more "
         "than 5 points lower on training images, the run stops before training.",
@@ -305,6 +429,9 @@ class Recipe(Section):
         description="How networks are evaluated.",
     )
     runtime: Runtime = Field(Runtime(), description="How the run is executed.")
+    study: Study = Field(
+        Study(), description="Many runs of this recipe; no part of one run."
+    )
 
     def training(self, role: Role) -> Training:
         """Return the settings of one network's training.
@@ -334,8 +461,8 @@ class Recipe(Section):
         )
 
     def to_toml(self) -> str:
-        """Return the recipe as TOML, without empty values and tables."""
-        return tomlkit.dumps(_filled(self.model_dump()))
+        """Return the recipe as TOML, without `[study]`, empty values and tables."""
+        return tomlkit.dumps(_filled(self.model_dump(exclude={"study"})))
 
 
 def _filled(table: Options) -> Options:

@@ -24,6 +24,7 @@ from kmtard.registry.signatures import (
     Option,
     arguments_of,
     definition,
+    meanings_of,
     option,
     summary_of,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "is_code",
     "keywords",
     "label",
+    "meanings",
     "nearest",
     "options",
     "positional",
@@ -304,6 +306,29 @@ def options(table: str, name: str) -> dict[str, Option]:
         for argument, default in pairs
         if argument.arg not in RESERVED
     }
+
+
+def meanings(table: str, name: str) -> dict[str, str]:
+    """Read what the docstring of an object says of each parameter, on one line each.
+
+    Those of its base classes, which `**kwargs` stand for, are read as well.
+
+    Args:
+        table: a key of `TABLES`.
+        name: a name of that table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+
+    Example:
+        >>> meanings("methods", "b_mtard")["weight_rate"]
+        'of NLB, in [0, 1].'
+    """
+    found = _found(table, name)
+    try:
+        return meanings_of(*found)
+    except UNREADABLE as error:
+        raise _unreadable(name, found[1], error) from error
 
 
 def keywords(table: str, name: str) -> tuple[str, ...]:

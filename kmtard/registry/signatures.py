@@ -5,13 +5,20 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
+from annotated_types import Interval
+
+from kmtard.registry import ranges
 from kmtard.registry.bounded import read_bounded
 from kmtard.registry.modules import may_be_read, source_path
 
+ENTRY = re.compile(r"    (\*{0,2}\w+): (.*)")
+LEAVES: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str}
 LARGEST = 2**20  # bytes; larger files are not written by hand
 Found: TypeAlias = tuple[ast.FunctionDef | ast.ClassDef, str, ast.Module]
 
@@ -26,6 +33,7 @@ class Option:
         default: the default value if `literal` is true, else its source text.
         required: whether the parameter has no default.
         literal: whether `default` is a value; false if `required` is true.
+        hint: the type as an object, made of what `ranges` knows; Any for others.
     """
 
     name: str
@@ -33,6 +41,7 @@ class Option:
     default: Any = None
     required: bool = False
     literal: bool = False
+    hint: Any = Any
 
 
 def definition(module: str, name: str) -> Found | None:
@@ -100,13 +109,21 @@ def arguments_of(
         The parameters; None for a class where no `__init__` can be found.
     """
     if isinstance(node, ast.FunctionDef):
-        return node.args
+        return _marked(node.args, tree)
     own = None
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-            own = _without_self(member.args)
+            own = _marked(_without_self(member.args), tree)
             if own.kwarg is None:
                 return own
+    for found in _bases(node, module, tree):
+        inherited = arguments_of(*found)
+        if inherited is not None:
+            return inherited if own is None else _joined(own, inherited)
+    return own
+
+
+def _bases(node: ast.ClassDef, module: str, tree: ast.Module) -> Iterator[Found]:
     modules = _imports(tree).modules
     for base in node.bases:
         owner, _, attribute = ast.unparse(base).rpartition(".")
@@ -114,10 +131,7 @@ def arguments_of(
         # A class may have the same name as its imported base. Looking up that name
         # finds the class itself, which would recurse forever.
         if found is not None and (found[0].name, found[1]) != (node.name, module):
-            inherited = arguments_of(*found)
-            if inherited is not None:
-                return inherited if own is None else _joined(own, inherited)
-    return own
+            yield found
 
 
 def _without_self(given: ast.arguments) -> ast.arguments:
@@ -142,6 +156,115 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
     return joined
 
 
+def _marked(given: ast.arguments, tree: ast.Module) -> ast.arguments:
+    """Return keyword-only parameters whose types of `ranges` carry their full name.
+
+    A class inherits parameters from modules that know a type by other names.
+    """
+    marked = copy.copy(given)
+    marked.kwonlyargs = [_marked_one(each, tree) for each in given.kwonlyargs]
+    return marked
+
+
+@functools.lru_cache(maxsize=1024)
+def _marked_one(given: ast.arg, tree: ast.Module) -> ast.arg:
+    marked: ast.arg = _Marker(_imports(tree).names).visit(copy.deepcopy(given))
+    return marked
+
+
+class _Marker(ast.NodeTransformer):
+    def __init__(self, names: dict[str, tuple[str, str]]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        module, name = self.names.get(node.id, ("", ""))
+        return ast.Name(f"{module}.{name}") if module == ranges.__name__ else node
+
+
+def meanings_of(
+    node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
+) -> dict[str, str]:
+    """Read what docstrings say of parameters: name -> one line.
+
+    Those of the base classes, which `**kwargs` stand for, are read as well.
+    """
+    said = _entries(ast.get_docstring(node) or "")
+    if isinstance(node, ast.ClassDef):
+        for found in _bases(node, module, tree):
+            said = meanings_of(*found) | said
+    return said
+
+
+def _entries(docstring: str) -> dict[str, str]:
+    """Read the part `Args:` of a docstring in Google style."""
+    part = docstring.partition("Args:\n")[2]
+    found: dict[str, str] = {}
+    name = ""
+    for line in part.splitlines():
+        if not line.startswith("    "):
+            if line.strip():
+                break
+        elif match := ENTRY.match(line):
+            name, found[match[1]] = match[1], match[2]
+        elif name and line.strip():
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def hint_of(node: ast.expr | None) -> Any:
+    """Return the type that an annotation stands for, Any where it is not known.
+
+    Known are float, int, bool, str, None, Literal, tuples, unions, the types of
+    `ranges`, and `Annotated` with an `Interval`.
+    """
+    match node:
+        case ast.Name(id=name) if name.startswith(f"{ranges.__name__}."):
+            return getattr(ranges, name.rpartition(".")[2], Any)
+        case ast.Name(id=name):
+            return LEAVES.get(name, Any)
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[hint_of(left), hint_of(right)]  # noqa: UP007
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            return _literal(values)
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=members)):
+            return tuple[tuple(map(_member, members))]  # type: ignore[misc]
+        case ast.Subscript(
+            value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *marks])
+        ):
+            known = (hint_of(inner), *filter(None, map(_interval, marks)))
+            return Annotated[known] if known[1:] else known[0]
+    return Any
+
+
+def _member(node: ast.expr) -> Any:
+    return ... if isinstance(node, ast.Constant) else hint_of(node)
+
+
+def _literal(values: ast.expr) -> Any:
+    try:
+        return Literal[ast.literal_eval(values)]
+    except ValueError:  # a name stands for a value
+        return Any
+
+
+def _interval(node: ast.expr) -> Interval | None:
+    match node:
+        case ast.Call(func=ast.Name(id="Interval"), args=[], keywords=bounds):
+            given = {str(each.arg): each.value for each in bounds}
+            if all(name in ranges.SIGNS and _is_number(given[name]) for name in given):
+                return Interval(**{k: ast.literal_eval(v) for k, v in given.items()})
+    return None
+
+
+def _is_number(node: ast.expr) -> bool:
+    try:
+        return ranges.fits(ast.literal_eval(node), float)
+    except ValueError:
+        return False
+
+
 def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:
     """Return the first docstring line of a function, or of the module of a class."""
     owner = tree if isinstance(node, ast.ClassDef) else node
@@ -152,10 +275,15 @@ def summary_of(node: ast.FunctionDef | ast.ClassDef, tree: ast.Module) -> str:
 def option(argument: ast.arg, default: ast.expr | None) -> Option:
     """Describe a keyword-only parameter."""
     annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+    bare = Option(
+        argument.arg,
+        annotation.replace(f"{ranges.__name__}.", ""),
+        hint=hint_of(argument.annotation),
+    )
     if default is None:
-        return Option(argument.arg, annotation, required=True)
+        return replace(bare, required=True)
     try:
         value = ast.literal_eval(default)
     except ValueError:
-        return Option(argument.arg, annotation, default=ast.unparse(default))
-    return Option(argument.arg, annotation, default=value, literal=True)
+        return replace(bare, default=ast.unparse(default))
+    return replace(bare, default=value, literal=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from kmtard.runs.formats import radius_text
 from kmtard.runs.history import History
 from kmtard.runs.results import NetworkResults, Results, Score, read_all
 from kmtard.runs.settings import distinctions, radius_of, read_settings, seed_groups
+from kmtard.runs.studies import StudyFolder
 
 CLEAN = "clean"
 NOT_SETTINGS = ("evaluation.epsilon", "attack.epsilon")
@@ -220,10 +222,12 @@ class Source:
     Attributes:
         benches: one per data set and student.
         problems: messages about runs and records that cannot be read.
+        gaps: what studies have not trained yet, one text per study.
     """
 
     benches: Sequence[Bench]
     problems: Sequence[str] = ()
+    gaps: Sequence[str] = ()
 
     @property
     def runs(self) -> list[Measured]:
@@ -246,11 +250,14 @@ def command(*words: str) -> str:
     return shlex.join(("kmtard", *words))
 
 
-def run_folders(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def run_folders(
+    paths: Iterable[Path], *, finished: bool = False
+) -> tuple[list[Path], list[str]]:
     """Return the folders of all runs that are named by paths.
 
     Args:
-        paths: each the folder of a run, or a folder with run folders in it.
+        paths: each the folder of a run or of a study, or a folder with run folders.
+        finished: whether a study stands for its finished runs only.
 
     Returns:
         The folders, and one message per path that does not exist.
@@ -263,6 +270,15 @@ def run_folders(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
                 f"Expected the folder of a run or of a study, or a folder of runs. "
                 f"Received: {path}, which is not a folder."
             )
+        elif StudyFolder(path).is_study():
+            try:
+                runs = [run for run in StudyFolder(path).runs() if run.is_dir()]
+            except RunError as error:
+                problems.append(str(error))
+                continue
+            found += [
+                run for run in runs if not finished or Run(run).state() == "finished"
+            ]
         elif Run(path).info_path.exists() or Run(path).recipe_path.exists():
             found.append(path)
         else:
@@ -276,6 +292,7 @@ def read(paths: Iterable[Path]) -> Source:
     Args:
         paths: as in `run_folders`.
     """
+    paths = list(paths)
     folders, problems = run_folders(paths)
     runs = []
     for folder in folders:
@@ -286,7 +303,22 @@ def read(paths: Iterable[Path]) -> Source:
             continue
         runs.append(run)
         problems += found
-    return Source(_benches(runs), problems)
+    return Source(_benches(runs), problems, _open_cells(paths))
+
+
+def _open_cells(paths: Iterable[Path]) -> list[str]:
+    gaps = []
+    for path in paths:
+        with contextlib.suppress(RunError):
+            study = StudyFolder(path)
+            record = study.read() if study.is_study() else None
+            if record and (cells := [c.name for c in record.cells if c.run is None]):
+                gaps.append(
+                    f"{len(cells)} of {len(record.cells)} cells of the study "
+                    f"{record.name} have no run, such as {cells[0]}. Its own "
+                    "`kmtard study` command trains them when it is called again."
+                )
+    return gaps
 
 
 def _read(run: Run) -> tuple[Measured, list[str]]:

@@ -100,6 +100,21 @@ def metrics_of(runs: Iterable[Compared]) -> list[str]:
     return first + sorted(found.difference(first))
 
 
+def legend_of(runs: Sequence[Compared]) -> list[str]:
+    """Return a label per run for a figure: method and seed where they tell runs apart.
+
+    Args:
+        runs: in their order. If two have the same method and seed, or one has none,
+            the labels are the names of the folders.
+    """
+    pairs = [(run.summary.method, run.summary.seed) for run in runs]
+    if len(set(pairs)) < len(runs) or not all(map(all, pairs)):
+        return [run.summary.name for run in runs]
+    if len({method for method, _ in pairs}) == len(runs):
+        return [method for method, _ in pairs]
+    return [f"{method}, seed {seed}" for method, seed in pairs]
+
+
 def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """Return the accuracies of each run in %: final ones, or those of the best epoch.
 
@@ -126,7 +141,7 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
         lines += _group_lines(name, members, base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
     header = ["run", *FIGURES, *changes, "of", "attack", "radius"]
-    header += ["epoch", "time", "state"]
+    header += ["epoch", "time", "state", "method", "seed"]
     if len(set(radii)) < 2:
         place = header.index("radius")
         header, *lines = (
@@ -151,6 +166,8 @@ def _line(run: Compared, base: Compared | None) -> list[str]:
         summary.progress or ABSENT,
         duration(summary.seconds),
         summary.state,
+        summary.method or ABSENT,
+        summary.seed or ABSENT,
     ]
     shares = _comparable(run, base)
     return [summary.name, *_cells(run.shares, shares), *about]
@@ -179,6 +196,7 @@ def _group_lines(
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
     attack = attacks.pop() if len(attacks) == 1 else ABSENT
     about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]
+    about += [_method(runs[0]) or ABSENT, ABSENT]
     means = list(map(statistics.mean, columns))
     empty = [ABSENT] * len(FIGURES) if base else []
     return [

@@ -12,12 +12,14 @@ import os
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from kmtard.registry.bounded import open_regular
-from kmtard.runs.files import RunError, append_regular
+from kmtard.runs.files import append_regular, cannot_write
+from kmtard.runs.intact import CRC
 
 EVENTS = (
     "run_started",
@@ -30,7 +32,8 @@ EVENTS = (
     "run_stopped",
     "run_failed",
 )
-RESERVED = ("event", "time", "non_finite")
+RESERVED = ("event", "time", "non_finite", CRC)
+SUM = b', "%s": "' % CRC.encode()
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 24  # bytes
 STEP = b'{"event": "step"'  # beginning of a step's line as `EventWriter` writes it
@@ -88,14 +91,12 @@ class EventWriter:
         record |= _plain(fields, (), non_finite)
         if non_finite:
             record["non_finite"] = non_finite
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        line = _sealed(json.dumps(record, allow_nan=False).encode())
         try:
             with self._lock:
                 _append(self.path, line)
         except OSError as error:
-            raise RunError(
-                f"Cannot write the event {event} to {self.path}: {error.strerror}."
-            ) from error
+            raise cannot_write(self.path, error) from error
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -108,6 +109,26 @@ def _append(path: Path, line: bytes) -> None:
             line = b"\n" + line
         if os.write(descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _sealed(line: bytes) -> bytes:
+    # At its end, so that it is found without a look at the rest.
+    return b'%s%s%08x"}\n' % (line[:-1], SUM, zlib.crc32(line))
+
+
+def _unsealed(line: bytes) -> bytes:
+    """Return an event without its checksum.
+
+    Raises:
+        ValueError: the line is not as it was written.
+    """
+    text, mark, end = line.rpartition(SUM)
+    if not mark:
+        return line
+    text += b"}"
+    if end != b'%08x"}' % zlib.crc32(text):
+        raise ValueError
+    return text
 
 
 def _plain(value: Any, path: tuple[str, ...], non_finite: list[str]) -> Any:
@@ -141,7 +162,7 @@ class EventReader:
         restarts: how often the file had become shorter and was read again from its
             start.
         skipped: number of lines since the last start that are not a JSON object in
-            UTF-8, or are longer than 16 MiB.
+            UTF-8, do not match their checksum, or are longer than 16 MiB.
     """
 
     def __init__(
@@ -219,7 +240,7 @@ class EventReader:
         events = []
         for line in lines:
             try:
-                event = json.loads(line.decode())
+                event = json.loads(_unsealed(line).decode())
             except (ValueError, RecursionError):
                 event = None
             if isinstance(event, dict):

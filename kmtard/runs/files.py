@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from kmtard.registry.bounded import check_regular, read_bounded
+
+TEMPORARY = ".tmp-"
+"""How the name of a file begins that is not in its place yet."""
 
 LARGEST = 64 * 2**20
 """Largest allowed size in bytes of a document of a run, such as run.json."""
@@ -20,6 +26,10 @@ class RunError(Exception):
 
     The text is for users: commands print it without a traceback.
     """
+
+
+class LockedError(RunError):
+    """Another process holds a lock."""
 
 
 def read_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes:
@@ -77,6 +87,32 @@ def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
     return descriptor
 
 
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name to write to, then put that file in the place of `path`.
+
+    Readers see the old or the new content, never a part. The temporary file is beside
+    `path` and keeps its suffix; what a killed process leaves of it,
+    `remove_leftovers` removes.
+
+    Args:
+        path: the file, in a folder that exists.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk; the old content stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield temporary
+        move_into_place(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Replace a file's content in one step: readers see the old or the new content.
 
@@ -88,21 +124,64 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
         RunError: the file cannot be written, for example because the disk is full. The
             old content is kept.
     """
-    path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
+    with replaced(path) as temporary, open(temporary, "xb") as file:
+        file.write(content)
+
+
+def remove_leftovers(folder: Path, *, of: str = "", older_than: float = 0.0) -> None:
+    """Remove what killed processes left behind of files that `replaced` writes.
+
+    Args:
+        folder: of the files. It is locked, or `older_than` keeps what another process
+            may be writing.
+        of: how the names of the files end.
+        older_than: seconds.
+    """
+    newest = time.time() - older_than
+    for path in folder.glob(f"{TEMPORARY}*{of}"):
         with contextlib.suppress(OSError):
-            temporary.unlink()
-    _sync_folder(path.parent)
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mtime <= newest:
+                path.unlink()
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> RunError:
+    """Return what to tell the user about a file that cannot be written."""
+    return RunError(f"Cannot write {path}: {_reason(Path(path), error)}")
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+        return (
+            f"there is no folder {path.parent}. If it was moved or deleted meanwhile, "
+            "continue in its new place, or put it back."
+        )
+    reason = error.strerror or str(error)
+    # HDF5 puts a long text of its own in the place of the system's.
+    if error.errno and "errno = " in reason:
+        reason = os.strerror(error.errno)
+    return f"{reason}."
+
+
+def make_folder(path: Path, *, parents: int = 0) -> None:
+    """Make a folder that may be there already.
+
+    Args:
+        path: the folder.
+        parents: so many folders above it are made too. A folder above those that was
+            deleted under this process is not made anew.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        if parents and not path.parent.is_dir():
+            make_folder(path.parent, parents=parents - 1)
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        reason = _reason(path, error)
+        raise RunError(f"Cannot create the folder {path}: {reason}") from error
 
 
 def whole_hdf5(path: str | os.PathLike[str]) -> str:
@@ -134,7 +213,8 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     locked, so nothing has to be cleaned up.
 
     Raises:
-        RunError: another process holds the lock, or the file cannot be locked.
+        LockedError: another process holds the lock.
+        RunError: the file cannot be locked.
     """
     try:
         # A link could make or lock a file elsewhere.
@@ -150,7 +230,7 @@ def lock_for_life(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError | PermissionError):
-            raise RunError(
+            raise LockedError(
                 f"{path} is locked: another process uses this folder. Stop it first."
             ) from error
         raise RunError(
@@ -170,5 +250,5 @@ def move_into_place(temporary: Path, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror}.") from error
+        raise cannot_write(path, error) from error
     _sync_folder(path.parent)

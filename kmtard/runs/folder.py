@@ -27,10 +27,13 @@ from kmtard.runs.events import EVENTS, EventReader, EventWriter
 from kmtard.runs.files import (
     RunError,
     lock_for_life,
+    make_folder,
     read_regular,
     refuse_links,
+    remove_leftovers,
     write_atomic,
 )
+from kmtard.runs.intact import is_recipe_whole, sealed, sealed_recipe, unsealed
 from kmtard.runs.processes import (
     is_same_process,
     may_be_alive,
@@ -49,6 +52,9 @@ __all__ = [
     "safe_name",
     "write_atomic",
 ]
+
+SCHEMA = 1
+"""Version of the run folder, in run.json; runs before it had one are read, too."""
 
 FINAL = {"run_finished": "finished", "run_stopped": "stopped", "run_failed": "failed"}
 RUN_EVENTS = ("run_started", *FINAL)
@@ -97,15 +103,14 @@ class Run:
         """
         try:
             run = cls(_make_folder(Path(runs_dir), safe_name(name)))
-            run.checkpoints.mkdir()
-            run.best.mkdir()
         except OSError as error:
             raise RunError(
                 f"Cannot create a run folder in {runs_dir}: {error.strerror}. "
                 "Choose another folder with runtime.runs_dir."
             ) from error
-        write_atomic(run.recipe_path, recipe_text)
         run.claim(details)
+        # Last: it makes the folder a run, and a run without an owner needs trust.
+        write_atomic(run.recipe_path, sealed_recipe(recipe_text))
         return run
 
     @classmethod
@@ -113,7 +118,7 @@ class Run:
         """Return the run in an existing folder.
 
         Raises:
-            RunError: the folder does not exist or has no recipe.toml.
+            RunError: the folder does not exist, has no recipe.toml, or `check` fails.
         """
         run = cls(path)
         if not os.path.isfile(run.recipe_path):
@@ -121,7 +126,33 @@ class Run:
                 f"Expected the folder of a run, with a recipe.toml in it. "
                 f"Received: {path}. Create a run with `kmtard fit RECIPE`."
             )
+        run.check()
         return run
+
+    def check(self) -> None:
+        """Refuse a run of a newer version, or one whose recipe was damaged.
+
+        Raises:
+            RunError: says which, and what to do.
+        """
+        schema = self.info().get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise RunError(
+                f"{self.info_path} has schema {schema}; this version of kmtard reads "
+                f"schemas up to {SCHEMA}. A newer version made the run: update kmtard."
+            )
+        try:
+            content = read_regular(self.recipe_path)
+        except OSError as error:
+            raise RunError(
+                f"Cannot read {self.recipe_path}: {error.strerror}."
+            ) from error
+        if not is_recipe_whole(content):
+            raise RunError(
+                f"{self.recipe_path} is not as it was when the run began: it is "
+                "damaged, or was changed. Put the original in its place. After a "
+                "change of your own, delete its last line, the checksum."
+            )
 
     @property
     def name(self) -> str:
@@ -184,6 +215,7 @@ class Run:
         """
         self.refuse_links()
         lock_for_life(self.path / ".lock")
+        self._prepare_folders()
         info = self.info()
         try:
             state, pid = self.state(), os.getpid()
@@ -210,7 +242,18 @@ class Run:
             "argv": sys.orig_argv,
             "created": info.get("created", time.time()),
         }
-        write_atomic(self.info_path, json.dumps({**details, **owner}, indent=2) + "\n")
+        content = sealed({**details, **owner, "schema": SCHEMA})
+        write_atomic(self.info_path, json.dumps(content, indent=2) + "\n")
+
+    def _prepare_folders(self) -> None:
+        """Make the folders that are missing, and remove what a kill left half-made."""
+        for folder in (self.checkpoints, self.best):
+            make_folder(folder)
+        for folder in (self.best, *self.checkpoints.glob("*")):
+            remove_leftovers(folder)
+        # The evaluation has a lock of its own, and looks after its own files.
+        for path in (self.recipe_path, self.info_path):
+            remove_leftovers(self.path, of=path.name)
 
     def refuse_links(self) -> None:
         """Check that no file or folder that is written is a link, which may lead out.
@@ -233,10 +276,9 @@ class Run:
     def info(self) -> dict[str, Any]:
         """Return the content of run.json; empty if it is missing or damaged."""
         try:
-            info = json.loads(read_regular(self.info_path))
+            return unsealed(json.loads(read_regular(self.info_path)))
         except (OSError, ValueError, RecursionError):
             return {}
-        return info if isinstance(info, dict) else {}
 
     def foreign_reason(self) -> str | None:
         """Return why the run is not this user's own, or None if it is.
@@ -325,7 +367,7 @@ def list_runs(runs_dir: str | os.PathLike[str]) -> list[Run]:
     if not os.path.isdir(runs_dir):
         return []
     runs = []
-    for path in each_once(sorted(Path(runs_dir).iterdir())):
+    for path in each_once(sorted(Path(runs_dir).glob("[!.]*"))):
         with contextlib.suppress(RunError):
             runs.append(Run.open(path))
     return sorted(runs, key=_created, reverse=True)

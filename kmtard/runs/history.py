@@ -14,6 +14,7 @@ from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.documents import number, read_toml, table, whole
 from kmtard.runs.events import EventStream
 from kmtard.runs.folder import FINAL, Run
+from kmtard.runs.formats import duration
 from kmtard.runs.phase import ACCURACIES, Accuracies, Phase, Series
 from kmtard.runs.results import headline_of
 
@@ -45,6 +46,7 @@ class Progress:
         eta_seconds: seconds until the current phase ends.
         images_per_second: training speed.
         text: the current phase and epoch, and the phases that follow.
+        is_compiling: whether a phase has begun but trained no batch yet.
     """
 
     fraction: float | None
@@ -52,6 +54,25 @@ class Progress:
     eta_seconds: float | None
     images_per_second: float | None
     text: str
+    is_compiling: bool = False
+
+    def facts(self, *, is_running: bool) -> list[str]:
+        """Return the progress in words.
+
+        Args:
+            is_running: whether the run goes on: only then there is a time left.
+        """
+        facts = [self.text]
+        if is_running:
+            if self.is_compiling:
+                facts.append("compiling")
+            if self.epoch_fraction:
+                facts.append(f"{100 * self.epoch_fraction:.0f} % of the epoch")
+            if self.eta_seconds is not None:
+                facts.append(f"ends in {duration(max(1.0, self.eta_seconds))}")
+            if self.images_per_second is not None:
+                facts.append(f"{self.images_per_second:,.0f} images/s")
+        return [fact for fact in facts if fact]
 
 
 class History:
@@ -274,6 +295,31 @@ class History:
         """Return a role's accuracies in its best epoch, else on the test images."""
         return self.best(role) or self.evaluated(role)
 
+    def accuracy_columns(self, role: str) -> dict[str, Mapping[str, float | None]]:
+        """Return a role's accuracies now, at its best epoch and on the test images.
+
+        The student's are followed by those of the teachers.
+
+        Args:
+            role: name of a phase.
+
+        Returns:
+            Title of a column -> name of a metric -> accuracy in [0, 1].
+        """
+        phase = self.phases.get(role)
+        metrics = phase.metrics if phase else {}
+        columns: dict[str, Mapping[str, float | None]] = {
+            "now": {name: metrics[name].last for name in ACCURACIES if name in metrics}
+        }
+        if best := self.best(role):
+            columns[f"best, {best.epoch}"] = best.metrics
+        if final := self.evaluated(role):
+            columns[f"test, {final.attack}"] = final.metrics
+        if role == "student":
+            teachers = {LABELS[name]: self.accuracies(name) for name in TEACHERS}
+            columns |= {name: each.metrics for name, each in teachers.items() if each}
+        return columns
+
     def short_progress(self, name: str | None = None) -> str:
         """Return the epoch of a phase in one or two words, such as `nat 12/20`.
 
@@ -306,7 +352,12 @@ class History:
             rate = phase.steps / phase.epoch_seconds
         images = rate * self._batch_size if rate and self._batch_size else None
         return Progress(
-            self._fraction(left), phase.epoch_fraction, phase.seconds_left, images, text
+            self._fraction(left),
+            phase.epoch_fraction,
+            phase.seconds_left,
+            images,
+            text,
+            is_compiling=not phase.step and phase.epoch_seconds is None,
         )
 
     def _to_come(self) -> dict[str, int]:

@@ -86,6 +86,25 @@ class Series:
         """The newest value; None if there is none."""
         return self.y[-1] if self.y else None
 
+    def smoothed(self, strength: float) -> list[float | None]:
+        """Return the exponential averages of `y`, not biased toward 0 at the start.
+
+        Args:
+            strength: weight of the past, in [0, 1). A missing value stays missing.
+
+        Example:
+            >>> Series([1, 2, 3], [0.0, None, 1.0]).smoothed(0.5)
+            [0.0, None, 0.6666666666666666]
+        """
+        average, weight = 0.0, 0.0
+        result: list[float | None] = []
+        for value in self.y:
+            if value is not None:
+                average = strength * average + (1 - strength) * value
+                weight = strength * weight + (1 - strength)
+            result.append(None if value is None else average / weight)
+        return result
+
 
 @dataclass
 class Phase:

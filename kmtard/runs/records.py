@@ -198,6 +198,7 @@ class Results:
         environment: versions, backend, precision and batch size; None if unknown.
         labels: labels of the images; empty if unknown.
         pictures: the images saved as PNG; None if there are none.
+        class_names: names of class 0, 1 and so on; empty if unknown.
     """
 
     path: Path
@@ -209,6 +210,7 @@ class Results:
     environment: Mapping[str, Any] | None = None
     labels: tuple[int, ...] = ()
     pictures: Pictures | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def student(self) -> NetworkResults:

@@ -85,7 +85,7 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
         notes.append(f"{headline}: {percent(network.w_robust)}")
     return Table(
         ATTACK_HEADINGS,
-        [_attack_row(network, *item) for item in network.columns.items()],
+        [_attack_row(results, network, *item) for item in network.columns.items()],
         ATTACK_HEADINGS[1:],
         title=about(results, network),
         notes=notes,
@@ -105,7 +105,9 @@ def about(results: Results, network: NetworkResults) -> str:
     return " on ".join(filter(None, (network.name, on)))
 
 
-def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
+def _attack_row(
+    results: Results, network: NetworkResults, name: str, score: Score
+) -> list[str]:
     clean, cost = network.clean.correct, score.cost
     known = name != CLEAN and clean is not None and score.correct is not None
     costs = (cost.queries, cost.forwards, cost.backwards, cost.seconds) if cost else ()
@@ -116,9 +118,14 @@ def _attack_row(network: NetworkResults, name: str, score: Score) -> list[str]:
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
-        f"{100 * worst[1]:.1f} ({worst[0]})" if worst else ABSENT,
+        f"{100 * worst[1]:.1f} ({_class(results, worst[0])})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
+
+
+def _class(results: Results, label: int) -> str:
+    names = results.class_names
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _caption(name: str, score: Score) -> str:

@@ -19,6 +19,7 @@ from kmtard.registry import canonical
 from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
 from kmtard.runs.files import RunError, read_regular
+from kmtard.runs.intact import unsealed
 from kmtard.runs.records import (
     CLEAN,
     HEADLINE,
@@ -66,6 +67,22 @@ SCHEMA = 2
 """Version of the record. Version 0.1 of kmtard wrote 1, under the key `format`."""
 
 RECORD = "evaluation.json"
+
+# What a part of another type, or nested too deep, raises where it is read.
+WRONG = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+MANY = 10**15
+"""A larger number counts nothing."""
+
+LONGEST_VALUE = 100
+"""Characters of a wrong value that an error shows."""
 
 Found = TypeVar("Found")
 
@@ -130,7 +147,7 @@ def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
     Evaluations under other conditions than the first are in `evaluation/NAME.json`.
     """
     own = Path(folder) / RECORD
-    others = sorted(own.with_suffix("").glob("*.json"))
+    others = sorted(own.with_suffix("").glob("[!.]*.json"))
     return [path for path in (own, *others) if path.is_file()]
 
 
@@ -143,7 +160,8 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the JSON of a record, of this version or an older one.
 
     Raises:
-        RunError: the file does not exist or is not a JSON object.
+        RunError: the file does not exist, is not a JSON object, or does not match its
+            checksum.
         NewerSchemaError: a newer version of kmtard wrote the file.
     """
     try:
@@ -166,7 +184,13 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema!r}, but this version of kmtard reads schemas "
             f"up to {SCHEMA}. Install a newer version of kmtard to read it."
         )
-    return content
+    try:
+        return unsealed(content)
+    except ValueError as error:
+        raise RunError(
+            f"Cannot use {path}: {error}. Otherwise evaluate again with `kmtard "
+            "evaluate`."
+        ) from error
 
 
 def _read(path: Path) -> list[Results]:
@@ -193,7 +217,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
         found = [_of_training(path, content)] if "rows" in content else []
         if "format" in content:
             found.append(_of_evaluation(path, content))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except WRONG as error:
         raise RunError(
             f"Expected an evaluation in {path}, but a part of it is missing or wrong: "
             f"{type(error).__name__}: {error}. Evaluate the model again."
@@ -201,14 +225,14 @@ def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
     if not found:
         raise RunError(
             f"Expected an evaluation in {path}. Received: an object with the keys "
-            f"{', '.join(map(repr, content)) or 'none'}. Create it with "
+            f"{', '.join(map(_shown, list(content)[:10])) or 'none'}. Make it with "
             "`kmtard evaluate`."
         )
     return found
 
 
 def _current(path: Path, content: Mapping[str, Any]) -> Results:
-    headline = _optional(str, content["headline"])
+    headline = _optional(_text, content["headline"])
     networks = tuple(_network(each, headline) for each in content["networks"])
     if not networks:
         raise ValueError("`networks` is empty")
@@ -217,26 +241,27 @@ def _current(path: Path, content: Mapping[str, Any]) -> Results:
         path=path,
         networks=networks,
         headline=headline,
-        images=int(content["images"]),
-        data=str(content["data"]),
-        conditions=dict(content["conditions"]),
-        environment=dict(content["environment"]),
+        images=_whole(content["images"]),
+        data=_text(content["data"]),
+        conditions=_table(content["conditions"]),
+        environment=_table(content["environment"]),
         labels=_integers(content["labels"]),
         pictures=pictures and _pictures(path, pictures),
+        class_names=tuple(map(str, content.get("class_names", ()))),
     )
 
 
 def _network(content: Mapping[str, Any], headline: str | None) -> NetworkResults:
     return NetworkResults(
-        role=str(content["role"]),
-        name=str(content["name"]),
+        role=_text(content["role"]),
+        name=_text(content["name"]),
         clean=replace(_score(content["clean"]), w_robust=None),
         attacks={str(k): _score(v) for k, v in content["attacks"].items()},
         headline=headline,
         worst_case=_score(content["worst_case"]),
         findings=_findings(content["findings"]),
         seconds=_optional(_number, content["seconds"]),
-        weights=_optional(str, content["weights"]),
+        weights=_optional(_text, content["weights"]),
     )
 
 
@@ -256,7 +281,7 @@ def _of_training(path: Path, content: Mapping[str, Any]) -> Results:
         path=path,
         networks=tuple(networks),
         headline=headline,
-        images=None if mixed else int(content["images"]),
+        images=None if mixed else _whole(content["images"]),
     )
 
 
@@ -288,8 +313,8 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
     found = content["attacks"].items()
     attacks = {canonical("attacks", str(k)): _score(v) for k, v in found}
     headline = headline_of({name: score.accuracy for name, score in attacks.items()})
-    name = str(content["model"])
-    # In a run's folder, version 0.1 always evaluated the student.
+    name = _text(content["model"])
+    # In a run's folder it was always the student that was evaluated.
     folders = path.resolve().parents[:2]
     of_run = any((folder / "recipe.toml").is_file() for folder in folders)
     network = NetworkResults(
@@ -301,15 +326,17 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
         worst_case=_score(content["worst_case"]),
         findings=_findings(content["warnings"]),
     )
-    environment = dict(content["environment"])
-    known = {key: environment[key] for key in ("seed", "backend") if key in environment}
+    environment = _table(content["environment"])
+    known: dict[str, Any] = {
+        key: environment[key] for key in ("seed", "backend") if key in environment
+    }
     return Results(
         path=path,
         networks=(network,),
         headline=headline,
-        images=int(content["images"]),
-        data=str(content["data"]),
-        conditions={"images": str(content["fingerprint"]), **known},
+        images=_whole(content["images"]),
+        data=_text(content["data"]),
+        conditions={"images": _text(content["fingerprint"]), **known},
         environment=environment,
         labels=_integers(content["labels"]),
     )
@@ -317,30 +344,32 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
 
 def _score(content: Mapping[str, Any]) -> Score:
     low, high = content["interval"]
-    worst, settings = content["worst_class"], dict(content["settings"])
+    worst, settings = content["worst_class"], _table(content["settings"])
     return Score(
         accuracy=_share(content["accuracy"]),
         interval=(_share(low), _share(high)),
-        correct=int(content["correct"]),
+        correct=_whole(content["correct"]),
         w_robust=_share(content["w_robust_accuracy"]),
         epsilon=_optional(_number, epsilon_of(settings)),
-        worst_class=(int(worst["label"]), _share(worst["accuracy"])),
+        worst_class=(_whole(worst["label"]), _share(worst["accuracy"])),
         settings=settings,
-        cost=_optional(lambda cost: Cost(**cost), content["cost"]),
-        distance=_optional(lambda each: Distance(**each), content["distance"]),
-        stages=_optional(dict, content["stages"]),
-        robust=str(content["robust"]),
+        cost=_optional(_cost, content["cost"]),
+        distance=_optional(_distance, content["distance"]),
+        stages=_optional(_stages, content["stages"]),
+        robust=_text(content["robust"]),
         predictions=_integers(content.get("predictions") or ""),
     )
 
 
 def _pictures(path: Path, content: Mapping[str, Any]) -> Pictures:
-    folder = path.parent / str(content["folder"])
-    return Pictures(folder, tuple(map(int, content["indices"])))
+    folder = path.parent / _text(content["folder"])
+    return Pictures(folder, tuple(map(_whole, content["indices"])))
 
 
 def _findings(content: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    return tuple(Finding(str(each["name"]), str(each["message"])) for each in content)
+    return tuple(
+        Finding(_text(each["name"]), _text(each["message"])) for each in content
+    )
 
 
 def _integers(text: str) -> tuple[int, ...]:
@@ -350,16 +379,66 @@ def _integers(text: str) -> tuple[int, ...]:
 def _share(value: Any) -> float:
     share = _number(value)
     if not 0 <= share <= 1:
-        raise ValueError(f"expected a number in [0, 1], received {value!r}")
+        raise ValueError(f"expected a number in [0, 1], received {_shown(value)}")
     return share
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, received {value!r}")
+        raise TypeError(f"expected a number, received {_shown(value)}")
     if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, received {value!r}")
+        raise ValueError(f"expected a finite number, received {_shown(value)}")
     return float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected a whole number, received {_shown(value)}")
+    if not 0 <= value < MANY:
+        raise ValueError(f"expected a number from 0 to {MANY}, received a larger one")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, received {_shown(value)}")
+    return value
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, received {_shown(value)}")
+    return value
+
+
+def _cost(content: Any) -> Cost:
+    kept = _table(content)
+    median = kept["median_queries"]
+    return Cost(
+        queries=_number(kept["queries"]),
+        median_queries=_optional(_number, median),
+        max_queries=_whole(kept["max_queries"]),
+        forwards=_number(kept["forwards"]),
+        backwards=_number(kept["backwards"]),
+        seconds=_number(kept["seconds"]),
+    )
+
+
+def _distance(content: Any) -> Distance:
+    kept = _table(content)
+    return Distance(*(_optional(_number, kept[name]) for name in ("linf", "l2")))
+
+
+def _stages(content: Any) -> dict[str, int]:
+    return {name: _whole(count) for name, count in _table(content).items()}
+
+
+def _shown(value: Any) -> str:
+    """Return a value for an error, however large it is."""
+    if isinstance(value, dict | list):
+        return f"{type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _optional(read: Callable[[Any], Found], value: Any) -> Found | None:

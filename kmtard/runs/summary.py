@@ -90,6 +90,7 @@ class SummaryReader:
         self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
         self._settings: tuple[_Stamp | None, list[str], float | None] | None = None
+        self._problem = ""
         self._summary: Summary | None = None
 
     def read(self) -> Summary:
@@ -114,6 +115,9 @@ class SummaryReader:
             settings = read_settings(self.run)
             about = [settings.get(key, "") for key in ABOUT]
             self._settings = recipe, about, radius_of(settings)
+            self._problem = _problem(self.run)
+        if self._problem:
+            return Summary(self.run, DAMAGED, note=self._problem)
         try:
             # First, so that another thread can show how far the reading is.
             self.history.poll()
@@ -152,6 +156,14 @@ class SummaryReader:
         )
 
 
+def _problem(run: Run) -> str:
+    try:
+        run.check()
+    except RunError as error:
+        return str(error)
+    return ""
+
+
 _Stamp = tuple[int, int, int, int]
 
 
@@ -186,4 +198,7 @@ def final_accuracies(run: Run) -> Accuracies | None:
 
 
 def _note(state: str, history: History) -> str:
-    return (history.reason or "") if state == "failed" else NOTES.get(state, "")
+    note = (history.reason or "") if state == "failed" else NOTES.get(state, "")
+    if note or not history.skipped:
+        return note
+    return f"{history.skipped} lines of events.jsonl are damaged and left out."

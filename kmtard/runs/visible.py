@@ -2,8 +2,37 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+
+PLAIN = {
+    **{"±": "+-", "…": "...", "Δ": "Delta", "×": "x", "•": "*"},
+    **{"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{REPLACEMENT CHARACTER}": "?"},
+}
+"""What is printed where an output cannot encode a character; others are escaped."""
+
+
+def accept_any_text() -> None:
+    """Let standard output print every text, also where it is ASCII, as under LANG=C."""
+    codecs.register_error("kmtard.plain", _plain)
+    # What stands in for it, as in a test, may be no file.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="kmtard.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    chars = error.object[error.start : error.end]
+    return "".join(PLAIN.get(char) or ascii(char)[1:-1] for char in chars), error.end
 
 
 def visible(text: str) -> str:
@@ -34,6 +63,22 @@ def tell(console: Console, text: object) -> None:
     names, recipes, logs and errors can come from other people.
     """
     console.out(visible_lines(str(text)), highlight=False)
+
+
+@contextlib.contextmanager
+def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
+    """Hand what is warned about meanwhile to `tell`, without its place in the code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            tell(f"warning: {message}")
+        else:
+            usual(message, category, *place)
+
+    usual = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def shortened(text: str, width: int) -> str:

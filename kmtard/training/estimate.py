@@ -95,16 +95,20 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
     return Counts(images, steps, chosen, batches)
 
 
-def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None:
+def dry_run(
+    recipe: Recipe, screen: Console, *, measure: bool = False, build_own: bool = False
+) -> None:
     """Show what a recipe would run, without writing or downloading anything.
 
-    Steps are measured with the recipe's networks, method and batch size, which takes a
-    while for large networks. Each line is shown as soon as it is known. Code that the
-    recipe names (`module:function`) is imported only if `build_own` is true.
+    With `measure`, steps are run with the recipe's networks, method and batch size,
+    which takes a while for large networks. Each line is shown as soon as it is known.
+    Code that the recipe names (`module:function`) is imported only if `build_own` is
+    true.
 
     Args:
         recipe: the resolved recipe.
         screen: console to print on.
+        measure: whether to measure steps, to estimate the time of the run.
         build_own: whether to import and measure the code that the recipe names.
 
     Raises:
@@ -134,7 +138,9 @@ def dry_run(recipe: Recipe, screen: Console, *, build_own: bool = False) -> None
         if role not in sources:
             text = f"{_named(role)}: {reason}, not measured; --trust runs its code"
             tell(screen, text)
-    if trials:
+    if trials and not measure:
+        tell(screen, "The time was not measured; --dry-run=measure runs some steps.")
+    elif trials:
         screen.print(_times(trials, counts, screen, unbuilt.keys() - sources.keys()))
 
 

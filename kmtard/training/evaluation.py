@@ -80,7 +80,7 @@ def evaluate_run(
         candidates.append(candidate)
     return evaluate_networks(
         candidates,
-        ImageSet(image_set_name(recipe.data.name), test.images, test.labels, 255.0),
+        ImageSet.of_split(image_set_name(recipe.data.name), test),
         strength=strength,
         headline=settings.headline,
         seed=recipe.runtime.seed,

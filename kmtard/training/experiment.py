@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,17 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs import Run
+from kmtard.runs.documents import number, table
 from kmtard.runs.events import EventWriter
-from kmtard.runs.files import RunError, move_into_place, read_regular, write_atomic
-from kmtard.runs.phase import SELECTION
+from kmtard.runs.files import (
+    RunError,
+    read_regular,
+    remove_leftovers,
+    replaced,
+    write_atomic,
+)
+from kmtard.runs.intact import check_intact, sealed, unsealed
+from kmtard.runs.phase import ACCURACIES, SELECTION
 from kmtard.training.build import (
     SEED_OFFSETS,
     build_method,
@@ -40,10 +47,13 @@ from kmtard.training.callbacks import (
     Progress,
     RunState,
 )
+from kmtard.training.checks import check_teacher
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.stopping import Stopped, StopSignal
-from kmtard.training.teachers import cached_weights, check_accuracy
+from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
+
+DAY = 86400.0  # seconds
 
 
 @dataclass
@@ -93,8 +103,11 @@ class Experiment:
         """
         needed = registry.positional("methods", self.recipe.method.name)
         evaluated = [*needed, *(["adv_teacher"] if transfers(self.recipe) else [])]
+        roles = [role for role in TEACHERS if role in evaluated]
+        loaded = {role: self._loaded(role) for role in roles if self._is_loaded(role)}
+        self._try_building(roles, needed, loaded)
         networks: dict[str, Any] = {
-            role: self._teacher(role) for role in TEACHERS if role in evaluated
+            role: loaded.get(role) or self._trained(role) for role in roles
         }
         teachers = {role: networks[role] for role in networks if role in needed}
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
@@ -116,16 +129,42 @@ class Experiment:
             between=self.stop.check,
         )
 
-    def _teacher(self, role: Role) -> Any:
-        teacher = getattr(self.recipe, role)
-        if teacher.weights is not None:
-            self.line(f"{LABELS[role]}: weights from {teacher.weights}")
-            network = load_teacher(self.recipe, role, self.data)
-            if line := check_accuracy(self.recipe, role, network, self.train_split):
-                self.line(line)
-            return network
+    def _is_loaded(self, role: Role) -> bool:
+        return getattr(self.recipe, role).weights is not None
+
+    def _loaded(self, role: Role) -> Any:
+        """Return a teacher from its file, before any other one is trained."""
+        weights = getattr(self.recipe, role).weights
+        self.line(f"{LABELS[role]}: weights from {weights}")
+        network = load_teacher(self.recipe, role, self.data)
+        check_teacher(role, network, self.train_split, repr(weights))
+        if line := check_accuracy(self.recipe, role, network, self.train_split):
+            self.line(line)
+        return network
+
+    def _try_building(
+        self, roles: Sequence[Role], needed: Sequence[str], loaded: dict[Role, Any]
+    ) -> None:
+        """Build all that will be trained, so that a mistake ends the run before it."""
+        shape = (None, *self.data.input_shape)
+        teachers: dict[Role, Any] = {}
+        for role in roles:
+            if role not in loaded:
+                keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+                teachers[role] = build_network(self.recipe, role, self.data)
+                training = self.recipe.training(role)
+                build_method(self.recipe, training, teachers[role], {})[0].build(shape)
+        keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
+        student = build_network(self.recipe, "student", self.data)
+        taught = {r: each for r, each in (teachers | loaded).items() if r in needed}
+        training = self.recipe.training("student")
+        build_method(self.recipe, training, student, taught)[0].build(shape)
+        keras.mixed_precision.set_dtype_policy("float32")
+
+    def _trained(self, role: Role) -> Any:
+        """Return a teacher that is trained here, or that was before."""
         cached = cached_weights(self.recipe, role)
-        if cached.exists():
+        if not wait_for_turn(cached, role, self.stop.check, self.line):
             self.line(f"{LABELS[role]}: already trained, weights from {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:
@@ -133,28 +172,42 @@ class Experiment:
             best = self.run.best / f"{role}.weights.h5"
             network = build_network(self.recipe, role, self.data)
             self._train(role, network, {}, best)
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(_figures_path(cached), json.dumps(self._figures(role)))
-            temporary = cached.with_name(f".tmp-{os.getpid()}-{cached.name}")
-            shutil.copyfile(best, temporary)
-            move_into_place(temporary, cached)
+            check_teacher(role, network, self.train_split, "this training")
+            self._cache(role, best, cached)
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(self.recipe, role, self.data)
+        check_intact(cached, "Delete it; this teacher is then trained again.")
         network.load_weights(cached)
+        check_teacher(role, network, self.train_split, repr(str(cached)))
         return network
 
+    def _cache(self, role: Role, best: Path, cached: Path) -> None:
+        folder = cached.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"Cannot create {folder}: {error.strerror}. Choose another folder with "
+                "runtime.cache_dir."
+            ) from error
+        # Runs share the cache: another one may be writing there.
+        remove_leftovers(folder, of=cached.name, older_than=DAY)
+        write_atomic(_figures_path(cached), json.dumps(sealed(self._figures(role))))
+        with replaced(cached) as temporary:
+            shutil.copyfile(best, temporary)
+
     def _figures(self, role: Role) -> dict[str, Any]:
-        """Return the best epoch's accuracies as a row; empty if unknown."""
-        epochs = (
-            event["metrics"]
+        """Return the best epoch's accuracies, as a row; empty if unknown."""
+        # The events may have been damaged; the weights are what counts.
+        rows = (
+            {name: number(table(event, "metrics").get(name)) for name in ACCURACIES}
             for event in self.run.events().poll()
             if event.get("event") == "epoch" and event.get("phase") == role
         )
-        known = [each for each in epochs if each.get("w_robust_accuracy") is not None]
-        # The events may be damaged. The weights can be used without them.
+        known = [row for row in rows if None not in row.values()]
         if not known:
             return {}
-        best = max(known, key=lambda metrics: metrics["w_robust_accuracy"])
+        best = max(known, key=lambda row: row["w_robust_accuracy"] or 0)
         attacked = ("robust_accuracy", "w_robust_accuracy")
         return {
             "role": role,
@@ -165,8 +218,8 @@ class Experiment:
 
     def _tell_cached(self, role: Role, path: Path) -> None:
         # Caches of earlier versions have no figures.
-        with contextlib.suppress(OSError, ValueError):
-            if figures := json.loads(read_regular(path)):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            if figures := table(unsealed(json.loads(read_regular(path)))):
                 self.events.write("evaluation", phase=role, metrics=figures)
 
     def _train(
@@ -184,11 +237,17 @@ class Experiment:
         )
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
         model, driving = self._method(training, network, teachers, steps)
-        keeper = BestStudent(best, move_into_place)
+        keeper = BestStudent(best, replaced)
         state = RunState(
-            self.run.checkpoints / role, write_atomic, steps, {"best": keeper}
+            self.run.checkpoints / role,
+            write_atomic,
+            steps,
+            {"best": keeper},
+            stop_if_not_finite=self.recipe.runtime.on_non_finite == "stop",
+            warn=self._warn,
         )
         done = state.restore(model)
+        keeper.check(model)
         self.events.write("phase_started", phase=role, step=done, epochs=epochs)
         progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
         callbacks = [
@@ -204,6 +263,10 @@ class Experiment:
         progress.close()
         self._load_best(role, keeper, model)
         self.seconds[role] = time.monotonic() - began
+
+    def _warn(self, text: str) -> None:
+        self.events.write("warning", message=text)
+        self.line(f"warning: {text}")
 
     def _method(
         self, training: Training, network: Any, teachers: dict[str, Any], steps: int
@@ -237,7 +300,8 @@ class Experiment:
 
         # Keras resets `stop_training` at the beginning of each `fit`.
         watch = keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: self.stop.watch(model)
+            on_train_begin=lambda logs: self.stop.watch(model),
+            on_train_batch_end=lambda batch, logs: self.stop.compiled(),
         )
         # Keras assumes that all epochs of a `fit` are as long as the first one. The
         # rest of an epoch that a stop cut short therefore gets its own `fit`.

@@ -153,12 +153,14 @@ class Plan:
         """
         from kmtard.evaluation.evaluator import evaluate
         from kmtard.evaluation.images import ImageSet
+        from kmtard.training.build import load_test_split
 
         name = str(self.data)
-        test = registry.resolve("datasets", name)(self.directory).test.limit(self.limit)
+        model = subject.load_model()
+        test = load_test_split(name, self.directory, model).limit(self.limit)
         return evaluate(
-            subject.load_model(),
-            ImageSet(image_set_name(name), test.images, test.labels, 255.0),
+            model,
+            ImageSet.of_split(image_set_name(name), test),
             attacks=self.attacks,
             suite=self.suite,
             epsilon=self.epsilon,

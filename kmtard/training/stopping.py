@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import threading
+import time
 from types import FrameType
 from typing import Any
 
+AT_ONCE = 1.0
+"""Seconds in which a second SIGTERM is the first one: wrappers pass it on twice."""
 
-class Stopped(Exception):
-    """A signal ended the run. Its checkpoint has been saved."""
+GRACE = 5.0
+"""Seconds that Python has to end in order after a second signal."""
+
+
+class Stopped(BaseException):
+    """A signal ended the run after its resume point was saved.
+
+    No `Exception`: it may be raised inside of libraries, which must not handle it.
+    """
 
 
 class StopSignal:
     """Context manager: SIGTERM and Ctrl-C stop training after the current batch.
 
-    Keras checks `model.stop_training` after each batch. A second Ctrl-C interrupts at
-    once. SIGHUP is ignored, so closing the terminal does not end a run.
+    Keras looks at `model.stop_training` after each batch. While the first batch of a
+    model is built and compiled, which can take minutes, there is nothing to lose yet:
+    a signal then raises `Stopped` at once. A second signal ends the process, also
+    where it is inside a compiler; it interrupts Python first, so that a run can write
+    why it ended. SIGHUP is ignored: a closed terminal does not end a run.
 
     Attributes:
         requested: whether a signal was received.
@@ -23,24 +39,46 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
         self._model: Any = None
+        self._starting = False
         self._previous: dict[signal.Signals, Any] = {}
+        self._left = threading.Event()
 
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._stop)
         self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Python runs no handler while a compiler runs; this byte is written anyway.
+        self._seen, self._written = socket.socketpair()
+        self._written.setblocking(False)
+        self._descriptor = signal.set_wakeup_fd(
+            self._written.fileno(), warn_on_full_buffer=False
+        )
+        self._left.clear()
+        self._watcher = threading.Thread(target=self._end_at_second, daemon=True)
+        self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._descriptor)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        self._left.set()
+        self._written.close()
+        self._watcher.join()
+        self._seen.close()
 
     def watch(self, model: Any) -> None:
         """Stop this model when a signal is received, or now if one already was."""
         self._model = model
+        self._starting = True
         if self.requested:
             model.stop_training = True
+
+    def compiled(self) -> None:
+        """Let batches end from now on, since the first one has."""
+        self._starting = False
 
     def check(self) -> None:
         """Raise `Stopped` if a signal was received. Call it between batches."""
@@ -48,8 +86,28 @@ class StopSignal:
             raise Stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+        if self.requested:
+            if _is_second(number, self._since):
+                raise KeyboardInterrupt
+            return
+        self.requested, self._since = True, time.monotonic()
         if self._model is not None:
             self._model.stop_training = True
+        if self._starting:
+            raise Stopped
+
+    def _end_at_second(self) -> None:
+        """End the process where Python could not do so after the second signal."""
+        since: float | None = None
+        while data := self._seen.recv(64):
+            for number in set(data) & {signal.SIGTERM, signal.SIGINT}:
+                if since is None:
+                    since = time.monotonic()
+                elif _is_second(number, since):
+                    if not self._left.wait(GRACE):
+                        os._exit(128 + number)
+                    return
+
+
+def _is_second(number: int, since: float) -> bool:
+    return number == signal.SIGINT or time.monotonic() - since > AT_ONCE

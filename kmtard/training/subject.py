@@ -12,11 +12,11 @@ from typing import Any
 
 from kmtard import registry
 from kmtard.recipe import Recipe, load, teacher_key
-from kmtard.registry.bounded import open_regular
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
 from kmtard.runs.history import History
+from kmtard.runs.intact import check_intact
 from kmtard.runs.results import MODEL
 
 LONGEST_REASON = 500
@@ -131,6 +131,7 @@ class Subject:
             )
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(recipe, "adv_teacher", data)
+        check_intact(found, "Put a copy in its place, or name another --surrogate.")
         network.load_weights(found)
         return network
 
@@ -167,9 +168,9 @@ def load_model(path: Path) -> Any:
 
     from kmtard.methods import AdversarialModel
 
+    # A pipe would block whoever opens it, and Keras does not look at checksums.
+    check_intact(path, "Expected a Keras model; put a good copy in its place.")
     try:
-        # Opening a pipe would block.
-        open_regular(path).close()
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # the model's own classes can raise anything
         raise RunError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from kmtard import registry
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
 from kmtard.registry.roles import LABELS, TEACHERS, Role
-from kmtard.runs.files import RunError
+from kmtard.runs.files import LockedError, RunError, lock_for_life
 
 # How many points a teacher may be below its expected accuracy. Published accuracies are
 # on test images, and a teacher is usually better on its training images.
 SLACK = 5.0
 # With this many images, the standard error of the accuracy is about one point.
 CHECKED_IMAGES = 2000
+PAUSE = 1.0  # seconds between two looks at a teacher that another run trains
 
 
 def needed_teachers(recipe: Recipe) -> list[Role]:
@@ -34,6 +37,46 @@ def cached_weights(recipe: Recipe, role: Role) -> Path:
     """Return the file in the cache for a trained teacher."""
     name = f"{role}-{teacher_key(recipe, role)}.weights.h5"
     return Path(recipe.runtime.cache_dir) / name
+
+
+def wait_for_turn(
+    cached: Path, role: Role, check: Callable[[], None], line: Callable[[str], None]
+) -> bool:
+    """Return whether this process is to train a teacher that is not there yet.
+
+    While another process trains it, this one waits: for the teacher, or for the other
+    process to end without it. The right stays with this process until it ends.
+
+    Args:
+        cached: the file that keeps the teacher.
+        role: of the teacher.
+        check: called while waiting; may raise to stop it.
+        line: called with a line of text for the user.
+
+    Raises:
+        RunError: the folder cannot be made, or has no locks.
+    """
+    lock = cached.with_name(f".{cached.name}.lock")
+    told = False
+    while not cached.exists():
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            lock_for_life(lock)
+        except LockedError:
+            if not told:
+                line(f"{LABELS[role]}: another run trains it, waiting for {cached}")
+                told = True
+            check()
+            time.sleep(PAUSE)
+        except OSError as error:
+            raise RunError(
+                f"Cannot make {cached.parent}: {error.strerror}. Choose another place "
+                "with runtime.cache_dir."
+            ) from error
+        else:
+            # It may have been finished just before.
+            return not cached.exists()
+    return False
 
 
 def missing_weights(recipe: Recipe) -> list[Role]:

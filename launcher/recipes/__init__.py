@@ -1,4 +1,4 @@
-"""Recipes for the screens: found, shown as forms, changed, checked and saved.
+"""Recipes: found, turned into forms, changed, checked and saved.
 
-Nothing here knows a screen. It may import `kmtard.recipe` and the light rooms.
+Nothing here knows a screen. It may import `kmtard.recipe` and the light packages.
 """

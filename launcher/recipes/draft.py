@@ -1,4 +1,4 @@
-"""What a user wrote into a recipe's form, as a command line and as mistakes."""
+"""The user's changes to a recipe, as a command line and as mistakes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from launcher.recipes.fields import Field, written
 from launcher.recipes.form import Section, sections
 from launcher.recipes.recipe_files import RecipeFile
 
-NEEDED = "expected a value: only the file itself can leave this key out"
+NEEDED = "expected a value: this key can be left out in the file only"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What differs from the file.
+    """The user's changes to a recipe.
 
     Attributes:
-        method: the student's method; None: the file's.
-        smoke: whether to run a minute's work only.
-        edits: what the user wrote, by `Field.identity`.
+        method: the student's method; None for the file's.
+        smoke: whether to train for a minute only.
+        edits: `Field.identity` -> what the user wrote.
     """
 
     method: str | None = None
@@ -53,16 +53,16 @@ class Draft:
 
 @dataclass(frozen=True)
 class Checked:
-    """A draft and what comes of it.
+    """A draft with its form, mistakes and command line.
 
     Attributes:
         file: the recipe.
-        draft: what differs.
-        sections: its form; none where the file cannot be read.
-        overrides: what `--set` takes, as the form says it.
-        runs_override: what lets the run appear among the others; may be empty.
-        mistakes: all that is wrong.
-        recipe: what would run; None where there are mistakes.
+        draft: the changes.
+        sections: the form; empty if the file cannot be read.
+        overrides: arguments of `--set` for the changes.
+        runs_override: another one, if needed, for the launcher's folder of runs.
+        mistakes: all mistakes.
+        recipe: what would run; None if there are mistakes.
     """
 
     file: RecipeFile
@@ -80,14 +80,14 @@ class Checked:
 
     @cached_property
     def changed(self) -> list[Field]:
-        """The fields with another value than in the file."""
+        """The fields whose value differs from the file."""
         return [
             each for each in _fields(self.sections) if _is_changed(each, self.draft)
         ]
 
     @cached_property
     def by_field(self) -> dict[str, list[Mistake]]:
-        """The mistakes by the key of their field; those of none under ""."""
+        """Key of a field -> its mistakes; "" for mistakes of no field."""
         known = {each.key for each in _fields(self.sections)}
         found: dict[str, list[Mistake]] = {}
         table = key_text(("methods", method_key(self.file.document, self.method)))
@@ -100,13 +100,13 @@ class Checked:
 def check(
     file: RecipeFile, draft: Draft, runs_dir: Path, *, foreign: str | None = None
 ) -> Checked:
-    """Make the form of a recipe, and check what is written in it.
+    """Build the form of a recipe, and check the changes in it.
 
     Args:
         file: the recipe.
-        draft: what differs from it.
-        runs_dir: the folder that shall get the run.
-        foreign: why code that the file names may be a stranger's, as for `load`.
+        draft: the changes.
+        runs_dir: the launcher's folder of runs.
+        foreign: why code that the file names cannot be trusted, as for `load`.
     """
     method = draft.method or file.method
     form = sections(file.document, method, draft.edits) if file.document else ()
@@ -138,7 +138,7 @@ def _is_changed(field: Field, draft: Draft) -> bool:
 
 
 def _overrides(document: Table, form: Iterable[Section], draft: Draft) -> Iterator[str]:
-    """Yield the tables that lose keys, then the keys with other values."""
+    """Yield the tables that lose keys, then the changed keys."""
     changed = [each for each in _fields(form) if _is_changed(each, draft)]
     fewer = _tables_with_fewer_keys(document, changed, draft)
     for path in sorted(fewer, key=len):
@@ -154,7 +154,7 @@ def _text_to_set(field: Field, draft: Draft) -> str:
 
 
 def _can_be_left_out(field: Field) -> bool:
-    """Tell whether `--set` can take a key away, by writing its table without it."""
+    """Return whether `--set` can remove a key, by writing its table without it."""
     return field.path[0] in ROLES
 
 
@@ -176,7 +176,7 @@ def _tables_with_fewer_keys(
             table = fewer.setdefault(path, dict(table_at(document, *path)))
             table.pop(key, None)
     if draft.smoke:
-        # What stands in these tables would win over --smoke.
+        # The values in these tables would override --smoke.
         return {path: _without_smoke_schedule(fewer[path]) for path in fewer}
     return fewer
 
@@ -208,11 +208,11 @@ def _runs_override(
 
 
 def _field_key(key: str, table: str) -> str:
-    """Return the key of the field in which a mistake's value stands.
+    """Return the key of the field that a mistake is about.
 
     Args:
-        key: the mistake's.
-        table: key of the table that the file has for the student's method.
+        key: of the mistake.
+        table: key of the file's table for the student's method.
     """
     key = re.sub(r"\[\d+\].*", "", key)
     if not key.startswith(f"{table}."):

@@ -1,4 +1,4 @@
-"""The process of a dry run: in the background, gone when it is no longer wanted."""
+"""A dry run: a process in the background, which ends with the launcher."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ BAD_RECIPE = 2  # exit code of kmtard.fit
 
 
 class DryRun:
-    """A process whose output is collected while it goes on.
+    """A process whose output is collected while it runs.
 
     Args:
         argv: its command.
         backend: of Keras.
-        columns: width that its tables may have.
+        columns: greatest width of its tables.
 
     Attributes:
         argv: its command.
-        lines: its output so far, standard error among it.
-        cancelled: whether the user ended it.
+        lines: its output so far, including standard error.
+        cancelled: whether the user stopped it.
 
     Raises:
         OSError: it cannot be started.
@@ -43,7 +43,7 @@ class DryRun:
             "COLUMNS": str(columns),
             "PYTHONUNBUFFERED": "1",
         }
-        # Should the launcher be killed, the next line ends the process: nobody reads.
+        # If the launcher is killed, the broken pipe ends the process.
         self._process = subprocess.Popen(
             self.argv,
             env=os.environ | environment,
@@ -52,7 +52,7 @@ class DryRun:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        with contextlib.suppress(OSError):  # it may have ended already
+        with contextlib.suppress(OSError):  # it may already have ended
             niceness = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
             os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
         threading.Thread(
@@ -61,18 +61,18 @@ class DryRun:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative if a signal ended it."""
+        """The exit code: None while it runs, negative if a signal ended it."""
         return None if self._seconds is None else self._process.returncode
 
     @property
     def seconds(self) -> float:
-        """How long it has run."""
+        """The time that it has run, in seconds."""
         now = time.monotonic() - self._started
         return now if self._seconds is None else self._seconds
 
     @property
     def state(self) -> str:
-        """What has become of it, in words."""
+        """The state in words."""
         code = self.exit_code
         if code is None:
             return "stopping" if self.cancelled else "running"
@@ -81,19 +81,19 @@ class DryRun:
         if code == 0:
             return "finished"
         if code == BAD_RECIPE:
-            return "the recipe is wrong, see below"
-        return f"failed, exit code {code}: see the last lines"
+            return "the recipe has mistakes, see below"
+        return f"failed with exit code {code}, see the last lines"
 
     def cancel(self) -> None:
-        """Ask the process to end; asked again, end it."""
+        """Ask the process to end; the second time, kill it."""
         self._signal(signal.SIGKILL if self.cancelled else signal.SIGTERM)
 
     def close(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        # Only a process that has not been waited for is surely this one.
+        # Once it has been waited for, another process may have its id.
         if self._process.poll() is None:
             self.cancelled = True
             with contextlib.suppress(ProcessLookupError):
@@ -101,7 +101,7 @@ class DryRun:
 
     def _collect(self, output: IO[bytes] | None) -> None:
         for line in output or ():
-            # Of a progress bar that goes back to its start, the last state.
+            # Keep only the last state of a progress bar.
             shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
             self.lines.append(shown.decode("utf-8", errors="replace"))
         self._process.wait()

@@ -1,9 +1,8 @@
-"""One key of a recipe as a field: what it may hold, and how that is written."""
+"""The keys of a recipe as fields: their types, values and text."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 
 from kmtard import registry
 from kmtard.recipe import Table, key_text, parse, schema
-from kmtard.recipe.errors import RANGES
+from kmtard.registry.ranges import limits, words
 from kmtard.registry.signatures import Option
 
 Kind = Literal["flag", "choice", "integer", "number", "text", "list", "value"]
@@ -32,7 +31,6 @@ OF_PYTHON: dict[Any, Kind] = {
     float: "number",
     str: "text",
 }
-OF_SOURCE: dict[str, Kind] = {kind.__name__: name for kind, name in OF_PYTHON.items()}
 NAMES = {
     get_args(name)[1]: tuple(names)
     for name, names in (
@@ -50,13 +48,13 @@ class Field:
 
     Attributes:
         path: the tables and the key, such as `optimizer`, `learning_rate`.
-        kind: how it is edited and written.
-        value: what the file says, as the user would write it; empty if nothing.
-        blank: what holds where nothing is written.
+        kind: of its editor.
+        value: the value in the file, as the user would write it; may be empty.
+        blank: the value that holds if none is written.
         help: what it means.
         allowed: its type and range in words.
-        choices: the values that a choice has.
-        owner: the method or network whose option it is.
+        choices: the values to choose from.
+        owner: the method or network that has this option.
     """
 
     path: tuple[str, ...]
@@ -75,11 +73,11 @@ class Field:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What tells it from all others: two methods may have options of one name."""
+        """Owner and key: two methods may have options of the same name."""
         return self.owner, self.key
 
     def argument(self, text: str) -> str:
-        """Return `table.key=value`, for what the user wrote."""
+        """Return `table.key=value` for what the user wrote."""
         if self.kind == "text":
             text = written(text)
         elif self.kind == "list" and not text.lstrip().startswith("["):
@@ -89,19 +87,19 @@ class Field:
 
 
 def written(value: Any) -> str:
-    """Return a value in TOML; a text that can be nothing else, without quotes."""
+    """Return a value in TOML; text that is unambiguous has no quotes."""
     if isinstance(value, str) and value == value.strip() != "":
         if "\n" not in value and not _toml(value):
             return value
     array = tomlkit.array()
-    array.append(value)  # within an array a table is written on one line
+    array.append(value)  # in an array, a table is written on one line
     return array.as_string()[1:-1]
 
 
 def fields_of_model(
     path: tuple[str, ...], model: type[BaseModel], values: Table
 ) -> Iterator[Field]:
-    """Yield the keys of a section, its tables left out.
+    """Yield the keys of a section, but not its tables.
 
     Args:
         path: the keys that lead to the section.
@@ -120,7 +118,7 @@ def fields_of_model(
             value=_shown(kind, values.get(name)),
             blank=_shown(kind, default),
             help=info.description or "",
-            allowed=", ".join(filter(None, [TYPES[kind], _range(metadata)])),
+            allowed=", ".join([TYPES[kind], *limits(metadata)]),
             choices=choices,
         )
 
@@ -128,7 +126,7 @@ def fields_of_model(
 def fields_of_options(
     path: tuple[str, ...], names: str, name: str, values: Table
 ) -> Iterator[Field]:
-    """Yield the options of a method or network; none for a name that is unknown.
+    """Yield the options of a method or network; none for an unknown name.
 
     Args:
         path: the keys that lead to the table with the options.
@@ -136,22 +134,23 @@ def fields_of_options(
         name: a name of that table, or `package.module:Object`.
         values: what the file has in it.
     """
-    for option in _options(names, name).values():
-        kind, choices = _option_kind(option.annotation)
+    options, meanings = _options(names, name)
+    for option in options.values():
+        kind, choices, allowed = _option_kind(option)
         yield Field(
             (*path, option.name),
             kind,
             value=_shown(kind, values.get(option.name)),
             blank=_shown(kind, option.default) if option.literal else "",
-            help=f"Option of {name}.",
-            allowed=TYPES.get(kind, option.annotation or "any value in TOML"),
+            help=_first_sentence(meanings.get(option.name, "")) or f"Option of {name}.",
+            allowed=allowed,
             choices=choices,
             owner=name,
         )
 
 
 def _bare(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """Take `Annotated` and `| None` off an annotation, and collect what they say."""
+    """Remove `Annotated` and `| None` from an annotation, and return its metadata."""
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)
         for each in extra:
@@ -175,23 +174,22 @@ def _kind(annotation: Any, metadata: list[Any]) -> tuple[Kind, tuple[str, ...]]:
     return OF_PYTHON[annotation], ()
 
 
-def _option_kind(annotation: str) -> tuple[Kind, tuple[str, ...]]:
-    source = annotation.removesuffix(" | None")
-    if source.startswith("Literal["):
-        return "choice", tuple(map(written, ast.literal_eval(source[7:])))
-    if source.startswith("tuple[") and " | " not in source:
-        return "list", ()
-    return OF_SOURCE.get(source, "value"), ()
+def _option_kind(option: Option) -> tuple[Kind, tuple[str, ...], str]:
+    """Return how an option is edited, its choices, and what is allowed in words."""
+    parts = [part for part in _members(option.hint) if part is not NoneType]
+    if option.hint is Any:
+        return "value", (), option.annotation or "any value in TOML"
+    if len(parts) > 1:
+        return "value", (), words(Union[tuple(parts)])  # noqa: UP007
+    annotation, metadata = _bare(parts[0], [])
+    kind, choices = _kind(annotation, metadata)
+    if kind == "list":
+        return kind, choices, words(parts[0])
+    return kind, choices, ", ".join([TYPES[kind], *limits(metadata)])
 
 
-def _range(metadata: list[Any]) -> str:
-    limits = (
-        text.format(**{sign: getattr(each, sign)})
-        for each in metadata
-        for text, sign in zip(RANGES.values(), ("gt", "ge", "lt", "le"), strict=True)
-        if hasattr(each, sign)
-    )
-    return ", ".join(limits)
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _shown(kind: Kind, value: Any) -> str:
@@ -222,8 +220,12 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _options(names: str, name: str) -> Mapping[str, Option]:
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].removesuffix(".") + "." * bool(text)
+
+
+def _options(names: str, name: str) -> tuple[dict[str, Option], dict[str, str]]:
     try:
-        return registry.options(names, name)
+        return registry.options(names, name), registry.meanings(names, name)
     except registry.RegistryError:
-        return {}  # said where the name is checked
+        return {}, {}  # said where the name is checked

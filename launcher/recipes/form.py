@@ -1,4 +1,4 @@
-"""The form of a recipe: its sections, as the chosen method and networks make them."""
+"""The form of a recipe: its sections, which depend on method and networks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from launcher.recipes.fields import Field, fields_of_model, fields_of_options, w
 
 
 class Section(NamedTuple):
-    """Fields that stand together.
+    """The fields of one table.
 
     Attributes:
-        name: the table.
+        name: of the table.
         about: what it is for.
         fields: its keys.
     """
@@ -38,8 +38,8 @@ def sections(
     Args:
         document: the recipe as read from TOML.
         method: the student's method.
-        edits: what the user wrote, by `Field.identity`; the options of a network or
-            of a teacher's method are those of the name that is written.
+        edits: `Field.identity` -> what the user wrote. The options of a network or
+            of a teacher's method are those of the name in the edits.
     """
     return tuple(_Form(document, method, edits).sections())
 
@@ -58,7 +58,7 @@ class _Form(NamedTuple):
                     yield from self.teacher(name, info.description or "")
             elif name == "student":
                 yield Section(name, info.description or "", self.party(name))
-            elif name not in ("method", "methods"):
+            elif name not in ("method", "methods", "study"):
                 yield Section(name, info.description or "", self.plain(name, info))
 
     def plain(self, name: str, info: FieldInfo) -> tuple[Field, ...]:
@@ -123,7 +123,7 @@ class _Form(NamedTuple):
                 )
 
     def common(self, method: str) -> Table:
-        """Return what the file says about a method, whoever is trained by it."""
+        """Return the file's table for a method, whatever it trains."""
         return table_at(self.document, "methods", method_key(self.document, method))
 
     def written_in(self, field: Field) -> str:

@@ -1,4 +1,4 @@
-"""The recipes that can be chosen: where they lie, and what each says of itself."""
+"""The recipes to choose from: where they are, and what their headers say."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class RecipeFile:
     """A TOML file that is a recipe, or was given as one.
 
     Attributes:
-        path: the file, absolute.
+        path: absolute path.
         place: where it was found, in words.
-        text: its content, empty if it cannot be read.
-        document: its tables, empty if it is no TOML.
-        mistakes: what is wrong with it as it stands.
+        text: its content; empty if it cannot be read.
+        document: its tables; empty if it is not TOML.
+        mistakes: the mistakes in the file.
         title: the first sentence of its header.
-        facts: the header's `Expected:`, `Time:` and the like, in their order.
+        facts: the lines of the header such as `Expected:` and `Time:`, in order.
     """
 
     path: Path
@@ -58,17 +58,17 @@ class RecipeFile:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the methods with a table of their own."""
+        """Names of the methods that the recipe has a table for."""
         names = table_at(self.document, "methods")
         return tuple(canonical("methods", name) for name in names)
 
 
 class Shelf:
-    """Recipes of the paths given, the working folder and the shipped folder.
+    """The recipes at given paths, in the working folder and in the shipped folder.
 
     Args:
-        given: TOML files, listed whatever they hold, or folders of recipes.
-        working: a folder to look in, and in its `recipes`.
+        given: folders, or TOML files that are listed even if they are not recipes.
+        working: a folder to search, together with its folder `recipes`.
     """
 
     def __init__(self, given: Sequence[Path], working: Path) -> None:
@@ -77,7 +77,7 @@ class Shelf:
         self._known: dict[Path, tuple[object, RecipeFile]] = {}
 
     def scan(self) -> list[RecipeFile]:
-        """Return every recipe once; what has not changed is not read again."""
+        """Return every recipe once, and read only the files that have changed."""
         found: dict[str, RecipeFile] = {}
         for path, place, named in self._candidates():
             resolved = os.path.realpath(path)
@@ -97,7 +97,7 @@ class Shelf:
             (shipped_folder(), "shipped"),
         ]
         for folder, place in folders:
-            for path in sorted(folder.glob("*.toml")):
+            for path in sorted(folder.glob("[!.]*.toml")):
                 yield path.absolute(), place, False
 
     def _read(self, path: Path, place: str) -> RecipeFile:
@@ -112,7 +112,7 @@ class Shelf:
 
 
 def shipped_folder() -> Path:
-    """Return the folder of the recipes that come with the package."""
+    """Return the folder with the recipes of the package."""
     beside = Path(__file__).absolute().parents[2] / "recipes"
     installed = Path(sysconfig.get_path("data"), "share", "kmtard", "recipes")
     return beside if beside.is_dir() else installed
@@ -126,7 +126,7 @@ def _unreadable(path: Path, place: str, reason: str) -> RecipeFile:
 def _guarded(path: Path, place: str) -> RecipeFile:
     try:
         return _read(path, place)
-    except Exception as error:  # whatever one file does, the others stay
+    except Exception as error:  # one bad file must not hide the others
         return _unreadable(path, place, f"{type(error).__name__}: {error}")
 
 
@@ -136,7 +136,7 @@ def _read(path: Path, place: str) -> RecipeFile:
         load(path)
     except RecipeError as error:
         mistakes = error.mistakes
-    with contextlib.suppress(RecipeError, ValueError):  # said by load
+    with contextlib.suppress(RecipeError, ValueError):  # which `load` has reported
         text = read_text(path)
         document = parse(text)
     title, facts = header(text)
@@ -146,7 +146,7 @@ def _read(path: Path, place: str) -> RecipeFile:
 def header(text: str) -> tuple[str, dict[str, str]]:
     """Return the first sentence of a recipe's header, and its `Name:  value` lines.
 
-    A value goes on in the lines below that are indented further than its name.
+    A value continues in the lines below that are indented further than its name.
     """
     title: list[str] = []
     facts: dict[str, str] = {}

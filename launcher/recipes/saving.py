@@ -1,4 +1,4 @@
-"""A changed recipe as a file of its own, comments and layout kept."""
+"""Saving a changed recipe, with its comments and layout."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class SaveError(Exception):
 def save(
     source: Path, target: Path, *, method: str | None, overrides: Sequence[str]
 ) -> None:
-    """Write a recipe as `--method` and `--set` make it, into another file or its own.
+    """Save a recipe as `--method` and `--set` change it.
 
     Raises:
-        SaveError: it cannot be read or written, or is wrong; `target` is as before.
+        SaveError: it cannot be read or written, or has mistakes. `target` is unchanged.
     """
     try:
         text = changed_text(read_text(source), method, overrides)
         if not _same(text, source, method, overrides):
             raise SaveError(
-                f"The layout of {source} cannot take these changes. Edit the file, "
-                "or launch the run as it is: its folder gets the whole recipe."
+                f"The layout of {source} does not allow these changes. Edit the file, "
+                "or launch the run: its folder gets the whole recipe."
             )
         write_atomic(target, text)
     except (RunError, RecipeError) as error:
@@ -52,12 +52,12 @@ def save(
 
 
 def changed_text(text: str, method: str | None, overrides: Sequence[str]) -> str:
-    """Return a recipe's text with a method and overrides written where they hold.
+    """Return the text of a recipe with a method and overrides in their places.
 
     Args:
         text: of the file.
         method: another method; None leaves `[method]`.
-        overrides: `table.key=value`, the value in TOML or a bare text.
+        overrides: `table.key=value`, with a value in TOML or as bare text.
     """
     document = tomlkit.parse(text)
     if method is not None:
@@ -70,7 +70,7 @@ def changed_text(text: str, method: str | None, overrides: Sequence[str]) -> str
 
 
 def _places(document: Any, path: list[str]) -> list[list[str]]:
-    """Return where a key is to be written so that the student gets its value."""
+    """Return the places of a key from which the student gets its value."""
     method = method_key(document, table_at(document, "method").get("name"))
     if path[0] == "methods" and len(path) > 1:
         path = ["methods", method_key(document, path[1]), *path[2:]]

@@ -1,4 +1,4 @@
-"""The launcher's own part in runs: list, plots, figures, trash, permitted actions.
+"""What the launcher adds to runs: plots, figures, trash and permitted actions.
 
-Nothing here knows a screen. Runs are read and reduced by `kmtard.runs`.
+Nothing here knows a screen. `kmtard.runs` reads, reduces and formats runs.
 """

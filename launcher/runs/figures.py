@@ -1,4 +1,4 @@
-"""Curves of a plot as a figure: SVG or PNG."""
+"""The curves of a plot as an SVG or PNG file."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ MARKERS = {
     "×": "X",
 }
 SIZE = (6.4, 4.0)  # inches
-RESOLUTION = 200  # dots an inch, of PNG
-MARKED = 12  # markers a line, about
+RESOLUTION = 200  # dots per inch, of PNG
+MARKED = 12  # approximate number of markers per curve
 FALLBACKS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Unifont")
 
 
 def write_figure(
     path: Path, series: Sequence[PlotSeries], *, x_label: str, y_label: str
 ) -> None:
-    """Write a figure in the format that the file's name ends with.
+    """Write a figure in the format that the name of the file ends with.
 
     Args:
         path: ends with one of `SUFFIXES`.
-        series: as on the screen; numbers that are missing or not finite are gaps.
-        x_label: name of the axis.
-        y_label: the same.
+        series: the curves; missing and non-finite values are gaps.
+        x_label: label of the x axis, whose ticks are whole numbers.
+        y_label: label of the y axis.
 
     Raises:
         RunError: it cannot be drawn or written.
     """
     try:
         content = _drawn(series, x_label, y_label, path.suffix.lower()[1:])
-    # Among others: Matplotlib keeps a cache, and a full disk has no room for it.
+    # OSError: Matplotlib writes a cache, for which a full disk has no room.
     except (ImportError, OSError, ValueError) as error:
         raise RunError(f"Cannot draw {path}: {error}.") from error
     write_atomic(path, content)
@@ -58,14 +58,15 @@ def write_figure(
 def _drawn(
     series: Sequence[PlotSeries], x_label: str, y_label: str, kind: str
 ) -> bytes:
-    # Its warnings have nowhere to go on a screen that is in use.
+    # Its warnings would be written over the screen.
     logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
-    # The texts of an SVG stay texts: its viewer has fonts for every script.
+    # Text in an SVG stays text, as viewers have fonts for every script.
     settings: Any = {
         "font.family": fonts,
         "svg.fonttype": "none",
@@ -87,8 +88,9 @@ def _drawn(
                 linewidth=1.4,
             )
         axes.set(xlabel=x_label, ylabel=y_label)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(alpha=0.3)
-        # A label given to `plot` could be a formula, or hidden by an underscore.
+        # `plot` would read a label as a formula, or hide it for an underscore.
         for text, one in zip(axes.legend().get_texts(), series, strict=True):
             text.set_text(visible(one.label))
             text.set_parse_math(False)

@@ -1,9 +1,9 @@
-"""Which curves of a run stand together, and how they are smoothed."""
+"""Which metrics of a run share a plot."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.history import History, Phase
@@ -13,7 +13,7 @@ from launcher.widgets.metric_plot import Level, Mark, PlotSeries
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that are shown in one plot.
+    """The metrics of one plot.
 
     Attributes:
         name: one word.
@@ -21,6 +21,8 @@ class Panel:
         metrics: name -> label, of each curve.
         scale: factor of the values, 100 for accuracies in %.
         digits: decimals of numbers.
+        can_be_smoothed: whether the values are noisy. What a schedule or a balance
+            sets is exact, and an average would be wrong.
     """
 
     name: str
@@ -28,15 +30,16 @@ class Panel:
     metrics: dict[str, str]
     scale: float = 1.0
     digits: int = 3
+    can_be_smoothed: bool = True
 
     @property
     def key(self) -> str:
-        """Its name among the things that are hidden."""
+        """Its name in the settings."""
         return f"plot:{self.name}"
 
 
 def _of_teachers(metric: str) -> dict[str, str]:
-    """Return the labels of a metric that each teacher has."""
+    """Return name -> label of a metric that each teacher has."""
     return {
         metric.format(role.removesuffix("_teacher")): LABELS[role] for role in TEACHERS
     }
@@ -56,7 +59,7 @@ PANELS = (
             "loss": "loss",
             "nat_loss": "clean part",
             "adv_loss": "robust part",
-            "val_loss": "on images not trained on",
+            "val_loss": "on held-out images",
         },
         digits=4,
     ),
@@ -69,11 +72,13 @@ PANELS = (
         "weights",
         "loss weights",
         _of_teachers("{}_weight"),
+        can_be_smoothed=False,
     ),
     Panel(
         "temperatures",
         "temperatures",
         _of_teachers("{}_temperature"),
+        can_be_smoothed=False,
     ),
     Panel(
         "entropies",
@@ -87,14 +92,20 @@ PANELS = (
         100,
         2,
     ),
-    Panel("rate", "learning rate", {"learning_rate": "learning rate"}, digits=5),
+    Panel(
+        "rate",
+        "learning rate",
+        {"learning_rate": "learning rate"},
+        digits=5,
+        can_be_smoothed=False,
+    ),
 )
 NAMED = {metric for panel in PANELS for metric in panel.metrics}
 OTHER = "other"
 
 
 def panels_of(phase: Phase | None) -> list[Panel]:
-    """Return the panels that a phase has values for; the accuracies always."""
+    """Return the panels for which a phase has values, and the accuracies."""
     metrics = phase.metrics if phase else {}
     found = [
         panel for panel in PANELS[1:] if any(name in metrics for name in panel.metrics)
@@ -106,13 +117,13 @@ def panels_of(phase: Phase | None) -> list[Panel]:
 def curves(
     panel: Panel, phase: Phase | None, hidden: Collection[str], strength: float
 ) -> list[PlotSeries]:
-    """Return the curves of a panel, the raw ones faint below where smoothed.
+    """Return the curves of a panel; where smoothed, with the raw ones faint below.
 
     Args:
         panel: one of `panels_of`.
-        phase: None where none has begun.
-        hidden: metrics that are left out.
-        strength: of the smoothing, 0 for none, below 1.
+        phase: None if none has begun.
+        hidden: metrics without a curve.
+        strength: of the smoothing, in [0, 1); 0 for none.
     """
     series = []
     for number, (name, label) in enumerate(panel.metrics.items()):
@@ -120,22 +131,26 @@ def curves(
         if values is None or name in hidden:
             continue
         style = STYLES[number % len(STYLES)]
-        y = [value if value is None else value * panel.scale for value in values.y]
-        if strength and len(y) > 1:
-            series.append(PlotSeries(label, values.x, y, style, faint=True))
-            y = smoothed(y, strength)
-        series.append(PlotSeries(label, values.x, y, style))
+        raw = PlotSeries(label, values.x, _scaled(values.y, panel), style)
+        if strength and len(values.x) > 1 and panel.can_be_smoothed:
+            series.append(replace(raw, faint=True))
+            raw = replace(raw, y=_scaled(values.smoothed(strength), panel))
+        series.append(raw)
     return series
 
 
+def _scaled(y: Sequence[float | None], panel: Panel) -> list[float | None]:
+    return [value if value is None else value * panel.scale for value in y]
+
+
 def levels(history: History, hidden: Collection[str]) -> list[Level]:
-    """Return the teachers' accuracies as heights, of the same colours."""
+    """Return the teachers' accuracies as horizontal lines in the curves' colors."""
     found = []
     for role in TEACHERS:
         accuracies = history.accuracies(role)
         for number, name in enumerate(ACCURACIES):
             value = accuracies.metrics[name] if accuracies else None
-            # Four lines more would hide the curves: each teacher has what it is for.
+            # All accuracies of both would hide the curves: one per teacher.
             if value is not None and name == _aim(role) and name not in hidden:
                 found.append((LABELS[role], 100 * value, STYLES[number]))
     return found
@@ -146,21 +161,6 @@ def _aim(role: str) -> str:
 
 
 def marks(phase: Phase | None) -> list[Mark]:
-    """Return the best epoch."""
+    """Return a vertical line at the best epoch."""
     best = phase.best if phase else None
     return [(f"best epoch {best.epoch}", best.epoch)] if best and best.epoch else []
-
-
-def smoothed(values: Sequence[float | None], strength: float) -> list[float | None]:
-    """Return exponential averages without the pull of a start at zero.
-
-    A value that is missing stays so, and the average goes on after it.
-    """
-    average, weight = 0.0, 0.0
-    result: list[float | None] = []
-    for value in values:
-        if value is not None:
-            average = strength * average + (1 - strength) * value
-            weight = strength * weight + (1 - strength)
-        result.append(None if value is None else average / weight)
-    return result

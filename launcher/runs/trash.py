@@ -1,4 +1,4 @@
-"""Runs that are put away, brought back or given another name."""
+"""Runs that are deleted, restored or renamed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FOLDER = ".trash"
 
 
 def delete(run: Run) -> Path:
-    """Move a run to `.trash` beside it; return where it is now.
+    """Move a run to `.trash` beside it, and return its new folder.
 
     Raises:
-        RunError: a process works on it, or the folder cannot be written.
+        RunError: a process works on the run, or the folder cannot be written.
     """
     with _idle(run), _said(run.path):
         trash = run.path.parent / FOLDER
@@ -28,31 +28,31 @@ def delete(run: Run) -> Path:
 
 
 def restore(path: Path) -> Run:
-    """Move a run out of the trash; return it, with a number if its name is taken.
+    """Move a run out of the trash and return it, numbered if its name is taken.
 
     Raises:
-        RunError: it is not there, or the folder cannot be written.
+        RunError: the run is not there, or the folder cannot be written.
     """
     with _said(path):
         return Run(_move(path, path.parent.parent))
 
 
 def trashed(runs_dir: Path) -> list[Path]:
-    """Return the runs in the trash, the last deleted first."""
+    """Return the runs in the trash, the last one deleted first."""
     try:
         paths = list((runs_dir / FOLDER).iterdir())
-        # Moving a folder changes its time of change, and nothing else's.
+        # Moving a folder updates its ctime.
         return sorted(paths, key=lambda path: -path.lstat().st_ctime_ns)
     except OSError:
         return []
 
 
 def rename(run: Run, name: str) -> Run:
-    """Give a run another name, as far as `safe_name` lets it; return it.
+    """Rename a run to `safe_name` of a text, and return it.
 
     Raises:
-        RunError: a process works on it, the name is taken, or the folder cannot be
-            written.
+        RunError: a process works on the run, the name is taken, or the folder cannot
+            be written.
     """
     target = run.path.with_name(safe_name(name))
     with _idle(run), _said(run.path):
@@ -63,7 +63,7 @@ def rename(run: Run, name: str) -> Run:
 
 
 def check_idle(run: Run) -> None:
-    """Raise RunError if a process works on a run, or may do so on another host."""
+    """Raise RunError if a process works on a run, or may on another host."""
     with _idle(run):
         pass
 
@@ -79,14 +79,14 @@ def _move(path: Path, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _idle(run: Run) -> Iterator[None]:
-    """Keep new owners away; raise RunError if there is one."""
+    """Lock a run against new owners; raise RunError if it has one."""
     state = run.state()
     if state == "remote":
         raise RunError(refusal(run, state))
     if state == "running":
         raise RunError(f"{run.name} is running: stop it first.")
     try:
-        # The lock of `Run.claim`: its owner may not have said yet that it runs.
+        # The lock of `Run.claim`: a new owner may not have written run.json yet.
         descriptor = os.open(run.path / ".lock", os.O_RDWR)
     except FileNotFoundError:
         yield

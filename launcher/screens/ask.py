@@ -1,4 +1,4 @@
-"""One line of text."""
+"""A dialog for one line of text."""
 
 from __future__ import annotations
 
@@ -8,36 +8,27 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from kmtard.runs.visible import visible
+from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
 
 
-class AskScreen(ModalScreen[str | None]):
-    """Asks for a line, and tells at each key whether it will do.
+class AskScreen(Dialog[str | None]):
+    """Asks for a line of text and checks it at each key.
 
-    What was typed and not sent is there again when the same is asked the next time.
+    Text that was typed but not accepted is there again the next time.
 
     Args:
-        question: in one sentence.
-        value: to begin with.
-        check: text -> what is wrong with it; None if it will do.
+        question: one sentence.
+        value: the text to start with.
+        check: returns what is wrong with a text, or None.
     """
 
-    HELP = """
-# One line
-
-**Enter** takes it, if nothing is wrong with it. **Escape** leaves everything as it is;
-what was typed is kept for the next time.
-"""
+    PAGE = "ask"
     CSS_PATH = "ask.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", id="ask.leave"),
-    ]
     typed: ClassVar[dict[str, str]] = {}
 
     def __init__(
@@ -58,11 +49,10 @@ what was typed is kept for the next time.
         yield KeyBar()
 
     @on(Input.Changed)
-    def _judge(self, event: Input.Changed) -> None:
+    def _show_mistake(self, event: Input.Changed) -> None:
         self.typed[self._question] = event.value
-        self.query_one("#said", Static).update(
-            Text(visible(self._check(event.value) or ""))
-        )
+        mistake = self._check(event.value) or ""
+        self.query_one("#said", Static).update(Text(visible(mistake)))
 
     @on(Input.Submitted)
     def _send(self, event: Input.Submitted) -> None:
@@ -71,7 +61,3 @@ what was typed is kept for the next time.
             self.dismiss(event.value)
         else:
             self.app.bell()
-
-    def action_leave(self) -> None:
-        """Close without an answer."""
-        self.dismiss(None)

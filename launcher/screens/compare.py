@@ -1,16 +1,16 @@
-"""Several runs beside each other."""
+"""A comparison of several runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Select, Static
 
@@ -19,59 +19,37 @@ from kmtard.runs.comparison import (
     Compared,
     ComparedReader,
     figures_table,
+    legend_of,
     metrics_of,
     settings_table,
 )
 from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
 from launcher.palette import STYLES, SeriesStyle, assign_looks
+from launcher.poller import Poller
 from launcher.runs.figures import SUFFIXES, write_figure
+from launcher.screens.base import LauncherScreen
 from launcher.screens.export import ExportScreen, Writer
-from launcher.screens.watching import WatchingScreen
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.metric_plot import MetricPlot, PlotSeries
 from launcher.widgets.text_table import TextTable
 
-if TYPE_CHECKING:
-    from launcher.app import LauncherApp
-
 DEFAULT_METRIC = "w_robust_accuracy"
 
 
-class CompareScreen(WatchingScreen):
-    """Curves, figures and settings of several runs.
+class CompareScreen(LauncherScreen[None]):
+    """Curves, accuracies and settings of several runs.
 
     Args:
-        runs: in their order.
+        runs: in the order of the tables.
     """
 
-    HELP = """
-# Compare
-
-The student's curve of one metric in every run, the final or best figures in %, and the
-settings that are not the same everywhere. Colour and marker of a run stay the same.
-
-- **m** and **M** change the metric.
-- **b** makes the run under the cursor the baseline: the columns with Δ are the
-  differences to it in points. Again, and it is none any more.
-- **t** shows the settings in place of the figures where there is no room for both.
-- **-** takes a run away. **a** goes back to the list: mark others there, then **c**.
-- **x** writes the figures or, where they are shown, the settings to a CSV, Markdown or
-  LaTeX file, or the plot to an SVG or PNG file.
-"""
+    PAGE = "compare"
     CSS_PATH = "compare.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "metric(1)", "Metric", id="compare.metric"),
-        Binding("M", "metric(-1)", "Metric before", id="compare.back", show=False),
-        Binding("b", "baseline", "Baseline", id="compare.baseline"),
-        Binding("t", "turn", "Settings", id="compare.settings"),
-        Binding("minus,delete", "remove", "Remove", id="compare.remove"),
-        Binding("a", "leave", "Add", id="compare.add", tooltip="Mark runs in the list"),
-        Binding("x", "export", "Export", id="compare.export"),
-        Binding("escape", "leave", "Back", id="compare.leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
     looks: ClassVar[dict[str, int]] = {}
-    """Folder of a run -> number of its colour and marker, while the app runs."""
+    """Folder of a run -> number of its color and marker, while the app runs."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         super().__init__()
@@ -81,13 +59,8 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
         self._baseline: Path | None = None
         assign_looks(map(str, self._readers), self.looks, len(STYLES))
 
-    @property
-    def launcher(self) -> LauncherApp:
-        """The app, by its own type."""
-        return cast("LauncherApp", self.app)
-
     def compose(self) -> ComposeResult:
-        """Show the frame alone: nothing has been read yet."""
+        """Show the frame only: nothing has been read yet."""
         with Horizontal(id="header"):
             yield Static(id="title")
             yield Select[str](
@@ -100,18 +73,18 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin with the figures."""
-        self._metric = self.launcher.settings.get("compare.metric", DEFAULT_METRIC)
+        """Show the accuracies first, and start reading."""
+        self._metric = self.app.settings.get("compare.metric", DEFAULT_METRIC)
         self.query_one("#figures").focus()
         self._show()
+        Poller(self, self._reader, self.take)
 
-    def look(self) -> Callable[[], list[Compared]]:
-        """Return what reads the runs."""
+    def _reader(self) -> Callable[[], list[Compared]]:
         readers = list(self._readers.values())
         return lambda: [reader.read() for reader in readers]
 
     def take(self, found: list[Compared]) -> None:
-        """Show the runs, but those that were removed in the meantime."""
+        """Show the runs, except those that were removed in the meantime."""
         runs = [run for run in found if run.path in self._readers]
         if runs != self._runs:
             self._runs = runs
@@ -124,6 +97,8 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
             title = "No runs to compare: press a, mark some in the list, then c"
         elif not self._runs:
             title = f"{title}: reading ..."
+        elif len(self._readers) == 1:
+            title = "Only one run: press a, mark others in the list, then c"
         elif self._baseline:
             title = f"{title} to {visible(self._baseline.name)}"
         self.query_one("#title", Static).update(Text(title))
@@ -152,29 +127,30 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
     def _style(self, path: Path) -> SeriesStyle:
         return STYLES[self.looks[str(path)]]
 
-    def _series(self) -> list[PlotSeries]:
+    def _series(self, labels: Sequence[str]) -> list[PlotSeries]:
         is_share = self._metric.endswith("_accuracy")
         series = []
-        for run in self._runs:
+        for run, label in zip(self._runs, labels, strict=True):
             x, y = run.curves.get(self._metric, ((), ()))
             if is_share:
                 y = tuple(None if value is None else 100 * value for value in y)
             if x:
-                series.append(PlotSeries(run.summary.name, x, y, self._style(run.path)))
+                series.append(PlotSeries(label, x, y, self._style(run.path)))
         return series
 
     def _plot(self) -> None:
-        self.query_one(MetricPlot).set_series(self._series())
+        names = [run.summary.name for run in self._runs]
+        self.query_one(MetricPlot).set_series(self._series(names))
 
     @on(Select.Changed, "#metric")
     def _choose_metric(self, event: Select.Changed) -> None:
         if isinstance(event.value, str):
             self._metric = event.value
-            self.launcher.settings.set("compare.metric", event.value)
+            self.app.settings.set("compare.metric", event.value)
             self._plot()
 
     def action_metric(self, by: int) -> None:
-        """Plot the next metric, or one before."""
+        """Plot the next metric, or the one before."""
         if self._metrics:
             known = self._metric in self._metrics
             place = self._metrics.index(self._metric) + by if known else 0
@@ -186,18 +162,18 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
         return self._runs[row] if row < len(self._runs) else None
 
     def action_baseline(self) -> None:
-        """Take the run under the cursor as baseline, or take it for one no more."""
+        """Make the selected run the baseline, or have none."""
         if run := self._under_cursor():
             self._baseline = None if run.path == self._baseline else run.path
             self._show()
 
     def action_turn(self) -> None:
-        """Change between figures and settings."""
+        """Change between accuracies and settings."""
         self.toggle_class("-settings")
         self._tables()[self.has_class("-settings")].focus()
 
     def action_remove(self) -> None:
-        """Take the run under the cursor out of the comparison."""
+        """Take the selected run out of the comparison."""
         if run := self._under_cursor():
             del self._readers[run.path]
             self._runs.remove(run)
@@ -205,17 +181,13 @@ settings that are not the same everywhere. Colour and marker of a run stay the s
                 self._baseline = None
             self._show()
 
-    def action_leave(self) -> None:
-        """Go back to where this came from."""
-        self.dismiss()
-
     def action_export(self) -> None:
         """Write the table that is shown, or the plot, to a file."""
         table = self._tables()[self.has_class("-settings")]
         label = f"{self._metric} in %" if self._metric.endswith("_accuracy") else ""
         draw = partial(
             write_figure,
-            series=self._series(),
+            series=self._series(legend_of(self._runs)),
             x_label="epoch",
             y_label=label or self._metric,
         )

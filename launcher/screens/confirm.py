@@ -1,4 +1,4 @@
-"""A question to be answered with yes or no."""
+"""A dialog for a question with yes or no."""
 
 from __future__ import annotations
 
@@ -7,37 +7,28 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from kmtard.runs.visible import visible, visible_lines
+from launcher.bindings import bindings
+from launcher.screens.base import Dialog
 
 
-class ConfirmScreen(ModalScreen[bool]):
-    """Asks before what cannot be taken back.
+class ConfirmScreen(Dialog[bool]):
+    """Asks before an action that cannot be undone.
 
     Args:
-        question: in one sentence.
-        yes: what the button says that does it.
+        question: one sentence.
+        yes: label of the button that does it.
         details: what happens then.
     """
 
-    HELP = """
-# Are you sure?
-
-**y** does it. **n** or **Escape** leaves everything as it is.
-"""
+    PAGE = "confirm"
     CSS_PATH = "confirm.tcss"
     AUTO_FOCUS = "#no"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
-        Binding("n,escape", "answer(False)", "No", id="confirm.no"),
-        Binding(
-            "left,right", "app.focus_next", "Other", id="confirm.other", show=False
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("confirm")
 
     def __init__(self, question: str, yes: str = "Yes", details: str = "") -> None:
         super().__init__()
@@ -46,7 +37,7 @@ class ConfirmScreen(ModalScreen[bool]):
         self._details = details
 
     def compose(self) -> ComposeResult:
-        """Show the question; the answer that does nothing has the focus."""
+        """Show the question, with the focus on No."""
         with Vertical(id="confirm"):
             yield Static(Text(visible(self._question)), id="question")
             if self._details:
@@ -62,5 +53,5 @@ class ConfirmScreen(ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, answer: bool) -> None:
-        """Close the question."""
+        """Answer the question."""
         self.dismiss(answer)

@@ -1,4 +1,4 @@
-"""Which plots and curves of a run are shown."""
+"""A dialog for the plots and curves to show."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList
 from textual.widgets.selection_list import Selection
 
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
 from launcher.runs.panels import Panel
+from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
 
 
-class CurvesScreen(ModalScreen[None]):
-    """A list to switch plots and curves on and off; each change is seen at once.
+class CurvesScreen(Dialog[None]):
+    """A list that shows or hides plots and curves, each change at once.
 
     Args:
-        panels: the plots there are.
-        hidden: what is off: metrics, and plots by `Panel.key`.
-        changed: called with what is off, of what is listed, after each change.
+        panels: the plots.
+        hidden: what is hidden: metrics, and plots by `Panel.key`.
+        changed: called with what is hidden after each change.
     """
 
-    HELP = "Space, Enter or a click switches a plot or one of its curves on or off."
+    PAGE = "curves"
     CSS_PATH = "curves.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,v", "dismiss", "Close", id="curves.close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("curves")
 
     def __init__(
         self,

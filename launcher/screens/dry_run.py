@@ -1,4 +1,4 @@
-"""A dry run as it goes on."""
+"""The output of a dry run, as it grows."""
 
 from __future__ import annotations
 
@@ -6,59 +6,33 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Log, Static
 
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
+from launcher.poller import Poller
 from launcher.recipes.dry_run import DryRun
+from launcher.screens.base import LauncherScreen
 from launcher.widgets.key_bar import KeyBar
 
 PAUSE = 0.25  # seconds between two looks at the output
 
 
-class DryRunScreen(Screen[None]):
-    """The output of a dry run, which goes on when the screen is left.
+class DryRunScreen(LauncherScreen[None]):
+    """The output of a dry run, which continues when the screen is left.
 
     Args:
-        title: what is tried.
+        title: name of the recipe.
         dry_run: its process.
-        command: the command line as one types it.
-        again: starts another one; None if it cannot be started.
+        command: its command line.
+        again: called to start another one.
     """
 
-    HELP = """
-# Dry run
-
-Builds the networks and measures some steps, in a process of its own: parameters, steps
-of an epoch, memory and the time of the whole run, as far as they can be estimated.
-Nothing is written, and no run is started.
-
-Leave with **escape**: the dry run goes on, and the same key shows it again. **x**
-cancels it, **r** starts it anew with what the form says by then. It ends with the
-launcher.
-"""
+    PAGE = "dry_run"
     CSS_PATH = "dry_run.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape", "app.pop_screen", "Back", id="dry_run.back", tooltip="It goes on"
-        ),
-        Binding(
-            "x",
-            "cancel",
-            "Cancel",
-            id="dry_run.cancel",
-            tooltip="Ends it; at the second time by force",
-        ),
-        Binding(
-            "r",
-            "again",
-            "Run again",
-            id="dry_run.again",
-            tooltip="With what the form says now",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("dry_run")
 
     def __init__(
         self, title: str, dry_run: DryRun, command: str, again: Callable[[], None]
@@ -78,28 +52,31 @@ launcher.
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Show what there is, and go on looking."""
+        """Show the output so far, and what follows."""
         self.query_one(Log).focus()
-        self.set_interval(PAUSE, self._look)
-        self._look()
+        self._poller = Poller(
+            self, lambda: lambda: self._dry_run.state, self._show, pause=PAUSE
+        )
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what can be done now."""
-        running = self._dry_run.exit_code is None
-        return {"cancel": running, "again": not running}.get(action, True)
+    def unavailable(self, action: str) -> str:
+        """Return why the dry run cannot be stopped or repeated now."""
+        is_running = self._dry_run.exit_code is None
+        reasons = (
+            {"again": "it is running"} if is_running else {"cancel": "it has ended"}
+        )
+        return reasons.get(action, "")
 
     def action_cancel(self) -> None:
-        """End the process."""
+        """Ask the process to end; the second time, kill it."""
         self._dry_run.cancel()
-        self._look()
+        self._poller.now()
 
     def action_again(self) -> None:
-        """Start anew."""
+        """Start another dry run."""
         self.app.pop_screen()
         self._again()
 
-    def _look(self) -> None:
-        state = self._dry_run.state
+    def _show(self, state: str) -> None:
         new = self._dry_run.lines[self._shown :]
         self._shown += len(new)
         if new:

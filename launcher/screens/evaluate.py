@@ -1,4 +1,4 @@
-"""Which attacks to judge a run's student with."""
+"""A dialog for the attacks of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from kmtard.registry import ATTACKS, RegistryError, label, summary
 from kmtard.runs.queue.task import Task
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
 from launcher.commands import command_text
+from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
 
 PAPER = "paper"
@@ -27,31 +28,22 @@ SUITE = "suite: paper"
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen."""
+    """The chosen attacks, and the suite or None."""
 
     attacks: tuple[str, ...]
     suite: str | None
 
 
-class EvaluateScreen(ModalScreen[Choice | None]):
-    """Asks for attacks; the choice is there again the next time.
+class EvaluateScreen(Dialog[Choice | None]):
+    """Asks for attacks, and starts with the last choice.
 
     Args:
         run: folder of the run.
     """
 
-    HELP = """
-# Evaluate
-
-**Space** chooses attacks on the run's best student, **Enter** puts the evaluation into
-the queue. What was judged before with the same settings is not computed again. The
-recipe says epsilon, steps and the number of images.
-"""
+    PAGE = "evaluate"
     CSS_PATH = "evaluate.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "Evaluate", id="evaluate.start", priority=True),
-        Binding("escape", "leave", "Cancel", id="evaluate.leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("evaluate")
     chosen: ClassVar[set[str]] = {"fgsm", "pgd_trades"}
 
     def __init__(self, run: Path) -> None:
@@ -59,7 +51,7 @@ recipe says epsilon, steps and the number of images.
         self._run = run
 
     def compose(self) -> ComposeResult:
-        """Show the paper's suite, then each attack."""
+        """Show the paper's suite and all attacks."""
         with Vertical(id="evaluate"):
             yield Static(Text(f"Attacks on {visible(self._run.name)}"), id="title")
             yield SelectionList[str](*map(self._selection, [SUITE, *ATTACKS]))
@@ -89,11 +81,11 @@ recipe says epsilon, steps and the number of images.
 
     def _say(self) -> None:
         choice = self._choice()
-        text = "Choose one attack at least."
+        text = "Choose at least one attack."
         if choice.attacks or choice.suite:
             text = command_text(
                 Task.evaluate(
-                    self._run.name, attacks=choice.attacks, suite=choice.suite
+                    self._run, attacks=choice.attacks, suite=choice.suite
                 ).command()
             )
         self.query_one("#said", Static).update(Text(visible(text)))
@@ -103,12 +95,8 @@ recipe says epsilon, steps and the number of images.
         return Choice(attacks, PAPER if SUITE in self.chosen else None)
 
     def action_start(self) -> None:
-        """Take the choice, if there is any."""
+        """Accept the choice unless it is empty."""
         if self.chosen:
             self.dismiss(self._choice())
         else:
             self.app.bell()
-
-    def action_leave(self) -> None:
-        """Evaluate nothing."""
-        self.dismiss(None)

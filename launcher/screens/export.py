@@ -1,54 +1,42 @@
-"""Where to write a table or a figure to."""
+"""A dialog for the file of a table or figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from kmtard.runs import RunError
 from kmtard.runs.visible import visible
+from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
-
-if TYPE_CHECKING:
-    from launcher.app import LauncherApp
 
 Writer = Callable[[Path], None]
 
 
-class ExportScreen(ModalScreen[Path | None]):
-    """Asks for a path, and stays, with what was typed, until the file is written.
+class ExportScreen(Dialog[Path | None]):
+    """Asks for a path, and stays open until the file has been written.
 
     Args:
-        suggested: name of the file; what was typed for it before is shown again.
-        writers: ending of the name -> what writes such a file, in a thread.
+        suggested: name of the file; a path typed for it before is shown again.
+        writers: ending of the name -> function that writes such a file, in a thread.
     """
 
-    HELP = """
-# Write to a file
-
-Type where to; the ending of the name says in which format. A missing folder is made and
-a file that exists is overwritten when **Enter** is pressed once more.
-"""
+    PAGE = "export"
     CSS_PATH = "export.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", id="export.leave"),
-    ]
     typed: ClassVar[dict[str, str]] = {}
 
     @dataclass
     class Written(Message):
-        """The writer has ended, `error` says why in vain."""
+        """The file was written, unless `error` says why not."""
 
         path: Path
         error: str = ""
@@ -62,7 +50,7 @@ a file that exists is overwritten when **Enter** is pressed once more.
     def compose(self) -> ComposeResult:
         """Show the path with the cursor at its end."""
         endings = ", ".join(self._writers)
-        folder = cast("LauncherApp", self.app).settings.get("export.folder", "")
+        folder = self.app.settings.get("export.folder", "")
         path = Path(folder or Path.cwd()) / self._suggested
         with Vertical(id="export"):
             yield Label(f"Write to a file: {endings}")
@@ -95,17 +83,17 @@ a file that exists is overwritten when **Enter** is pressed once more.
             self._write(_path(event.value))
 
     def _mistake(self, text: str) -> str:
-        """Return what is wrong with a path, nothing if it can be tried."""
+        """Return what is wrong with a path; empty if it can be tried."""
         endings = ", ".join(self._writers)
         try:
             path = _path(text)
             if path.suffix.lower() not in self._writers:
                 return f"Expected a name that ends with {endings}."
             if path.parent.exists() and not path.parent.is_dir():
-                return f"{path.parent} is no folder."
+                return f"{path.parent} is not a folder."
             return f"{path} is a folder." if path.is_dir() else ""
         except (OSError, ValueError, RuntimeError) as error:
-            return f"Expected a path of a file: {error}."
+            return f"Expected the path of a file: {error}."
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(Text(visible(text)))
@@ -131,14 +119,9 @@ a file that exists is overwritten when **Enter** is pressed once more.
             self._say(message.error)
             field.focus()
             return
-        app = cast("LauncherApp", self.app)
-        app.settings.set("export.folder", str(message.path.parent))
-        app.notify(f"Written: {message.path}", markup=False)
+        self.app.settings.set("export.folder", str(message.path.parent))
+        self.tell(f"Written: {message.path}")
         self.dismiss(message.path)
-
-    def action_leave(self) -> None:
-        """Write nothing; what was typed is there the next time."""
-        self.dismiss(None)
 
 
 def _path(text: str) -> Path:
@@ -147,7 +130,7 @@ def _path(text: str) -> Path:
 
 def _question(path: Path) -> str:
     if path.exists():
-        return f"{path} exists. Enter overwrites it."
+        return f"{path} exists. Press Enter again to overwrite it."
     if not path.parent.exists():
-        return f"There is no folder {path.parent}. Enter makes it."
+        return f"{path.parent} does not exist. Press Enter again to create it."
     return ""

@@ -1,4 +1,4 @@
-"""What a screen is for, and its keys."""
+"""A page of help about a screen: what it is for, and its keys."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Any, ClassVar
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Markdown, Static
 
+from launcher.actions import actions_of
+from launcher.bindings import bindings
+from launcher.screens.base import Dialog, LauncherScreen
 from launcher.widgets.key_bar import KeyBar
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Help about the screen below it.
 
     Args:
-        about: the screen; its `HELP` is Markdown.
+        about: the screen.
     """
 
     CSS_PATH = "help.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q", "dismiss", "Close", id="help.close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("help")
 
     def __init__(self, about: Screen[Any]) -> None:
         super().__init__()
-        self._text = about.HELP or ""
+        self._text = about.help_text if isinstance(about, LauncherScreen) else ""
         self._keys = _keys_of(about)
 
     def compose(self) -> ComposeResult:
@@ -46,16 +47,9 @@ class HelpScreen(ModalScreen[None]):
 
 def _keys_of(screen: Screen[Any]) -> Table:
     table = Table.grid(padding=(0, 2))
-    rows: dict[tuple[str, str], list[str]] = {}
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        if binding.description and not binding.system:
-            text = active.tooltip or binding.tooltip or ""
-            keys = rows.setdefault((binding.description, text), [])
-            keys.append(screen.app.get_key_display(binding))
-    for (description, text), keys in rows.items():
-        about = Text(description)
-        if text:
-            about.append(f"  {text}", style="dim")
-        table.add_row(Text(" ".join(keys), style="bold"), about)
+    for action in actions_of(screen):
+        style = "dim" if action.reason else ""
+        about = Text(action.label, style)
+        about.append(f"  {action.explanation}", style="dim")
+        table.add_row(Text(action.keys, style or "bold"), about)
     return table

@@ -1,4 +1,4 @@
-"""What waits, what runs, and what has ended."""
+"""The queue: what waits, what runs, and what has ended."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from kmtard.runs.queue.entry import Entry
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
 from launcher.commands import command_text
+from launcher.poller import Poller
 from launcher.queue_look import (
     Look,
     about,
@@ -26,68 +29,36 @@ from launcher.queue_look import (
     read_look,
     runner_text,
 )
+from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
-from launcher.screens.reporting import reported
-from launcher.screens.watching import WatchingScreen
+from launcher.screens.run_actions import KILL, STOP
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.queue_table import SIGNS, QueueTable, shown_state
 
-if TYPE_CHECKING:
-    from kmtard.runs.queue.entry import Entry
-    from launcher.app import LauncherApp
+ASKED = 5  # entries per question, so that each of them is seen
 
-ASKED = 5  # entries in one question: each of them has to be seen
+ENDED = ("finished", "failed", "cancelled", "unknown")
+OFFERED = {
+    "stop": ("running",),
+    "remove": ("waiting", *ENDED),
+    "again": ENDED,
+    "order": ("waiting",),
+}
+"""Action -> the states of an entry in which it is offered."""
 
 
-class QueueScreen(WatchingScreen):
-    """The queue of commands, their order, and how they went."""
+class QueueScreen(LauncherScreen[None]):
+    """The queue of commands, their order, and how they ended."""
 
-    HELP = """
-# Queue
-
-Commands wait here for their turn, first in first out. A runner of its own starts them,
-**+** and **-** set how many at a time; it goes on when this window is closed.
-
-- **shift+up** and **shift+down** move what waits.
-- **d** takes away what waits or has ended, and stops what runs: it finishes its batch,
-  saves and exits. The second time it offers to kill it.
-- **Enter** opens the run, **y** copies the command line, **a** queues it again.
-- **c** clears what has ended; the runs stay.
-- **s** starts the runner. If the queue came with a folder from somebody else, it shows
-  what would run and asks first.
-"""
+    PAGE = "queue"
     CSS_PATH = "queue.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "d,delete",
-            "remove",
-            "Remove",
-            id="queue.remove",
-            tooltip="What runs is stopped; twice: killed",
-        ),
-        Binding("a", "again", "Again", id="queue.again", tooltip="Queue it once more"),
-        Binding("y", "copy", "Copy", id="queue.copy", tooltip="The command line"),
-        Binding("c", "clear", "Clear", id="queue.clear", tooltip="What has ended"),
-        Binding(
-            "plus", "limit(1)", "More", id="queue.more", tooltip="One more at a time"
-        ),
-        Binding(
-            "minus", "limit(-1)", "Less", id="queue.less", tooltip="One less at a time"
-        ),
-        Binding("shift+up,K", "move(-1)", "Up", id="queue.up", tooltip="Earlier"),
-        Binding("shift+down,J", "move(1)", "Down", id="queue.down", tooltip="Later"),
-        Binding("s", "start", "Start", id="queue.start", tooltip="The runner"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("queue")
 
     def __init__(self) -> None:
         super().__init__()
         self._shown = Look()
-        self._stopped = ""
-
-    @property
-    def launcher(self) -> LauncherApp:
-        """The app, by its own type."""
-        return cast("LauncherApp", self.app)
+        self._offered: tuple[str, ...] = ()
+        self._asked_to_stop = ""
 
     @property
     def table(self) -> QueueTable:
@@ -95,7 +66,7 @@ Commands wait here for their turn, first in first out. A runner of its own start
         return self.query_one(QueueTable)
 
     def compose(self) -> ComposeResult:
-        """Show the frame alone: the queue has not been read yet."""
+        """Show the frame only: the queue has not been read yet."""
         yield Static(id="header")
         yield Static(id="problem")
         yield Static("Reading the queue ...", id="empty")
@@ -106,19 +77,18 @@ Commands wait here for their turn, first in first out. A runner of its own start
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Let the arrow keys move at once."""
+        """Let the arrow keys move at once, and start reading."""
         self.add_class("-no-entry")
         self.query_one("#problem").display = False
         self.table.focus()
-
-    def look(self) -> Callable[[], Look]:
-        """Return what reads the queue, and the log of the selected entry."""
-        return partial(read_look, self.launcher.queue, self.table.selected)
+        self._poller = Poller(
+            self,
+            lambda: partial(read_look, self.app.queue, self.table.selected),
+            self.take,
+        )
 
     def take(self, found: Look) -> None:
         """Show what was read."""
-        if is_stuck(found) != is_stuck(self._shown):
-            self.call_after_refresh(self.refresh_bindings)
         self._shown = found
         self.table.show(found.entries)
         self.set_class(not found.entries, "-no-entry")
@@ -130,16 +100,23 @@ Commands wait here for their turn, first in first out. A runner of its own start
         problem.update(Text(visible(found.problem)))
         empty = self.query_one("#empty", Static)
         empty.update(
-            "Nothing is queued. Press 2 to pick a recipe and launch it, or 1 to go on "
-            "with a run that was stopped."
+            "Nothing is queued. Press 2 to launch a recipe, or 1 to resume a run that "
+            "was stopped."
         )
         self._describe()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to start the runner where there is none."""
+    def unavailable(self, action: str) -> str:
+        """Return why the state of the selected entry forbids an action."""
         if action == "start":
-            return is_stuck(self._shown)
-        return super().check_action(action, parameters)
+            return "" if is_stuck(self._shown) else "nothing waits to be started"
+        if (states := OFFERED.get(action)) is None:
+            return super().unavailable(action)
+        if (entry := self.table.selected) is None:
+            return "no command is selected"
+        is_allowed = entry.state in states or (
+            action == "remove" and entry.is_elsewhere
+        )
+        return "" if is_allowed else f"the command is {shown_state(entry)}"
 
     def _header(self, found: Look) -> Text:
         counts = Counter(shown_state(entry) for entry in found.entries)
@@ -151,10 +128,14 @@ Commands wait here for their turn, first in first out. A runner of its own start
     @on(DataTable.RowHighlighted)
     def _go_to(self) -> None:
         self._describe()
-        self._look()
+        self._poller.now()
 
     def _describe(self) -> None:
         entry = self.table.selected
+        offered = tuple(filter(self.unavailable, ("start", *OFFERED)))
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
         if entry is None:
             return
         has_log = self._shown.selected == entry.id
@@ -171,25 +152,22 @@ Commands wait here for their turn, first in first out. A runner of its own start
     def _open(self) -> None:
         entry = self.table.selected
         if entry and entry.run and Path(entry.run).is_dir():
-            self.launcher.open_run(Path(entry.run))
+            self.app.open_run(Path(entry.run))
         elif entry and entry.run:
-            self._tell(f"{entry.run} is not there any more.")
+            self.tell(f"{entry.run} no longer exists.")
         elif entry:
-            self._tell("There is no run yet; what was written so far is below.")
-
-    def _tell(self, text: str) -> None:
-        self.app.notify(text, markup=False)
+            self.tell("There is no run yet. Its output so far is below.")
 
     @work
-    async def action_move(self, by: int) -> None:
-        """Move what waits earlier or later."""
+    async def action_order(self, by: int) -> None:
+        """Move a waiting entry earlier or later."""
         if entry := self.table.selected:
-            await self._change(partial(self.launcher.queue.move, entry.id, by))
+            await self._change(partial(self.app.queue.move, entry.id, by))
 
     @work
     async def action_limit(self, by: int) -> None:
-        """Let more or fewer run at a time."""
-        queue = self.launcher.queue
+        """Change how many run at a time."""
+        queue = self.app.queue
 
         def change() -> None:
             with queue.change() as content:
@@ -199,13 +177,17 @@ Commands wait here for their turn, first in first out. A runner of its own start
 
     @work
     async def action_clear(self) -> None:
-        """Take away what has ended."""
-        await self._change(self.launcher.queue.clear_finished)
+        """Remove what has ended, after a question."""
+        count = sum(entry.is_ended for entry in self._shown.entries)
+        if count and await self._is_sure(
+            f"Remove {count} that ended?", "Remove", "Their logs go, their runs stay."
+        ):
+            await self._change(self.app.queue.clear_finished)
 
     @work
     async def action_start(self) -> None:
-        """Start the runner, after a question where others wrote what waits."""
-        queue, entries = self.launcher.queue, self._shown.unconfirmed
+        """Start the queue, after a question about what somebody else queued."""
+        queue, entries = self.app.queue, self._shown.unconfirmed
         for first in range(0, len(entries), ASKED):
             asked = entries[first : first + ASKED]
             if not await self._is_confirmed(asked):
@@ -214,24 +196,20 @@ Commands wait here for their turn, first in first out. A runner of its own start
         await self._change(queue.ensure_runner)
 
     async def _is_confirmed(self, entries: Sequence[Entry]) -> bool:
-        count = "entry" if len(entries) == 1 else f"{len(entries)} entries"
+        count = "the entry" if len(entries) == 1 else f"{len(entries)} entries"
         return await self._is_sure(
-            f"Start the {count} of another writer?", "Start", confirmation(entries)
+            f"Start {count} of somebody else?", "Start", confirmation(entries)
         )
 
     @work
     async def action_again(self) -> None:
-        """Queue the command of what has ended once more."""
-        queue, entry = self.launcher.queue, self.table.selected
+        """Queue the command of an entry that has ended once more."""
+        queue, entry = self.app.queue, self.table.selected
         if entry is None:
             return
-        if not entry.is_ended:
-            self._tell(f"{entry.title} is in the queue already.")
-            return
-
         if (task := entry.task) is None:
-            self._tell(
-                f"{entry.title} holds a command that is not one of kmtard's own. "
+            self.tell(
+                f"{entry.title} has a command that is not one of kmtard's own. "
                 "Launch its recipe again, or resume or evaluate its run."
             )
             return
@@ -250,33 +228,31 @@ Commands wait here for their turn, first in first out. A runner of its own start
         if entry := self.table.selected:
             text = command_text(entry.command)
             self.app.copy_to_clipboard(text)
-            self._tell(f"Copied: {text}")
+            self.tell(f"Copied: {text}")
 
     @work
     async def action_remove(self) -> None:
-        """Take the entry away; if it runs, stop it, and the second time kill it."""
-        queue, entry = self.launcher.queue, self.table.selected
-        if entry is None:
+        """Remove an entry that waits or has ended, after a question."""
+        if (entry := self.table.selected) is None:
             return
+        details = "Its log goes, its run stays." if entry.run else "It will not run."
         if entry.is_elsewhere:
-            if await self._is_sure(
-                f"Remove {entry.title}?",
-                "Remove",
-                f"It runs on {entry.host}, and goes on if that machine still lives.",
-            ):
-                await self._change(partial(queue.remove, entry.id))
-        elif not entry.is_alive:
-            await self._change(partial(queue.remove, entry.id))
-        elif not entry.stopping and entry.id != self._stopped:
-            if await self._change(partial(queue.stop, entry.id)):
-                self._stopped = entry.id
-                self._tell(f"{entry.title} finishes its batch, saves and exits.")
-        elif await self._is_sure(
-            f"Kill {entry.title}?",
-            "Kill",
-            "It ends at once. Resumed, a run goes on from its last resume point.",
-        ):
-            await self._change(partial(queue.kill, entry.id))
+            details = f"It runs on {entry.host}, and continues if that host is alive."
+        if await self._is_sure(f"Remove {entry.title}?", "Remove", details):
+            await self._change(partial(self.app.queue.remove, entry.id))
+
+    @work
+    async def action_stop(self) -> None:
+        """Stop what runs, after a question; if it was asked before, kill it."""
+        if (entry := self.table.selected) is None:
+            return
+        queue, verb, details = self.app.queue, "Stop", STOP
+        change = partial(queue.stop, entry.id)
+        if entry.stopping or entry.id == self._asked_to_stop:
+            verb, details, change = "Kill", KILL, partial(queue.kill, entry.id)
+        if await self._is_sure(f"{verb} {entry.title}?", verb, details):
+            if await self._change(change):
+                self._asked_to_stop = entry.id
 
     async def _is_sure(self, question: str, yes: str, details: str) -> bool:
         return await self.app.push_screen_wait(ConfirmScreen(question, yes, details))
@@ -284,8 +260,8 @@ Commands wait here for their turn, first in first out. A runner of its own start
     async def _change(self, change: Callable[[], object]) -> bool:
         """Change the queue in a thread; return whether it could be done."""
         is_done = False
-        with reported(self.app):
+        with self.reported():
             await asyncio.to_thread(change)
             is_done = True
-        self._look()
+        self._poller.now()
         return is_done

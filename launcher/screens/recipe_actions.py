@@ -1,4 +1,4 @@
-"""What can be done with a recipe and its draft: launch, try, save, copy."""
+"""What can be done with a recipe: launch, dry run, save, copy."""
 
 from __future__ import annotations
 
@@ -8,64 +8,33 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
-from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 
 from kmtard.recipe import foreign_reason
 from kmtard.registry import label
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.task import Task
 from kmtard.runs.visible import visible
+from launcher.closing import while_open
 from launcher.commands import command_text, dry_run_command
 from launcher.recipes.draft import Checked, Draft, check
 from launcher.recipes.dry_run import DryRun
 from launcher.recipes.recipe_files import RecipeFile
 from launcher.recipes.saving import SaveError, save
 from launcher.screens.ask import AskScreen
+from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.dry_run import DryRunScreen
 
-if TYPE_CHECKING:
-    from launcher.app import LauncherApp
 
-
-class RecipeActions(Screen[None]):
-    """Actions on the recipe that a screen has chosen."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "f9,l", "launch", "Launch", id="recipes.launch", tooltip="Into the queue"
-        ),
-        Binding(
-            "f6,d",
-            "dry_run",
-            "Dry run",
-            id="recipes.dry_run",
-            tooltip="Estimate memory and time; shows the one that goes on",
-        ),
-        Binding(
-            "ctrl+s",
-            "save",
-            "Save as",
-            id="recipes.save",
-            tooltip="The file with the changes, comments kept",
-        ),
-        Binding(
-            "f8,y",
-            "copy",
-            "Copy",
-            id="recipes.copy",
-            tooltip="The command line, to the clipboard",
-        ),
-    ]
+class RecipeActions(LauncherScreen[None]):
+    """A screen with a chosen recipe, and the actions on it."""
 
     @dataclass
     class Launched(Message):
-        """A launch came to an end, well or not."""
+        """A launch has succeeded or failed."""
 
         checked: Checked
         problem: str
@@ -81,51 +50,52 @@ class RecipeActions(Screen[None]):
         self._dry_runs: dict[Path, DryRun] = {}
         self._is_launching = False
 
-    @property
-    def launcher(self) -> LauncherApp:
-        """The app, by its own type."""
-        return cast("LauncherApp", self.app)
-
     def chosen(self) -> tuple[RecipeFile, Draft] | None:
-        """Return the chosen recipe and what differs from it, if one is chosen."""
+        """Return the chosen recipe and the user's changes, or None."""
         raise NotImplementedError
 
     async def refuse(self, checked: Checked) -> None:
-        """Show the mistakes for which nothing was done."""
+        """Show the mistakes because of which nothing was done."""
         raise NotImplementedError
 
     def saved(self, path: Path) -> None:
-        """Show a recipe that was just written."""
+        """Show a recipe that was just saved."""
         raise NotImplementedError
 
+    def _chosen(self) -> tuple[RecipeFile, Draft] | None:
+        """Return the chosen recipe, or say that there is none."""
+        if (chosen := self.chosen()) is None:
+            self.tell("No recipe is chosen yet.")
+        return chosen
+
     def action_copy(self) -> None:
-        """Put the command line into the clipboard."""
-        if (chosen := self.chosen()) is not None:
+        """Copy the command line to the clipboard."""
+        if (chosen := self._chosen()) is not None:
             self._copy(*chosen)
 
     @work(thread=True, exclusive=True, group="copy")
     def _copy(self, file: RecipeFile, draft: Draft) -> None:
-        task = launch_task(check(file, draft, self.launcher.runs_dir))
+        task = launch_task(check(file, draft, self.app.runs_dir))
         # A file's name may have bytes that no clipboard takes.
         text = os.fsencode(command_text(task.command())).decode(errors="replace")
         self.app.call_from_thread(self.app.copy_to_clipboard, text)
         self.notify("Copied the command line.", markup=False)
 
     def action_launch(self) -> None:
-        """Put a run into the queue, unless something is wrong."""
-        chosen = self.chosen()
+        """Put a run into the queue, unless the recipe has mistakes."""
+        chosen = self._chosen()
         if chosen is not None and not self._is_launching:
             self._is_launching = True
             self._launch(*chosen)
 
     @work(thread=True, group="launch")
     def _launch(self, file: RecipeFile, draft: Draft) -> None:
-        # Its process would refuse it: no task carries --trust.
+        # The command would refuse such a recipe: no task has --trust.
         foreign = foreign_reason(file.path)
-        checked = check(file, draft, self.launcher.runs_dir, foreign=foreign)
+        checked = check(file, draft, self.app.runs_dir, foreign=foreign)
         problem = ""
         if checked.recipe is not None:
-            queue = self.launcher.queue
+            queue = self.app.queue
             try:
                 backend = checked.recipe.runtime.backend
                 queue.add(launch_task(checked), heading(checked), backend)
@@ -135,12 +105,13 @@ class RecipeActions(Screen[None]):
         self.post_message(self.Launched(checked, problem))
 
     @on(Launched)
-    async def _tell(self, event: Launched) -> None:
+    @while_open
+    async def _show_launched(self, event: Launched) -> None:
         self._is_launching = False
         if event.checked.recipe is None:
             await self.refuse(event.checked)
         elif event.problem:
-            self.launcher.report(visible(event.problem))
+            self.app.report(visible(event.problem))
         else:
             keys = [
                 self.app.get_key_display(active.binding)
@@ -151,8 +122,8 @@ class RecipeActions(Screen[None]):
             self.notify(visible(text), title="Launched", markup=False)
 
     def action_dry_run(self) -> None:
-        """Show the recipe's dry run; start one if none goes on."""
-        chosen = self.chosen()
+        """Show the dry run of the recipe, or start one."""
+        chosen = self._chosen()
         if chosen is None:
             return
         running = self._dry_runs.get(chosen[0].path)
@@ -163,9 +134,10 @@ class RecipeActions(Screen[None]):
 
     @work(thread=True, exclusive=True, group="dry run")
     def _try(self, file: RecipeFile, draft: Draft) -> None:
-        self.post_message(self.Tried(check(file, draft, self.launcher.runs_dir)))
+        self.post_message(self.Tried(check(file, draft, self.app.runs_dir)))
 
     @on(Tried)
+    @while_open
     async def _start_dry_run(self, event: Tried) -> None:
         checked = event.checked
         if checked.recipe is None:
@@ -174,7 +146,7 @@ class RecipeActions(Screen[None]):
         path = checked.file.path
         argv = dry_run_command(launch_task(checked))
         old = self._dry_runs.get(path)
-        # What ended well with the same settings would say the same again.
+        # One that succeeded with the same settings would say the same again.
         if old is None or old.argv != tuple(argv) or old.exit_code:
             try:
                 self._dry_runs[path] = DryRun(
@@ -183,7 +155,7 @@ class RecipeActions(Screen[None]):
                     columns=max(self.size.width - 4, 40),
                 )
             except OSError as error:
-                self.launcher.report(f"Cannot start the dry run: {error.strerror}.")
+                self.app.report(f"Cannot start the dry run: {error.strerror}.")
                 return
         self._show_dry_run(path)
 
@@ -198,19 +170,19 @@ class RecipeActions(Screen[None]):
         self.app.push_screen(screen)
 
     def on_unmount(self) -> None:
-        """End the dry runs: nobody is left to read them."""
+        """End the dry runs, which nobody can read any more."""
         for dry_run in self._dry_runs.values():
             dry_run.close()
 
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
-        """Write the recipe with its changes into a file of the user's choice."""
-        chosen = self.chosen()
+        """Save the recipe with its changes to a file of the user's choice."""
+        chosen = self._chosen()
         if chosen is None:
             return
         file, draft = chosen
         text = f"{file.path.stem}-{draft.method or 'mine'}.toml"
-        question = f"Save {as_typed(file.path)} with its changes as"
+        question = f"Save {as_typed(file.path)} and its changes as"
         while answer := await self.app.push_screen_wait(
             AskScreen(question, text, wrong_target)
         ):
@@ -226,11 +198,11 @@ class RecipeActions(Screen[None]):
                 self.notify(visible(f"Saved {target}."), markup=False)
                 self.saved(target)
                 return
-            self.launcher.report(visible(problem))
+            self.app.report(visible(problem))
 
 
 def launch_task(checked: Checked) -> Task:
-    """Return the task that trains what a draft says."""
+    """Return the task that trains a draft."""
     return Task.fit(
         as_typed(checked.file.path),
         method=checked.draft.method,
@@ -240,7 +212,7 @@ def launch_task(checked: Checked) -> Task:
 
 
 def command_lines(argv: Sequence[str]) -> str:
-    """Return a command as one types it, an option on each line."""
+    """Return a command for a shell, one option per line."""
     starts = [i for i, part in enumerate(argv) if part.startswith("--")]
     first, *others = [0, *starts]
     ends = [*starts, len(argv)]
@@ -256,7 +228,7 @@ def heading(checked: Checked) -> str:
 
 
 def as_typed(path: Path) -> Path:
-    """Return a path from the working folder, where it lies below that."""
+    """Return a path relative to the working folder if it is inside."""
     try:
         short = path.relative_to(Path.cwd())
     except ValueError:
@@ -265,18 +237,18 @@ def as_typed(path: Path) -> Path:
 
 
 def wrong_target(text: str) -> str | None:
-    """Return why a recipe cannot be saved under a name; None if it can."""
+    """Return why a recipe cannot be saved under a name, or None."""
     if not text.endswith(".toml"):
-        return "expected a name that ends in .toml"
+        return "Expected a name that ends in .toml."
     path = os.path.abspath(os.path.expanduser(text))
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        return f"there is no folder {folder}"
-    return f"{path} is a folder" if os.path.isdir(path) else None
+        return f"There is no folder {folder}."
+    return f"{path} is a folder." if os.path.isdir(path) else None
 
 
 def _save(file: RecipeFile, draft: Draft, target: Path) -> str:
-    # Where runs go and whether this one is small are no settings of the recipe.
+    # The folder of the runs and a smoke run are not settings of the recipe.
     checked = check(file, Draft(draft.method, edits=draft.edits), Path("runs"))
     if checked.mistakes:
         return "\n".join(map(str, checked.mistakes))

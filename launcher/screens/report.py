@@ -1,13 +1,14 @@
-"""How the networks of a run stand against attacks."""
+"""The accuracies of a run's networks on clean images and under attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
@@ -16,9 +17,10 @@ from kmtard.runs.result_tables import about, attacks_table, has_details, network
 from kmtard.runs.results import Results, read_all
 from kmtard.runs.tables import Table, table_writers
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
+from launcher.poller import Poller
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RunActions
-from launcher.screens.watching import WatchingScreen
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.text_table import TextTable
 
@@ -28,32 +30,21 @@ TABLES = {
 }
 
 Content = tuple[list[Results], list[str]]
-"""The records of the run, and why others cannot be read."""
+"""The records of the run, and why the others cannot be read."""
 
 
-class ReportScreen(RunActions, WatchingScreen):
-    """The tables of `evaluation.json`, and what is to be known of them.
+class ReportScreen(RunActions):
+    """The tables of `evaluation.json`, with notes and warnings.
 
     Args:
         run: its folder.
     """
 
-    HELP = """
-# Report
-
-How the networks of the run stand against the attacks, in %: those of its recipe at the
-end of the training, and those of an evaluation on their own (**e** begins one). 95 % is
-the Wilson interval; *fooled* counts images; queries, forward and backward passes are
-means of the attacked images.
-
-**Tab** goes to the other table; **x** writes the one with the cursor to a CSV, Markdown
-or LaTeX file.
-"""
+    PAGE = "report"
     CSS_PATH = "report.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "evaluate_run", "Evaluate", id="run.evaluate"),
-        Binding("x", "export", "Export", id="report.export"),
-        Binding("escape", "leave", "Back", id="report.leave"),
+        *bindings("run", "evaluate"),
+        *bindings("report"),
     ]
 
     def __init__(self, run: Run) -> None:
@@ -62,7 +53,7 @@ or LaTeX file.
         self._content: Content | None = None
 
     def compose(self) -> ComposeResult:
-        """Show the frame alone: nothing has been read yet."""
+        """Show the frame only: nothing has been read yet."""
         yield Static(id="header")
         with VerticalScroll(can_focus=False):
             yield Static(id="empty")
@@ -73,21 +64,18 @@ or LaTeX file.
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Say whose report it is."""
+        """Show the name of the run, and start reading."""
         name = visible(self._run.name)
         self.query_one("#header", Static).update(Text(f"Report  {name}"))
+        # An evaluation may be writing a record.
+        Poller(self, lambda: partial(read_all, self._run.path), self.take)
 
     def selected_run(self) -> Run:
         """Return the run that the actions are for."""
         return self._run
 
-    def look(self) -> Callable[[], Content]:
-        """Return what reads the records: an evaluation may be writing one."""
-        path = self._run.path
-        return lambda: read_all(path)
-
     def take(self, found: Content) -> None:
-        """Show the records, if they are others."""
+        """Show the records if they have changed."""
         if found != self._content:
             self._content = found
             self._show(*found)
@@ -116,10 +104,6 @@ or LaTeX file.
             writers = table_writers(self.focused.shown)
             self.app.push_screen(ExportScreen(f"{self._run.name}.csv", writers))
 
-    def action_leave(self) -> None:
-        """Go back to where this came from."""
-        self.dismiss()
-
 
 def _empty(problems: Sequence[str]) -> str:
     if problems:
@@ -128,10 +112,10 @@ def _empty(problems: Sequence[str]) -> str:
 
 
 def _tables(records: Sequence[Results]) -> dict[str, Table]:
-    """Return the networks of the first record, and its student under each attack.
+    """Return the networks of the first record, and a student under each attack.
 
-    What version 0.1 wrote at the end of a training has no second table; a later
-    evaluation of the same run has.
+    The record that version 0.1 wrote at the end of a training has no second table, but
+    a later evaluation of the same run has.
     """
     tables = {}
     if records:

@@ -1,211 +1,130 @@
-"""What can be done to a run, wherever it is shown."""
+"""What can be done with a run, on every screen that shows one."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import ClassVar
 
-from textual import on, work
-from textual.binding import Binding, BindingType
+from textual import work
 from textual.message import Message
-from textual.screen import Screen
 
 from kmtard.runs import Run, signals
 from kmtard.runs.queue.task import Task
+from launcher.poller import Poller
 from launcher.runs import trash
 from launcher.runs.run_rules import (
     OFFERED,
-    check_judgeable,
+    check_evaluable,
     check_resumable,
     wrong_name,
 )
 from launcher.screens.ask import AskScreen
+from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
-from launcher.screens.reporting import reported
 
-if TYPE_CHECKING:
-    from launcher.app import LauncherApp
+State = tuple[Path | None, str]
+"""Folder of a run, and its state; empty where it cannot be read."""
 
-PAUSE = 1.0  # seconds between two looks at the run's state
-
-RUN_BINDINGS: list[BindingType] = [
-    Binding(
-        "k",
-        "stop_run",
-        "Stop",
-        id="run.stop",
-        tooltip="Finish the batch, save and exit; twice: kill",
-    ),
-    Binding(
-        "r", "resume_run", "Resume", id="run.resume", tooltip="From where it stopped"
-    ),
-    Binding(
-        "e", "evaluate_run", "Evaluate", id="run.evaluate", tooltip="Choose attacks"
-    ),
-    Binding("R", "report_run", "Report", id="run.report", tooltip="Tables of results"),
-    Binding(
-        "K",
-        "kill_run",
-        "Kill",
-        id="run.kill",
-        show=False,
-        tooltip="At once, back to the last resume point",
-    ),
-    Binding(
-        "delete,D",
-        "delete_run",
-        "Delete",
-        id="run.delete",
-        show=False,
-        tooltip="Into the trash",
-    ),
-    Binding(
-        "u",
-        "restore_run",
-        "Undelete",
-        id="run.restore",
-        show=False,
-        tooltip="Bring back the run that was deleted last",
-    ),
-    Binding("f6", "rename_run", "Rename", id="run.rename", show=False),
-]
-"""For the BINDINGS of each screen that has `RunActions`."""
+STOP = "It finishes its batch, saves a checkpoint and exits."
+KILL = "It ends at once. Resumed, it continues from its last checkpoint."
 
 
-class RunActions(Screen[None]):
-    """Mixin of screens that show a run: its actions, offered as its state allows."""
-
-    @dataclass
-    class StateRead(Message):
-        """The state of the selected run was read."""
-
-        path: Path | None
-        state: str
+class RunActions(LauncherScreen[None]):
+    """A screen that shows a run; its BINDINGS include those of the table `run`."""
 
     @dataclass
     class Moved(Message):
-        """A run has another folder; None in the trash."""
+        """A run has another folder, None in the trash."""
 
         old: Path
         new: Path | None
 
+    asked_to_stop: ClassVar[set[tuple[object, ...]]] = set()
+    """Processes that were asked to stop: folder, pid and start time of each."""
+
     _watched: Run | None = None
-    _is_reading = False
-    _known: tuple[Path | None, str] = (None, "")
-    _stopped: tuple[object, ...] = ()
+    _known: State = (None, "")
 
     def selected_run(self) -> Run | None:
         """Return the run that the actions are for."""
         raise NotImplementedError
 
-    @property
-    def launcher(self) -> LauncherApp:
-        """The app, by its own type."""
-        return cast("LauncherApp", self.app)
-
     def on_mount(self) -> None:
-        """Keep an eye on the state of the selected run."""
-        self.set_interval(PAUSE, self._look_at_run)
+        """Watch the state of the selected run."""
+        self._states = Poller(self, self._state_reader, self._take_state)
 
-    def _look_at_run(self) -> None:
-        # A thread cannot be cancelled: one look ends before the next begins.
-        if self.is_current and not self._is_reading:
-            self._is_reading = True
-            run = self._own_run()
-            if self._watched is None or run is None or self._watched.path != run.path:
-                self._watched = run
-            self._read_state(self._watched)
+    def read_state(self) -> None:
+        """Read the state at once if another run is selected."""
+        run = self.selected_run()
+        if run is not None and run.path != self._known[0]:
+            self._states.now()
 
-    @work(thread=True, group="run-state")
-    def _read_state(self, run: Run | None) -> None:
-        state = ""
-        with contextlib.suppress(OSError, OverflowError):
-            state = run.state() if run else ""
-        self.post_message(self.StateRead(run.path if run else None, state))
+    def _state_reader(self) -> Callable[[], State]:
+        run = self._own_run()
+        if self._watched is None or run is None or self._watched.path != run.path:
+            self._watched = run
+        return partial(_read_state, self._watched)
 
-    @on(StateRead)
-    def _take_state(self, message: StateRead) -> None:
-        self._is_reading = False
-        if (message.path, message.state) != self._known:
-            self._known = (message.path, message.state)
+    def _take_state(self, found: State) -> None:
+        if found != self._known:
+            self._known = found
             self.refresh_bindings()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what the run's state allows, and where it is not known, everything."""
-        if action in OFFERED:
-            run, (path, state) = self.selected_run(), self._known
-            if run is None:
-                return False
-            states = OFFERED[action]
-            is_known = bool(state) and path == run.path
-            return states is None or not is_known or state in states
-        return super().check_action(action, parameters)
+    def unavailable(self, action: str) -> str:
+        """Return why the run's state forbids an action; empty if it is unknown."""
+        if action not in OFFERED:
+            return super().unavailable(action)
+        run, (path, state) = self.selected_run(), self._known
+        if run is None:
+            return "no run is selected"
+        states = OFFERED[action]
+        is_allowed = states is None or not state or state in states
+        return "" if is_allowed or path != run.path else f"the run is {state}"
 
     def _own_run(self) -> Run | None:
-        # The object that is shown belongs to the threads of who shows it.
+        # The `Run` that is shown belongs to the thread that reads it.
         run = self.selected_run()
         return run and Run(run.path)
 
-    def _tell(self, text: str) -> None:
-        self.app.notify(text, markup=False)
-
     @work
     async def action_stop_run(self) -> None:
-        """Ask the run to finish its batch, save and exit; the second time, kill it."""
+        """Ask the run to finish its batch, save and exit; if it was asked, kill it."""
         if (run := self._own_run()) is None:
             return
-        with reported(self.app):
+        with self.reported():
+            await asyncio.to_thread(signals.find, run)
             info = await asyncio.to_thread(run.info)
-            owner = (run.path, info.get("pid"), info.get("process_start"))
-            if (
-                owner == self._stopped
-                and await asyncio.to_thread(run.state) == "running"
-            ):
-                await self._kill(run)
-                return
-            await asyncio.to_thread(signals.stop, run)
-            self._stopped = owner
-            self._tell(f"{run.name} finishes its batch, saves and exits.")
-
-    @work
-    async def action_kill_run(self) -> None:
-        """Kill the run, after a question."""
-        if run := self._own_run():
-            with reported(self.app):
-                await self._kill(run)
-
-    async def _kill(self, run: Run) -> None:
-        await asyncio.to_thread(signals.find, run)
-        question = ConfirmScreen(
-            f"Kill {run.name}?",
-            "Kill",
-            "It ends at once. Resumed, it goes on from its last resume point.",
-        )
-        if await self.app.push_screen_wait(question):
-            await asyncio.to_thread(signals.kill, run)
-            self._tell(f"{run.name} was killed.")
+            process = (run.path, info.get("pid"), info.get("process_start"))
+            verb, details, send, done = "Stop", STOP, signals.stop, "is stopping"
+            if process in self.asked_to_stop:
+                verb, details, send, done = "Kill", KILL, signals.kill, "was killed"
+            question = ConfirmScreen(f"{verb} {run.name}?", verb, details)
+            if await self.app.push_screen_wait(question):
+                await asyncio.to_thread(send, run)
+                self.asked_to_stop.add(process)
+                self.tell(f"{run.name} {done}.")
 
     @work
     async def action_resume_run(self) -> None:
-        """Put into the queue what goes on with the run."""
+        """Queue the command that resumes the run."""
         if run := self._own_run():
-            with reported(self.app):
+            with self.reported():
                 await asyncio.to_thread(check_resumable, run)
                 await self._enqueue(Task.resume(run.path), f"resume {run.name}", run)
 
     @work
     async def action_evaluate_run(self) -> None:
-        """Choose attacks, and put into the queue what judges the run's student."""
+        """Ask for attacks, and queue an evaluation of the run's student."""
         from launcher.screens.evaluate import EvaluateScreen
 
         if (run := self._own_run()) is None:
             return
-        with reported(self.app):
-            await asyncio.to_thread(check_judgeable, run)
+        with self.reported():
+            await asyncio.to_thread(check_evaluable, run)
             choice = await self.app.push_screen_wait(EvaluateScreen(run.path))
             if choice is not None:
                 task = Task.evaluate(
@@ -214,11 +133,11 @@ class RunActions(Screen[None]):
                 await self._enqueue(task, f"evaluate {run.name}", run)
 
     async def _enqueue(self, task: Task, title: str, run: Run) -> None:
-        queue = self.launcher.queue
+        queue = self.app.queue
         backend = str((await asyncio.to_thread(run.info)).get("backend", ""))
         await asyncio.to_thread(queue.add, task, title, backend, run=run.path)
         await asyncio.to_thread(queue.ensure_runner)
-        self._tell(f"In the queue: {title}")
+        self.tell(f"In the queue: {title}")
 
     def action_report_run(self) -> None:
         """Show the run's tables."""
@@ -234,37 +153,45 @@ class RunActions(Screen[None]):
             return
         folder = run.path.parent / trash.FOLDER
         question = ConfirmScreen(
-            f"Delete {run.name}?", "Delete", f"It goes to {folder}; u brings it back."
+            f"Delete {run.name}?", "Delete", f"It moves to {folder}; u restores it."
         )
-        with reported(self.app):
+        with self.reported():
             await asyncio.to_thread(trash.check_idle, run)
             if await self.app.push_screen_wait(question):
                 place = await asyncio.to_thread(trash.delete, run)
                 self.post_message(self.Moved(run.path, None))
-                self._tell(f"{run.name} is in {place}; u brings it back.")
+                self.tell(f"{run.name} is in {place}; u restores it.")
 
     @work
     async def action_restore_run(self) -> None:
-        """Bring back the run that was deleted last."""
-        with reported(self.app):
-            runs_dir = self.launcher.runs_dir
-            if found := await asyncio.to_thread(trash.trashed, runs_dir):
+        """Restore the run that was deleted last."""
+        with self.reported():
+            if found := await asyncio.to_thread(trash.trashed, self.app.runs_dir):
                 run = await asyncio.to_thread(trash.restore, found[0])
-                self._tell(f"{run.name} is back.")
+                self.tell(f"{run.name} is restored.")
             else:
-                self._tell("The trash is empty.")
+                self.tell("The trash is empty.")
 
     @work
     async def action_rename_run(self) -> None:
-        """Ask for another name of the run."""
+        """Ask for a new name of the run."""
         if (run := self._own_run()) is None:
             return
         question = AskScreen(
             f"New name of {run.name}", run.name, partial(wrong_name, run)
         )
-        with reported(self.app):
+        with self.reported():
             await asyncio.to_thread(trash.check_idle, run)
             if name := await self.app.push_screen_wait(question):
                 renamed = await asyncio.to_thread(trash.rename, run, name)
                 self.post_message(self.Moved(run.path, renamed.path))
-                self._tell(f"{run.name} is now {renamed.name}.")
+                self.tell(f"{run.name} is now {renamed.name}.")
+
+
+def _read_state(run: Run | None) -> State:
+    if run is None:
+        return None, ""
+    try:
+        return run.path, run.state()
+    except (OSError, OverflowError):
+        return run.path, ""

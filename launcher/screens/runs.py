@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -11,20 +10,21 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.message import Message
+from textual.binding import BindingType
 from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import Run
 from kmtard.runs.library import Library, Scan
+from kmtard.runs.listing import BY_TITLE, as_table, matches, ordered, states
 from kmtard.runs.log_file import last_lines
 from kmtard.runs.summary import Summary
 from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
-from launcher.runs.listing import BY_TITLE, as_table, matches, ordered, states
+from launcher.bindings import bindings
+from launcher.closing import is_open
+from launcher.poller import Poller
 from launcher.screens.export import ExportScreen
-from launcher.screens.run_actions import RUN_BINDINGS, RunActions
-from launcher.screens.watching import WatchingScreen
+from launcher.screens.run_actions import RunActions
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable
@@ -32,65 +32,12 @@ from launcher.widgets.run_table import RunTable
 LOG_LINES = 12
 
 
-class RunsScreen(RunActions, WatchingScreen):
+class RunsScreen(RunActions):
     """All runs of the folder: sorted, filtered, marked, one of them in detail."""
 
-    HELP = """
-# Runs
-
-Every run of the folder, whoever started it, looked at once a second. **Enter** opens
-one. W-Robust, clean and robust accuracy are the student's, in %; the column *of* says
-whether they are of the **test** images or of the best **epoch** so far.
-
-- **/** filters: words of the name, method, data and state; `state:running` or
-  `method:mtard` in that field alone. **Escape** clears the filter.
-- **s** sorts by the next column, **S** the other way round; or click on a heading.
-- **Space** marks runs, **c** compares those, **x** writes the table to a file.
-- The arrow keys **left** and **right** show the columns that have no room.
-"""
+    PAGE = "runs"
     CSS_PATH = "runs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", id="runs.filter"),
-        Binding(
-            "space",
-            "mark",
-            "Mark",
-            id="runs.mark",
-            tooltip="For a comparison of several",
-        ),
-        Binding(
-            "c", "compare", "Compare", id="runs.compare", tooltip="The runs marked"
-        ),
-        Binding(
-            "s",
-            "sort",
-            "Sort",
-            id="runs.sort",
-            show=False,
-            tooltip="By the next column",
-        ),
-        Binding(
-            "S", "turn", "Turn", id="runs.turn", show=False, tooltip="Turn the order"
-        ),
-        Binding(
-            "x",
-            "export",
-            "Export",
-            id="runs.export",
-            show=False,
-            tooltip="Write the table to a file",
-        ),
-        Binding("d", "detail", "Detail", id="runs.detail", show=False),
-        Binding("escape", "clear", "Clear", id="runs.clear", show=False),
-        *RUN_BINDINGS,
-    ]
-
-    @dataclass
-    class LogRead(Message):
-        """The end of a run's log was read."""
-
-        path: Path
-        lines: list[str]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("runs"), *bindings("run")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +56,7 @@ whether they are of the **test** images or of the best **epoch** so far.
         return BY_TITLE[self._sorted_by].falls != self._turned
 
     def compose(self) -> ComposeResult:
-        """Show the frame alone: the folder has not been read yet."""
+        """Show the frame only: the folder has not been read yet."""
         yield Static(id="header")
         yield Input(placeholder="words, or state:running", id="filter", compact=True)
         yield Static("Reading the runs ...", id="empty")
@@ -118,47 +65,43 @@ whether they are of the **test** images or of the best **epoch** so far.
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Recall what the user chose."""
-        settings = self.launcher.settings
+        """Restore what the user chose, and start reading."""
+        settings = self.app.settings
         title = settings.get("runs.sort", "started")
         self._sorted_by = title if title in BY_TITLE else "started"
         self._turned = settings.get("runs.turned", False)
-        self._library = Library(self.launcher.runs_dir)
+        library = Library(self.app.runs_dir)
         self.set_class(not settings.get("runs.detail", True), "-no-detail")
         self.query_one("#filter").display = False
         self.table.focus()
         self._show()
+        Poller(self, lambda: partial(library.look, self.app.queue), self.take)
 
     def selected_run(self) -> Run | None:
-        """Return the run that the actions are for."""
+        """Return the run under the cursor."""
         row = self.table.selected
         return row.run if row else None
-
-    def look(self) -> Callable[[], Scan]:
-        """Return what reads the folder."""
-        return partial(self._library.look, self.launcher.queue)
 
     def take(self, found: Scan) -> None:
         """Show the runs."""
         self._scan = found
-        # Runs of a folder that is out of reach are not gone.
+        # The runs of a folder that cannot be read now are not gone.
         if not found.problem:
             self._rows = found.rows
             self.table.marked &= {row.run.path for row in found.rows}
         self._show()
         self._read_log(self.selected_run())
 
-    @work(thread=True, group="log", exclusive=True)
-    def _read_log(self, run: Run | None) -> None:
+    @work(group="log", exclusive=True)
+    async def _read_log(self, run: Run | None) -> None:
         if run:
-            lines = last_lines(run.log_path, LOG_LINES)
-            self.post_message(self.LogRead(run.path, lines))
-
-    @on(LogRead)
-    def _take_log(self, message: LogRead) -> None:
-        if (message.path, message.lines) != self._tail:
-            self._tail = (message.path, message.lines)
-            self._describe()
+            tail = (
+                run.path,
+                await asyncio.to_thread(last_lines, run.log_path, LOG_LINES),
+            )
+            if tail != self._tail and is_open(self):
+                self._tail = tail
+                self._describe()
 
     @on(DataTable.RowHighlighted)
     def _go_to(self) -> None:
@@ -167,7 +110,7 @@ whether they are of the **test** images or of the best **epoch** so far.
 
     @on(Input.Changed, "#filter")
     def _show(self) -> None:
-        """Show what is known of the runs that are asked for."""
+        """Show the runs that the filter lets through."""
         query = self.query_one("#filter", Input).value
         found = [row for row in self._rows if matches(row, query)]
         rows = ordered(found, self._sorted_by, turned=self._turned)
@@ -176,11 +119,11 @@ whether they are of the **test** images or of the best **epoch** so far.
         self._describe()
 
     def _say(self, shown: int, query: str) -> None:
-        folder = visible(str(self.launcher.runs_dir))
+        folder = visible(str(self.app.runs_dir))
         if self._scan is None:
             empty = f"Reading {folder} ..."
         elif query and self._rows:
-            empty = "No run has all these words. Escape shows them all."
+            empty = "No run matches the filter. Escape removes it."
         elif self._scan.problem:
             empty = visible(self._scan.problem)
         else:
@@ -211,6 +154,7 @@ whether they are of the **test** images or of the best **epoch** so far.
 
     def _describe(self) -> None:
         row = self.table.selected
+        self.read_state()
         self.set_class(row is None, "-no-run")
         if row:
             path, lines = self._tail
@@ -220,7 +164,7 @@ whether they are of the **test** images or of the best **epoch** so far.
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         if run := self.selected_run():
-            self.launcher.open_run(run.path)
+            self.app.open_run(run.path)
 
     @on(DataTable.HeaderSelected)
     def _sort_by_heading(self, event: DataTable.HeaderSelected) -> None:
@@ -234,17 +178,17 @@ whether they are of the **test** images or of the best **epoch** so far.
         self._sort(titles[following % len(titles)], False)
 
     def action_turn(self) -> None:
-        """Turn the order."""
+        """Reverse the order."""
         self._sort(self._sorted_by, not self._turned)
 
     def _sort(self, title: str, turned: bool) -> None:
         self._sorted_by, self._turned = title, turned
-        self.launcher.settings.set("runs.sort", title)
-        self.launcher.settings.set("runs.turned", turned)
+        self.app.settings.set("runs.sort", title)
+        self.app.settings.set("runs.turned", turned)
         self._show()
 
     def action_filter(self) -> None:
-        """Ask for words."""
+        """Edit the filter."""
         field = self.query_one("#filter")
         field.display = True
         field.focus()
@@ -256,7 +200,7 @@ whether they are of the **test** images or of the best **epoch** so far.
         self.table.focus()
 
     def action_clear(self) -> None:
-        """Show all runs; without a filter, take the marks away."""
+        """Remove the filter, or the marks if there is none."""
         field = self.query_one("#filter", Input)
         if field.display:
             field.value = ""
@@ -266,17 +210,17 @@ whether they are of the **test** images or of the best **epoch** so far.
             self._show()
 
     def action_mark(self) -> None:
-        """Mark the run, or take its mark away, and go to the next."""
+        """Mark or unmark the run, and go to the next one."""
         if run := self.selected_run():
             self.table.marked ^= {run.path}
             self._show()
             self.table.action_cursor_down()
 
     def action_compare(self) -> None:
-        """Show the marked runs, or else the one under the cursor, beside each other."""
+        """Compare the marked runs, or show the selected one alone."""
         marked = [row.run for row in self._rows if row.run.path in self.table.marked]
         if runs := marked or [run for run in [self.selected_run()] if run]:
-            self.launcher.compare(runs)
+            self.app.compare(runs)
 
     def action_export(self) -> None:
         """Write the table to a file."""
@@ -287,4 +231,4 @@ whether they are of the **test** images or of the best **epoch** so far.
     def action_detail(self) -> None:
         """Show or hide what is below the list."""
         self.toggle_class("-no-detail")
-        self.launcher.settings.set("runs.detail", not self.has_class("-no-detail"))
+        self.app.settings.set("runs.detail", not self.has_class("-no-detail"))

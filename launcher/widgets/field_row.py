@@ -1,4 +1,4 @@
-"""One field of a recipe's form: its name, its editor, its mistakes."""
+"""One field of a recipe's form: name, editor and mistakes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -20,36 +20,36 @@ from textual.widgets import Input, Select, Static, Switch
 
 from kmtard.recipe import Mistake
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
 from launcher.recipes.fields import Field
+from launcher.widgets.choice import Choice
 
 CHANGED = "●"
 RESET = "↺"
 
 
-class FieldSelect(Select[str], inherit_bindings=False):
-    """A list to choose from; the arrow keys go on to the other fields."""
+class FieldSelect(Choice, inherit_bindings=False):
+    """A dropdown in a form, where the arrow keys go to the other fields."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show_overlay", "Choose", id="form.choose", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("form", "choose")
 
 
 class FieldInput(Input):
-    """A line of text that may come from a file, escape sequences and all."""
+    """A line of text, which may have escape sequences from a file."""
 
     @property
     def _value(self) -> Text:
-        # What Textual shows of the value: as many characters, each of them harmless.
+        # What Textual displays: one harmless character for each of the value's.
         return Text(visible(self.value), no_wrap=True, overflow="ignore", end="")
 
 
 class Reset(Static):
-    """What takes a change back when it is clicked."""
+    """A button that undoes a change."""
 
     ALLOW_SELECT = False
 
     def on_click(self, event: events.Click) -> None:
-        """Tell the row's listeners."""
+        """Ask to reset the field."""
         event.stop()
         self.post_message(FieldRow.ResetWanted(self.query_ancestor(FieldRow)))
 
@@ -60,19 +60,19 @@ class FieldRow(Vertical):
     Args:
         field: the field.
         label: its name within the section.
-        text: what the user wrote, or what the file says.
+        text: what the user wrote, or the value in the file.
     """
 
     @dataclass
     class Edited(Message):
-        """The user wrote something else."""
+        """The user changed the text."""
 
         row: FieldRow
         text: str
 
     @dataclass
     class ResetWanted(Message):
-        """The user takes the change back."""
+        """The user undoes the change."""
 
         row: FieldRow
 
@@ -85,7 +85,7 @@ class FieldRow(Vertical):
         self.editor = _editor(field, text)
 
     def compose(self) -> ComposeResult:
-        """Show sign, name, editor and what takes a change back."""
+        """Show sign, name, editor and the button to reset."""
         with Horizontal(classes="line"):
             yield Static(classes="name")
             yield self.editor
@@ -93,16 +93,16 @@ class FieldRow(Vertical):
         yield Static(classes="mistakes")
 
     def on_mount(self) -> None:
-        """Show whether the text is the file's."""
+        """Show whether the text differs from the file."""
         self._show_change()
 
     def set_text(self, text: str) -> None:
-        """Show another text, as the user's own."""
+        """Set the text, as if the user had written it."""
         if text == self.text:
             return
         self.text = text
         editor = self.editor
-        # The editor's own message comes later, and finds the text it has known.
+        # The editor's message comes later and changes nothing any more.
         if isinstance(editor, Switch):
             editor.value = _is_on(self.field, text)
         elif isinstance(editor, Select):
@@ -158,14 +158,13 @@ def _editor(field: Field, text: str) -> Widget:
     if field.kind == "flag":
         return Switch(_is_on(field, text), animate=False)
     if field.kind == "choice":
-        # A name that stands in the file is offered, whether or not it is known.
+        # An unknown name in the file is offered, too.
         names = dict.fromkeys(filter(None, [*field.choices, field.value, text]))
         return FieldSelect(
             [(Content(visible(name)), name) for name in names],
             value=text or Select.NULL,
             allow_blank=not field.value or not text,
             prompt=escape(visible(field.blank)) or "-",
-            compact=True,
         )
     return FieldInput(
         text,

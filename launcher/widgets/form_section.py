@@ -1,4 +1,4 @@
-"""A section of a recipe's form, whose fields are made when it is opened."""
+"""A section of a recipe's form; its fields are built when it is opened."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
+from launcher.closing import while_open
 from launcher.recipes.draft import Checked
 from launcher.recipes.form import Section
 from launcher.widgets.field_row import FieldRow
@@ -22,11 +24,7 @@ class SectionTitle(Static, can_focus=True):
     """The line that opens and closes a section."""
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "turn", "Open / close", id="form.toggle", show=False),
-        Binding("right", "open(True)", "Open", id="form.open", show=False),
-        Binding("left", "open(False)", "Close", id="form.close", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("form", "toggle", "open", "close")
 
     async def on_click(self, event: events.Click) -> None:
         """Open or close the section."""
@@ -47,11 +45,11 @@ class SectionTitle(Static, can_focus=True):
 
 
 class FormSection(Vertical):
-    """Fields that stand together.
+    """The fields of one table.
 
     Args:
-        name: the table.
-        is_open: whether its fields show.
+        name: of the table.
+        is_open: whether its fields are shown.
     """
 
     def __init__(self, name: str, *, is_open: bool = False) -> None:
@@ -69,11 +67,11 @@ class FormSection(Vertical):
         yield Vertical(classes="fields")
 
     async def show(self, section: Section, checked: Checked, rewrite: bool) -> None:
-        """Show what the section has become, and what is wrong in it.
+        """Show the fields of the section and their mistakes.
 
         Args:
             section: the fields.
-            checked: the draft, and what is wrong in it.
+            checked: the draft and its mistakes.
             rewrite: whether the draft's texts replace those in the editors, which
                 are newer while the user types.
         """
@@ -90,14 +88,14 @@ class FormSection(Vertical):
         await self._refresh()
 
     def has(self, key: str) -> bool:
-        """Return whether a key is one of its fields."""
+        """Return whether a key is one of the fields."""
         fields = self._section.fields if self._section else ()
         return any(field.key == key for field in fields)
 
+    @while_open
     async def _refresh(self) -> None:
         async with self._changing:
-            # Without children the screen is closing, and nothing is left to show.
-            if self._section is None or self._checked is None or not self.children:
+            if self._section is None or self._checked is None:
                 return
             self.set_class(self.is_open, "-open")
             self.query_one(SectionTitle).update(self._title())
@@ -129,7 +127,7 @@ class FormSection(Vertical):
         )
         depth = len(section.name.split("."))
         texts, mistakes = checked.draft.edits, checked.by_field
-        new: list[FieldRow] = []  # one by one they would take much longer
+        new: list[FieldRow] = []  # mounting them one by one is much slower
         for field in section.fields:
             if (row := rows.get(field)) is None:
                 text = texts.get(field.identity, field.value)

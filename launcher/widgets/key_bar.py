@@ -1,4 +1,4 @@
-"""The keys of a screen, on its last line."""
+"""The footer: the keys of a screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual.widgets._footer import FooterKey
 
 
 class KeyBar(Footer):
-    """As many keys as there is room for; the one for help is always there."""
+    """As many keys as fit, and always the one for help."""
 
     DEFAULT_CSS = """
     KeyBar.-compact FooterKey.-command-palette {
@@ -21,8 +21,11 @@ class KeyBar(Footer):
         super().__init__(show_command_palette=False, compact=True)
 
     def compose(self) -> ComposeResult:
-        """Show the keys, and at the right end the one that explains them all."""
-        yield from super().compose()
+        """Show the keys, with help at the right end."""
+        for part in super().compose():
+            # There is no room for what cannot be done now.
+            if not part.has_class("-disabled"):
+                yield part
         for active in self.screen.active_bindings.values():
             if active.binding.id == "app.help":
                 yield FooterKey(

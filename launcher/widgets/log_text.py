@@ -1,4 +1,4 @@
-"""Lines of a log: scrolled, wrapped, searched, read on while they grow."""
+"""The lines of a log: scrolled, wrapped and searched while they grow."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LogText(ScrollView, can_focus=True):
     """Shows a `LogView`.
 
     Attributes:
-        is_following: whether the end stays in sight as lines come.
-        is_wrapped: whether long lines go on in the next row.
-        wanted: what is searched; capitals count only if there are any.
+        is_following: whether the end stays in view when lines are added.
+        is_wrapped: whether long lines continue in the next row.
+        wanted: the text to search for; case matters only if it has capitals.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log-text--hit", "log-text--current"}
@@ -46,10 +46,10 @@ class LogText(ScrollView, can_focus=True):
     """
 
     class Changed(Message):
-        """Following, the search or the place was changed."""
+        """Following, the search or the match has changed."""
 
     class ReachedTop(Message):
-        """The first line in memory is in sight."""
+        """The first line in memory is in view."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ class LogText(ScrollView, can_focus=True):
 
     @property
     def position(self) -> int | None:
-        """Offset in the file of the first line in sight."""
+        """Offset in the file of the first line in view."""
         row = self.scroll_offset.y
         if not 0 <= row < len(self._rows):
             return None
         return self._view.offsets[self._rows[row][0]]
 
     def show(self, view: LogView) -> None:
-        """Show other lines, those in sight staying where they are."""
+        """Show other lines, and keep those in view where they are."""
         position, current = self.position, self.current
         mark = self._view.offsets[current] if current is not None else None
         self._view = view
@@ -80,7 +80,7 @@ class LogText(ScrollView, can_focus=True):
         self.go_to(position)
 
     def go_to(self, position: int | None) -> None:
-        """Put the line at an offset in sight, the end if following."""
+        """Scroll to the line at an offset, or to the end if following."""
         if self.is_following or position is None:
             self._place(self.max_scroll_y)
         else:
@@ -109,14 +109,14 @@ class LogText(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Break lines anew."""
+        """Wrap the lines again."""
         del event
         position = self.position
         self._lay_out()
         self.go_to(position)
 
     def wrap(self, is_wrapped: bool) -> None:
-        """Break long lines, or let them run out of sight."""
+        """Wrap long lines, or cut them off."""
         position = self.position
         self.is_wrapped = is_wrapped
         self._lay_out()
@@ -124,14 +124,14 @@ class LogText(ScrollView, can_focus=True):
         self.go_to(position)
 
     def follow(self, is_following: bool) -> None:
-        """Go to the end and stay there, or stay here."""
+        """Follow the end, or stop following."""
         self.is_following = is_following
         if is_following:
             self._place(self.max_scroll_y)
         self.post_message(self.Changed())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """End following when the user goes up."""
+        """Stop following when the user scrolls up."""
         super().watch_scroll_y(old_value, new_value)
         if self._is_placing or new_value >= old_value:
             return
@@ -142,7 +142,7 @@ class LogText(ScrollView, can_focus=True):
             self.post_message(self.ReachedTop())
 
     def search(self, query: str) -> None:
-        """Mark what is searched, and go to the last of it above the view's end."""
+        """Highlight a text, and go to its last match above the end of the view."""
         self.wanted = query
         self._search(None)
         if self.hits:
@@ -154,7 +154,7 @@ class LogText(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def step(self, by: int) -> None:
-        """Go to the next hit, or the one before; after the last comes the first."""
+        """Go to the next match or the one before; the first follows the last."""
         if self.hits:
             here = self.current if self.current is not None else -1
             place = bisect_left(self.hits, here) + by
@@ -203,7 +203,7 @@ class LogText(ScrollView, can_focus=True):
 
 
 def _cut(number: int, line: str, width: int) -> list[tuple[int, int, int]]:
-    """Return the rows of a line: its number, first and last character."""
+    """Return number, start and end of each row of a line."""
     if cell_len(line) <= width:
         return [(number, 0, len(line))]
     rows, begin = [], 0

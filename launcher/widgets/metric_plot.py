@@ -16,6 +16,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from kmtard.runs.visible import visible
+from launcher.closing import while_open
 from launcher.palette import SeriesStyle
 from launcher.widgets.plot_canvas import (
     LEVEL,
@@ -29,21 +30,21 @@ from launcher.widgets.plot_canvas import (
 __all__ = ["Level", "Mark", "MetricPlot", "PlotSeries"]
 
 PAUSE = 0.5  # seconds between two drawings, at least
-SMALLEST = (24, 6)  # cells: less shows no curve
-LARGEST = 1e300  # of what is larger, differences overflow
+SMALLEST = (24, 6)  # cells; no curve is visible in less
+LARGEST = 1e300  # the differences of larger values overflow
 GAP = "   "
 
 
 class MetricPlot(Vertical):
-    """Curves with a legend, drawn twice a second at most and only when they changed.
+    """Curves with a legend, drawn at most twice per second and only after changes.
 
     Args:
-        title: of its frame.
+        title: of the frame.
         digits: decimals of the numbers in the legend.
-        empty: what to say where there is no curve.
+        empty: the text when there are no curves.
 
     Attributes:
-        drawings: how often it was drawn.
+        drawings: number of times it was drawn.
     """
 
     ALLOW_MAXIMIZE = True
@@ -74,12 +75,12 @@ class MetricPlot(Vertical):
         yield PlotCanvas()
 
     def on_mount(self) -> None:
-        """Draw anew in the colours of another theme."""
+        """Redraw when the theme changes."""
         self.app.theme_changed_signal.subscribe(self, lambda theme: self._request())
         self._request()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Draw anew for another width, or nothing where there is no room."""
+        """Redraw for another size, or hide the curves if they do not fit."""
         width, height = event.size
         fits = width >= SMALLEST[0] and height >= SMALLEST[1]
         self.query_one(PlotCanvas).display = fits
@@ -94,7 +95,7 @@ class MetricPlot(Vertical):
         """Show other curves.
 
         Args:
-            series: the curves; what is changed in them later is not seen.
+            series: the curves, which are copied.
             levels: label, height and style of horizontal lines.
             marks: label and place of vertical lines.
         """
@@ -114,6 +115,7 @@ class MetricPlot(Vertical):
         else:
             self._draw()
 
+    @while_open
     def _draw(self) -> None:
         self._is_waiting = False
         self._drawn_at = time.monotonic()
@@ -153,7 +155,7 @@ class MetricPlot(Vertical):
 
 
 def _rows(parts: Sequence[Text], width: int) -> Text:
-    """Join the parts, each of them in one row."""
+    """Join the parts, and start a new row before a part that does not fit."""
     text, column = Text(), 0
     for part in parts:
         if column and column + len(GAP) + part.cell_len > width:

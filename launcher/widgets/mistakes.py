@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, one line each."""
+"""The mistakes of a recipe, one per line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kmtard.runs.visible import visible
 
 
 class Mistakes(VerticalScroll):
-    """Mistakes; nothing where there are none."""
+    """The mistakes; hidden if there are none."""
 
     def compose(self) -> ComposeResult:
         """Show the frame; `show` fills it."""

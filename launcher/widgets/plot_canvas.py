@@ -15,8 +15,8 @@ from launcher.palette import SeriesStyle
 
 LINE, LEVEL, MARK = "braille", "┄", "│"
 MARKER_GAP = 12  # columns between two markers of a curve
-TICK_GAP = 12  # columns
-FAINT = 0.65  # share of the background in a faint colour
+TICK_GAP = 12  # columns between two ticks
+FAINT = 0.65  # share of the background in a faint color
 
 Level = tuple[str, float, SeriesStyle]
 Mark = tuple[str, float]
@@ -27,11 +27,11 @@ class PlotSeries:
     """One curve.
 
     Attributes:
-        label: shown as it is.
+        label: its text in the legend.
         x: increasing.
-        y: what is None or not finite is left out and counted.
-        style: colour and marker.
-        faint: drawn below the others, without markers and legend.
+        y: values; those that are None or not finite are not drawn.
+        style: color and marker.
+        faint: whether it is drawn below the others, without markers and legend.
     """
 
     label: str
@@ -42,7 +42,7 @@ class PlotSeries:
 
 
 class PlotCanvas(PlotextPlot):
-    """Draws only when there is something new: plotext takes its time."""
+    """A plot that is drawn only when something has changed, as plotext is slow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,13 +59,13 @@ class PlotCanvas(PlotextPlot):
         levels: Sequence[Level],
         marks: Sequence[Mark],
     ) -> None:
-        """Show other curves, all of them finite."""
+        """Show other curves, whose values are all finite."""
         self._series, self._levels, self._marks = series, levels, marks
         self._version += 1
         self.refresh()
 
     def render(self) -> RenderResult:
-        """Return the picture, the last one if nothing changed."""
+        """Return the picture, or the last one if nothing has changed."""
         key = (self.size, self.app.theme, self._version)
         if key != self._key:
             self._key = key
@@ -114,7 +114,7 @@ class PlotCanvas(PlotextPlot):
             self.plt.plot(list(one.x), list(one.y), marker=LINE, color=colour)
 
     def _plot_markers(self, one: PlotSeries, gap: int, first: int) -> None:
-        # The curves are marked at different places, so that all show where they meet.
+        # Each curve has its markers elsewhere, so that equal curves are all visible.
         places = [i for i, x in enumerate(one.x) if round(x - first) % gap == 0]
         places = places if places else [len(one.x) - 1]
         self.plt.scatter(
@@ -132,7 +132,7 @@ class PlotCanvas(PlotextPlot):
 
 
 def _thinned(one: PlotSeries, most: int) -> PlotSeries:
-    """Return the lowest and the highest point of as many parts as can be seen."""
+    """Return the lowest and the highest point of each visible part."""
     points = list(zip(one.x, one.y, strict=True))
     if len(points) <= most:
         return one
@@ -154,7 +154,7 @@ def _whole_ticks(begin: float, end: float, most: int) -> list[float]:
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Return at most so many round numbers between two."""
+    """Return at most `most` round numbers between two numbers."""
     rough = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * by for by in (1, 2, 5, 10) if unit * by >= rough)

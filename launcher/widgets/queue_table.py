@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
+from textual.binding import BindingType
 from textual.widgets import DataTable
 
 from kmtard.runs.formats import day
 from kmtard.runs.queue.entry import Entry
 from kmtard.runs.visible import shortened, visible
+from launcher.bindings import bindings
 from launcher.widgets.run_table import theme_style
 
 NARROW = 60
@@ -25,14 +27,19 @@ SIGNS = {
     "cancelled": ("■", "text-warning"),
     "unknown": ("?", "text-warning"),
 }
-"""State -> its sign and the name of its colour in the theme, if it has one."""
+"""State -> its sign and the name of its color in the theme, if it has one."""
 
 STATE, BACKEND, ADDED = 12, 11, 13
 SHORTEST_TITLE = 8
 
 
 class QueueTable(DataTable[Text]):
-    """Entries by their ids: the cursor stays with them."""
+    """Entries by their ids: the cursor stays with its entry."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("queue", "open"),
+        *bindings("every", "top", "bottom"),
+    ]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cursor_type="row", cell_padding=0, **options)
@@ -40,11 +47,11 @@ class QueueTable(DataTable[Text]):
         self._drawn: tuple[object, ...] = ()
 
     def on_mount(self) -> None:
-        """Take up the colours of another theme."""
+        """Follow changes of the theme."""
         self.app.theme_changed_signal.subscribe(self, lambda theme: self._draw())
 
     def on_resize(self) -> None:
-        """Give the title what the width leaves."""
+        """Fit the columns to the width."""
         self._draw()
 
     @property
@@ -79,7 +86,7 @@ class QueueTable(DataTable[Text]):
         self.scroll_to(y=scroll, animate=False)
 
     def _widths(self) -> tuple[tuple[str, int], ...]:
-        """Return the columns that have room, by title and width."""
+        """Return title and width of the columns that fit."""
         width = self.size.width - 1
         if self.app.size.width < NARROW:
             return (("state", STATE), ("title", max(SHORTEST_TITLE, width - STATE)))
@@ -112,7 +119,7 @@ class QueueTable(DataTable[Text]):
 
 
 def shown_state(entry: Entry) -> str:
-    """Return the word for an entry's state, "stopping" among them."""
+    """Return the word for the state of an entry, which may be "stopping"."""
     return "stopping" if entry.state == "running" and entry.stopping else entry.state
 
 

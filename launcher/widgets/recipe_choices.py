@@ -1,4 +1,4 @@
-"""The line above a recipe: its method, a small run or the whole, all well or not."""
+"""The line above a recipe: its method, smoke run or not, mistakes or not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from kmtard.registry import METHODS, label
 from kmtard.runs.visible import visible
 from launcher.recipes.draft import Draft
 from launcher.recipes.recipe_files import RecipeFile
+from launcher.widgets.choice import Choice
 
 
 class RecipeChoices(Horizontal):
-    """What is chosen for a whole recipe."""
+    """The choices for the whole recipe."""
 
     @dataclass
     class MethodChosen(Message):
@@ -28,22 +29,23 @@ class RecipeChoices(Horizontal):
 
     @dataclass
     class SmokeChosen(Message):
-        """The user chose a small run, or the whole."""
+        """The user chose a smoke run, or a whole one."""
 
         smoke: bool
 
     def compose(self) -> ComposeResult:
         """Show the frame; `show` fills it."""
         yield Static("Method", classes="label")
-        yield Select[str]([], prompt="-", id="methods", compact=True)
+        names = [(Content(label(name)), name) for name in METHODS]
+        yield Choice(names, allow_blank=False, id="methods")
         yield Static("Smoke", classes="label")
         yield Switch(animate=False, id="smoke")
         yield Static(id="verdict")
 
     def show(self, file: RecipeFile, draft: Draft) -> None:
-        """Show the choices of a recipe, the methods with a table of its own first."""
+        """Show the choices for a recipe, first the methods that it has a table for."""
         names = dict.fromkeys([*file.methods, file.method, *METHODS])
-        select = self.query_one(Select)
+        select = self.query_one(Choice)
         with self.prevent(Select.Changed, Switch.Changed):
             select.set_options(
                 [(Content(visible(label(name))), name) for name in names]
@@ -51,21 +53,22 @@ class RecipeChoices(Horizontal):
             select.value = draft.method or file.method
             self.query_one(Switch).value = draft.smoke
 
-    def judge(self, mistakes: int | None) -> None:
-        """Show how many mistakes there are; None: it is being checked."""
+    def show_verdict(self, mistakes: int | None) -> None:
+        """Show the number of mistakes; None while the recipe is checked."""
         verdict = Content.styled("✓ ready", "$text-success")
         if mistakes:
             verdict = Content.styled(f"✗ {mistakes} wrong", "$text-error")
         self.query_one("#verdict", Static).update("…" if mistakes is None else verdict)
 
     def toggle_smoke(self) -> None:
-        """Change between a small run and the whole."""
+        """Change between a smoke run and a whole one."""
         self.query_one(Switch).toggle()
 
     @on(Select.Changed)
     def _choose_method(self, event: Select.Changed) -> None:
         event.stop()
-        if event.value is not Select.NULL:
+        # An older message may come after another choice.
+        if event.value == event.select.value:
             self.post_message(self.MethodChosen(str(event.value)))
 
     @on(Switch.Changed)

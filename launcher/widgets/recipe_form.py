@@ -1,4 +1,4 @@
-"""The form of a recipe: sections that open, a field for each key, help on it."""
+"""The form of a recipe: sections to open, and one field per key with help."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from kmtard.runs.visible import visible
+from launcher.bindings import bindings
+from launcher.closing import while_open
 from launcher.recipes.draft import Checked
 from launcher.widgets.field_row import FieldRow
 from launcher.widgets.form_section import FormSection, SectionTitle
@@ -20,25 +22,17 @@ OPEN_AT_FIRST = ("method",)
 
 
 class Sections(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """What scrolls with the cursor: the arrow keys go from field to field."""
+    """Scrolls with the focus; the arrow keys go from field to field."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", "Field above", id="form.up", show=False),
-        Binding("down", "app.focus_next", "Field below", id="form.down", show=False),
-        Binding("pageup", "page_up", "Page up", id="form.page_up", show=False),
-        Binding("pagedown", "page_down", "Page down", id="form.page_down", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        "form", "up", "down", "page_up", "page_down"
+    )
 
 
 class RecipeForm(Vertical):
-    """All fields of a recipe; `FieldRow.Edited` tells what the user writes."""
+    """All fields of a recipe; `FieldRow.Edited` reports each change."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+r", "reset", "Reset field", id="form.reset", show=False),
-        Binding(
-            "ctrl+n", "next_mistake", "Next mistake", id="form.mistake", show=False
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("form", "reset", "mistake")
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,12 +44,12 @@ class RecipeForm(Vertical):
         yield Static(id="field-help")
 
     async def show(self, checked: Checked, *, rewrite: bool) -> None:
-        """Show a recipe with what the user wrote and what is wrong in it.
+        """Show a recipe with the user's changes and its mistakes.
 
         Args:
             checked: the recipe.
             rewrite: whether its texts replace those in the editors, as for another
-                recipe; what the user types meanwhile is newer otherwise.
+                recipe. Otherwise what the user types meanwhile is newer.
         """
         self._wrong = list(checked.by_field)
         old = {section.table: section for section in self.query(FormSection)}
@@ -74,12 +68,13 @@ class RecipeForm(Vertical):
             await widget.show(section, checked, rewrite)
 
     def action_reset(self) -> None:
-        """Take the change of the field with the cursor back."""
+        """Reset the field with the focus."""
         if (row := self._focused_row()) is not None:
             self.post_message(FieldRow.ResetWanted(row))
 
+    @while_open
     async def action_next_mistake(self) -> None:
-        """Go to the next field that is wrong."""
+        """Go to the next field with a mistake."""
         keys = [key for key in self._wrong if key]
         row = self._focused_row()
         if row is not None and row.field.key in keys:
@@ -94,11 +89,12 @@ class RecipeForm(Vertical):
                 await section.open(True)
         for row in self.query(FieldRow):
             if row.field.key == key:
-                # The form can take the cursor once it is seen.
+                # The form can take the focus once it is visible.
                 self.call_after_refresh(row.editor.focus)
 
+    @while_open
     def enter(self) -> None:
-        """Put the cursor on the first section."""
+        """Focus the first section."""
         for title in self.query(SectionTitle).results():
             title.focus()
             return

@@ -1,4 +1,4 @@
-"""The recipes that were found, to choose one."""
+"""The list of recipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launcher.recipes.recipe_files import RecipeFile
 
 
 class RecipeList(OptionList):
-    """Recipes by the place they were found in."""
+    """Recipes, grouped by the place where they were found."""
 
     def show(
         self, files: Sequence[RecipeFile], chosen: Path | None, edited: Collection[Path]
@@ -23,8 +23,8 @@ class RecipeList(OptionList):
 
         Args:
             files: the recipes.
-            chosen: the one that stays highlighted, if it is still there.
-            edited: those with changes that are in no file.
+            chosen: the one that stays highlighted if it still exists.
+            edited: those with changes that are not saved.
         """
         options: list[Option] = []
         place = ""

@@ -1,4 +1,4 @@
-"""A recipe's file, and what it says of itself."""
+"""The file of a recipe, below the facts from its header."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kmtard.registry import label
 from kmtard.runs.visible import visible
 from launcher.recipes.recipe_files import RecipeFile
 
-LONGEST = 2000  # lines; a longer file is no recipe that one reads here
-WIDEST = 500  # characters of a line
+LONGEST = 2000  # lines that are shown
+WIDEST = 500  # characters of a line that are shown
 
 
 class RecipePreview(VerticalScroll):
@@ -27,7 +27,7 @@ class RecipePreview(VerticalScroll):
         yield Static(id="text")
 
     def show(self, file: RecipeFile) -> None:
-        """Show a file from its first line."""
+        """Show a file, scrolled to its start."""
         lines = file.text.splitlines()[:LONGEST]
         text = "\n".join(visible(line[:WIDEST]) for line in lines)
         self.query_one("#facts", Static).update(_facts(file))

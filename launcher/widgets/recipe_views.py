@@ -1,4 +1,4 @@
-"""A recipe seen as its file, as a form, and as a command line."""
+"""The views of a recipe: its file, its form and its command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VIEWS = ("preview", "form", "command")
 
 
 class RecipeViews(Vertical):
-    """The views of the chosen recipe, below what is wrong with it."""
+    """The views of the chosen recipe, below its mistakes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class RecipeViews(Vertical):
 
     @property
     def view(self) -> str:
-        """The view that is shown: preview, form or command."""
+        """Name of the view that is shown."""
         return self.query_one(TabbedContent).active
 
     def go_to(self, view: str) -> None:
@@ -56,12 +56,12 @@ class RecipeViews(Vertical):
         self.go_to(VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)])
 
     def show_file(self, file: RecipeFile) -> None:
-        """Show a file; its form comes when it is checked."""
+        """Show a file; `show` follows when it has been checked."""
         self._checked = None
         self.query_one(RecipePreview).show(file)
 
     async def show(self, checked: Checked, command: str, *, rewrite: bool) -> None:
-        """Show what the user wrote and what comes of it.
+        """Show the form, the mistakes and the command line.
 
         Args:
             checked: the recipe.
@@ -79,6 +79,6 @@ class RecipeViews(Vertical):
     def _show_mistakes(self) -> None:
         if self._checked is not None:
             mistakes = self._checked.mistakes
-            if self.view == "form":  # the others stand at their fields there
+            if self.view == "form":  # which shows the others at their fields
                 mistakes = tuple(self._checked.by_field.get("", ()))
             self.query_one(Mistakes).show(mistakes)

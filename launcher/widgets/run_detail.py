@@ -1,4 +1,4 @@
-"""What is known about one run, in a few lines."""
+"""One run in a few lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ BAR = 20  # cells
 
 
 class RunDetail(Static):
-    """The run under the cursor: its progress, its figures, why it failed, its log."""
+    """The selected run: progress, accuracies, why it failed, end of the log."""
+
+    _row: Summary | None = None
+    _log: Sequence[str] = ()
 
     def show(self, row: Summary, log: Sequence[str]) -> None:
         """Show a run.
@@ -27,6 +30,7 @@ class RunDetail(Static):
             row: of the list.
             log: the last lines of its log.
         """
+        self._row, self._log = row, log
         lines = [self._title(row), _progress(row), *_scores(row)]
         if row.note:
             lines.append(Text(visible(row.note), theme_style(self.app, "text-error")))
@@ -34,6 +38,11 @@ class RunDetail(Static):
         for line in log[-room:] if room else ():
             lines.append(Text(line, "dim"))
         self.update(Text("\n").join(lines))
+
+    def on_resize(self) -> None:
+        """Show as many lines of the log as fit."""
+        if self._row is not None:
+            self.show(self._row, self._log)
 
     def _title(self, row: Summary) -> Text:
         sign, colour = symbol(row.state)

@@ -1,4 +1,4 @@
-"""What a run is and how far it is, in two lines."""
+"""The name, state and progress of a run, in two lines."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FULL = "━"
 
 
 class RunHeader(Static):
-    """Name, state and progress of a run."""
+    """The name, state and progress of a run."""
 
     def show(self, run: Summary, history: History) -> None:
-        """Show them as of now."""
+        """Show a run."""
         sign, colour = symbol(run.state)
         style = theme_style(self.app, colour) if colour else ""
         first = Text.assemble((visible(run.name), "bold"), "  ")
@@ -36,7 +36,7 @@ class RunHeader(Static):
         self.update(Text("\n").join([first, second]))
 
     def show_reading(self, name: str, share: float) -> None:
-        """Show how much of a long file is read."""
+        """Show how much of a long file has been read."""
         text = Text.assemble((visible(name), "bold"), f"\nreading {100 * share:.0f} %")
         self.update(text)
 
@@ -46,26 +46,20 @@ class RunHeader(Static):
         if progress.fraction is not None:
             text.append_text(_bar(progress.fraction))
             text.append(f" {100 * progress.fraction:.0f} %  ")
-        parts = [visible(progress.text)]
-        if is_running and progress.epoch_fraction:
-            parts.append(f"{100 * progress.epoch_fraction:.0f} % of the epoch")
-        if is_running and progress.eta_seconds is not None:
-            parts.append(f"ends in {duration(max(1.0, progress.eta_seconds))}")
-        if is_running and progress.images_per_second is not None:
-            parts.append(f"{progress.images_per_second:,.0f} images/s")
-        parts.append(f"worked {duration(history.seconds)}")
-        return text.append(" · ".join(filter(None, parts)))
+        facts = progress.facts(is_running=is_running)
+        facts.append(f"worked {duration(history.seconds)}")
+        return text.append(visible(" · ".join(facts)))
 
 
 class RunBanner(Static):
-    """What is wrong with a run; nothing mostly."""
+    """What is wrong with a run; hidden if nothing is."""
 
     def show(self, run: Summary, history: History, log: Sequence[str]) -> None:
-        """Show it as of now.
+        """Show what is wrong.
 
         Args:
-            run: in brief.
-            history: of the run.
+            run: its summary.
+            history: its events.
             log: the last lines of its log.
         """
         lines = _troubles(run, history, log)
@@ -81,11 +75,11 @@ def _troubles(run: Summary, history: History, log: Sequence[str]) -> Sequence[st
         lines.append(f"Failed: {history.reason or 'no reason was given.'}")
     if run.state == "crashed":
         lines.append(
-            "Crashed: its process is gone and wrote no last event. It ends with:"
+            "Crashed: its process ended without a final event. The log ends with:"
         )
         lines += log or ["(no log)"]
     if history.skipped:
-        lines.append(f"{history.skipped} lines of events.jsonl are no events.")
+        lines.append(f"{history.skipped} lines of events.jsonl are not events.")
     if history.warnings:
         lines.append(f"Warning: {history.warnings[-1]}")
     return lines

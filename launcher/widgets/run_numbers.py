@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich.text import Text
 from textual.widgets import Static
 
-from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.formats import percent
 from kmtard.runs.history import History
 from launcher.palette import STYLES
@@ -17,11 +14,11 @@ FIRST, LEAST, GAP = 11, 8, 2  # cells
 
 
 class RunNumbers(Static):
-    """Accuracies now, at the best epoch, of the teachers and on the test images."""
+    """`History.accuracy_columns`, in the colors of the plot."""
 
     def show(self, history: History, role: str) -> None:
-        """Show a role's accuracies, and beside the student's those of the teachers."""
-        columns = _columns(history, role)
+        """Show the accuracies of a role."""
+        columns = history.accuracy_columns(role)
         widths = {title: max(LEAST, len(title)) + GAP for title in columns}
         head = "".join(f"{title:>{width}}" for title, width in widths.items())
         lines = [Text(" " * FIRST + head, "dim")]
@@ -34,19 +31,3 @@ class RunNumbers(Static):
                 line.append(f"{percent(values.get(name)):>{widths[title]}}", bold)
             lines.append(line)
         self.update(Text("\n").join(lines))
-
-
-def _columns(history: History, role: str) -> dict[str, Mapping[str, float | None]]:
-    phase = history.phases.get(role)
-    metrics = phase.metrics if phase else {}
-    columns: dict[str, Mapping[str, float | None]] = {
-        "now": {name: metrics[name].last for name in ACCURACIES if name in metrics}
-    }
-    if best := history.best(role):
-        columns[f"best, {best.epoch}"] = best.metrics
-    if final := history.evaluated(role):
-        columns[f"test, {final.attack}"] = final.metrics
-    if role == "student":
-        teachers = {LABELS[name]: history.accuracies(name) for name in TEACHERS}
-        columns |= {name: found.metrics for name, found in teachers.items() if found}
-    return columns

@@ -1,8 +1,6 @@
-"""The plots of a run: as many at once as have room, the others a key away."""
+"""The plots of a run, as many as fit."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from rich.text import Text
@@ -13,13 +11,11 @@ from textual.widgets import Static
 
 from kmtard.runs.history import History, Phase
 from launcher.runs.panels import OTHER, PANELS, Panel, curves, levels, marks, panels_of
+from launcher.settings import Settings
 from launcher.widgets.metric_plot import MetricPlot
 
-if TYPE_CHECKING:
-    from launcher.app import LauncherApp
-
 WIDE = 110  # columns for two plots side by side
-HIGH = 11  # rows of a plot, at least, where another is below it
+HIGH = 11  # smallest number of rows of each of several plots
 STRENGTHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 USUAL = 0.8
 
@@ -29,13 +25,14 @@ class RunPlots(Vertical):
 
     Args:
         history: of the run.
+        settings: remembers what the user chose.
 
     Attributes:
-        role: the phase.
-        hidden: metrics, and plots by their `key`, that are off.
+        role: name of the phase.
+        hidden: metrics, and plots by their `key`, that are hidden.
         current: name of the first plot that is shown.
-        is_smooth: whether averages are shown, the raw values faint below them.
-        strength: of the averages.
+        is_smooth: whether averages are shown, with the raw values faint below.
+        strength: of the averages, 0 to 1.
     """
 
     ALLOW_MAXIMIZE = True
@@ -52,9 +49,10 @@ class RunPlots(Vertical):
     }
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, settings: Settings) -> None:
         super().__init__()
         self.history = history
+        self._settings = settings
         self.role = "student"
         self.hidden: set[str] = set()
         self.current = PANELS[0].name
@@ -62,11 +60,6 @@ class RunPlots(Vertical):
         self.strength = USUAL
         self.panels: list[Panel] = []
         self._order: list[str] = []
-
-    @property
-    def launcher(self) -> LauncherApp:
-        """The app, by its own type."""
-        return cast("LauncherApp", self.app)
 
     def compose(self) -> ComposeResult:
         """Show the names of the plots above the plots."""
@@ -78,8 +71,8 @@ class RunPlots(Vertical):
                 yield plot
 
     def on_mount(self) -> None:
-        """Recall what the user chose."""
-        settings = self.launcher.settings
+        """Restore what the user chose."""
+        settings = self._settings
         self.hidden = set(map(str, settings.get("live.hidden", list[str]())))
         self.current = settings.get("live.plot", self.current)
         self.is_smooth = settings.get("live.smooth", False)
@@ -87,12 +80,12 @@ class RunPlots(Vertical):
         self.strength = strength if strength in STRENGTHS else USUAL
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show as many as have room."""
+        """Show as many plots as fit."""
         del event
         self.show()
 
     def show(self) -> None:
-        """Show the curves as of now."""
+        """Show the curves."""
         with self.history.lock:
             self._show_panels()
 
@@ -101,7 +94,7 @@ class RunPlots(Vertical):
         return self.history.phases.get(self.role)
 
     def _shown(self) -> list[Panel]:
-        """Return the panels that have room, the current one first."""
+        """Return the panels that fit, the current one first."""
         self.panels = panels_of(self._phase)
         there = [panel for panel in self.panels if panel.key not in self.hidden]
         names = [panel.name for panel in there]
@@ -157,29 +150,29 @@ class RunPlots(Vertical):
         self.query_one("#names", Static).update(text)
 
     def step(self, by: int) -> None:
-        """Go to the next plot, or the one before."""
+        """Show the next plot, or the one before."""
         names = [panel.name for panel in self.panels if panel.key not in self.hidden]
         if names:
             place = names.index(self.current) if self.current in names else 0
             self.go_to(names[(place + by) % len(names)])
 
     def go_to(self, name: str) -> None:
-        """Go to a plot by its name."""
+        """Show a plot by its name."""
         self.current = name
-        self.launcher.settings.set("live.plot", name)
+        self._settings.set("live.plot", name)
         self.show()
 
     def hide(self, hidden: set[str]) -> None:
-        """Leave out these curves and plots, and no others."""
+        """Hide these metrics and plots, and show all others."""
         self.hidden = hidden
-        self.launcher.settings.set("live.hidden", sorted(hidden))
+        self._settings.set("live.hidden", sorted(hidden))
         self.show()
 
     def smooth(self, is_smooth: bool, by: int = 0) -> None:
-        """Show averages or not, stronger or weaker ones."""
+        """Show averages or not, over more or fewer epochs."""
         place = STRENGTHS.index(self.strength) + by
         self.is_smooth = is_smooth
         self.strength = STRENGTHS[min(max(place, 0), len(STRENGTHS) - 1)]
-        self.launcher.settings.set("live.smooth", is_smooth)
-        self.launcher.settings.set("live.strength", self.strength)
+        self._settings.set("live.smooth", is_smooth)
+        self._settings.set("live.strength", self.strength)
         self.show()

@@ -1,4 +1,4 @@
-"""The list of runs as a table that stays still while its rows change."""
+"""The list of runs, which keeps cursor and scroll while its rows change."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.color import Color
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from kmtard.runs.listing import BY_TITLE, COLUMNS, TEXTS, Column
 from kmtard.runs.summary import Summary
 from kmtard.runs.visible import shortened, visible
-from launcher.runs.listing import BY_TITLE, COMPACT, TEXTS, Column, fitting
+from launcher.bindings import bindings
 
-NARROW = 60
+NARROW = 60  # cells, below which only the columns of COMPACT are shown
+COMPACT = ("state", "name", "W-Robust")
+WIDTHS = {
+    **{"state": 11, "name": 14, "method": 12, "W-Robust": 8, "clean": 6, "robust": 6},
+    **{"epoch": 9, "time": 7, "of": 9, "seed": 5, "radius": 7},
+    **{"data": 13, "started": 12, "attack": 12},
+}
+"""Title of a column -> its width in cells; the name gets what the others leave."""
+
 MARK = "◆"
 SYMBOLS = {
     "running": ("▶", "text-primary"),
@@ -31,24 +40,40 @@ SYMBOLS = {
     "remote": ("⇄", "text-accent"),
     "damaged": ("!", "text-warning"),
 }
-"""State -> its sign and the name of its colour in the theme."""
+"""State -> its sign and the name of its color in the theme."""
 
 Cell = tuple[str, str]
-"""Text and the name of its colour, empty for that of the table."""
+"""Text and the name of its color; empty for the table's own."""
 
 
 def symbol(state: str) -> Cell:
-    """Return the sign of a state and its colour."""
+    """Return the sign of a state and its color."""
     return SYMBOLS.get(state, ("?", ""))
 
 
 def theme_style(app: App[Any], colour: str) -> Style:
-    """Return a colour of the theme, by its name, as a style."""
+    """Return a color of the theme as a style."""
     return Style(color=Color.parse(app.theme_variables[colour]).rich_color)
 
 
+def name_cells(width: int, longest: int) -> int:
+    """Return the width of the name when as many columns as possible fit beside it.
+
+    Args:
+        width: of the list, in cells.
+        longest: width of the longest name.
+    """
+    _, least, *others = (WIDTHS[column.title] for column in COLUMNS)
+    left = width - WIDTHS["state"] - 1
+    for other in others:
+        if left - other - 1 <= least:
+            break
+        left -= other + 1
+    return max(8, min(left - 1, longest))
+
+
 class RunTable(DataTable[Text]):
-    """Runs by their folders: cursor, marks and scroll stay with them.
+    """Runs by their folders, with which cursor, marks and scroll stay.
 
     Attributes:
         marked: folders of the runs that the user has marked.
@@ -58,7 +83,8 @@ class RunTable(DataTable[Text]):
     RunTable > .datatable--fixed { background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "Open", id="runs.open"),
+        *bindings("runs", "open"),
+        *bindings("every", "top", "bottom"),
     ]
 
     def __init__(self, **options: Any) -> None:
@@ -72,11 +98,11 @@ class RunTable(DataTable[Text]):
         self._order = ("", False)
 
     def on_mount(self) -> None:
-        """Take up the colours of another theme."""
+        """Follow changes of the theme."""
         self.app.theme_changed_signal.subscribe(self, lambda theme: self._repaint())
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the name what the width leaves."""
+        """Fit the columns to the width."""
         del event
         self.show(self._listed, self._order)
 
@@ -100,7 +126,8 @@ class RunTable(DataTable[Text]):
 
         Args:
             rows: sorted.
-            order: title of the column that they are sorted by, and whether it falls.
+            order: title of the column that they are sorted by, and whether the largest
+                value comes first.
         """
         selected, cursor, scroll = self.selected, self.cursor_row, self.scroll_y
         self._listed, self._order = list(rows), order
@@ -111,13 +138,13 @@ class RunTable(DataTable[Text]):
         with self.prevent(DataTable.RowHighlighted):
             self._fill(lines)
             place = self._place(selected, cursor)
-            # What has come above the run moves it, and the view goes with it.
+            # New rows above the run move it, and the view follows.
             if scroll and scroll + place - cursor != self.scroll_y:
                 self.scroll_to(y=scroll + place - cursor, animate=False)
             if is_seen:
                 self.move_cursor(row=place)
             elif place != self.cursor_row:
-                # Set in the usual way, it would draw the view to itself.
+                # `move_cursor` would scroll to it.
                 self.set_reactive(RunTable.cursor_coordinate, Coordinate(place, 0))
                 self.refresh()
 
@@ -128,18 +155,16 @@ class RunTable(DataTable[Text]):
         return max(0, min(cursor, len(paths) - 1))
 
     def _lay_out(self) -> int:
-        """Set the columns up if they have changed; return the width of the name."""
+        """Add the columns if they have changed; return the width of the name."""
         if self.app.size.width < NARROW:
             columns = [BY_TITLE[title] for title in COMPACT]
-            taken = sum(
-                column.width + 1 for column in columns if column.title != "name"
-            )
+            taken = sum(WIDTHS[title] + 1 for title in COMPACT if title != "name")
             name_width = max(8, self.size.width - taken - 1)
         else:
             longest = max(
                 (cell_len(visible(row.name)) for row in self._listed), default=0
             )
-            columns, name_width = fitting(self.size.width, longest)
+            columns, name_width = list(COLUMNS), name_cells(self.size.width, longest)
         headings = [self._heading(column, name_width) for column in columns]
         if headings != self._headings:
             self._shown, self._headings = columns, headings
@@ -154,12 +179,12 @@ class RunTable(DataTable[Text]):
         title, falls = self._order
         arrow = ("▼" if falls else "▲") if column.title == title else " "
         if column.title not in TEXTS:
-            return f"{column.title:>{column.width}}{arrow}"
-        width = name_width if column.title == "name" else column.width
+            return f"{column.title:>{WIDTHS[column.title]}}{arrow}"
+        width = name_width if column.title == "name" else WIDTHS[column.title]
         return set_cell_size(f"{column.title}{arrow}", width + 1)
 
     def _line(self, row: Summary, name_width: int) -> tuple[Any, list[Cell]]:
-        """Return the cells of a run and what they follow from; the same if it is."""
+        """Return what the cells of a run depend on, and the cells."""
         basis = (row, row.run.path in self.marked, name_width, len(self._shown))
         made = self._made.get(row.run.path)
         if made and made[0] == basis:
@@ -171,12 +196,14 @@ class RunTable(DataTable[Text]):
         if column.title == "state":
             sign, colour = symbol(row.state)
             mark = MARK if row.run.path in self.marked else " "
-            return set_cell_size(f"{mark}{sign} {text}", column.width + 1), colour
+            return set_cell_size(
+                f"{mark}{sign} {text}", WIDTHS[column.title] + 1
+            ), colour
         if column.title == "name":
             return shortened(text, name_width) + " ", ""
         if column.title in TEXTS:
-            return shortened(text, column.width) + " ", ""
-        return f"{text:>{column.width}} ", ""
+            return shortened(text, WIDTHS[column.title]) + " ", ""
+        return f"{text:>{WIDTHS[column.title]}} ", ""
 
     def _fill(self, cells: list[list[Cell]]) -> None:
         if len(cells) < len(self._lines):

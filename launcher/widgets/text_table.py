@@ -1,29 +1,32 @@
-"""A table of text on the screen."""
+"""A table of text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.binding import BindingType
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
 from kmtard.runs.tables import Table
 from kmtard.runs.visible import shortened, visible
+from launcher.bindings import bindings
 
 SHORTEST = 12
 Signs = Mapping[str, Text]
 
 
 class TextTable(DataTable[Text]):
-    """A `Table`, its text as it is, that keeps its place when it changes.
+    """A `Table`, whose cursor stays in place when the rows change.
 
     Attributes:
         shown: the table.
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings("every", "top", "bottom")
     DEFAULT_CSS = """
     TextTable > .datatable--fixed { background: $surface; }
     """
@@ -43,7 +46,7 @@ class TextTable(DataTable[Text]):
 
         Args:
             table: of text.
-            signs: text in the header or the first column -> what is put before it.
+            signs: text in the header or the first column -> the sign before it.
         """
         self.shown, self._signs = table, signs or {}
         lines = [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from textual.pilot import Pilot
 
+PATIENCE = 30.0  # seconds
+
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    for _ in range(1000):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
         await pilot.pause()
-        if condition():
-            return
         await asyncio.sleep(0.02)
-    raise AssertionError("It never happened.")
 
 
 def screen_text(pilot: Pilot[None]) -> str:

@@ -9,7 +9,7 @@ from launcher.commands import command_text, dry_run_command
 
 def test_a_dry_run_is_of_the_same_training() -> None:
     task = Task.fit("a.toml", method="mtard")
-    assert dry_run_command(task) == [*task.command(), "--dry-run"]
+    assert dry_run_command(task) == [*task.command(), "--dry-run=measure"]
 
 
 def test_the_text_is_what_a_shell_reads_back() -> None:

@@ -20,6 +20,7 @@ from kmtard import runs
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
 from launcher.app import LauncherApp
+from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.live import LiveScreen
 from launcher.screens.recipes import RecipesScreen
 
@@ -90,10 +91,13 @@ async def test_launch_close_attach_stop_resume(folder: Path) -> None:
     app = LauncherApp(folder, attach=run.path)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        await pilot.press("k")
+        await until(pilot, lambda: "ctrl+k" in app.screen.active_bindings)
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
         await until(pilot, lambda: run.state() == "stopped")
         before = epochs(run)
-        await until(pilot, lambda: "r" in app.screen.active_bindings)
+        await until(pilot, lambda: app.screen.active_bindings["r"].enabled)
         await pilot.press("r")
         await until(pilot, lambda: run.state() == "finished")
     assert epochs(run) > before
@@ -163,7 +167,9 @@ def test_the_same_in_a_terminal_of_80_by_24(folder: Path) -> None:
     assert run.state() == "running"
     with Terminal("--attach", run.path, "--runs", folder) as terminal:
         terminal.shows("running")
-        terminal.press("k")
+        terminal.press("C-k")
+        terminal.shows("Stop (y)")
+        terminal.press("y")
         terminal.shows("r Res")
         assert run.state() == "stopped"
         terminal.press("r")

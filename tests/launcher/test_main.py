@@ -37,7 +37,7 @@ def test_without_a_terminal_it_says_what_to_use_instead(tmp_path: Path) -> None:
     done = run("--runs", tmp_path)
     assert done.returncode == 2
     assert "expected a terminal" in done.stderr
-    assert "python -m kmtard.fit" in done.stderr
+    assert "kmtard fit RECIPE" in done.stderr
 
 
 def test_the_folder_of_runs_must_not_be_a_file(
@@ -53,7 +53,7 @@ def test_a_recipe_must_exist(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--recipe", str(tmp_path / "none.toml")]) == 2
-    assert "there is no such recipe" in capsys.readouterr().err
+    assert "expected a recipe or a folder" in capsys.readouterr().err
 
 
 def test_a_run_to_attach_to_must_be_one(

@@ -27,6 +27,7 @@ from kmtard.evaluation.diagnostics.results import (
 from kmtard.runs.results import epsilon_of
 
 if TYPE_CHECKING:
+    from kmtard.evaluation.images import ImageSet
     from kmtard.evaluation.result import Column
 
 
@@ -74,14 +75,14 @@ def of_results(columns: Mapping[str, Column]) -> list[Finding]:
 
 
 def of_outcome(
-    clean: Column, columns: Mapping[str, Column], labels: np.ndarray, num_classes: int
+    clean: Column, columns: Mapping[str, Column], images: ImageSet, num_classes: int
 ) -> list[Finding]:
     """Return findings about results that usually mean a mistake.
 
     Args:
         clean: the outcome on clean images.
         columns: name of the attack -> outcome.
-        labels: int (images,).
+        images: the images, with labels and names of classes.
         num_classes: number of classes of the model.
     """
     if clean.predictions is None:  # a batch of version 0.1
@@ -90,7 +91,13 @@ def of_outcome(
         name: (clean.correct - column.correct, epsilon_of(column.settings) or 0.0)
         for name, column in columns.items()
     }
-    return check_outcome(labels, clean.predictions, fooled, num_classes)
+    return check_outcome(
+        images.labels,
+        clean.predictions,
+        fooled,
+        num_classes,
+        class_names=images.class_names,
+    )
 
 
 def with_answers(

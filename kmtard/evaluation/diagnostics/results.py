@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,8 @@ def check_outcome(
     predictions: np.ndarray,
     fooled: Mapping[str, tuple[int, float]],
     num_classes: int,
+    *,
+    class_names: Sequence[str] = (),
 ) -> Findings:
     """Find results that are possible but usually mean a mistake.
 
@@ -107,6 +109,7 @@ def check_outcome(
         predictions: int (images,), the predicted classes of the clean images.
         fooled: attack -> (number of fooled images, epsilon).
         num_classes: number of classes of the model.
+        class_names: names of class 0, 1 and so on; empty for their numbers.
     """
     images, right = len(labels), labels == predictions
     if images < FEW:
@@ -121,7 +124,7 @@ def check_outcome(
         "normalization, channel order or class order probably differ from the model's "
         f"training. {RANGE_FIX}",
     )
-    found += _predicted_classes(labels, predictions)
+    found += _predicted_classes(labels, predictions, class_names)
     attacked = int(np.count_nonzero(right))
     strong = [name for name, (_, epsilon) in fooled.items() if epsilon >= 1 / 255]
     none = strong and not any(fooled[name][0] for name in strong)
@@ -156,23 +159,30 @@ def below_training(correct: int, images: int, trained: float | None) -> Findings
     )
 
 
-def _predicted_classes(labels: np.ndarray, predictions: np.ndarray) -> Findings:
+def _predicted_classes(
+    labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str]
+) -> Findings:
+    def named(label: int) -> str:
+        # The model may have more classes than the data have names.
+        return class_names[label] if label < len(class_names) else str(label)
+
     classes, counts = np.unique(labels, return_counts=True)
     known = np.unique(predictions)
     if len(known) == 1 and len(classes) > 1:
         return [
             Finding(
                 "one-class",
-                f"Class {known[0]} is predicted for all {len(labels)} images: the "
-                "model is probably untrained, or expects images of another range. "
+                f"Class {named(int(known[0]))} is predicted for all {len(labels)} "
+                "images: the model is probably untrained, or expects images of another "
+                "range. "
                 f"{RANGE_FIX}",
             )
         ]
-    never = [int(c) for c in classes[counts >= FEW] if c not in known]
+    never = [named(int(c)) for c in classes[counts >= FEW] if c not in known]
     return when(
         never,
         "class-never-predicted",
-        f"The classes {', '.join(map(str, never))} have images but are never "
+        f"The classes {', '.join(never)} have images but are never "
         "predicted: check that the order of the classes is that of the training.",
     )
 

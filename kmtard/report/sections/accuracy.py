@@ -34,7 +34,7 @@ def summary(source: Source) -> Section:
         f"{name} was not evaluated: {_how(source, name)}"
         for name in (run.run.name for run in source.runs if run.results is None)
     ]
-    return Section("summary", "Accuracy", tables, missing)
+    return Section("summary", "Accuracy", tables, [*source.gaps, *missing])
 
 
 def _how(source: Source, name: str) -> str:

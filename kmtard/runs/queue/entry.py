@@ -32,13 +32,15 @@ class Entry:
         state: one of `STATES`; "unknown" if it ended while no runner was watching and
             no run says how.
         stopping: whether it was asked to end.
-        host: name of the machine with its process.
+        host: name of the machine with its process. None, in a damaged file, counts
+            as this machine.
         pid: number of its process.
         process_start: start time of its process, as returned by `process_start_time`.
         started: time when it started, in UNIX seconds.
         ended: time when it ended, in UNIX seconds.
         exit_code: exit code; negative if a signal ended it, as in `subprocess`.
         run: the run's folder, as soon as it is known.
+        gpu: the only GPU that it sees; None if there was no choice.
         seal: proof that this user wrote or confirmed it on this host; see `Seal`.
         refused: the command of an entry without a task, to be shown; else empty.
     """
@@ -59,6 +61,7 @@ class Entry:
     ended: float | None = None
     exit_code: int | None = None
     run: str | None = None
+    gpu: str | None = None
     seal: str | None = None
     refused: tuple[str, ...] = ()
 
@@ -75,7 +78,8 @@ class Entry:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it runs on another host."""
-        return self.state == "running" and self.host != socket.gethostname()
+        here = (None, socket.gethostname())
+        return self.state == "running" and self.host not in here
 
     @property
     def is_alive(self) -> bool:
@@ -109,6 +113,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "ended": (*NUMBER, type(None)),
     "exit_code": (int, type(None)),
     "run": (str, type(None)),
+    "gpu": (str, type(None)),
     "seal": (str, type(None)),
 }
 BACKENDS = ("", "jax", "tensorflow", "torch")
@@ -150,8 +155,9 @@ def _task(values: Mapping[str, Any]) -> tuple[Task | None, tuple[str, ...]]:
         return read_task(values["task"]), ()
     # Version 0.1 wrote command lines.
     argv = values.get("argv")
-    is_list = isinstance(argv, list) and bool(argv)
-    if not is_list or not all(type(word) is str for word in argv):
+    if not isinstance(argv, list) or not all(type(word) is str for word in argv):
         raise ValueError(f"argv: expected a list of texts, received {argv!r}.")
+    if not argv:
+        raise ValueError("argv: expected at least one word, received none.")
     task = task_of(argv)
     return task, () if task else tuple(argv)

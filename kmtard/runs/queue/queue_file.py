@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from kmtard.runs import RunError, write_atomic
-from kmtard.runs.files import read_regular, refuse_links
+from kmtard.runs.files import read_regular, refuse_links, remove_leftovers
 from kmtard.runs.queue.entry import Entry, read_entry
 
 PATIENCE = 10.0  # seconds to wait for the lock, held for milliseconds
 PAUSE = 0.01
+
+SCHEMA = 1
+"""Version of the queue's file; version 0.1 wrote none."""
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Content:
     def as_json(self) -> str:
         """Return the text of the file."""
         entries = [entry.as_json() for entry in self.entries]
-        return json.dumps({"limit": self.limit, "entries": entries}, indent=1) + "\n"
+        content = {"schema": SCHEMA, "limit": self.limit, "entries": entries}
+        return json.dumps(content, indent=1) + "\n"
 
 
 class QueueFile:
@@ -77,7 +81,7 @@ class QueueFile:
         queue is returned.
 
         Raises:
-            RunError: the file cannot be read.
+            RunError: the file cannot be read, or a newer version wrote it.
         """
         try:
             return self._load()
@@ -104,6 +108,12 @@ class QueueFile:
             after = content.as_json()
             if after != before:
                 write_atomic(self._path, after)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half-made."""
+        if self.folder.is_dir():
+            with self._locked():
+                remove_leftovers(self.folder)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -136,6 +146,13 @@ class QueueFile:
             raise ValueError from error
         if not isinstance(values, dict) or type(values.get("limit")) is not int:
             raise ValueError
+        schema = values.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise RunError(
+                f"{self._path} has schema {schema}; this version of kmtard reads "
+                f"schemas up to {SCHEMA}. A newer version wrote the queue: update "
+                "kmtard."
+            )
         if not isinstance(entries := values.get("entries"), list):
             raise ValueError
         found = [read_entry(entry, self.logs) for entry in entries]

@@ -3,7 +3,7 @@
 The runner needs no user interface. There is one runner per runs folder. It also watches
 commands that an earlier runner started, and ends when nothing waits or runs. SIGTERM
 ends only the runner, and the commands continue. It starts only entries that this user
-wrote or confirmed on this host.
+wrote or confirmed on this host. If there are several GPUs, each command gets one.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
+from kmtard.registry.bounded import open_regular
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import (
     append_regular,
     lock_for_life,
-    read_regular,
     write_atomic,
 )
 from kmtard.runs.processes import process_start_time
 from kmtard.runs.queue.entry import Entry
+from kmtard.runs.queue.gpus import environment_of, least_used, visible_gpus
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.run_finder import RunFinder, owns
 
@@ -42,9 +44,13 @@ NOT_STARTED = "Not started: the queue's runner has ended."
 
 # The command begins only after its process has been written to the queue's file. If the
 # runner dies before that, this shell ends by itself and the task is started again.
+# The line that it writes names this start, since the line of an earlier start may still
+# be in the log.
 START = f"""\
-read go || {{ echo "{NOT_STARTED}" >&2; exit 75; }}
+start=$1; shift
+read go || {{ echo "{NOT_STARTED} (start $start)" >&2; exit 75; }}
 exec "$@" </dev/null"""
+LOG_END = 8192  # bytes at the end of a log where that line is looked for
 
 ENDS = {"finished": "finished", "stopped": "cancelled", "failed": "failed"}
 
@@ -59,6 +65,7 @@ class Runner:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self._finder = RunFinder(queue.runs_dir)
+        self._gpus = visible_gpus()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
         self._said = ""
@@ -138,12 +145,14 @@ class Runner:
         """Start the first waiting entry if the limit allows; return whether one was."""
         with contextlib.ExitStack() as unless_written:
             with self.queue.change() as content:
-                running = sum(entry.state == "running" for entry in content.entries)
+                running = [each for each in content.entries if each.state == "running"]
                 waiting = list(filter(self.queue.may_start, content.entries))
-                if not waiting or running >= content.limit:
+                if not waiting or len(running) >= content.limit:
                     return False
-                entry = waiting[0]
-                child = _prepare(entry)
+                gpu = least_used(self._gpus, (each.gpu for each in running))
+                entry = replace(waiting[0], gpu=gpu)
+                started = time.time()
+                child = _prepare(entry, started)
                 if child is None:
                     content.update(entry.id, state="failed", ended=time.time())
                     return True
@@ -154,7 +163,8 @@ class Runner:
                     pid=child.pid,
                     process_start=process_start_time(child.pid),
                     host=socket.gethostname(),
-                    started=time.time(),
+                    started=started,
+                    gpu=gpu,
                 )
             unless_written.pop_all()
         self._children[entry.id] = child
@@ -176,7 +186,7 @@ class Runner:
             _say(text)
 
 
-def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
+def _prepare(entry: Entry, started: float) -> subprocess.Popen[bytes] | None:
     """Start a process that waits for `_release` before it becomes the command.
 
     Returns:
@@ -185,7 +195,9 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     Raises:
         OSError: the log cannot be opened, for example because the disk is full.
     """
-    backend = {"KERAS_BACKEND": entry.backend} if entry.backend else {}
+    settings = dict(environment_of(entry.gpu))
+    if entry.backend:
+        settings["KERAS_BACKEND"] = entry.backend
     try:
         log = append_regular(entry.log)
     except OSError as error:
@@ -196,9 +208,9 @@ def _prepare(entry: Entry) -> subprocess.Popen[bytes] | None:
     with log:
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", START, "sh", *entry.command],
+                ["/bin/sh", "-c", START, "sh", repr(started), *entry.command],
                 cwd=entry.cwd,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **backend},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -242,8 +254,10 @@ def _release(child: subprocess.Popen[bytes], word: bytes = b"") -> None:
 
 
 def _was_not_started(entry: Entry) -> bool:
-    with contextlib.suppress(OSError):
-        return read_regular(entry.log).endswith(f"{NOT_STARTED}\n".encode())
+    line = f"{NOT_STARTED} (start {entry.started!r})\n".encode()
+    with contextlib.suppress(OSError), open_regular(entry.log) as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_END))
+        return line in log.read()
     return False
 
 
@@ -282,6 +296,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if _is_alone(queue):
             queue.refuse_elsewhere()
+            queue.remove_leftovers()
             _register(queue)
             runner.work()
     except (OSError, RunError) as error:

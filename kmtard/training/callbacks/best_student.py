@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from kmtard.runs.intact import check_intact, seal_weights
+from kmtard.training.checks import non_finite
+
 
 class BestStudent(keras.callbacks.Callback):
     """Saves the trained networks whenever a metric is larger than in all epochs before.
+
+    Networks with a weight or a moving average of NaN or inf are never saved.
 
     Unlike `ModelCheckpoint`, it keeps the best score when a run is resumed, because
     `state` is saved in the checkpoint.
@@ -20,8 +26,8 @@ class BestStudent(keras.callbacks.Callback):
         path: file for the student, ending in `.keras` or `.weights.h5`. A teacher that
             learns is saved in the same folder under its role, such as
             `adv_teacher.keras`.
-        replace: `replace(temporary, path)` moves a finished temporary file to `path`,
-            so that an incomplete file is never visible.
+        replaced: `with replaced(path) as temporary` moves a finished temporary file to
+            `path`, so that an incomplete file is never visible.
         monitor: name of the metric in the logs of an epoch.
 
     Attributes:
@@ -31,12 +37,12 @@ class BestStudent(keras.callbacks.Callback):
     def __init__(
         self,
         path: Path,
-        replace: Callable[[Path, Path], None],
+        replaced: Callable[[Path], AbstractContextManager[Path]],
         monitor: str = "val_w_robust_accuracy",
     ) -> None:
         super().__init__()
         self.path = path
-        self.replace = replace
+        self.replaced = replaced
         self.monitor = monitor
         self.state: dict[str, Any] = {"score": None, "epoch": None}
 
@@ -46,7 +52,10 @@ class BestStudent(keras.callbacks.Callback):
         best = self.state["score"]
         if score is None or not score > (-math.inf if best is None else best):
             return
-        for role, network in self.model.trained_networks.items():
+        networks = self.model.trained_networks
+        if non_finite(v for each in networks.values() for v in each.variables):
+            return
+        for role, network in networks.items():
             self._save(network, self._path_of(role))
         self.state = {"score": float(score), "epoch": epoch + 1}
 
@@ -56,16 +65,32 @@ class BestStudent(keras.callbacks.Callback):
         Args:
             model: the method. It need not have run `fit`.
         """
+        self.check(model)
         for role, network in model.trained_networks.items():
             network.load_weights(self._path_of(role))
 
+    def check(self, model: Any) -> None:
+        """Check that the best networks are there and undamaged.
+
+        Raises:
+            RunError: names the file, and says what to do.
+        """
+        if self.state["score"] is None:
+            return
+        for role in model.trained_networks:
+            check_intact(
+                self._path_of(role),
+                f"It holds the network of the best epoch, {self.state['epoch']}. Put a "
+                "copy of it in its place, or start the recipe again.",
+            )
+
     def _save(self, network: Any, path: Path) -> None:
-        temporary = path.with_name(f".tmp-{path.name}")
-        if path.name.endswith(".weights.h5"):
-            network.save_weights(temporary)
-        else:
-            network.save(temporary)
-        self.replace(temporary, path)
+        with self.replaced(path) as temporary:
+            if path.name.endswith(".weights.h5"):
+                network.save_weights(temporary)
+                seal_weights(temporary)
+            else:
+                network.save(temporary)
 
     def _path_of(self, role: str) -> Path:
         if role == "student":

@@ -16,6 +16,8 @@ import numpy as np
 from keras import ops
 
 from kmtard.data.arrays import open_arrays
+from kmtard.runs.files import make_folder
+from kmtard.training.checks import non_finite
 
 FORMAT = 1
 NAME = re.compile(r"\d{10,}\.npz", re.ASCII)
@@ -36,12 +38,16 @@ class RunState(keras.callbacks.Callback):
 
     Args:
         folder: folder for the files. They are named by their steps, such as
-            `0000000120.npz`. Links and files with other names are not touched.
+            `0000000120.npz`. Links, folders and files with other
+            names are not touched.
         write: `write(path, data)` replaces a file in one step.
         steps_per_epoch: batches in a complete epoch.
         stateful: name -> callback whose `state` is saved too, as JSON.
         keep: number of newest files to keep. With at least 2, one damaged file does
             not lose the run.
+        stop_if_not_finite: whether an epoch with a loss or weights of NaN or inf ends
+            the training. Weights that are not finite are never saved.
+        warn: called with a text if a damaged checkpoint is skipped for an older one.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class RunState(keras.callbacks.Callback):
         steps_per_epoch: int,
         stateful: Mapping[str, Any] | None = None,
         keep: int = 2,
+        stop_if_not_finite: bool = True,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -58,6 +66,8 @@ class RunState(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.stateful = dict(stateful or {})
         self.keep = keep
+        self.stop_if_not_finite = stop_if_not_finite
+        self.warn = warn
         self._averages: list[np.ndarray] | None = None
 
     def restore(self, model: Any) -> int:
@@ -68,7 +78,7 @@ class RunState(keras.callbacks.Callback):
 
         Raises:
             CheckpointError: there are checkpoints but none can be used, for the reasons
-                in the text, or the folder is a link.
+                in the text, or the folder is a link or not a folder.
         """
         reasons = []
         for path in reversed(self._points()):
@@ -87,6 +97,9 @@ class RunState(keras.callbacks.Callback):
             for name, callback in self.stateful.items():
                 callback.state = meta["callbacks"][name]
             self._averages = groups["averages"]
+            if reasons:
+                damaged = "\n  ".join(reasons)
+                self.warn(f"continues from the older {path}. Not used:\n  {damaged}")
             return int(meta["step"])
         if reasons:
             raise CheckpointError(
@@ -112,16 +125,18 @@ class RunState(keras.callbacks.Callback):
                 that the last good checkpoint is kept.
         """
         loss = (logs or {}).get("loss", 0.0)
-        weights = self.model.trainable_variables
-        if not math.isfinite(loss) or not all(map(_is_finite, weights)):
+        broken = non_finite(self.model.trainable_variables)
+        if self.stop_if_not_finite and (broken or not math.isfinite(loss)):
+            count = len(self.model.trainable_variables)
             raise FloatingPointError(
                 f"Expected finite numbers. After epoch {epoch + 1} the loss is {loss}, "
-                f"and {sum(not _is_finite(w) for w in weights)} of {len(weights)} "
-                "weight arrays contain values that are not finite. The checkpoint of "
-                "the previous epoch is kept. Lower optimizer.learning_rate, or check "
-                "the data and the teachers."
+                f"and {len(broken)} of {count} weight arrays contain values that are "
+                "not finite. The checkpoint of the previous epoch is kept. Lower "
+                "optimizer.learning_rate, or check the data and the teachers. With "
+                'runtime.on_non_finite = "continue", such an epoch ends no run.'
             )
-        self.save()
+        if not broken:
+            self.save()
 
     def save(self) -> Path:
         """Write a checkpoint of the model's present state, and delete old ones.
@@ -140,29 +155,28 @@ class RunState(keras.callbacks.Callback):
         meta = {"format": FORMAT, "step": step, "callbacks": states}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         path = self.folder / f"{step:010d}.npz"
         self.write(path, buffer.getvalue())
         # A file with more steps can exist if an older checkpoint was resumed.
-        for old in self._points()[: -self.keep]:
+        files = [p for p in self._points() if p.is_file() and not p.is_symlink()]
+        for old in files[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
         return path
 
     def _points(self) -> list[Path]:
-        """Return the checkpoints, oldest first, without links and other files."""
+        """Return everything that is named like a checkpoint, oldest first."""
         self._refuse_link()
         try:
-            with os.scandir(self.folder) as entries:
-                found = [
-                    Path(entry.path)
-                    for entry in entries
-                    if NAME.fullmatch(entry.name)
-                    and entry.is_file(follow_symlinks=False)
-                ]
-        except (FileNotFoundError, NotADirectoryError):
+            names = [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
+        except FileNotFoundError:
             return []
-        return sorted(found, key=lambda path: int(path.stem))
+        except OSError as error:
+            raise CheckpointError(
+                f"Expected a folder of checkpoints: {self.folder}: {error.strerror}."
+            ) from error
+        return [self.folder / name for name in sorted(names, key=_step_of)]
 
     def _refuse_link(self) -> None:
         if self.folder.is_symlink():
@@ -194,8 +208,8 @@ def _groups(model: Any) -> dict[str, list]:
     }
 
 
-def _is_finite(variable: Any) -> bool:
-    return bool(ops.all(ops.isfinite(variable.value)))
+def _step_of(name: str) -> int:
+    return int(name.partition(".")[0])
 
 
 def _array(variable: Any) -> np.ndarray:
@@ -205,6 +219,8 @@ def _array(variable: Any) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    if path.is_symlink():
+        raise CheckpointError("is a link; what it leads to is not read")
     try:
         with open_arrays(path) as loaded:
             arrays = dict(loaded)
@@ -213,7 +229,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise CheckpointError(f"cannot be read ({error})") from error
     if meta.get("format") != FORMAT:
         raise CheckpointError(
-            f"expected format {FORMAT}, received {meta.get('format')!r}"
+            f"expected format {FORMAT}, received {meta.get('format')!r}; a newer "
+            "version of kmtard wrote it, update kmtard"
         )
     return arrays, meta
 

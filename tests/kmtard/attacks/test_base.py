@@ -108,7 +108,7 @@ def test_bfloat16_images_become_float32(model, images, labels):
     wanted = ATTACK(model, exact, labels)
     assert keras.backend.standardize_dtype(result.x_adv.dtype) == "float32"
     np.testing.assert_array_equal(ops.convert_to_numpy(result.x_adv), wanted)
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         ATTACK.run(model, half + 1, labels)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -15,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kmtard
 from kmtard.attacks import pgd_trades
 from kmtard.commands.evaluate import main as evaluate_command
-from kmtard.commands.fit import Screen, main, run_name
+from kmtard.commands.fit import Screen, _reason, main, run_name
 from kmtard.data.digits import digits
 from kmtard.data.pipeline import TrainingStream
 from kmtard.evaluation.evaluator import evaluate
@@ -31,10 +34,13 @@ from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
+from tests.run_folders import MakeRun
 
 # Files, texts and signals do not depend on the backend.
 pytestmark = pytest.mark.once("torch")
 
+# The weights grow in the first epoch, and overflow in the second.
+DIVERGING = ("optimizer.weight_decay=1000",)
 METRICS = {
     *("loss", "nat_loss", "adv_loss", "nat_weight", "adv_weight", "nat_temperature"),
     *("adv_temperature", "nat_entropy", "adv_entropy", "relative_nat_loss"),
@@ -287,10 +293,32 @@ def test_a_teacher_that_learns_is_delivered_and_evaluated_as_it_ends(
     assert networks["adv_teacher"].clean.accuracy == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node take defined at (most recent "
+            'call last):\n  File "take.py", line 3, in take\n\nindices[0] = 7 is not '
+            "in [0, 3)\n\t [[{{node take}}]] [Op:__inference_step_4]",
+            "RuntimeError: indices[0] = 7 is not in [0, 3)",
+        ),
+        (
+            "{{function_node __wrapped__Next}} ValueError: x.png: truncated\nTraceback "
+            '(most recent call last):\n\n  File "a.py", line 1\n\nValueError: x.png: '
+            "truncated\n\n\n\t [[{{node PyFunc}}]] [Op:IteratorGetNext]",
+            "ValueError: x.png: truncated",
+        ),
+        ("plain\nof two lines", "RuntimeError: plain\nof two lines"),
+    ],
+)
+def test_reason_is_told_without_tensorflows_wrapper(text: str, reason: str) -> None:
+    assert _reason(RuntimeError(text)) == reason
+
+
 def test_training_that_fails_tells_why_and_keeps_the_good_point(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    breaking = ("schedule.factor=1e30", "schedule.milestones=[1]")
+    breaking = ("schedule.factor=1e3", "schedule.milestones=[1]", *DIVERGING)
     arguments = settings(tmp_path, *breaking, "schedule.epochs=3")
     assert main([str(recipe), "--method", "natural", *arguments]) == 1
     run = only_run(tmp_path)
@@ -305,6 +333,78 @@ def test_training_that_fails_tells_why_and_keeps_the_good_point(
     [point] = (run.checkpoints / "student").iterdir()
     assert point.name == "0000000004.npz"
     assert not run.evaluation_path.exists()
+
+
+def test_a_run_that_may_continue_delivers_its_best_finite_epoch(
+    recipe: Path, tmp_path: Path
+) -> None:
+    breaking = ("schedule.factor=1e3", "schedule.milestones=[1]", *DIVERGING)
+    going_on = ("schedule.epochs=3", "runtime.on_non_finite=continue")
+    arguments = settings(tmp_path, *breaking, *going_on)
+    assert main([str(recipe), "--method", "natural", *arguments]) == 0
+    run = only_run(tmp_path)
+    assert run.state() == "finished"
+    [point] = (run.checkpoints / "student").iterdir()
+    assert point.name == "0000000004.npz"
+    student = keras.models.load_model(run.best / "student.keras")
+    assert all(np.isfinite(each).all() for each in student.get_weights())
+
+
+def test_a_first_epoch_that_diverges_leaves_no_student(
+    recipe: Path, tmp_path: Path
+) -> None:
+    breaking = ("optimizer.learning_rate=1000", "optimizer.weight_decay=1000")
+    for going_on in ("stop", "continue"):
+        folder = tmp_path / going_on
+        choice = f"runtime.on_non_finite={going_on}"
+        arguments = settings(folder, *breaking, choice, "schedule.epochs=3")
+        assert main([str(recipe), "--method", "natural", *arguments]) == 1
+        run = only_run(folder)
+        assert run.state() == "failed"
+        assert run.events().poll()[-1]["reason"]
+        assert list(run.best.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        (
+            "student.options.mean=[0.5, 0.5]",
+            "small_cnn cannot be built .*1 values",
+        ),
+        ("student.options.std=[0.5]", "cannot be built for images .* and 10 classes"),
+    ],
+)
+def test_a_student_that_cannot_be_built_ends_the_run_before_a_teacher_trains(
+    recipe: Path, tmp_path: Path, trained: list[str], override: str, reason: str
+) -> None:
+    assert main([str(recipe), *settings(tmp_path, override)]) == 1
+    assert trained == []
+    assert re.search(reason, only_run(tmp_path).events().poll()[-1]["reason"])
+
+
+def test_a_damaged_teacher_ends_the_run_before_another_one_trains(
+    recipe: Path, tmp_path: Path, trained: list[str]
+) -> None:
+    network = kmtard.networks.small_cnn(10, (8, 8, 1), width=4)
+    network.variables[0].assign(network.variables[0] * float("nan"))
+    weights = tmp_path / "teacher.keras"
+    network.save(weights)
+    teacher = f"adv_teacher={{network='small_cnn', weights='{weights}'}}"
+    assert main([str(recipe), *settings(tmp_path, teacher)]) == 1
+    assert trained == []
+    reason = only_run(tmp_path).events().poll()[-1]["reason"]
+    assert "has NaN or inf in 1 of" in reason and str(weights) in reason
+
+
+def test_a_dry_run_of_missing_data_is_no_traceback(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"PK nothing")
+    data = (f'data.directory="{broken}"', "data.name=npz")
+    assert main([str(recipe), "--dry-run", *settings(tmp_path, *data)]) == 1
+    assert str(broken) in capsys.readouterr().err
 
 
 def test_signal_while_a_training_begins_is_not_lost(
@@ -355,7 +455,7 @@ def test_teachers_are_cached_by_their_settings(
         whole = load(recipe, overrides=settings(tmp_path, *overrides)[1::2])
         run = Run.create(tmp_path / "runs", "run", whole.to_toml(), {})
         experiment = Experiment(whole, run, StopSignal(), lambda text: None)
-        weights = experiment._teacher("nat_teacher").get_weights()
+        weights = experiment._trained("nat_teacher").get_weights()
         told[:] = run.events().poll()
         return weights
 
@@ -373,6 +473,19 @@ def test_teachers_are_cached_by_their_settings(
     teacher("nat_teacher.method.schedule.epochs=2")
     assert trained == ["nat_teacher"] * 2
     assert len(list((tmp_path / "teachers").glob("*.weights.h5"))) == 2
+
+
+def test_damaged_events_leave_a_teachers_figures_out(make_run: MakeRun) -> None:
+    run = make_run(phases=("nat_teacher",), done=1)
+    good = Experiment._figures(SimpleNamespace(run=run), "nat_teacher")
+    assert good["clean_accuracy"] == pytest.approx(0.6125)
+    odd: tuple[Any, ...] = (None, 3, [1], {"w_robust_accuracy": "x"}, {})
+    with run.events_path.open("a") as file:
+        for metrics in odd:
+            event = {"event": "epoch", "phase": "nat_teacher", "metrics": metrics}
+            file.write(json.dumps(event) + "\n")
+        file.write('{"event": "epoch", "phase": "nat_teacher"}\n')
+    assert Experiment._figures(SimpleNamespace(run=run), "nat_teacher") == good
 
 
 def test_missing_weights_are_told_before_anything_starts(

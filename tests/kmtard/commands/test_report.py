@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kmtard.commands.report import main
+from kmtard.commands.report import FORMATS, main
 
 pytestmark = pytest.mark.once("torch")
 
@@ -52,6 +54,18 @@ def test_csv(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         "20.00 ± 0.00,75.00 ± 0.00,37.50 ± 3.54",
         "digits,small_cnn,b-mtard,0.2,1,70.00,20.00,75.00,45.00",
     ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_ascii_output_is_enough(
+    form: str, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    output = io.BytesIO()
+    stream = io.TextIOWrapper(output, encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main([*runs, "--format", form]) == 0
+    assert b"37.50 +- 3.54" in output.getvalue()
 
 
 def test_what_cannot_be_used_is_named(

@@ -208,7 +208,7 @@ def test_a_dry_run_imports_nothing_that_a_recipe_names(
     output = capsys.readouterr().out
     assert "student: your own method, not measured" in output
     assert not ran(working)
-    assert fit.main([str(own), "--dry-run", "--trust"]) == 0
+    assert fit.main([str(own), "--dry-run=measure", "--trust"]) == 0
     assert "whole run" in capsys.readouterr().out
     assert ran(working)
 
@@ -217,7 +217,7 @@ def test_a_dry_run_measures_the_rest(
     recipe: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teacher = "nat_teacher={network='own_parts:network', weights='none.keras'}"
-    words = [str(recipe), "--dry-run", "--set", teacher]
+    words = [str(recipe), "--dry-run=measure", "--set", teacher]
     words += ["--set", f"runtime.cache_dir={working / 'teachers'}"]
     assert fit.main(words) == 0
     output = capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_a_damaged_member_is_told(path: Path) -> None:
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
     with (
-        pytest.raises(ValueError, match=r"not a whole \.npz file"),
+        pytest.raises(ValueError, match=r"not a complete \.npz file"),
         open_arrays(path) as arrays,
     ):
         arrays["a"]

@@ -47,7 +47,7 @@ def test_order_and_end_of_the_threads() -> None:
     assert numbers(batches) == [32, 33, 34, 35, 36, 37, 38]
     assert [float(batches[i][0][0, 0]) for i in (6, 0, 3, 3)] == [38, 32, 35, 35]
     for index in (-1, 7):
-        with pytest.raises(IndexError, match=f"0 to 6: {index}"):
+        with pytest.raises(IndexError, match=f"0 to 6. Received: {index}"):
             batches[index]
     assert threads()
     batches.on_epoch_end()

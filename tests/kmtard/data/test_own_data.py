@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from kmtard.data.errors import DataError
-from kmtard.data.image_folder import image_folder
+from kmtard.data.image_folder import image_folder, image_folder_test
 from kmtard.data.npz import npz
 from kmtard.data.pipeline import TrainingStream
 from kmtard.data.sources import LazyImages
@@ -54,9 +54,9 @@ def test_folders_in_the_order_of_their_names(
     images: np.ndarray, tmp_path: Path
 ) -> None:
     root = write_folder(tmp_path / "mine", images)
-    (root / "train" / "a" / "notes.txt").write_text("no image")
     data = image_folder(str(root))
     assert (data.name, data.num_classes) == ("mine", 2)
+    assert data.class_names == data.train.class_names == ("a", "b")
     assert data.train.labels.tolist() == [0, 0, 1, 1]
     assert data.test.labels.tolist() == [0, 1]
     np.testing.assert_array_equal(data.train.images, images[[1, 3, 0, 2]])
@@ -81,25 +81,103 @@ def test_grey_images_and_opacity_among_coloured_ones(tmp_path: Path) -> None:
 def test_a_colour_image_among_grey_ones_is_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path, GREY)
     (root / "train/b/2.PNG").write_bytes(png(RGB[2]))
-    with pytest.raises(DataError, match=r"2.PNG.*\(5, 4, 1\).*1.PNG.*\(5, 4, 3\)"):
+    with pytest.raises(DataError, match=r"(?s)5 x 4 pixels, grey, .*2.PNG: .* color"):
         image_folder(str(root))
 
 
-@pytest.mark.parametrize(
-    ("path", "content", "message"),
-    [
-        ("train/b/2.PNG", b"no image", "Cannot decode .*train/b/2.PNG"),
-        ("train/b/2.PNG", png(RGB[2])[:-30], "Cannot decode .*train/b/2.PNG"),
-        ("train/a/1.PNG", b"", "Cannot decode .*train/a/1.PNG"),
-        ("train/b/0.PNG", png(pixels(1, 5, 5, 3)[0]), r"train/b/0.PNG.*\(5, 5, 3\)"),
-    ],
-)
+HIDDEN = (".ipynb_checkpoints", ".git")
+
+
+def test_hidden_folders_and_files_are_ignored(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    root = write_folder(tmp_path, RGB)
+    for part in ("train", "test"):
+        for name in HIDDEN:
+            (root / part / name).mkdir()
+            (root / part / name / "1.png").write_bytes(png(RGB[0]))
+        (root / part / ".DS_Store").write_bytes(b"of macOS")
+        (root / part / "a" / "._1.PNG").write_bytes(b"a resource fork")
+        (root / part / "a" / ".cache").mkdir()
+    data = image_folder(str(root))
+    assert data.class_names == ("a", "b")
+    np.testing.assert_array_equal(data.train.images, RGB[[1, 3, 0, 2]])
+    assert data.test.labels.tolist() == [0, 1]
+    assert not recwarn.list
+
+
+def test_webp_is_read(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/a/3.PNG").unlink()
+    content = encoded(RGB[3], "WEBP", lossless=True, exact=True)
+    (root / "train/a/3.WebP").write_bytes(content)
+    images = image_folder(str(root)).train.images
+    np.testing.assert_array_equal(images, RGB[[1, 3, 0, 2]])
+
+
+def test_what_is_not_read_is_counted_and_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/a/notes.txt").write_text("no image")
+    (root / "train/a/more").mkdir()
+    (root / "train/a/more/9.png").write_bytes(png(RGB[0]))
+    for number in range(11):
+        (root / f"train/loose{number:02}.png").write_bytes(png(RGB[0]))
+    with pytest.warns(UserWarning, match="12 files and 1 folders") as told:
+        data = image_folder(str(root))
+    assert len(data.train) == 4
+    [text] = [str(each.message) for each in told]
+    assert ".bmp, .jpeg, .jpg, .png, .webp" in text
+    assert "loose09.png" in text and text.endswith("and 3 more")
+
+
+def test_test_images_are_read_alone_and_must_fit_the_model(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    (root / "train/b/2.PNG").write_bytes(b"damaged")
+    test = image_folder_test(str(root), (5, 4, 3))
+    np.testing.assert_array_equal(test.images, RGB[[5, 4]])
+    assert (test.labels.tolist(), test.class_names) == ([0, 1], ("a", "b"))
+    with pytest.raises(DataError, match=r"(?s)32 x 32.*model expects. 2 of 2 files"):
+        image_folder_test(str(root), (32, 32, 3))
+    (root / "train/c").mkdir()
+    with pytest.raises(DataError, match="In only one: c"):
+        image_folder_test(str(root))
+
+
+DAMAGED = [
+    ("train/b/2.PNG", b"no image", "not an image, or damaged"),
+    ("train/b/2.PNG", png(RGB[2])[:-30], "truncated"),
+    ("train/a/1.PNG", b"", "not an image, or damaged"),
+    ("train/b/0.PNG", png(pixels(1, 5, 5, 3)[0]), "5 x 5 pixels, color"),
+]
+
+
+@pytest.mark.parametrize(("path", "content", "message"), DAMAGED)
 def test_an_image_that_does_not_fit_is_named(
     path: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     root = write_folder(tmp_path, RGB)
     (root / path).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=rf"(?s)1 of 6 files.*{path}: .*{message}"):
+        image_folder(str(root))
+
+
+def test_all_images_that_do_not_fit_are_named_at_once(tmp_path: Path) -> None:
+    """Also one that is damaged behind its head, and one of the test images."""
+    root = write_folder(tmp_path, RGB)
+    paths = ("train/a/1.PNG", "train/b/0.PNG", "train/b/2.PNG", "test/a/1.PNG")
+    contents = (DAMAGED[0][1], DAMAGED[3][1], DAMAGED[1][1], png(RGB[1][:4]))
+    for path, content in zip(paths, contents, strict=True):
+        (root / path).write_bytes(content)
+    with pytest.raises(DataError, match="4 of 6 files are not") as caught:
+        image_folder(str(root))
+    assert all(path in str(caught.value) for path in paths)
+
+
+def test_of_many_misfits_the_first_ones_are_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, RGB)
+    for number in range(14):
+        (root / f"train/b/x{number:02}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"(?s)14 of 20 files.*x09.*and 4 more$"):
         image_folder(str(root))
 
 
@@ -122,8 +200,8 @@ def test_a_large_folder_is_read_while_it_is_used(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no image", "Cannot decode .*train/b/2.PNG"),
-        (png(pixels(1, 5, 5, 3)[0]), r"train/b/2.PNG.*\(5, 5, 3\)"),
+        (b"no image", "train/b/2.PNG: not an image"),
+        (png(pixels(1, 5, 5, 3)[0]), "train/b/2.PNG: 5 x 5 pixels"),
     ],
 )
 def test_a_large_folder_is_looked_at_first(
@@ -132,7 +210,7 @@ def test_a_large_folder_is_looked_at_first(
     root = write_folder(tmp_path, RGB)
     (root / "train/b/2.PNG").write_bytes(content)
     monkeypatch.setattr(folders, "IN_MEMORY", 1)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"(?s){message}"):
         image_folder(str(root))
 
 
@@ -143,7 +221,7 @@ def test_damage_that_only_decoding_finds_breaks_the_stream(
     (root / "train/b/2.PNG").write_bytes(png(RGB[2])[:-30])
     monkeypatch.setattr(folders, "IN_MEMORY", 1)
     stream = TrainingStream(image_folder(str(root)).train, batch_size=2, seed=0)
-    with pytest.raises(DataError, match="Cannot decode .*train/b/2.PNG"):
+    with pytest.raises(DataError, match="train/b/2.PNG: .*truncated"):
         list(stream.dataset())
 
 
@@ -186,7 +264,7 @@ def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="same class folders.*In only one: c"):
         image_folder(str(tmp_path))
     (tmp_path / "test" / "c").mkdir()
-    with pytest.raises(DataError, match=f"Expected images.*in {tmp_path}/train/c"):
+    with pytest.raises(DataError, match=f"(?s)in 1 of 3.*{tmp_path}/train/c"):
         image_folder(str(tmp_path))
 
 
@@ -194,7 +272,7 @@ def test_train_and_test_of_different_sizes_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, RGB)
     for path in (tmp_path / "test").rglob("*.PNG"):
         path.write_bytes(png(pixels(1, 6, 6, 3)[0]))
-    with pytest.raises(DataError, match=r"one shape.*\(5, 4, 3\).*\(6, 6, 3\)"):
+    with pytest.raises(DataError, match=r"(?s)of 5 x 4 .*2 of 6 files.*6 x 6"):
         image_folder(str(tmp_path))
 
 
@@ -213,6 +291,19 @@ def test_npz(given: str, tmp_path: Path) -> None:
     assert (data.name, data.num_classes) == ("mine", 3)
     np.testing.assert_array_equal(data.train.images, RGB[:4])
     assert data.test.labels.tolist() == [1, 2]
+    assert data.class_names == ()
+
+
+def test_npz_with_class_names_and_a_hidden_file_beside(tmp_path: Path) -> None:
+    names = ("cat", "dog", "fox", "owl")
+    np.savez(tmp_path / "mine.npz", **arrays(class_names=np.array(names)))
+    (tmp_path / "._mine.npz").write_bytes(b"a resource fork")
+    data = npz(str(tmp_path))
+    assert (data.class_names, data.num_classes) == (names, 4)
+    assert data.train.divide(1)[1].class_names == names
+    np.savez(tmp_path / "mine.npz", **arrays(class_names=np.array(names[:2])))
+    with pytest.raises(DataError, match="2 names, and the label 2"):
+        npz(str(tmp_path))
 
 
 def test_npz_takes_the_shapes_of_keras(tmp_path: Path) -> None:
@@ -270,7 +361,9 @@ def test_an_image_that_declares_a_huge_size_is_refused(tmp_path: Path) -> None:
     head = b"IHDR" + struct.pack(">II", 100_000, 100_000) + content[24:29]
     checksum = struct.pack(">I", zlib.crc32(head))
     path.write_bytes(content[:12] + head + checksum + content[33:])
-    with pytest.raises(DataError, match=r"0\.PNG: .*10000000000 pixels.*exceeds limit"):
+    with pytest.raises(
+        DataError, match=r"(?s)0\.PNG: .*10000000000 pixels.*exceeds limit"
+    ):
         image_folder(str(root))
 
 
@@ -278,13 +371,13 @@ def test_a_pipe_among_the_images_does_not_block(tmp_path: Path) -> None:
     root = write_folder(tmp_path, RGB)
     (root / "train/b/0.PNG").unlink()
     os.mkfifo(root / "train/b/0.PNG")
-    with pytest.raises(DataError, match=r"0\.PNG: .*a pipe, not a regular file"):
+    with pytest.raises(DataError, match=r"(?s)0\.PNG: .*a pipe, not a regular file"):
         image_folder(str(root))
 
 
 def test_npz_needs_one_file(tmp_path: Path) -> None:
     for folder in (None, str(tmp_path / "nowhere.npz")):
-        with pytest.raises(DataError, match=f"one. Received: {folder!r}"):
+        with pytest.raises(DataError, match=f"file. Received: {folder!r}"):
             npz(folder)
     with pytest.raises(DataError, match="It holds 0 of them"):
         npz(str(tmp_path))

@@ -17,11 +17,12 @@ from kmtard.attacks import PGD, Attack, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.autoattack import AutoAttack
 from kmtard.attacks.base import AttackBatch, Found
 from kmtard.data.digits import digits
+from kmtard.data.pipeline import Split
 from kmtard.evaluate import evaluate
 from kmtard.evaluation import network_evaluator
 from kmtard.evaluation.evaluator import Candidate, evaluate_networks
 from kmtard.evaluation.images import ImageSet
-from kmtard.evaluation.network_evaluator import Step
+from kmtard.evaluation.network_evaluator import NetworkEvaluator, Step
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import Strength
 from kmtard.runs.files import RunError
@@ -492,7 +493,7 @@ def test_the_model_is_not_changed_even_for_a_moment(
 def test_bad_images(model: keras.Model, data: Any) -> None:
     x, y = data
     eight_bit = (255 * x).astype("uint8")
-    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must lie in \[0, 1\]")):
+    for images, why in ((eight_bit, "Divide 8-bit"), (2 * x, r"must be in \[0, 1\]")):
         with pytest.raises(ValueError, match=why):
             evaluate(model, (images, y), attacks="fgsm")
     with pytest.raises(ValueError, match="one per image"):
@@ -659,3 +660,35 @@ def test_labels_are_taken_as_fit_takes_them(
     soft = 0.9 * np.eye(2, dtype="float32")[y] + 0.05
     with pytest.raises(ValueError, match="integer labels"):
         attack(model, x, soft)
+
+
+def test_finished_evaluation_computes_nothing_again(
+    model: keras.Model, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"attacks": "fgsm", "epsilon": 0.1, "folder": tmp_path}
+    first = evaluate(model, data, **settings)
+
+    def computed(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(network_evaluator, "of_model", computed)
+    monkeypatch.setattr(NetworkEvaluator, "_crafted", computed)
+    monkeypatch.setattr(NetworkEvaluator, "_classified", computed)
+    second = evaluate(model, data, **settings)
+    assert second.findings == first.findings
+    assert second.robust_accuracy == first.robust_accuracy
+    with pytest.raises(AssertionError, match="computed again"):
+        evaluate(model, data, **{**settings, "attacks": "pgd_sat"})
+
+
+def test_classes_are_called_by_their_names(tmp_path: Path) -> None:
+    """In the record, its table and its findings; a class without a name by number."""
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 4, 4, 1), np.uint8)
+    split = Split(images, np.arange(IMAGES) % 2, ("cat", "dog"))
+    dogs = linear()
+    dogs.set_weights([np.zeros((16, 2), "float32"), np.array([0, 1], "float32")])
+    found = evaluate(dogs, split, attacks="fgsm", epsilon=0.1, folder=tmp_path)
+    assert Evaluation.load(tmp_path).class_names == ("cat", "dog")
+    [one] = [each for each in found.findings if each.name == "one-class"]
+    assert one.message.startswith("Class dog is predicted")
+    assert "| 0.0 (cat) |" in found.to_markdown()

@@ -72,7 +72,7 @@ def test_folder_is_replaced(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     picture = np.zeros((2, 2, 1), np.uint8)
-    with pytest.raises(RunError, match="Cannot replace"):
+    with pytest.raises(RunError, match="Cannot create the folder"):
         write_pictures(tmp_path / "file" / "a", {0: picture}, channels_last=True)
 
 

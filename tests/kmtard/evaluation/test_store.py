@@ -104,7 +104,7 @@ def test_settings_can_be_read_by_people(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(RunError, match="Choose another place"):
+    with pytest.raises(RunError, match="Cannot create the folder"):
         BatchStore(file, "pgd", SETTINGS)
 
 

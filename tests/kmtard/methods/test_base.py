@@ -255,7 +255,7 @@ def test_arguments_may_be_positional(tiny: SimpleNamespace) -> None:
     assert epochs == [0, 1, -1]
     with pytest.raises(TypeError, match="multiple values for argument 'callbacks'"):
         model.fit(tiny.x, tiny.y, 4, 2, 0, [note], callbacks=[note])
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         model.fit(tiny.x, tiny.y, 4, 1, 0, None, 0.0, (tiny.x + 1, tiny.y))
 
 

@@ -107,7 +107,7 @@ def test_two_networks_fit_into_one_model() -> None:
         ({"input_shape": (8, 8)}, r"height, width, channels.*\(8, 8\)"),
         ({"input_shape": (8, 0, 1)}, r"positive int.*\(8, 0, 1\)"),
         ({"input_shape": (None, 8, 1)}, r"positive int.*\(None, 8, 1\)"),
-        ({"width": 0}, "width` must be at least 1. Received: 0"),
+        ({"width": 0}, "width` must be a whole number >= 1, <= 4096. Received: 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

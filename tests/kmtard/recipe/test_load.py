@@ -298,7 +298,13 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("runtime.devices=2", "unknown value; allowed: 1"),
         ("method.beta=x", 'method.beta = "x": expected a number'),
         ("method.average=1", "method.average = 1: expected true or false"),
-        ("method.temperature_bounds=[1]", "[1]: expected tuple[float, float]"),
+        ("method.temperature_bounds=[1]", "[1]: expected a list of 2, each a num"),
+        ("attack.steps=1000000000000000000", "out of range; allowed: <= 10000"),
+        ("data.batch_size=65537", "out of range; allowed: <= 65536"),
+        ("data.pad=1025", "out of range; allowed: <= 1024"),
+        ("schedule.epochs=100001", "out of range; allowed: <= 100000"),
+        ("optimizer.learning_rate=1e308", "out of range; allowed: <= 1000"),
+        ('runtime.runs_dir="a\\u0000b"', "expected a path without a null character"),
         ("method.mode='frozen'", "unknown value; allowed: eval, train"),
         ("evaluation.headline=pgd_trade", "did you mean pgd_trades?"),
         ("evaluation.headline=20", "headline = 20: expected a text in quotes"),
@@ -390,7 +396,27 @@ def test_an_empty_file_lacks_every_required_section(base: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "overrides", "expected"),
+    [
+        ("jit = false", ["runtime.backend=jax"], "auto"),
+        ("jit = false", ["runtime.backend=jax", "runtime.jit=false"], False),
+        ("jit = false", ["runtime.backend=torch"], False),
+        ("jit = false", [], False),
+        ("jit = false\nbackend = 'jax'", ["runtime.backend=jax"], False),
+        ("jit = true", ["runtime.backend=jax"], True),
+    ],
+)
+def test_jit_goes_with_the_backend(
+    file: str, overrides: list[str], expected: object, base: Path
+) -> None:
+    text = base.read_text().split("[runtime]")[0]
+    base.write_text(f"{text}\n[runtime]\n{file}\n")
+    assert load(base, overrides=overrides).runtime.jit == expected
+
+
 def test_a_missing_file_is_told_with_the_nearest_one(base: Path) -> None:
+    base.with_name(".bas.toml").write_bytes(b"hidden")
     (line,) = lines(base.with_name("bas.toml"))
     assert "No such file" in line
     assert line.endswith("did you mean base.toml?")

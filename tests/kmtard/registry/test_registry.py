@@ -78,11 +78,15 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_options_are_read_without_an_import() -> None:
     assert registry.options("networks", "user_package.parts:make") == {
-        "width": Option("width", "int", default=16, literal=True),
+        "width": Option("width", "int", default=16, literal=True, hint=int),
         "bounds": Option(
-            "bounds", "tuple[float, float]", default=(1.0, -2.0), literal=True
+            "bounds",
+            "tuple[float, float]",
+            default=(1.0, -2.0),
+            literal=True,
+            hint=tuple[float, float],
         ),
-        "scale": Option("scale", "float", default="8 / 255"),
+        "scale": Option("scale", "float", default="8 / 255", hint=float),
         "plain": Option("plain", "", required=True),
     }
     assert "user_package" not in sys.modules

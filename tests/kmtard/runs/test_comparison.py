@@ -6,6 +6,7 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.comparison import (
     ComparedReader,
     figures_table,
+    legend_of,
     metrics_of,
     settings_table,
 )
@@ -74,6 +75,18 @@ def test_differences_are_to_the_baseline(compared):
     assert figures_table(runs[1:], runs[0].path).header[4] == "of"
 
 
+def test_a_figure_names_methods_and_seeds(compared):
+    runs = [
+        compared("a", "mtard", 0),
+        compared("b", "rslad", 0),
+        compared("c", "mtard", 1),
+        compared("d", "mtard", 1),
+    ]
+    assert legend_of(runs[:2]) == ["mtard", "rslad"]
+    assert legend_of(runs[:3]) == ["mtard, seed 0", "rslad, seed 0", "mtard, seed 1"]
+    assert legend_of(runs) == list("abcd")
+
+
 def test_runs_of_several_seeds_have_mean_and_deviation(compared):
     runs = [
         compared("a", "mtard", 0),
@@ -89,6 +102,11 @@ def test_runs_of_several_seeds_have_mean_and_deviation(compared):
     assert table.rows[4][1:7] == ["15.91", "14.14", "15.03", "-", "-", "-"]
     assert {row[8] for row in table.rows} == {"pgd_trades"}
     assert {len(row) for row in table.rows} == {len(table.header)}
+    assert table.header[-2:] == ["method", "seed"]
+    assert [row[-2:] for row in table.rows] == [
+        *(["mtard", "0"], ["rslad", "0"], ["mtard", "1"]),
+        *(["mtard", "-"], ["mtard", "-"]),
+    ]
 
 
 def test_only_settings_that_differ_are_shown(compared):

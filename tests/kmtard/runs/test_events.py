@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import threading
 import time
 from pathlib import Path
@@ -15,14 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmtard.runs import events
+from kmtard.runs import RunError, events
 from kmtard.runs.events import (
     EVENTS,
     LONGEST_LINE,
     EventReader,
     EventStream,
     EventWriter,
-    RunError,
 )
 
 pytestmark = pytest.mark.once("torch")
@@ -40,6 +40,7 @@ def test_an_event_is_one_line_with_name_time_and_fields(path: Path, event: str) 
     (line,) = path.read_text().splitlines()
     record = json.loads(line)
     assert before <= record.pop("time") <= time.time()
+    assert re.fullmatch("[0-9a-f]{8}", record.pop("crc32"))
     assert record == {
         "event": event,
         "step": 3,

@@ -41,7 +41,7 @@ def test_create_makes_the_folder(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "deep" / "runs", "digits", "a = 'ä'\n", DETAILS)
     assert run.path == tmp_path / "deep" / "runs" / "digits"
     assert run.name == "digits"
-    assert run.recipe_path.read_text(encoding="utf-8") == "a = 'ä'\n"
+    assert run.recipe_path.read_text(encoding="utf-8").startswith("a = 'ä'\n# sha256")
     assert run.checkpoints.is_dir()
     assert run.best.is_dir()
     info = json.loads(run.info_path.read_text())
@@ -52,7 +52,8 @@ def test_create_makes_the_folder(tmp_path: Path) -> None:
     assert info["argv"] == sys.orig_argv
     assert info["versions"] == {"keras": "3.15.0"}
     assert info["backend"] == "jax"
-    assert run.info() == info
+    assert info["schema"] == 1
+    assert {**run.info(), "crc32": info["crc32"]} == info
 
 
 def test_the_paths_of_a_run() -> None:
@@ -83,7 +84,8 @@ def test_runs_made_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
             pool.map(lambda n: Run.create(tmp_path, "a", str(n), {}), range(16))
         )
     assert len({run.path for run in runs}) == 16
-    assert [run.recipe_path.read_text() for run in runs] == [*map(str, range(16))]
+    texts = [run.recipe_path.read_text().split("\n")[0] for run in runs]
+    assert texts == [*map(str, range(16))]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_full_disk_at_creation_is_an_error_and_makes_no_run(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"recipe\.toml: No space left"):
+    with pytest.raises(RunError, match=r"run\.json: No space left"):
         Run.create(tmp_path, "digits", "", {})
     assert list_runs(tmp_path) == []
 
@@ -166,6 +168,7 @@ def test_list_runs_is_newest_first_and_passes_over_the_rest(tmp_path: Path) -> N
     for name, created in (("b", 200), ("a", 300), ("c", 100), ("z", "never")):
         run = Run.create(tmp_path, name, "", {})
         run.info_path.write_text(json.dumps({"created": created}))
+    Run.create(tmp_path, "hidden", "", {}).path.rename(tmp_path / ".hidden")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "file.toml").touch()
     assert [run.name for run in list_runs(tmp_path)] == ["a", "b", "c", "z"]

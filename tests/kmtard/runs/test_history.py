@@ -348,3 +348,23 @@ def test_devices_and_memory_are_those_of_the_end(bare: Run) -> None:
     write(bare, {"event": "run_finished", **damaged})
     assert history.poll()
     assert history.devices == [] and history.peak_memory == {}
+
+
+def test_before_its_first_batch_a_phase_compiles(bare: Run) -> None:
+    write(bare, begun())
+    history = read(bare)
+    assert "compiling" in history.progress().facts(is_running=True)
+    assert "compiling" not in history.progress().facts(is_running=False)
+    write(bare, epoch(1))
+    history.poll()
+    facts = history.progress().facts(is_running=True)
+    assert "compiling" not in facts and facts[0] == "student 1/4"
+    assert facts[1].startswith("ends in")
+
+
+def test_accuracies_now_at_best_and_of_the_teachers(make_run: MakeRun) -> None:
+    columns = read(make_run()).accuracy_columns("student")
+    assert list(columns) == ["now", "best, 4", "clean teacher", "robust teacher"]
+    assert columns["now"]["w_robust_accuracy"] == pytest.approx(0.775)
+    teachers = read(make_run("b")).accuracy_columns("nat_teacher")
+    assert list(teachers) == ["now", "best, 4"]

@@ -265,7 +265,7 @@ def test_an_event_is_not_written_through_a_link_or_a_pipe(
     outside.write_text("precious")
     run.events_path.unlink(missing_ok=True)
     run.events_path.symlink_to(outside)
-    with pytest.raises(RunError, match="Cannot write the event"):
+    with pytest.raises(RunError, match=r"Cannot write .*events\.jsonl"):
         EventWriter(run.events_path).write("run_started")
     run.events_path.unlink()
     os.mkfifo(run.events_path)

@@ -123,3 +123,13 @@ def test_what_was_evaluated_is_told_as_far_as_it_is_known(tmp_path: Path) -> Non
     assert about(results, results.student) == "student on 4 images"
     assert w_robust_heading("fgsm") == "W-Robust (fgsm)"
     assert w_robust_heading(None) == "W-Robust"
+
+
+def test_worst_class_has_its_name_where_one_is_known(tmp_path: Path) -> None:
+    content = record()
+    for names, shown in (({}, "(0)"), ({"class_names": ["[b]cat"]}, "([b]cat)")):
+        for each in content["networks"]:
+            each["clean"]["worst_class"] = {"label": 0, "accuracy": 0.5}
+        results = made(tmp_path, content | names)
+        table = attacks_table(results, results.student)
+        assert table.rows[0][table.header.index("worst")] == f"50.0 {shown}"

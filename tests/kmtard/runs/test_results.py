@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -255,6 +256,46 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: Any, why: str) ->
     with pytest.raises(RunError, match=why) as error:
         read_results(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [
+        (("images",), ("3", True, -1, 10**30, 1.5)),
+        (("data",), (None, 3, [])),
+        (("conditions",), ("ab", [["a", 1]], None)),
+        (("networks", 0, "name"), (3, None)),
+        (("networks", 0, "findings"), ({"a": 1}, [{"name": 1, "message": "m"}])),
+        (("networks", 0, "clean", "correct"), ("1", True, -1, 10**400)),
+        (("networks", 0, "clean", "settings"), ([], "x", None)),
+        (("networks", 0, "clean", "interval"), ([], [0.1], [0.1, 2], 3)),
+        (("networks", 0, "clean", "cost"), ({}, [], {"queries": "1"})),
+        (("networks", 0, "clean", "distance"), ({}, {"linf": "x", "l2": 1})),
+        (("networks", 0, "clean", "stages"), ({"a": None}, ["a"], {"a": 1e308})),
+        (("networks", 0, "clean", "worst_class"), ({}, {"label": None})),
+    ],
+)
+def test_a_part_of_another_type_is_refused_by_the_files_name(
+    tmp_path: Path, place: tuple[Any, ...], values: tuple[Any, ...]
+) -> None:
+    for value in values:
+        content = copy.deepcopy(record())
+        part: Any = content
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        path = written(tmp_path, content)
+        with pytest.raises(RunError, match="a part of it is missing or wrong") as error:
+            read_results(path)
+        assert str(path) in str(error.value) and len(str(error.value)) < 1000
+
+
+def test_an_error_about_a_huge_value_is_short(tmp_path: Path) -> None:
+    for content in ({**record(), "images": "x" * 10**6}, {"x" * 10**6: 1}):
+        path = written(tmp_path, content)
+        with pytest.raises(RunError) as error:
+            read_results(path)
+        assert len(str(error.value)) < 2000
 
 
 @pytest.mark.parametrize("value", [None, "x", True, 1.5, float("nan"), 10**400])

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import io
+import sys
+import warnings
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from kmtard.runs.visible import shortened, tell, visible
+from kmtard.runs.visible import (
+    accept_any_text,
+    shortened,
+    tell,
+    telling_warnings,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +50,23 @@ def test_a_command_shows_text_as_it_is() -> None:
     tell(Console(file=file, force_terminal=True), "a\x1b[31m[bold]\u202e\nb\r 1.0")
     mark = "\N{REPLACEMENT CHARACTER}"
     assert file.getvalue() == f"a{mark}[31m[bold]{mark}\nb{mark} 1.0\n"
+
+
+def test_an_ascii_output_gets_what_stands_for_other_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = io.BytesIO()
+    stream = io.TextIOWrapper(output, encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    accept_any_text()
+    stream.write("1 ± 2, Δ clean, head…tail, 実, \N{REPLACEMENT CHARACTER}")
+    assert output.getvalue() == b"1 +- 2, Delta clean, head...tail, \\u5b9f, ?"
+
+
+def test_warnings_are_told_without_their_place() -> None:
+    told: list[str] = []
+    with pytest.warns(DeprecationWarning, match="old"), telling_warnings(told.append):
+        warnings.simplefilter("always")
+        warnings.warn("3 files are not read", stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert told == ["warning: 3 files are not read"]

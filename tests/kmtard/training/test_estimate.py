@@ -36,7 +36,13 @@ def test_it_measures_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [str(recipe), *words(tmp_path), "--method", "natural", "--dry-run"]
+    arguments = [
+        str(recipe),
+        *words(tmp_path),
+        "--method",
+        "natural",
+        "--dry-run=measure",
+    ]
     assert main(arguments) == 0
     output = capsys.readouterr().out
     assert 'name = "natural"' in output
@@ -48,19 +54,50 @@ def test_it_measures_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["recipe last", "recipe first"])
+def test_alone_it_shows_sizes_and_measures_nothing(
+    order: int,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measured(self: Trial) -> Pace:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(Trial, "step", measured)
+    monkeypatch.setattr(Trial, "evaluation", measured)
+    given = ["--dry-run", str(recipe)][::order]
+    assert main([*given, *words(tmp_path), "--method", "natural"]) == 0
+    output = capsys.readouterr().out
+    assert " 904 " in output
+    assert "0.1 MiB" in output
+    assert "Time of the run" not in output
+    assert output.endswith("not measured; --dry-run=measure runs some steps.\n")
+
+
 @pytest.mark.usefixtures("instant")
 def test_tables_tell_networks_memory_and_time(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(recipe), *words(tmp_path), "--dry-run"]) == 0
+    assert main([str(recipe), *words(tmp_path), "--dry-run=measure"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["student", "small_cnn", "904", "b-mtard", "3", "0.2", "MiB"] in lines
-    nat_teacher = ["nat", "teacher", "small_cnn", "1,513", "natural", "1", "0.1", "MiB"]
+    nat_teacher = [
+        "clean",
+        "teacher",
+        "small_cnn",
+        "1,513",
+        "natural",
+        "1",
+        "0.1",
+        "MiB",
+    ]
     assert nat_teacher in lines
     # 10 + 11 steps, 20 + 3 evaluations of a batch.
     assert ["student", "3", "12", "4", "47", "s"] in lines
-    assert ["nat", "teacher", "1", "4", "2", "35", "s"] in lines
-    assert ["adv", "teacher", "2", "8", "3", "41", "s"] in lines
+    assert ["clean", "teacher", "1", "4", "2", "35", "s"] in lines
+    assert ["robust", "teacher", "2", "8", "3", "41", "s"] in lines
     assert ["whole", "run", "3", "min"] in lines
 
 
@@ -76,12 +113,14 @@ def test_teachers_that_are_not_trained_have_no_time(
     )
     cached.parent.mkdir()
     cached.touch()
-    assert main([str(recipe), *arguments, "--dry-run"]) == 0
+    assert main([str(recipe), *arguments, "--dry-run=measure"]) == 0
     output = capsys.readouterr().out
     assert " cached " in output
     assert "missing file" in output
     assert "teacher: a training step" not in output
-    assert main([str(recipe), *arguments, "--method", "natural", "--dry-run"]) == 0
+    assert (
+        main([str(recipe), *arguments, "--method", "natural", "--dry-run=measure"]) == 0
+    )
     assert capsys.readouterr().out.count("not needed") == 2
 
 
@@ -99,7 +138,7 @@ def test_a_teacher_that_learns_is_told(
         for role in ("nat_teacher", "adv_teacher")
     ]
     arguments = [str(recipe), *words(tmp_path, *files), "--method", "joint"]
-    assert main([*arguments, "--dry-run"]) == 0
+    assert main([*arguments, "--dry-run=measure"]) == 0
     lines = capsys.readouterr().out.splitlines()
     [nat] = [line for line in lines if line.strip().startswith("clean teacher")]
     [adv] = [line for line in lines if line.strip().startswith("robust teacher")]
@@ -121,7 +160,11 @@ def test_known_data_need_not_be_there(
     monkeypatch.setattr(dry_run, "load_data", no_data)
     overrides = words(tmp_path, "data.name=cifar100", "data.held_out=0.2")
     arguments = ["--method", "natural", "--set=data.batch_size=128", *overrides]
-    whole = ["--set=data.limit=45_000", "--set=evaluation.limit=20_000", "--dry-run"]
+    whole = [
+        "--set=data.limit=45_000",
+        "--set=evaluation.limit=20_000",
+        "--dry-run=measure",
+    ]
     assert main([str(recipe), *arguments, *whole]) == 0
     output = capsys.readouterr().out
     assert "40,000 training images, 313 steps per epoch" in output
@@ -173,7 +216,13 @@ def test_interruption_ends_it_cleanly(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trial, "step", interrupt)
-    arguments = [str(recipe), *words(tmp_path), "--method", "natural", "--dry-run"]
+    arguments = [
+        str(recipe),
+        *words(tmp_path),
+        "--method",
+        "natural",
+        "--dry-run=measure",
+    ]
     assert main(arguments) == 130
     captured = capsys.readouterr()
     assert captured.out.endswith("interrupted; the lines above are complete\n")

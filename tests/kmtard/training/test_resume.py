@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
-import numpy as np
 import pytest
 
 from kmtard.commands.fit import main
 from kmtard.runs import Run, list_runs
 from kmtard.training.callbacks import Progress
+from tests.run_facts import epochs, facts
 
 STEPS = 4  # an epoch
 Process = subprocess.CompletedProcess[str]
@@ -30,47 +27,6 @@ class Stage(NamedTuple):
 
     process: Process
     run: Run
-
-
-def facts(run: Run) -> dict[str, Any]:
-    """Everything that equal runs have in common, arrays to the last bit."""
-    found: dict[str, Any] = {}
-    for folder in run.checkpoints.iterdir():
-        with np.load(max(folder.glob("*.npz"))) as arrays:
-            for name, array in arrays.items():
-                found[f"{folder.name}/{name}"] = (array.dtype, array.tobytes())
-    for path in run.best.glob("*.weights.h5"):
-        found |= weights(path, path.name)
-    with zipfile.ZipFile(run.best / "student.keras") as archive:
-        with archive.open("model.weights.h5") as file:
-            found |= weights(file, "student")
-    for event in epochs(run):
-        place = f"{event['phase']} epoch {event['epoch']}"
-        assert place not in found, "an epoch was told twice"
-        found[place] = {**event, "time": 0, "seconds": 0}
-    report = json.loads(run.evaluation_path.read_text())
-    for network in report["networks"]:
-        del network["seconds"], network["name"]
-        for column in (network["clean"], *network["attacks"].values()):
-            del column["cost"]["seconds"]
-    return {**found, "evaluation": report}
-
-
-def weights(file: Any, name: str) -> dict[str, Any]:
-    """The arrays of an HDF5 file by their paths."""
-    found = {}
-
-    def visit(path: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[f"{name}/{path}"] = (item.dtype, item[()].tobytes())
-
-    with h5py.File(file) as store:
-        store.visititems(visit)
-    return found
-
-
-def epochs(run: Run) -> list[dict[str, Any]]:
-    return [event for event in run.events().poll() if event["event"] == "epoch"]
 
 
 def newest(run: Run, role: str) -> int:

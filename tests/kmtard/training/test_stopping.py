@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +25,7 @@ def test_signal_lets_the_watched_model_stop(number: signal.Signals) -> None:
     model = SimpleNamespace(stop_training=False)
     with StopSignal() as stop:
         stop.watch(model)
+        stop.compiled()
         stop.check()
         assert not stop.requested
         send(number)
@@ -51,6 +55,45 @@ def test_second_sigterm_waits_as_the_first_one() -> None:
         send(signal.SIGTERM)
         send(signal.SIGTERM)
     assert stop.requested
+
+
+def test_a_signal_during_compilation_stops_at_once() -> None:
+    with StopSignal() as stop:
+        stop.watch(SimpleNamespace(stop_training=False))
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)
+        assert stop.requested
+
+
+BUSY = """
+import ctypes, signal, sys, time
+from kmtard.training import stopping
+stopping.AT_ONCE = 0.2
+stopping.GRACE = 0.2
+with stopping.StopSignal():
+    print("ready", flush=True)
+    if sys.argv[1] == "native":  # as a compiler, which returns to Python when done
+        mutex = ctypes.create_string_buffer(64)
+        for _ in range(2):
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    else:
+        while True:
+            time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(("where", "status"), [("native", 143), ("python", 130)])
+def test_a_second_sigterm_ends_the_process(where: str, status: int) -> None:
+    command = [sys.executable, "-c", BUSY, where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=-3) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.terminate()
+        process.wait(10)
+    assert process.returncode in (status, -signal.SIGINT)
 
 
 def test_closed_terminal_stops_nothing() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,15 @@ import pytest
 from kmtard.data.pipeline import Split
 from kmtard.recipe import RecipeError, load, teacher_key
 from kmtard.runs import RunError
+from kmtard.training import teachers
+from kmtard.training.stopping import Stopped
 from kmtard.training.teachers import (
     check_accuracy,
     check_weights,
     missing_weights,
     needed_teachers,
     trained_instead,
+    wait_for_turn,
 )
 
 pytestmark = pytest.mark.once("torch")
@@ -135,3 +141,65 @@ def test_what_is_expected_makes_no_other_teacher(recipe: Path) -> None:
     other = load(recipe, overrides=["nat_teacher.expected_accuracy=93.18"])
     assert other.nat_teacher.expected_accuracy == 93.18
     assert teacher_key(other, "nat_teacher") == teacher_key(plain, "nat_teacher")
+
+
+HOLD = """
+import sys, time
+from kmtard.runs.files import lock_for_life
+lock_for_life(sys.argv[1])
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which trains the teacher `a.weights.h5`."""
+    lock = tmp_path / ".a.weights.h5.lock"
+    command = [sys.executable, "-c", HOLD, lock]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_run_waits_for_the_teacher_that_another_one_trains(
+    tmp_path: Path,
+    other: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(teachers, "PAUSE", 0.01)
+    cached, lines, looks = tmp_path / "a.weights.h5", [], []
+
+    def finish_at_the_third_look() -> None:
+        looks.append(cached.exists())
+        if len(looks) == 3:
+            cached.touch()
+
+    mine = wait_for_turn(cached, "adv_teacher", finish_at_the_third_look, lines.append)
+    assert not mine and looks == [False] * 3 and other.poll() is None
+    [line] = lines
+    assert line.startswith("robust teacher: another run trains it")
+
+
+def test_a_run_takes_over_where_the_other_one_was_killed(
+    tmp_path: Path,
+    other: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(teachers, "PAUSE", 0.01)
+    cached = tmp_path / "a.weights.h5"
+    assert wait_for_turn(cached, "nat_teacher", other.kill, lambda line: None)
+    assert wait_for_turn(cached, "nat_teacher", other.kill, lambda line: None)
+
+
+def test_a_run_that_waits_can_be_stopped(
+    tmp_path: Path, other: subprocess.Popen[bytes]
+) -> None:
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        wait_for_turn(tmp_path / "a.weights.h5", "nat_teacher", stop, lambda line: None)
+    assert other.poll() is None

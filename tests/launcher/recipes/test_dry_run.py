@@ -71,7 +71,7 @@ def test_it_leaves_the_processor_to_the_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "state"), [(2, "the recipe is wrong"), (1, "failed, exit code 1")]
+    ("code", "state"), [(2, "the recipe has mistakes"), (1, "failed with exit code 1")]
 )
 def test_how_it_ended_is_said(code: int, state: str) -> None:
     with started(f"raise SystemExit({code})") as dry_run:
@@ -150,7 +150,7 @@ async def test_the_screen_shows_output_as_text_and_can_be_left(
             await pilot.pause()
             assert "begun" in shown(app)
             assert asked == []
-            await pilot.press("x")
+            await pilot.press("ctrl+k")
             wait_for(lambda: dry_run.state == "cancelled")
             again.refresh_bindings()
             await pilot.pause()

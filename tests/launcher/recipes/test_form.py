@@ -36,19 +36,28 @@ def test_every_key_of_the_schema_is_a_field(recipe: Path) -> None:
     assert leaves(resolved) <= keys
 
 
+def test_options_are_explained_by_their_docstring(recipe: Path) -> None:
+    found = fields(checked(recipe))
+    assert found["method.attack_bn"].help.startswith("BatchNorm ")
+    assert found["method.temperature_bounds"].help == (
+        "(low, high) of both temperatures, 0 < low <= high."
+    )
+    assert found["student.options.width"].help.startswith("Channels of the first conv")
+
+
 @pytest.mark.parametrize(
     ("key", "kind", "allowed"),
     [
         ("data.flip", "flag", "on or off"),
-        ("data.batch_size", "integer", "whole number, > 0"),
+        ("data.batch_size", "integer", "whole number, >= 1, <= 65536"),
         ("data.held_out", "number", ">= 0, < 1"),
         ("data.directory", "text", "text"),
         ("data.name", "choice", "one of the list"),
         ("schedule.milestones", "list", "commas"),
         ("evaluation.attacks", "list", "commas"),
         ("runtime.jit", "choice", "one of the list"),
-        ("method.temperature_bounds", "list", "commas"),
-        ("method.temperature", "value", "float | tuple[float, float]"),
+        ("method.temperature_bounds", "list", "each a number > 0, <= 1000"),
+        ("method.temperature", "value", "a number > 0, <= 1000 or a list of 2"),
         ("method.attack_bn", "choice", "one of the list"),
     ],
 )

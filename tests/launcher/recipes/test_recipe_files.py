@@ -69,6 +69,9 @@ def test_every_place_is_searched(
         tmp_path / "named.toml",
     ):
         place.write_text(RECIPE)
+    # A resource fork of macOS, and an editor's lock.
+    for name in ("._here.toml", ".#here.toml"):
+        (working / name).write_bytes(b"\x00")
     shelf = Shelf([tmp_path / "folder", tmp_path / "named.toml"], working)
     assert {name: file.place for name, file in by_name(shelf).items()} == {
         "inside.toml": "given",

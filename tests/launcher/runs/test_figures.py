@@ -41,6 +41,12 @@ def test_labels_are_text_and_no_formula(tmp_path):
     assert "w_robust_accuracy in %" in text
 
 
+def test_ticks_are_whole_epochs(tmp_path):
+    text = write(tmp_path / "plot.svg", series(y=(50.0, 51.0) * 10)).decode()
+
+    assert ">12<" in text and ">2.5<" not in text
+
+
 def test_colours_are_those_of_the_screen(tmp_path):
     text = write(tmp_path / "plot.svg", *(series(number=i) for i in range(8))).decode()
 

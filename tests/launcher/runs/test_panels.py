@@ -38,3 +38,16 @@ def test_levels_are_the_teachers_aims(make_run) -> None:
     found = [(label, round(height, 9)) for label, height, _ in levels(history, ())]
     assert found == [("clean teacher", 95.0), ("robust teacher", 60.0)]
     assert levels(history, {"clean_accuracy", "robust_accuracy"}) == []
+
+
+def test_what_is_set_exactly_is_not_smoothed(make_run) -> None:
+    history = History(make_run())
+    history.poll()
+
+    phase = history.phases["student"]
+    smoothed = {
+        panel.name
+        for panel in panels_of(phase)
+        if any(curve.faint for curve in curves(panel, phase, (), 0.9))
+    }
+    assert smoothed == {"accuracy", "losses", "relative", "entropies"}

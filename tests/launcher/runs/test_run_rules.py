@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kmtard.runs import Run, RunError
-from launcher.runs.run_rules import check_judgeable, check_resumable, wrong_name
+from launcher.runs.run_rules import check_evaluable, check_resumable, wrong_name
 
 MakeRun = Callable[..., Run]
 
@@ -40,14 +40,14 @@ def test_a_run_without_an_owner_is_resumed_by_hand(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished", "failed", "crashed"])
-def test_a_student_can_be_judged_when_nobody_works_on_it(
+def test_a_student_can_be_evaluated_when_nobody_works_on_it(
     make_run: MakeRun, state: str
 ) -> None:
     run = make_run("a", state=state)
-    with pytest.raises(RunError, match="no student to judge yet"):
-        check_judgeable(run)
+    with pytest.raises(RunError, match="no student to evaluate yet"):
+        check_evaluable(run)
     (run.best / "student.keras").touch()
-    check_judgeable(run)
+    check_evaluable(run)
 
 
 @pytest.mark.parametrize("state", ["running", "remote"])
@@ -55,7 +55,7 @@ def test_a_run_that_goes_on_is_not_judged(make_run: MakeRun, state: str) -> None
     run = make_run("a", state=state)
     (run.best / "student.keras").touch()
     with pytest.raises(RunError, match="a is"):
-        check_judgeable(run)
+        check_evaluable(run)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_a_run_that_goes_on_is_not_judged(make_run: MakeRun, state: str) -> None
         ("実験-2", None),
         ("a", "That is its name"),
         ("b", "There is a run b already"),
-        ("../c", "For example: c"),
-        ("", "For example: run"),
-        ("x" * 61, "For example: " + "x" * 60),
+        ("../c", "such as c"),
+        ("", "such as run"),
+        ("x" * 61, "such as " + "x" * 60),
     ],
 )
 def test_a_name_will_do_or_it_is_said_why_not(

@@ -74,7 +74,7 @@ async def test_runs_keep_their_looks(show, make):
     runs = [make(name) for name in "abc"]
     async with show(runs) as pilot:
         assert [one.style for one in plotted(pilot)] == list(STYLES[:3])
-        await pilot.press("minus")
+        await pilot.press("delete")
         assert [one.label for one in plotted(pilot)] == ["b", "c"]
         assert [one.style for one in plotted(pilot)] == list(STYLES[1:3])
         await pilot.press("escape")
@@ -92,7 +92,7 @@ async def test_the_baseline_brings_differences(show, make):
         assert pilot.app.screen.query_one("#figures").cursor_row == 1
         await pilot.press("b")
         assert shown(pilot).header[4] == "of"
-        await pilot.press("b", "minus")
+        await pilot.press("b", "delete")
         assert shown(pilot).header[4] == "of"
         assert [row[0] for row in shown(pilot).rows] == ["a"]
 
@@ -132,7 +132,7 @@ async def test_a_running_run_grows(show, make):
 async def test_without_runs_it_says_what_to_do(show, make, tmp_path):
     async with show([make("a"), Run(tmp_path / "gone")]) as pilot:
         assert [row[0] for row in shown(pilot).rows] == ["a", "gone"]
-        await pilot.press("minus", "minus", "minus", "b", "m", "t")
+        await pilot.press("delete", "delete", "delete", "b", "m", "t")
         title = pilot.app.screen.query_one("#title", Static).content.plain
         assert title.startswith("No runs to compare: press a")
         await pilot.press("a")
@@ -162,6 +162,7 @@ async def test_it_fits_every_size(show, make, size):
         ((), "out.md", "| run | clean |"),
         (("t",), "out.csv", "setting,a,b"),
         ((), "out.svg", "w_robust_accuracy in %"),
+        ((), "out.svg", ">rslad<"),
         (("m", "m", "m"), "out.svg", ">loss<"),
     ],
 )
@@ -177,3 +178,8 @@ async def test_what_is_shown_is_written(show, make, tmp_path, keys, name, expect
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
 
     assert expected in (tmp_path / name).read_text(encoding="utf-8")
+
+
+async def test_one_run_alone_says_how_to_add_others(show, make):
+    async with show([make("a")]) as pilot:
+        await until(pilot, lambda: "Only one run: press a" in screen_text(pilot))

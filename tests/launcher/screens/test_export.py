@@ -69,7 +69,7 @@ async def test_a_file_that_exists_is_asked_about(ask, tmp_path):
     path.write_text("old")
     async with ask() as pilot:
         await give(pilot, path)
-        assert said(pilot) == f"{path} exists. Enter overwrites it."
+        assert said(pilot) == f"{path} exists. Press Enter again to overwrite it."
         assert path.read_text() == "old"
         await give(pilot, tmp_path / "table.csv")
         await until(pilot, lambda: not is_open(pilot))
@@ -87,7 +87,10 @@ async def test_a_missing_folder_is_made_when_asked_for(ask, tmp_path):
     path = tmp_path / "a" / "b" / "table.csv"
     async with ask() as pilot:
         await give(pilot, "a/b/table.csv")
-        assert said(pilot) == f"There is no folder {path.parent}. Enter makes it."
+        assert (
+            said(pilot)
+            == f"{path.parent} does not exist. Press Enter again to create it."
+        )
         assert not path.parent.exists()
         await pilot.press("enter")
         await until(pilot, lambda: not is_open(pilot))
@@ -101,9 +104,9 @@ async def test_a_missing_folder_is_made_when_asked_for(ask, tmp_path):
         ("table.txt", "Expected a name that ends with .csv, .md."),
         ("", "Expected a name that ends with .csv, .md."),
         ("folder.csv", "is a folder."),
-        ("~nobody-of-this-name/x.csv", "Expected a path of a file"),
-        ("x" * 300 + ".csv", "Expected a path of a file: "),
-        ("file/x.csv", "file is no folder."),
+        ("~nobody-of-this-name/x.csv", "Expected the path of a file"),
+        ("x" * 300 + ".csv", "Expected the path of a file: "),
+        ("file/x.csv", "file is not a folder."),
     ],
 )
 async def test_a_path_that_will_not_do_stays_to_be_mended(ask, tmp_path, typed, reason):

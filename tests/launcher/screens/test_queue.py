@@ -128,11 +128,20 @@ async def test_keys_change_order_limit_and_content(app: LauncherApp) -> None:
         await pilot.press("minus")
         await until(pilot, lambda: queue.limit == 2)
         await pilot.press("c")
+        await until(pilot, lambda: "Remove 1 that ended?" in screen_text(pilot))
+        await pilot.press("y")
         await until(pilot, lambda: titles(queue) == ["a", "b", "c"])
         await until(pilot, lambda: screen.table.row_count == 3)
         selected = screen.table.selected
         assert selected is not None
-        await pilot.press("d")
+        await pilot.press("delete")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen)
+        assert selected.title in titles(queue)
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
         await until(pilot, lambda: selected.title not in titles(queue))
 
 
@@ -153,9 +162,9 @@ async def test_a_runner_that_is_missing_is_said_and_can_be_started(
 ) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_queue(pilot)
-        assert "runner not needed" in screen_text(pilot)
+        assert "nothing to do" in screen_text(pilot)
         app.queue.add(program(tmp_path, "print('it ran')"), "a", "jax")
-        await until(pilot, lambda: "s starts it" in screen_text(pilot))
+        await until(pilot, lambda: "not started: press s" in screen_text(pilot))
         monkeypatch.setattr(Queue, "ensure_runner", ensure_runner)
         await pilot.press("s")
         await until(pilot, lambda: "✓ finished" in screen_text(pilot))
@@ -178,11 +187,14 @@ async def test_what_runs_is_stopped_then_killed_after_a_question(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_queue(pilot)
         await until(pilot, lambda: screen.table.row_count == 1)
-        await pilot.press("d")
+        await until(pilot, lambda: "▶ running" in screen_text(pilot))
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: "Stop a?" in screen_text(pilot))
+        await pilot.press("y")
         await until(pilot, lambda: queue.entries()[0].stopping)
-        await until(pilot, lambda: "stopping" in screen_text(pilot))
-        await pilot.press("d")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await until(pilot, lambda: "▶ stopping" in screen_text(pilot))
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: "Kill a?" in screen_text(pilot))
         assert queue.entries()[0].is_alive
         await pilot.press("y")
         await until(pilot, lambda: queue.entries()[0].state == "cancelled")
@@ -205,7 +217,7 @@ async def test_enter_opens_the_run_or_says_why_not(
         set_state(app.queue, "a", run=str(run))
         await until(pilot, lambda: screen.table.selected.run)  # type: ignore[union-attr]
         await pilot.press("enter")
-        await until(pilot, lambda: "not there any more" in told(app))
+        await until(pilot, lambda: "no longer exists" in told(app))
         run.mkdir()
         await pilot.press("enter")
         await until(pilot, lambda: opened == [run])
@@ -228,7 +240,7 @@ async def test_troubles_of_the_disk_are_said(
             await until(pilot, lambda: "No space left" in told(app))
         assert app.queue.limit == 1
         (app.queue.folder / "queue.json").write_text("damaged")
-        await until(pilot, lambda: "It was no queue" in screen_text(pilot))
+        await until(pilot, lambda: "This file was not a queue" in screen_text(pilot))
 
 
 @pytest.mark.asyncio
@@ -240,7 +252,7 @@ async def test_what_runs_on_another_host_is_watched_only(app: LauncherApp) -> No
         await until(pilot, lambda: "on elsewhere: watch only" in screen_text(pilot))
         await pilot.press("s")
         await until(pilot, lambda: "a runs on elsewhere" in told(app))
-        await pilot.press("d")
+        await pilot.press("delete")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")
         await until(pilot, lambda: screen.table.row_count == 0)
@@ -277,7 +289,7 @@ async def test_a_queue_of_somebody_else_starts_only_after_a_question(
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: "press 3, then s" in told(app))
         await open_queue(pilot)
-        await until(pilot, lambda: "2 to confirm: s asks" in screen_text(pilot))
+        await until(pilot, lambda: "2 to confirm: press s" in screen_text(pilot))
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         text = screen_text(pilot)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input, OptionList, Select, Switch, TabbedContent
 
+from launcher.recipes.recipe_files import Shelf
 from launcher.screens.confirm import ConfirmScreen
 from launcher.settings import Settings
+from launcher.widgets import choice as choice_module
+from launcher.widgets.choice import Choice
 from launcher.widgets.recipe_list import RecipeList
+from tests.launcher.engine_fixtures import told
+from tests.launcher.pilots import screen_text
 from tests.launcher.recipes_fixtures import (
     RecipesApp,
     choose,
@@ -109,7 +115,7 @@ async def test_no_recipes_say_what_to_do(folder: Path) -> None:
         for key in ("f9", "f6", "f8", "ctrl+s", "f4", "ctrl+n"):
             await pilot.press(key)
         (folder / "new.toml").write_text("[data]\n")
-        screen._look()
+        screen._poller.now()
         await until(pilot, lambda: not screen.has_class("-nothing"))
 
 
@@ -241,7 +247,7 @@ async def test_a_file_changed_by_another_program_is_noticed(folder: Path) -> Non
         table, rest = text.split("[methods.b_mtard]")
         rest = rest.replace("beta = 1.0", "beta = 4.5", 1)
         (folder / "digits.toml").write_text(f"{table}[methods.b_mtard]{rest}")
-        screen._look()
+        screen._poller.now()
         await until(pilot, lambda: rows(screen)["method.beta"].text == "4.5")
         await settled(pilot)
         assert command(screen).endswith("--set method.weight_rate=1")
@@ -257,3 +263,48 @@ async def test_smoke_is_part_of_what_is_kept(folder: Path) -> None:
         await choose(pilot, "digits.toml")
         assert screen.query_one("#smoke", Switch).value
         assert command(screen).endswith("--smoke")
+
+
+async def test_until_the_folders_are_read_it_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, scan = threading.Event(), Shelf.scan
+    monkeypatch.setattr(Shelf, "scan", lambda self: (gate.wait(), scan(self))[1])
+    async with new_app(folder).run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        text = screen_text(pilot)
+        assert "reading ..." in text and "found" not in text
+        await pilot.press("f6")
+        await until(pilot, lambda: "No recipe is chosen yet" in told(pilot.app))
+        gate.set()
+        await settled(pilot)
+        assert "2 found" in screen_text(pilot)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_typing_selects_a_method(folder: Path, opened: bool) -> None:
+    async with new_app(folder).run_test(size=(100, 30)) as pilot:
+        screen = await settled(pilot)
+        choice = screen.query_one("#methods", Choice)
+        assert all(isinstance(value, str) for _, value in choice._options)
+        choice.focus()
+        await pilot.press(*(["enter"] if opened else []), *"trad")
+        await until(pilot, lambda: choice.value == "trades")
+        await until(pilot, lambda: "--method trades" in command(screen))
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(pilot.app.queue.entries()))
+        assert "trades" in pilot.app.queue.entries()[0].command
+
+
+async def test_typing_goes_on_after_a_wrong_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice_module, "PAUSE", 60.0)
+    async with new_app(folder).run_test(size=(100, 30)) as pilot:
+        screen = await settled(pilot)
+        choice = screen.query_one("#methods", Choice)
+        choice.focus()
+        await pilot.press(*"rs")
+        await until(pilot, lambda: choice.value == "rslad")
+        await pilot.press(*"qqt")
+        await until(pilot, lambda: choice.value == "trades")

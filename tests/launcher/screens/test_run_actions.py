@@ -14,11 +14,12 @@ from textual.widgets import Footer, Input
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
 from launcher.app import LauncherApp
+from launcher.bindings import bindings
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.evaluate import EvaluateScreen
 from launcher.screens.report import ReportScreen
-from launcher.screens.run_actions import RUN_BINDINGS, RunActions
+from launcher.screens.run_actions import RunActions
 from launcher.settings import Settings
 from tests.launcher.engine_fixtures import start_run, told
 from tests.launcher.engine_fixtures import until as wait_until
@@ -30,7 +31,7 @@ MakeRun = Callable[..., Run]
 class OneRun(RunActions):
     """A screen with one run, or none."""
 
-    BINDINGS = [*RUN_BINDINGS]
+    BINDINGS = bindings("run")
 
     def __init__(self, run: Run | None) -> None:
         super().__init__()
@@ -78,15 +79,20 @@ async def test_stop_and_the_second_time_kill(app: LauncherApp) -> None:
     run, process = start_run(app.runs_dir, end="deaf")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await show(pilot, run)
-        await pilot.press("k")
-        await until(pilot, lambda: "finishes its batch" in told(app))
-        await pilot.press("k")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("k", "K")
+        await pilot.pause()
+        assert app.screen is screen  # keys that one hits by habit
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: "Stop r?" in screen_text(pilot))
+        await pilot.press("y")
+        await until(pilot, lambda: "is stopping" in told(app))
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: "Kill r?" in screen_text(pilot))
         await pilot.press("n")
         await until(pilot, lambda: app.screen is screen)
         assert process.poll() is None
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: "Kill r?" in screen_text(pilot))
         await pilot.press("y")
         await until(pilot, lambda: "was killed" in told(app))
     assert process.wait(30) == -9
@@ -94,11 +100,18 @@ async def test_stop_and_the_second_time_kill(app: LauncherApp) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_run_that_listens_stops_at_once(app: LauncherApp) -> None:
+async def test_a_run_is_stopped_after_one_question(app: LauncherApp) -> None:
     run, process = start_run(app.runs_dir)
     async with app.run_test(size=(80, 24)) as pilot:
-        await show(pilot, run)
-        await pilot.press("k")
+        screen = await show(pilot, run)
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen)
+        assert process.poll() is None
+        await pilot.press("ctrl+k")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
         await until(pilot, lambda: process.poll() == 0)
     assert run.state() == "stopped"
     process.communicate()
@@ -127,13 +140,12 @@ async def test_resume_is_queued_once(
         ("running", "e", "a is running"),
         ("running", "delete", "a is running: stop it first"),
         ("running", "f6", "a is running: stop it first"),
-        ("remote", "k", "a is on elsewhere: watch only"),
-        ("remote", "K", "a is on elsewhere: watch only"),
+        ("remote", "ctrl+k", "a is on elsewhere: watch only"),
         ("remote", "r", "a is on elsewhere: watch only"),
         ("remote", "e", "a is on elsewhere: watch only"),
         ("remote", "delete", "a is on elsewhere: watch only"),
         ("remote", "f6", "a is on elsewhere: watch only"),
-        ("stopped", "e", "has no student to judge yet"),
+        ("stopped", "e", "has no student to evaluate yet"),
     ],
 )
 async def test_what_cannot_be_done_is_said(
@@ -180,7 +192,8 @@ async def test_the_state_decides_what_is_offered(
         screen = await show(pilot, run)
 
         def actions() -> set[str]:
-            return {each.binding.action for each in screen.active_bindings.values()}
+            active = screen.active_bindings.values()
+            return {each.binding.action for each in active if each.enabled}
 
         await until(pilot, lambda: offered in actions() and hidden not in actions())
 
@@ -189,7 +202,7 @@ async def test_the_state_decides_what_is_offered(
 async def test_without_a_run_nothing_is_offered(app: LauncherApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await show(pilot, None)
-        await pilot.press("k", "K", "r", "e", "R", "delete", "f6")
+        await pilot.press("ctrl+k", "r", "e", "R", "delete", "f6")
         await pilot.pause()
         assert app.screen is screen
 
@@ -239,7 +252,7 @@ async def test_a_run_is_renamed_when_the_name_will_do(
         for text, reason in (
             ("a", "That is its name"),
             ("b", "a run b already"),
-            ("../c", "For example: c"),
+            ("../c", "such as c"),
         ):
             field.value = text
             await until(pilot, lambda reason=reason: reason in screen_text(pilot))  # type: ignore[misc]
@@ -267,5 +280,5 @@ async def test_a_process_that_vanishes_is_said(app: LauncherApp) -> None:
         process.kill()
         process.communicate()
         wait_until(lambda: run.state() == "crashed")
-        await refused(pilot, "k", "has crashed")
+        await refused(pilot, "ctrl+k", "has crashed")
     assert json.loads(run.info_path.read_text())["pid"] == process.pid

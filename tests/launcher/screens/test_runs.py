@@ -55,7 +55,7 @@ async def test_an_empty_folder_says_what_to_do(show, runs_dir):
             f"No runs in {runs_dir} yet: press 2 to pick a recipe, "
             "or run python -m kmtard.fit RECIPE"
         )
-        await pilot.press("enter", "space", "c", "x", "s", "R", "e", "k")
+        await pilot.press("enter", "space", "c", "x", "s", "R", "e", "ctrl+k")
         assert pilot.app.screen.query_one("#empty").display
         assert len(pilot.app.screen_stack) == 1
 
@@ -224,7 +224,7 @@ async def test_the_filter_narrows_while_one_types(show, make_run):
         assert names(pilot) == ["one"]
         assert "1 shown" in text(pilot, "#header")
         await pilot.press("x")
-        assert "No run has all these words" in text(pilot, "#empty")
+        assert "No run matches the filter" in text(pilot, "#empty")
         await pilot.press("backspace", "enter")
         assert pilot.app.focused is table(pilot)
         assert pilot.app.screen.query_one(Input).value == "state:fai"

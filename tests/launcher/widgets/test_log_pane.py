@@ -20,7 +20,7 @@ class Logs(App[None]):
         self.settings = Settings(path.with_name("launch.json"))
 
     def compose(self) -> ComposeResult:
-        yield LogPane(self.path)
+        yield LogPane(self.path, self.settings)
 
     @property
     def pane(self) -> LogPane:
@@ -77,7 +77,7 @@ async def test_the_end_is_followed_until_one_goes_up(path: Path) -> None:
         await until(pilot, lambda: app.rows[-1] == "line 101")
         await pilot.press("pageup")
         await until(pilot, lambda: not app.pane.text.is_following)
-        assert "held" in str(app.pane.border_title)
+        assert "paused" in str(app.pane.border_title)
         await pilot.wait_for_animation()
         held = app.rows
         append(path, lines(102, 110))
@@ -115,14 +115,14 @@ async def test_search_goes_to_hits_and_round(path: Path) -> None:
         assert app.pane.text.current == 59 and "line 59" in app.rows
         await pilot.press("enter", "n")
         assert app.pane.text.current == 5 and "line 5" in app.rows
-        assert "1/11 found" in str(app.pane.border_title)
+        assert "match 1/11" in str(app.pane.border_title)
         await pilot.press("N")
         assert app.pane.text.current == 59
         append(path, "line 500\n")
         await until(pilot, lambda: len(app.pane.text.hits) == 12)
         assert app.pane.text.current == 59 and not app.pane.text.is_following
         await pilot.press("slash", "end", *"?")
-        assert "nothing found" in str(app.pane.border_title)
+        assert "no match" in str(app.pane.border_title)
         await pilot.press("escape")
         assert not app.pane.has_class("-searching") and app.pane.text.has_focus
 

@@ -114,7 +114,7 @@ async def test_the_field_with_the_cursor_is_explained(folder: Path) -> None:
         about = str(screen.query_one("#field-help", Static).render())
         assert about.splitlines() == [
             "schedule.factor  Number that the learning rate is multiplied by.",
-            'number, or a fraction such as "8/255", > 0 · if left out: 0.1',
+            'number, or a fraction such as "8/255", > 0, <= 1000 · if left out: 0.1',
         ]
 
 

@@ -259,6 +259,17 @@ def test_a_runner_on_another_host_is_left_alone(queue: Queue) -> None:
     assert queue.entries() == []
 
 
+def test_a_queue_of_a_newer_version_is_refused_and_kept(queue: Queue) -> None:
+    add(queue, "a")
+    text = queue._path.read_text().replace('"schema": 1', '"schema": 2')
+    queue._path.write_text(text)
+    with pytest.raises(RunError, match="schema 2.*update kmtard"):
+        queue.entries()
+    with pytest.raises(RunError, match="schema 2.*update kmtard"):
+        add(queue, "b")
+    assert queue._path.read_text() == text
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"pid": null}', '{"pid": 1}'])
 def test_a_damaged_registration_is_none(queue: Queue, content: str) -> None:
     queue.folder.mkdir(parents=True)

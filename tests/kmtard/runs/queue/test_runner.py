@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -249,13 +250,53 @@ def test_a_process_that_lost_its_runner_before_it_began_is_started_again(
     host = os.uname().nodename
     with queue.change() as content:
         content.update(
-            entry.id, state="running", pid=2**22 + 1, process_start=1.0, host=host
+            entry.id,
+            state="running",
+            pid=2**22 + 1,
+            process_start=1.0,
+            host=host,
+            started=7.25,
         )
-    entry.log.write_text(f"{NOT_STARTED}\n")
+    entry.log.write_text(f"{NOT_STARTED} (start 7.25)\nfrom before\n")
     assert runner.step()
     until(lambda: not runner.step())
     assert (tmp_path / "out").read_text() == "a"
     assert present(queue, entry).state == "finished"
+
+
+def test_the_line_of_an_earlier_start_starts_nothing_again(
+    queue: Queue, tmp_path: Path
+) -> None:
+    """A silent command's log ends with it, whatever the command has done since."""
+    entry = writes(queue, tmp_path / "out", "a")
+    runner = Runner(queue)
+    with queue.change() as content:
+        content.update(
+            entry.id,
+            state="running",
+            pid=2**22 + 1,
+            process_start=1.0,
+            host=socket.gethostname(),
+            started=8.5,
+        )
+    entry.log.write_text(f"{NOT_STARTED} (start 7.25)\n{NOT_STARTED}\n")
+    assert not runner.step()
+    assert present(queue, entry).state == "unknown"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_entry_without_a_host_does_not_block_the_others(
+    queue: Queue, tmp_path: Path
+) -> None:
+    lost = writes(queue, tmp_path / "out", "a")
+    with queue.change() as content:
+        content.update(lost.id, state="running", pid=2**22 + 1, host=None)
+    other = writes(queue, tmp_path / "out", "b")
+    queue.ensure_runner()
+    until_done(queue)
+    assert present(queue, lost).state == "unknown"
+    assert present(queue, other).state == "finished"
+    assert (tmp_path / "out").read_text() == "b"
 
 
 def test_a_process_that_is_not_written_down_does_not_begin(

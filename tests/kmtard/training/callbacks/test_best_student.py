@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import pytest
 
-from kmtard.runs.files import move_into_place
+from kmtard.runs.files import RunError, replaced
 from kmtard.training.callbacks import BestStudent
 
 METRIC = "val_w_robust_accuracy"
@@ -18,6 +19,7 @@ class Student:
 
     text = ""
     broken = False
+    variables: tuple[keras.Variable, ...] = ()
 
     def save(self, path: Path) -> None:
         path.write_text(f"whole {self.text}"[: 5 if self.broken else None])
@@ -34,7 +36,7 @@ def student() -> Student:
 
 
 def keeper(path: Path, student: Student) -> BestStudent:
-    callback = BestStudent(path, move_into_place)
+    callback = BestStudent(path, replaced)
     callback.set_model(SimpleNamespace(trained_networks={"student": student}))
     return callback
 
@@ -87,7 +89,8 @@ def test_weights_alone_where_the_name_asks_for_them(
 ) -> None:
     callback = keeper(tmp_path / "teacher.weights.h5", student)
     end_epochs(callback, student, 0.5)
-    assert callback.path.read_text() == "weights epoch 1"
+    content = callback.path.read_text()
+    assert content.startswith("weights epoch 1\nkmtard sha256 ")
     assert list(tmp_path.iterdir()) == [callback.path]
 
 
@@ -97,7 +100,18 @@ def test_save_that_fails_leaves_the_old_file_and_score(
     callback = keeper(tmp_path / "student.keras", student)
     end_epochs(callback, student, 0.3)
     student.broken = True
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match=r"student\.keras: No space"):
         end_epochs(callback, student, 0.4)
+    assert callback.path.read_text() == "whole epoch 1"
+    assert callback.state == {"score": 0.3, "epoch": 1}
+
+
+def test_weights_that_are_not_finite_are_never_the_best(
+    tmp_path: Path, student: Student
+) -> None:
+    callback = keeper(tmp_path / "student.keras", student)
+    end_epochs(callback, student, 0.3)
+    student.variables = (keras.Variable([1.0, float("nan")]),)
+    end_epochs(callback, student, 0.5)
     assert callback.path.read_text() == "whole epoch 1"
     assert callback.state == {"score": 0.3, "epoch": 1}

@@ -280,6 +280,19 @@ def test_point_of_another_format_is_refused(tmp_path: Path) -> None:
         RunState(tmp_path, write_atomic, STEPS).restore(distiller())
 
 
+def test_a_training_that_continues_saves_finite_weights_alone(tmp_path: Path) -> None:
+    model = distiller()
+    state = at_step(STEPS, model, tmp_path)
+    state.stop_if_not_finite = False
+    state.on_epoch_end(0, {"loss": float("nan")})
+    [old] = tmp_path.iterdir()
+    model.trainable_variables[0].assign(model.trainable_variables[0] * float("inf"))
+    state = at_step(2 * STEPS, model, tmp_path)
+    state.stop_if_not_finite = False
+    state.on_epoch_end(1, {"loss": 1.0})
+    assert list(tmp_path.iterdir()) == [old]
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_loss_that_is_no_number_keeps_the_old_point(
     tmp_path: Path, loss: float

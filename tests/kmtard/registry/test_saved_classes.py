@@ -14,11 +14,12 @@ import pytest
 from keras import layers
 
 import kmtard
-from kmtard import registry, saved_classes
+from kmtard import registry
+from kmtard.registry import saved_classes
 
 pytestmark = pytest.mark.once("jax")
 
-OLD = Path(__file__).parents[1] / "fixtures" / "v0_1"
+OLD = Path(__file__).parents[2] / "fixtures" / "v0_1"
 
 LOADER = """
 import json, sys
@@ -110,8 +111,8 @@ def test_a_stand_in_makes_the_object_and_says_its_class() -> None:
 def test_the_hook_leaves_other_modules_and_a_search_alone() -> None:
     code = """
 import importlib.util, sys
-from kmtard.saved_classes import KerasHook
-[hook] = [each for each in sys.meta_path if isinstance(each, KerasHook)]
+from kmtard import _KerasHook
+[hook] = [each for each in sys.meta_path if isinstance(each, _KerasHook)]
 assert hook.find_spec("json", None) is None
 assert hook.find_spec("keras.saving", None) is None
 print(importlib.util.find_spec("keras").origin, "keras" in sys.modules)

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
-from itertools import accumulate
-
 import pytest
 
 from kmtard.runs import Run
-from kmtard.runs.phase import Accuracies
-from kmtard.runs.summary import Summary
-from launcher.runs.listing import (
+from kmtard.runs.listing import (
     BY_TITLE,
     as_table,
-    fitting,
     matches,
     ordered,
     states,
 )
+from kmtard.runs.phase import Accuracies
+from kmtard.runs.summary import Summary
+
+pytestmark = pytest.mark.once("torch")
 
 
 def row(name, state="finished", best=None, **fields):
@@ -84,18 +83,6 @@ def test_every_column_sorts_rows_of_any_kind(title):
             map(id, rows)
         )
     assert all(BY_TITLE[title].text(each) for each in rows)
-
-
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_the_name_takes_what_the_columns_leave(width):
-    columns, name_width = fitting(width, longest=30)
-
-    assert [column.title for column in columns][:2] == ["state", "name"]
-    assert 8 <= name_width <= 30
-    widths = [name_width if each.title == "name" else each.width for each in columns]
-    ends = list(accumulate(width + 1 for width in widths))
-    # The edge of the list cuts through no column.
-    assert width in ends or name_width == 30
 
 
 def test_a_table_for_a_file_has_every_column_and_plain_seconds():

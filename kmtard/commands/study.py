@@ -1,0 +1,214 @@
+"""`kmtard study RECIPE [NAME]`: many runs, from a grid to their table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from kmtard.recipe import RecipeError, foreign_reason, load
+from kmtard.recipe.errors import mistakes_of
+from kmtard.recipe.schema import Study
+from kmtard.registry import RegistryError
+from kmtard.runs import RunError
+from kmtard.runs.formats import ABSENT, counted
+from kmtard.runs.groups import groups_table, without_shared
+from kmtard.runs.studies import StudyFolder
+from kmtard.runs.tables import Table, to_rich
+from kmtard.runs.visible import accept_any_text, tell
+from kmtard.study.conduct import Conductor, runs_of, study_name
+from kmtard.study.forecast import forecast
+from kmtard.study.grid import (
+    axis_of,
+    cells_of,
+    chosen_cells,
+    refuse_missing_weights,
+)
+from kmtard.study.local import Local
+from kmtard.study.named import named_studies, named_study
+from kmtard.study.place import Place
+from kmtard.study.progress import Status
+from kmtard.study.slurm import Slurm
+
+BAD_COMMAND_LINE = 2
+FAILED = 1
+INTERRUPTED = 130
+OWN = "study"  # the name of what [study] of the recipe describes
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> int:
+    """Run the command; return its exit code.
+
+    0: every cell has finished. 1: a cell failed or was ended, or the place cannot be
+    used. 2: the recipe or the command line is wrong, and nothing was started. 130:
+    Ctrl-C; the runs go on.
+    """
+    accept_any_text()
+    arguments = _parser(prog).parse_args(argv)
+    screen, errors = Console(), Console(stderr=True)
+    place: Place | None = None
+    try:
+        conductor = _conductor(arguments, screen)
+        place = conductor.place
+        statuses = conductor.look()
+        _tell_plan(conductor, statuses, arguments, screen)
+        if arguments.dry_run:
+            return 0
+        refuse_missing_weights([e.cell for e in statuses if e.state != "finished"])
+        return _end(conductor, conductor.execute(), screen)
+    except (RecipeError, RegistryError, ValueError) as error:
+        tell(errors, error)
+        return BAD_COMMAND_LINE
+    except RunError as error:
+        tell(errors, f"failed: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        tell(screen, f"\ninterrupted. {place.advice() if place else ''}")
+        return INTERRUPTED
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Train every cell of a grid and gather one table. Where it was "
+        "stopped or killed, the same command goes on.",
+    )
+    add = parser.add_argument
+    add("recipe", type=os.path.expanduser, help="a TOML file, see recipes/")
+    add("name", nargs="?", help="a study of the paper's tables, instead of [study] of "
+        f"the recipe: {', '.join(named_studies())}")  # fmt: skip
+    add("--methods", type=_names, metavar="A,B", help='methods; "all": those of the '
+        'recipe, "paper": those of the paper\'s tables')  # fmt: skip
+    add("--seeds", type=_seeds, metavar="SEEDS", help="such as 0-2 or 0,1,5")
+    add("--axis", dest="axes", action="append", default=[], metavar="KEY=VALUE",
+        help="a value of an axis; given again with the same key, further values of "
+        "it")  # fmt: skip
+    add("--set", dest="overrides", action="append", default=[],
+        metavar="TABLE.KEY=VALUE", help="another value for a key, in every "
+        "cell")  # fmt: skip
+    add("--only", action="append", default=[], metavar="CELL", help="only the cells of "
+        "this name or part of a name, such as a method or s0; * stands for anything; "
+        "may be given again")  # fmt: skip
+    add("--smoke", action="store_true", help="few images, two epochs: does it run?")
+    add("--dry-run", nargs="?", const="plan", choices=("plan", "measure"), help="show "
+        "what would run; with =measure, try each training for its time")  # fmt: skip
+    add("--rerun", action="store_true", help="begin anew what has a run already")
+    add("--on", choices=("local", "slurm"), default="local", help="where the runs are "
+        "executed: the queue of this machine, or SLURM by [study.slurm]")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="so many runs at a time on this machine; "
+        "one per GPU where there are several, otherwise the limit of the "
+        "queue")  # fmt: skip
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    seeds: list[int] = []
+    try:
+        for part in _names(text):
+            first, dash, last = part.partition("-")
+            seeds += range(int(first), int(last if dash else first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise argparse.ArgumentTypeError(
+            f"expected seeds such as 0-2 or 0,1,5; received {text!r}"
+        )
+    return tuple(dict.fromkeys(seeds))
+
+
+def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
+    path, overrides = arguments.recipe, arguments.overrides
+    base = load(path, overrides=overrides, foreign=foreign_reason(path))
+    study = named_study(arguments.name) if arguments.name else base.study
+    study = _changed(study, arguments)
+    if arguments.jobs is not None and (arguments.on != "local" or arguments.jobs < 1):
+        raise ValueError("--jobs: expected N >= 1, and --on local.")
+    every = cells_of(path, study, overrides=overrides, smoke=arguments.smoke)
+    name = study_name(path, arguments.name or OWN, every)
+    cells = chosen_cells(every, arguments.only)
+    runs_dir = Path(base.runtime.runs_dir)
+    ignored = runs_of(cells, runs_dir) if arguments.rerun else frozenset[str]()
+    place: Place
+    if arguments.on == "slurm":
+        folder = StudyFolder.beside(runs_dir, name).path / "slurm"
+        place = Slurm(runs_dir, base.study.slurm, folder, ignored)
+    else:
+        place = Local(runs_dir, arguments.jobs)
+    return Conductor(
+        name=name,
+        every=every,
+        cells=cells,
+        place=place,
+        line=lambda text: tell(screen, text),
+        ignored=ignored,
+    )
+
+
+def _changed(study: Study, arguments: argparse.Namespace) -> Study:
+    """Return a study with what the command line says in place of its own."""
+    values: dict[str, Any] = study.model_dump(exclude={"slurm"})
+    if arguments.methods is not None:
+        values["methods"] = arguments.methods
+    if arguments.seeds is not None:
+        values["seeds"] = arguments.seeds
+    given: dict[str, list[Any]] = {}
+    for text in arguments.axes:
+        key, value = axis_of(text)
+        given.setdefault(key, []).append(value)
+    values["axes"] |= given
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        [first, *_] = mistakes_of(error, ("study",), Study)
+        raise ValueError(f"command line: {first}") from error
+
+
+def _tell_plan(
+    conductor: Conductor,
+    statuses: Sequence[Status],
+    arguments: argparse.Namespace,
+    screen: Console,
+) -> None:
+    counts = Counter(each.state for each in statuses)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    if arguments.dry_run:
+        rows = [
+            [each.cell.name, each.state, str(each.run.path) if each.run else ABSENT]
+            for each in statuses
+        ]
+        screen.print(to_rich(Table(("cell", "state", "run"), rows)))
+    tell(screen, f"Study {conductor.name}: {counted(len(statuses), 'run')} ({states})")
+    trials = arguments.dry_run == "measure"
+    for line in forecast(statuses, conductor.finished(), trials=trials).lines():
+        tell(screen, line)
+
+
+def _end(conductor: Conductor, statuses: Sequence[Status], screen: Console) -> int:
+    groups, problems = conductor.gather()
+    if groups:
+        screen.print(to_rich(without_shared(groups_table(groups))))
+        tell(screen, f"table: {conductor.folder.path / 'table.md'}")
+    for problem in problems:
+        tell(screen, problem)
+    left = [each for each in statuses if each.state != "finished"]
+    for each in left:
+        where = f" ({each.run.path})" if each.run else ""
+        reason = f": {each.reason}" if each.reason else ""
+        tell(screen, f"{each.state}: {each.cell.name}{where}{reason}")
+    if left:
+        tell(
+            screen,
+            f"Not finished: {len(left)} of {counted(len(statuses), 'cell')}. The same "
+            "command goes on with them.",
+        )
+    return FAILED if left or problems else 0

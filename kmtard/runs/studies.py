@@ -1,0 +1,177 @@
+"""What a study leaves in its folder: which runs belong to it, and its table.
+
+```
+studies/NAME/  study.json  table.md  table.csv
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
+from kmtard.runs.folder import Run
+from kmtard.runs.groups import Group, collect, groups_table
+from kmtard.runs.tables import to_csv, to_markdown
+
+SCHEMA = 1
+FOLDER = "studies"
+"""The folder of all studies, beside the runs."""
+RECORD = "study.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCell:
+    """One run of a study, as `study.json` has it.
+
+    Attributes:
+        name: of the cell.
+        method: its method.
+        seed: its seed.
+        key: hash of the settings, and the seed: what a run of the cell has.
+        run: name of its run's folder; None before there is one.
+    """
+
+    name: str
+    method: str
+    seed: int
+    key: str
+    run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study, as `study.json` has it.
+
+    Attributes:
+        name: of the study, which is that of its folder.
+        recipe: the recipe's file.
+        cells: all of its cells.
+    """
+
+    name: str
+    recipe: str
+    cells: Sequence[StudyCell]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study.
+
+    Args:
+        path: the folder.
+
+    Example:
+        >>> StudyFolder.beside("runs", "digits-table3-1a2b").path
+        PosixPath('runs/studies/digits-table3-1a2b')
+    """
+
+    path: Path
+
+    @classmethod
+    def beside(cls, runs_dir: str | Path, name: str) -> StudyFolder:
+        """Return the folder of a study whose runs are in `runs_dir`."""
+        return cls(Path(runs_dir) / FOLDER / name)
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder of its runs."""
+        return self.path.parent.parent
+
+    def is_study(self) -> bool:
+        """Return whether it holds a study's record."""
+        return (self.path / RECORD).is_file()
+
+    def write(self, record: StudyRecord) -> None:
+        """Write the record.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        refuse_links(self.path.parent, self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make {self.path}: {error.strerror}.") from error
+        text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
+        write_atomic(self.path / RECORD, text)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other study of these runs begins any, and keep it so.
+
+        Raises:
+            RunError: the lock cannot be used.
+        """
+        path = self.path.parent / ".lock"
+        refuse_links(self.path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            raise RunError(f"Cannot open {path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> StudyRecord:
+        """Return the record.
+
+        Raises:
+            RunError: there is none, it is damaged, or of a newer version.
+        """
+        path = self.path / RECORD
+        try:
+            values = json.loads(read_regular(path))
+            schema = values.pop("schema")
+            if schema == SCHEMA:
+                return _record(values)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise RunError(f"Expected the record of a study in {path}.") from error
+        raise RunError(
+            f"{path} has schema {schema!r}; this version of kmtard reads {SCHEMA}."
+        )
+
+    def runs(self) -> list[Path]:
+        """Return the folders of its runs, as far as there are any.
+
+        Raises:
+            RunError: its record cannot be read.
+        """
+        names = [cell.run for cell in self.read().cells]
+        return [self.runs_dir / name for name in names if name is not None]
+
+    def write_tables(self, groups: Sequence[Group]) -> None:
+        """Write the table of the finished runs, in each form.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        table = groups_table(groups)
+        write_atomic(self.path / "table.md", to_markdown(table))
+        write_atomic(self.path / "table.csv", to_csv(table))
+
+
+def collect_finished(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
+    """Return groups and problems of the runs that have finished, as `collect`."""
+    return collect(path for path in paths if Run(path).state() == "finished")
+
+
+def _record(values: dict[str, Any]) -> StudyRecord:
+    cells = tuple(StudyCell(**cell) for cell in values.pop("cells"))
+    for cell in cells:
+        name = cell.run
+        # A name leads to no other folder.
+        if name is not None and (type(name) is not str or name != Path(name).name):
+            raise ValueError(f"run: received {name!r}")
+    return StudyRecord(cells=cells, **values)

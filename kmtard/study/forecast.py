@@ -1,0 +1,248 @@
+"""What a study will take: runs, disk, and hours."""
+
+from __future__ import annotations
+
+import statistics
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kmtard.recipe import Recipe, named_code, settings_key
+from kmtard.registry.roles import TEACHERS, Role
+from kmtard.runs import Run, RunError
+from kmtard.runs.formats import counted, duration
+from kmtard.runs.history import History
+from kmtard.runs.results import read_results
+from kmtard.study.grid import Cell
+from kmtard.study.measure import Measured, measured
+from kmtard.study.progress import Status
+from kmtard.training.teachers import cached_weights, needed_teachers
+
+# Bytes of events, log, predictions and images; they do not grow with the networks.
+REST = 2**20
+BYTES = 4  # float32
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is left to do of a study.
+
+    Attributes:
+        left: runs to begin or to resume.
+        teachers: teachers to train first, each once for all runs.
+        size: bytes that come on the disk; None if unknown.
+        reason: why the size is unknown; empty mostly.
+        seconds: of work of the runs whose time is known, one after the other.
+        unknown: how many of the runs that is not known of.
+        unknown_teachers: how many of the teachers.
+    """
+
+    left: int
+    teachers: int
+    size: int | None
+    reason: str
+    seconds: float
+    unknown: int
+    unknown_teachers: int = 0
+
+    def lines(self) -> list[str]:
+        """Return it as text."""
+        if not self.left:
+            return ["Nothing is left to do."]
+        size = f"unknown: {self.reason}"
+        if self.size is not None:
+            size = f"about {size_text(self.size)}"
+        teachers = counted(self.teachers, "teacher")
+        return [
+            f"Runs to do: {self.left}, and {teachers} to train first",
+            f"Disk: {size}",
+            f"Time, an estimate: {self._time()}",
+        ]
+
+    def _time(self) -> str:
+        known, hint = self.left - self.unknown, "--dry-run=measure measures it"
+        if not known:
+            return f"unknown until the first runs finish; {hint}"
+        text = f"{duration(self.seconds)} of work for {counted(known, 'run')}"
+        unknown = {"run": self.unknown, "teacher": self.unknown_teachers}
+        parts = [counted(count, noun) for noun, count in unknown.items() if count]
+        if parts:
+            text += f", unknown for {' and '.join(parts)}; {hint}"
+        return text
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes as text, such as `1.5 GB`."""
+    units = {"GB": 1e9, "MB": 1e6}
+    unit = next((name for name, size in units.items() if count >= size), "kB")
+    return f"{count / units.get(unit, 1e3):.3g} {unit}"
+
+
+def forecast(
+    statuses: Sequence[Status],
+    finished: Iterable[tuple[Cell, Run]] = (),
+    *,
+    trials: bool = False,
+) -> Forecast:
+    """Return what is left to do.
+
+    Args:
+        statuses: of the cells to be done.
+        finished: cells of the study with their runs, which tell how long it takes.
+        trials: whether to try each training, for the hours.
+
+    Raises:
+        RunError: a trial failed.
+    """
+    left = [each for each in statuses if each.state != "finished"]
+    teachers = _teachers(each.cell for each in left)
+    reason, found = "", dict[str, Measured]()
+    try:
+        found = _measured([each.cell for each in left], trials=trials)
+    except RunError as error:
+        if trials:
+            raise
+        reason = str(error)
+    size = None if reason else _size(left, teachers, found)
+    known = _Times(finished, found)
+    times = [known.student(each.cell.recipe) for each in left]
+    times += [known.teacher(recipe, role) for recipe, role in teachers.values()]
+    return Forecast(
+        left=len(left),
+        teachers=len(teachers),
+        size=size,
+        reason=reason,
+        seconds=sum(each or 0.0 for each in times),
+        unknown=sum(each is None for each in times[: len(left)]),
+        unknown_teachers=sum(each is None for each in times[len(left) :]),
+    )
+
+
+def _teachers(cells: Iterable[Cell]) -> dict[Path, tuple[Recipe, Role]]:
+    """Return the teachers that are trained, by their files."""
+    found: dict[Path, tuple[Recipe, Role]] = {}
+    for cell in cells:
+        for role in needed_teachers(cell.recipe):
+            if getattr(cell.recipe, role).train:
+                file = cached_weights(cell.recipe, role)
+                if not file.exists():
+                    found[file] = (cell.recipe, role)
+    return found
+
+
+def _measured(cells: Sequence[Cell], *, trials: bool) -> dict[str, Measured]:
+    """Return what is known of the recipes of cells, by their settings."""
+    recipes = {settings_key(cell.recipe): cell.recipe for cell in cells}
+    for recipe in recipes.values():
+        if code := named_code(tomllib.loads(recipe.to_toml())):
+            raise RunError(f"{code[0][0]} is code of your own, which is not built")
+    found: dict[str, Measured] = {}
+    backends = {recipe.runtime.backend for recipe in recipes.values()}
+    for backend in sorted(backends):
+        group = {k: r for k, r in recipes.items() if r.runtime.backend == backend}
+        asked = group if trials else _different_networks(group)
+        answers = measured(list(asked.values()), trials=trials)
+        answered = dict(zip(map(_networks, asked.values()), answers, strict=True))
+        found |= {key: answered[_networks(recipe)] for key, recipe in group.items()}
+        if trials:
+            found |= dict(zip(group, answers, strict=True))
+    return found
+
+
+def _different_networks(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    different = {_networks(recipe): key for key, recipe in recipes.items()}
+    return {key: recipes[key] for key in different.values()}
+
+
+def _networks(recipe: Recipe) -> str:
+    """Return what the sizes of the networks depend on."""
+    roles = ("student", *needed_teachers(recipe))
+    parts: list[Any] = [recipe.data.name, recipe.data.directory]
+    for role in roles:
+        party = getattr(recipe, role)
+        parts += [role, party.network, sorted(party.options.items())]
+    return repr(parts)
+
+
+def _size(
+    left: Sequence[Status],
+    teachers: Mapping[Path, tuple[Recipe, Role]],
+    found: Mapping[str, Measured],
+) -> int:
+    total = 0
+    for each in left:
+        there = _folder_size(each.run) if each.run else 0
+        known = found[settings_key(each.cell.recipe)]
+        total += max(0, REST + _training_size(known, "student") - there)
+    for recipe, role in teachers.values():
+        known = found[settings_key(recipe)]
+        # Kept in the run and for all others.
+        total += _training_size(known, role) + BYTES * known["values"][role]
+    return total
+
+
+def _training_size(known: Measured, role: str) -> int:
+    """Return the bytes of two resume points, with the optimizer, and of the best."""
+    return BYTES * (3 * known["values"][role] + 2 * known["trained"][role])
+
+
+def _folder_size(run: Run) -> int:
+    return sum(file.lstat().st_size for file in run.path.rglob("*") if file.is_file())
+
+
+class _Times:
+    """Seconds of trainings, from finished runs and from trials.
+
+    Args:
+        finished: runs; those of equal settings take as long.
+        found: what trials measured, by settings.
+    """
+
+    def __init__(
+        self, finished: Iterable[tuple[Cell, Run]], found: Mapping[str, Measured]
+    ) -> None:
+        self._found = found
+        self._students: dict[str, list[float]] = {}
+        self._teachers: dict[str, list[float]] = {}
+        for cell, run in finished:
+            self._read(cell.recipe, run)
+
+    def student(self, recipe: Recipe) -> float | None:
+        """Return the seconds of a run whose teachers are there; None if unknown."""
+        key = settings_key(recipe)
+        if key in self._students:
+            return statistics.mean(self._students[key])
+        return (
+            self._found[key]["seconds"].get("student") if key in self._found else None
+        )
+
+    def teacher(self, recipe: Recipe, role: Role) -> float | None:
+        """Return the seconds of a teacher's training; None if unknown."""
+        known = self._teachers.get(_training_text(recipe, role))
+        if known:
+            return statistics.mean(known)
+        key = settings_key(recipe)
+        return self._found[key]["seconds"].get(role) if key in self._found else None
+
+    def _read(self, recipe: Recipe, run: Run) -> None:
+        history = History(run, in_detail=False)
+        history.poll()
+        seconds = history.worked()
+        try:
+            networks = {each.role: each for each in read_results(run.path).networks}
+        except RunError:
+            return
+        for role in TEACHERS:
+            spent = networks[role].seconds if role in networks else None
+            if spent is not None:
+                seconds -= spent
+                text = _training_text(recipe, role)
+                self._teachers.setdefault(text, []).append(spent)
+        if seconds > 0:
+            self._students.setdefault(settings_key(recipe), []).append(seconds)
+
+
+def _training_text(recipe: Recipe, role: Role) -> str:
+    return repr((recipe.training(role), recipe.data))

@@ -1,0 +1,353 @@
+"""The cells of a study: methods, times settings, times seeds."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import tomlkit
+
+from kmtard.recipe import (
+    Mistake,
+    Recipe,
+    RecipeError,
+    foreign_reason,
+    load,
+    named_code,
+    settings_key,
+)
+from kmtard.recipe.overrides import parse
+from kmtard.recipe.schema import Study
+from kmtard.registry import canonical, nearest
+from kmtard.runs.queue.task import Task
+from kmtard.study.named import PAPER_METHODS
+from kmtard.training.teachers import check_weights, trained_instead
+
+METHOD_KEYS = ("method", "method.name")
+# What every cell of a study has in common, or has an option of its own.
+NO_AXES = {
+    "method": "give the methods with `methods` or --methods",
+    "method.name": "give the methods with `methods` or --methods",
+    "runtime.seed": "give the seeds with `seeds` or --seeds",
+    "runtime.runs_dir": "all runs of a study are in one folder",
+    "study": "a study has no studies",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        parts: what the cell is, such as `("b_mtard", "attack.steps=2", "s0")`.
+        path: the recipe's file.
+        method: given to `kmtard fit`; None for the recipe's own.
+        overrides: `table.key=value` each, as for `--set`.
+        smoke: whether it is a smoke test.
+        recipe: resolved.
+        key: of the run: the hash of its settings, and the seed.
+    """
+
+    parts: tuple[str, ...]
+    path: str
+    method: str | None
+    overrides: tuple[str, ...]
+    smoke: bool
+    recipe: Recipe = field(repr=False)
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Name of the cell."""
+        return ",".join(self.parts)
+
+    @property
+    def task(self) -> Task:
+        """What a queue does for it."""
+        return Task.fit(
+            self.path, method=self.method, overrides=self.overrides, smoke=self.smoke
+        )
+
+    def matches(self, pattern: str) -> bool:
+        """Tell whether a shell pattern is its name or one of its parts."""
+        return any(fnmatchcase(each, pattern) for each in (self.name, *self.parts))
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A combination of the axes, or a named cell."""
+
+    name: str
+    values: Mapping[str, Any]
+
+    @property
+    def method(self) -> str | None:
+        return next((self.values[k] for k in METHOD_KEYS if k in self.values), None)
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        rest = {k: v for k, v in self.values.items() if k not in METHOD_KEYS}
+        return tuple(f"{key}={toml_value(value)}" for key, value in rest.items())
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        if self.name:
+            return (self.name,)
+        return tuple(f"{key}={_shown(value)}" for key, value in self.values.items())
+
+
+def cells_of(
+    path: str,
+    study: Study,
+    *,
+    overrides: Sequence[str] = (),
+    smoke: bool = False,
+) -> list[Cell]:
+    """Return the cells of a study, each loaded and checked.
+
+    Those that come out equal, as where an axis changes an option of another method, are
+    one cell.
+
+    Args:
+        path: the recipe's file.
+        study: the grid.
+        overrides: as for `--set`, for every cell; the cells' own win.
+        smoke: whether to shrink each run to a minute's work.
+
+    Raises:
+        RecipeError: all that is wrong with the study and with its cells.
+    """
+    base = load(path, overrides=overrides, foreign=foreign_reason(path))
+    mistakes = list(_mistakes(study, path))
+    if mistakes:
+        raise RecipeError(path, mistakes)
+    cells: dict[str, Cell] = {}
+    used = [False] * len(study.exclude)
+    # One seed after the other: the first whole table is there early.
+    for seed in study.seeds or (base.runtime.seed,):
+        for method, setting in _points(study, path):
+            facts = _facts(method or base.method.name, seed, setting)
+            hits = [_agrees(each, facts) for each in study.exclude]
+            used = [any(pair) for pair in zip(used, hits, strict=True)]
+            if any(hits):
+                continue
+            try:
+                cell = _cell(path, method, setting, seed, overrides, smoke)
+                cells.setdefault(cell.key, cell)
+            except RecipeError as error:
+                mistakes += [_in_cell(each, setting) for each in error.mistakes]
+    mistakes += [
+        Mistake("study.exclude", "no cell agrees with this", dict(each), place=path)
+        for each, was_used in zip(study.exclude, used, strict=True)
+        if not was_used
+    ]
+    if mistakes:
+        # A mistake in what the cells share is one mistake.
+        raise RecipeError(path, {str(each): each for each in mistakes}.values())
+    if not cells:
+        message = "all cells are excluded"
+        raise RecipeError(path, [Mistake("study.exclude", message, place=path)])
+    return list(cells.values())
+
+
+def chosen_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+    """Return the cells that one of the patterns matches; all without patterns.
+
+    Raises:
+        ValueError: a pattern matches none.
+    """
+    for pattern in patterns:
+        if not any(cell.matches(pattern) for cell in cells):
+            known = list(dict.fromkeys(part for cell in cells for part in cell.parts))
+            near = nearest(pattern, known)
+            hint = f"Did you mean {near}?" if near else f"Parts: {', '.join(known)}."
+            raise ValueError(
+                f"--only: expected the name of a cell, a part of one such as a method, "
+                f"or a pattern with *. Received: {pattern!r}. {hint}"
+            )
+    if not patterns:
+        return list(cells)
+    return [cell for cell in cells if any(map(cell.matches, patterns))]
+
+
+def refuse_missing_weights(cells: Sequence[Cell]) -> None:
+    """Refuse cells whose teachers are read from files that are not there.
+
+    Raises:
+        RecipeError: says which files, and where to get them.
+    """
+    mistakes: dict[str, Mistake] = {}
+    for cell in cells:
+        try:
+            check_weights(cell.recipe, f"{cell.path}, cell {cell.name}")
+        except RecipeError as error:
+            for each in error.mistakes:
+                mistakes.setdefault(f"{each.key}={each.value}", each)
+    if mistakes:
+        raise RecipeError(cells[0].path, mistakes.values())
+
+
+def run_key(recipe: Recipe) -> str:
+    """Return what two equal runs have in common: settings and seed."""
+    return f"{settings_key(recipe)}-s{recipe.runtime.seed}"
+
+
+def axis_of(text: str) -> tuple[str, Any]:
+    """Return key and value of `--axis`, the value in TOML or a bare text.
+
+    Raises:
+        ValueError: the text has another form.
+
+    Example:
+        >>> axis_of("attack.steps=7")
+        ('attack.steps', 7)
+    """
+    for override in parse([text], {})[0]:
+        return override.key, override.value
+    raise ValueError(f"--axis: expected KEY=VALUE. Received: {text!r}")
+
+
+def toml_value(value: Any) -> str:
+    """Write a value in TOML, on one line."""
+    array = tomlkit.array()
+    array.append(value)
+    return array.as_string()[1:-1]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else toml_value(value)
+
+
+def _points(study: Study, path: str) -> Iterator[tuple[str | None, _Setting]]:
+    """Yield each method with each setting; a named cell may have its own method."""
+    methods: list[str | None] = []
+    for name in study.methods:
+        if name == "paper":
+            methods += PAPER_METHODS
+        else:
+            methods += _recipe_methods(path) if name == "all" else [name]
+    for setting in _settings(study):
+        own = [setting.method] if setting.method else methods or [None]
+        for method in dict.fromkeys(own):
+            yield method, setting
+
+
+def _recipe_methods(path: str) -> list[str]:
+    with open(path, "rb") as file:
+        tables = tomllib.load(file).get("methods", {})
+    return [canonical("methods", name) for name in tables]
+
+
+def _settings(study: Study) -> list[_Setting]:
+    """Return what is combined with methods and seeds.
+
+    Without axes the named cells are all there is.
+    """
+    named = [_Setting(name, values) for name, values in study.cells.items()]
+    if named and not study.axes:
+        return named
+    combined = itertools.product(*study.axes.values())
+    grid = [_Setting("", dict(zip(study.axes, each, strict=True))) for each in combined]
+    return [*grid, *named]
+
+
+def _mistakes(study: Study, path: str) -> Iterator[Mistake]:
+    for key in study.axes:
+        yield from _no_axis(f"study.axes.{key}", key, path)
+    for name, values in study.cells.items():
+        for key in values:
+            if key not in METHOD_KEYS:
+                yield from _no_axis(f"study.cells.{name}.{key}", key, path)
+    known = ["method", "seed", "cell", *study.axes]
+    for each in study.exclude:
+        for key in each:
+            if key not in known:
+                message = "expected method, seed, cell or an axis"
+                near = nearest(key, known)
+                yield Mistake(
+                    f"study.exclude.{key}",
+                    message,
+                    each[key],
+                    tuple(known),
+                    near,
+                    place=path,
+                )
+
+
+def _no_axis(where: str, key: str, path: str) -> Iterator[Mistake]:
+    for refused, reason in NO_AXES.items():
+        if key == refused or (refused == "study" and key.startswith("study.")):
+            yield Mistake(where, f"cannot be an axis: {reason}", place=path)
+
+
+def _facts(method: str, seed: int, setting: _Setting) -> dict[str, Any]:
+    facts = {"method": canonical("methods", method), "seed": seed}
+    return facts | ({"cell": setting.name} if setting.name else dict(setting.values))
+
+
+def _agrees(excluded: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    wanted = dict(excluded)
+    if isinstance(wanted.get("method"), str):
+        wanted["method"] = canonical("methods", wanted["method"])
+    return all(facts.get(key) == value for key, value in wanted.items())
+
+
+def _cell(
+    path: str,
+    method: str | None,
+    setting: _Setting,
+    seed: int,
+    overrides: Sequence[str],
+    smoke: bool,
+) -> Cell:
+    every = (*overrides, *setting.overrides, f"runtime.seed={seed}")
+    foreign = foreign_reason(path)
+    recipe = load(path, method=method, overrides=every, smoke=smoke, foreign=foreign)
+    if foreign is not None:
+        _refuse_code(recipe, path, foreign)
+    if smoke:
+        recipe = trained_instead(recipe)
+    name = recipe.method.name.rpartition(":")[2]
+    return Cell(
+        parts=(name, *setting.parts, f"s{seed}"),
+        path=path,
+        method=method,
+        overrides=every,
+        smoke=smoke,
+        recipe=recipe,
+        key=run_key(recipe),
+    )
+
+
+def _refuse_code(recipe: Recipe, path: str, reason: str) -> None:
+    """Refuse code in `[study]` of a stranger's recipe.
+
+    It reaches the runs as a command line does, where it would be taken for the user's.
+    """
+    mistakes = [
+        Mistake(
+            key,
+            f"this is code, and the recipe may be a stranger's: {reason}. Read the "
+            "code; if you trust it, copy the recipe into the working folder",
+            name,
+            place=path,
+        )
+        for key, name in named_code(tomllib.loads(recipe.to_toml()))
+    ]
+    if mistakes:
+        raise RecipeError(path, mistakes)
+
+
+def _in_cell(mistake: Mistake, setting: _Setting) -> Mistake:
+    if mistake.place != "--set" or not setting.parts:
+        return mistake
+    own = any(
+        mistake.key.startswith(key) or key.startswith(mistake.key)
+        for key in setting.values
+    )
+    place = f"study cell {','.join(setting.parts)}"
+    return replace(mistake, place=place) if own else mistake

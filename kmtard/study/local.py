@@ -1,0 +1,117 @@
+"""This machine as a place for runs: the queue that the launcher uses, too."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kmtard.runs import Run
+from kmtard.runs.files import read_regular
+from kmtard.runs.queue.gpus import visible_gpus
+from kmtard.runs.queue.queue import Entry, Queue
+from kmtard.runs.queue.task import Task
+from kmtard.study.grid import Cell
+from kmtard.study.place import ACTIVE, Order
+
+PAUSE = 0.1  # seconds between two looks at an entry that has just ended
+PATIENCE = 10.0  # seconds for the runner to write down how
+
+
+class Local:
+    """The queue of a folder of runs; its runner goes on without the study.
+
+    Args:
+        runs_dir: the folder.
+        jobs: so many runs at a time. If it is None: one per GPU where there are
+            several, otherwise as the queue is set.
+    """
+
+    def __init__(self, runs_dir: Path, jobs: int | None = None) -> None:
+        self.queue = Queue(runs_dir)
+        self.jobs = jobs
+        self._entries: list[Entry] = []
+        self._is_working = False
+
+    def look(self) -> None:
+        """Read the queue; once cells were submitted, see to it that it is worked on."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            entries = self.queue.entries()
+            self._entries = [each for each in entries if self.queue.is_own(each)]
+            watched = self.queue.runner_alive() or self.queue.runner_begins()
+            if self._is_working and not watched and any(map(_is_pending, entries)):
+                self.queue.ensure_runner()
+                watched = True
+            # The runner writes down how an entry has ended a moment later.
+            late = watched and any(map(_has_died, self._entries))
+            if not late or time.monotonic() > deadline:
+                return
+            time.sleep(PAUSE)
+
+    def state(self, cell: Cell, run: Run | None) -> str:
+        """Return the state of the cell's newest entry."""
+        entry = self._entry(cell, run)
+        if entry is None or entry.state not in (*ACTIVE, "failed", "cancelled"):
+            return ""
+        # Runner and run were killed together: nobody wrote down that it has ended.
+        return "" if _has_died(entry) else entry.state
+
+    def is_gone(self, run: Run) -> bool:
+        """Return False: only the other host knows."""
+        del run
+        return False
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Append the cells to the queue."""
+        self._is_working = True
+        if not orders:
+            return
+        jobs = self.jobs
+        if jobs is None and len(gpus := visible_gpus()) > 1:
+            jobs = len(gpus)
+        if jobs is not None:
+            self.queue.limit = jobs
+        for order in orders:
+            cell, run = order.cell, order.run
+            task = cell.task if run is None else Task.resume(run.path)
+            path = None if run is None else run.path
+            backend = cell.recipe.runtime.backend
+            self.queue.add(task, cell.name, backend, run=path)
+        self.queue.ensure_runner()
+
+    def last_line(self, cell: Cell, run: Run | None) -> str:
+        """Return the last line of the entry's log."""
+        entry = self._entry(cell, run)
+        with contextlib.suppress(OSError):
+            if entry is not None:
+                lines = read_regular(entry.log).decode(errors="replace").split("\n")
+                return next((line for line in reversed(lines) if line.strip()), "")
+        return ""
+
+    def advice(self) -> str:
+        """Say what goes on and how to end it."""
+        return (
+            "The queue goes on without this command. Call it again to watch and to "
+            "get the table; `kmtard-launch` shows the queue and ends runs."
+        )
+
+    def _entry(self, cell: Cell, run: Run | None) -> Entry | None:
+        for entry in reversed(self._entries):
+            if run is None or entry.run is None:
+                is_of_cell = entry.task == cell.task
+            else:
+                is_of_cell = Path(entry.run).absolute() == run.path.absolute()
+            if is_of_cell:
+                return entry
+        return None
+
+
+def _is_pending(entry: Entry) -> bool:
+    return not entry.is_ended and not entry.is_elsewhere
+
+
+def _has_died(entry: Entry) -> bool:
+    """Return whether an entry's process is gone, which nobody wrote down yet."""
+    return entry.state == "running" and not (entry.is_elsewhere or entry.is_alive)

@@ -1,0 +1,42 @@
+"""The studies of the paper's tables, by name."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+
+from kmtard.recipe.schema import Study
+from kmtard.registry import nearest
+
+PAPER_METHODS = (
+    *("natural", "sat", "trades", "ard", "rslad", "score", "fair_ard", "absld"),
+    *("mtard", "b_mtard"),
+)
+"""The methods of the paper's Tables 3 to 6."""
+
+
+def named_studies() -> dict[str, Study]:
+    """Return the studies by their names.
+
+    Example:
+        >>> named_studies()["beta"].axes
+        {'method.beta': [0.5, 1.0, 4.0, 10.0]}
+    """
+    text = files("kmtard.study").joinpath("named.toml").read_text("utf-8")
+    return {
+        name: Study.model_validate(table) for name, table in tomllib.loads(text).items()
+    }
+
+
+def named_study(name: str) -> Study:
+    """Return a study of the paper.
+
+    Raises:
+        ValueError: there is none of this name; says which there are.
+    """
+    known = named_studies()
+    if name in known:
+        return known[name]
+    near = nearest(name, known)
+    hint = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}."
+    raise ValueError(f"Expected the name of a study. Received: {name!r}. {hint}")

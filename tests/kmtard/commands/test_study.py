@@ -1,0 +1,342 @@
+"""`kmtard study`: from a grid to its table, killed and called again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmtard.commands.study import main
+from kmtard.runs import Run, list_runs
+from kmtard.runs.queue.queue import Queue
+from kmtard.runs.studies import StudyFolder
+from kmtard.study import conduct, forecast, slurm
+from kmtard.study.measure import Measured
+from tests.kmtard.conftest import RECIPE, ROOT
+from tests.kmtard.study.conftest import recipe, stand_in
+from tests.launcher.engine_fixtures import until
+
+__all__ = ["recipe", "stand_in"]
+
+pytestmark = pytest.mark.once("jax")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build no networks, and look often."""
+    known = Measured(
+        values={"student": 1000, "nat_teacher": 1000, "adv_teacher": 1000},
+        trained={"student": 900, "nat_teacher": 900, "adv_teacher": 900},
+        seconds={},
+    )
+    monkeypatch.setattr(
+        forecast, "measured", lambda recipes, trials: [known] * len(recipes)
+    )
+    monkeypatch.setattr(conduct, "PAUSE", 0.05)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    return out + err
+
+
+def test_failures_end_no_other_cell_and_the_same_command_goes_on(
+    stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe, "--methods", "natural,sat,score", "--seeds", "0,1", "--jobs", "3"]
+    assert main(words) == 1
+    text = said(capsys)
+    assert "6 runs (6 new)" in text
+    assert "failed: sat,s0 (runs/sat-s0-" in text
+    assert "): no luck" in text
+    assert "failed: score,s1: no such luck" in text
+    assert "Not finished: 4 of 6 cells." in text
+    assert len(list_runs("runs")) == 4
+    assert main(words) == 1
+    text = said(capsys)
+    assert "6 runs (2 finished, 4 failed)" in text
+    assert "Not finished: 2 of 6 cells." in text
+    runs = list_runs("runs")
+    assert len(runs) == 4, "resumed, and not begun anew"
+    assert {run.state() for run in runs} == {"finished"}
+    [folder] = Path("runs/studies").glob("a-*")
+    study = StudyFolder(folder)
+    assert [cell.run is None for cell in study.read().cells] == [
+        *(False, False, True),
+        *(False, False, True),
+    ]
+    assert (folder / "table.md").read_text().count("| 2 |") == 2
+    assert (folder / "table.csv").exists()
+
+
+def test_a_study_that_is_done_starts_nothing(
+    stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe, "--methods", "natural,ard", "--jobs", "2"]
+    assert main(words) == 0
+    first = said(capsys)
+    entries = stand_in.entries()
+    assert main(words) == 0
+    text = said(capsys)
+    assert "Nothing is left to do." in text
+    assert text[text.index("method") :] == first[first.index("method") :]
+    assert stand_in.entries() == entries
+    assert main([*words, "--rerun", "--only", "ard"]) == 0
+    names = sorted(run.name for run in list_runs("runs"))
+    assert [name.partition("-")[0] for name in names] == ["ard", "ard", "natural"]
+    assert names[1] == f"{names[0]}-2"
+
+
+def test_only_some_cells(
+    stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe, "--methods", "natural,ard", "--seeds", "0-1", "--jobs", "2"]
+    assert main([*words, "--only", "ard", "--only", "s1"]) == 0
+    assert len(list_runs("runs")) == 3
+    assert "3 runs (3 new)" in said(capsys)
+    assert main(words) == 0
+    assert "(1 new, 3 finished)" in said(capsys)
+    assert len(list_runs("runs")) == 4
+    assert len(list(Path("runs/studies").glob("a-*"))) == 1
+
+
+def test_a_dry_run_writes_nothing(
+    quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([recipe, "ablation", "--seeds", "0-2", "--dry-run"]) == 0
+    text = said(capsys)
+    assert "baseline_ebb,s2" in text
+    assert "12 runs (12 new)" in text
+    assert "Runs to do: 12, and 6 teachers to train first" in text
+    assert "Disk: about" in text and "unknown until the first runs finish" in text
+    assert os.listdir() == ["a.toml"]
+
+
+def test_a_stopped_cell_is_told_and_resumed(
+    stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe, "--methods", "trades"]
+    command = [sys.executable, "-c", QUICK, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    until(lambda: any(list(run.events().poll()) for run in list_runs("runs")))
+    [entry] = stand_in.entries()
+    stand_in.stop(entry.id)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cancelled: trades,s0" in out or "stopped: trades,s0" in out
+    assert main(words) == 0
+    [run] = list_runs("runs")
+    assert run.state() == "finished"
+
+
+def test_two_calls_at_the_same_time_begin_each_run_once(
+    stand_in: Queue, recipe: str
+) -> None:
+    words = [recipe, "--methods", "natural,ard", "--jobs", "2"]
+    command = [sys.executable, "-c", QUICK, *words]
+    calls = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for call in calls:
+        out, _ = call.communicate(timeout=60)
+        assert call.returncode == 0, out
+        assert "table: " in out
+    assert len(stand_in.entries()) == len(list_runs("runs")) == 2
+
+
+def test_ctrl_c_leaves_the_runs_alone(
+    stand_in: Queue,
+    quick: None,
+    recipe: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conduct.time, "sleep", interrupt)
+    assert main([recipe, "--methods", "natural"]) == 130
+    assert "goes on without this command" in said(capsys)
+    monkeypatch.undo()
+    os.chdir(stand_in.runs_dir.parent)
+    until(lambda: {e.state for e in stand_in.entries()} == {"finished"})
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["tabel3"], ["Did you mean table3?"]),
+        (["--only", "trade"], ["--only", "'trade'"]),
+        (["--axis", "attack.steps"], ["--axis", "KEY=VALUE"]),
+        (["--axis", "attack.stesp=1"], ["attack.stesp", "steps"]),
+        (["--methods", "tradse"], ["tradse", "trades"]),
+        (["--jobs", "0"], ["--jobs"]),
+        (["--on", "slurm", "--jobs", "2"], ["--jobs"]),
+        (["--set", "a.b=1"], ["a"]),
+    ],
+)
+def test_wrong_command_lines_start_nothing(
+    recipe: str, capsys: pytest.CaptureFixture[str], words: list[str], parts: list[str]
+) -> None:
+    assert main([recipe, *words]) == 2
+    text = said(capsys)
+    for part in parts:
+        assert part in text
+    assert "Traceback" not in text
+    assert os.listdir() == ["a.toml"]
+
+
+def test_missing_weights_start_nothing(
+    quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = "nat_teacher={network='small_cnn', weights='no.pt'}"
+    assert main([recipe, "--set", setting]) == 2
+    assert "expected this file" in said(capsys)
+    assert os.listdir() == ["a.toml"]
+
+
+def test_slurm_that_is_not_there_is_told(
+    quick: None,
+    recipe: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([recipe, "--on", "slurm"]) == 1
+    assert "SLURM does not answer `squeue" in said(capsys)
+    monkeypatch.setattr(slurm, "listed_jobs", dict)
+    assert main([recipe, "--on", "slurm"]) == 1
+    assert "sbatch" in said(capsys)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main([recipe, "--on", "slurm"]) == 1
+    assert "pip install 'kmtard[slurm]'" in said(capsys)
+
+
+STUDY = """
+[runtime]
+backend = "jax"
+
+[study]
+methods = {}
+seeds = {}
+"""
+
+
+# The command, which builds no networks to tell the size of the study.
+QUICK = """
+import sys
+from kmtard.commands.study import main
+from kmtard.runs import RunError
+from kmtard.study import forecast
+
+def not_built(cells, trials):
+    raise RunError("not built")
+
+forecast._measured = not_built
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Real:
+    """The command in a process of its own, on a tiny recipe that is really trained."""
+
+    def __init__(self, folder: Path, methods: list[str], seeds: list[int]) -> None:
+        self.folder = folder
+        folder.mkdir()
+        text = RECIPE + STUDY.format(methods, seeds)
+        (folder / "tiny.toml").write_text(text.replace("epochs = 3\n", "epochs = 8\n"))
+        self.queue = Queue(folder / "runs")
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", QUICK, "tiny.toml", "--jobs", "2"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self) -> str:
+        process = self.start()
+        text, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, text
+        return text
+
+    def runs(self) -> dict[str, Run]:
+        return {run.name: run for run in list_runs(self.folder / "runs")}
+
+    def kill_all(self) -> None:
+        """Kill the runner and the runs, as a machine does that goes down."""
+        runner = self.queue.runner()
+        if runner is not None and runner.is_alive:
+            os.kill(runner.pid, signal.SIGKILL)
+            until(lambda: not self.queue.runner_alive())
+        for entry in self.queue.entries():
+            if entry.is_alive and entry.pid is not None:
+                os.killpg(entry.pid, signal.SIGKILL)
+
+    def best(self) -> list[Path]:
+        """The best networks of all runs."""
+        return [file for run in self.runs().values() for file in run.best.iterdir()]
+
+    def has_trained(self, epochs: int) -> bool:
+        """Whether a student has so many epochs behind it."""
+        return any(
+            event.get("phase") == "student" and event["event"] == "epoch"
+            and event["epoch"] >= epochs
+            for run in self.runs().values()
+            for event in run.events().poll()
+        )  # fmt: skip
+
+
+def test_killed_in_an_epoch_and_called_again(tmp_path: Path) -> None:
+    study = Real(tmp_path / "killed", ["natural"], [0])
+    first = study.start()
+    until(lambda: study.has_trained(2), 120)
+    first.kill()
+    study.kill_all()
+    first.communicate()
+    text = study.finish()
+    assert "1 run (1 crashed)" in text or "1 run (1 finished)" in text
+    [run] = study.runs().values()
+    assert run.state() == "finished"
+    assert "1 of 1 finished" in text or "Nothing is left" in text
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_as_an_unbroken_study(tmp_path: Path) -> None:
+    from tests.kmtard.training.test_resume import facts  # loads Keras
+
+    whole = Real(tmp_path / "whole", ["b_mtard", "rslad", "natural"], [0, 1])
+    whole.finish()
+    broken = Real(tmp_path / "broken", ["b_mtard", "rslad", "natural"], [0, 1])
+    for number in range(3):
+        process = broken.start()
+        seen = len(broken.best())
+        until(lambda seen=seen: len(broken.best()) >= seen + 2, 300)  # type: ignore[misc]
+        process.kill()
+        if number:
+            broken.kill_all()
+        process.communicate()
+    broken.finish()
+    assert broken.runs().keys() == whole.runs().keys()
+    teachers = [
+        [file.name for file in (each.folder / "runs/teachers").glob("*.h5")]
+        for each in (whole, broken)
+    ]
+    assert sorted(teachers[0]) == sorted(teachers[1])
+    assert len(teachers[0]) == 4
+    for name, run in whole.runs().items():
+        ours, theirs = facts(run), facts(broken.runs()[name])
+        # Which run trained a teacher depends on who was first.
+        students = {key for key in ours if key.startswith("student")}
+        assert students
+        assert all(ours[key] == theirs[key] for key in students)
+    tables = [next(each.folder.rglob("table.md")) for each in (whole, broken)]
+    assert tables[0].read_text() == tables[1].read_text()

@@ -1,0 +1,160 @@
+"""What a study will take: runs, disk, hours; what is not known is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmtard.recipe.schema import Study
+from kmtard.runs import EventWriter, Run
+from kmtard.study import forecast as module
+from kmtard.study.forecast import Forecast, forecast, size_text
+from kmtard.study.grid import Cell, cells_of
+from kmtard.study.measure import Measured, measured
+from kmtard.study.progress import Status, missing_teachers
+from tests.kmtard.conftest import RECIPE
+from tests.kmtard.runs.test_results import record
+
+pytestmark = pytest.mark.once("jax")
+
+ROLES = ("student", "nat_teacher", "adv_teacher")
+
+
+def known(seconds: dict[str, float] | None = None) -> Measured:
+    return Measured(
+        values=dict.fromkeys(ROLES, 10**6),
+        trained=dict.fromkeys(ROLES, 9 * 10**5),
+        seconds=seconds or {},
+    )
+
+
+def cells(recipe: str, *methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
+    return cells_of(recipe, Study(methods=methods, seeds=seeds))
+
+
+def new(found: list[Cell]) -> list[Status]:
+    return [Status(cell, "new") for cell in found]
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lets networks have a million values; gets how many recipes were built."""
+    asked: list[int] = []
+
+    def answer(recipes: list[object], *, trials: bool) -> list[Measured]:
+        asked.append(len(recipes))
+        seconds = {"student": 60.0, "nat_teacher": 5.0, "adv_teacher": 7.0}
+        return [known(seconds if trials else None) for _ in recipes]
+
+    monkeypatch.setattr(module, "measured", answer)
+    return asked
+
+
+def test_runs_disk_and_teachers(recipe: str, sizes: list[int]) -> None:
+    found = cells(recipe, "natural", "b_mtard", "mtard", seeds=(0, 1))
+    told = forecast(new(found))
+    # 3 networks of a run (two resume points and the best), with two velocities.
+    training = 4 * (3 * 10**6 + 2 * 9 * 10**5)
+    assert told.size == 6 * (training + 2**20) + 4 * (training + 4 * 10**6)
+    assert (told.left, told.teachers, told.unknown) == (6, 4, 6)
+    assert sizes == [2], "equal networks are built once"
+    assert told.lines() == [
+        "Runs to do: 6, and 4 teachers to train first",
+        "Disk: about 214 MB",
+        "Time, an estimate: unknown until the first runs finish; "
+        "--dry-run=measure measures it",
+    ]
+
+
+def test_what_is_finished_or_there_takes_nothing(recipe: str, sizes: list[int]) -> None:
+    found = cells(recipe, "b_mtard", "mtard")
+    for file in missing_teachers(found[0]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    told = forecast([Status(found[0], "finished"), Status(found[1], "new")])
+    assert (told.left, told.teachers) == (1, 0)
+    done = forecast([Status(cell, "finished") for cell in found])
+    assert done.lines() == ["Nothing is left to do."]
+
+
+def test_trials_tell_the_hours(recipe: str, sizes: list[int]) -> None:
+    told = forecast(new(cells(recipe, "b_mtard", "mtard", seeds=(0, 1))), trials=True)
+    # Four students, and two teachers for each of two seeds.
+    assert told.seconds == 4 * 60 + 2 * (5 + 7)
+    assert told.unknown == 0
+    assert sizes == [2], "seeds take equally long"
+    assert told.lines()[-1] == "Time, an estimate: 4m 24s of work for 4 runs"
+
+
+def test_finished_runs_tell_the_hours_without_their_teachers(
+    recipe: str, sizes: list[int]
+) -> None:
+    found = cells(recipe, "b_mtard", "rslad", seeds=(0, 1))
+    done = next(each for each in found if each.parts[0] == "b_mtard")
+    run = Run.create("runs", "a", done.recipe.to_toml(), {})
+    events = EventWriter(run.events_path)
+    events.write("run_started")
+    for phase in ("nat_teacher", "student"):
+        events.write("phase_started", phase=phase, step=0, epochs=1)
+    events.write("run_finished", metrics={})
+    lines = [json.loads(line) for line in run.events_path.read_text().splitlines()]
+    for line, time in zip(lines, (0, 0, 40, 100), strict=True):
+        line["time"] = time
+    run.events_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    content = record()
+    for network in content["networks"]:
+        network["seconds"] = 40.0 if network["role"] == "nat_teacher" else None
+    run.evaluation_path.write_text(json.dumps(content))
+    left = [each for each in found if each is not done]
+    told = forecast(new(left), [(done, run)])
+    roles = [network["role"] for network in content["networks"]]
+    student = 100.0 - 40.0 * roles.count("nat_teacher")
+    teachers = 40.0 * roles.count("nat_teacher")  # of the other seed
+    assert told.unknown == 2, "nothing is known of rslad"
+    assert told.seconds == student + teachers
+    assert "1 run, unknown for 2 runs and 2 teachers;" in told.lines()[-1]
+
+
+def test_what_cannot_be_built_is_told(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def net(num_classes, input_shape): ...\n")
+    found = cells_of(
+        recipe, Study(axes={"student.network": ["mine:net"]}, methods=("natural",))
+    )
+    told = forecast(new(found))
+    assert told.size is None
+    assert told.lines()[1] == (
+        "Disk: unknown: student.network is code of your own, which is not built"
+    )
+
+
+def test_sizes() -> None:
+    assert [size_text(n) for n in (2e3, 47.8e6, 3.25e9, 1.2e12)] == [
+        *("2 kB", "47.8 MB", "3.25 GB"),
+        "1.2e+03 GB",
+    ]
+    assert Forecast(0, 0, 0, "", 0.0, 0).lines() == ["Nothing is left to do."]
+
+
+@pytest.mark.slow
+def test_networks_are_built_and_tried_and_a_run_is_as_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f'{RECIPE}\n[runtime]\nbackend = "jax"\n'
+    # Large enough for the networks to count.
+    text = text.replace("width = 2", "width = 48").replace("width = 3", "width = 40")
+    Path("tiny.toml").write_text(text)
+    [cell] = cells_of("tiny.toml", Study())
+    told = forecast([Status(cell, "new")])
+    assert told.size is not None
+    command = [sys.executable, "-m", "kmtard.fit", "tiny.toml"]
+    subprocess.run(command, check=True, capture_output=True)
+    there = sum(f.stat().st_size for f in Path("runs").rglob("*") if f.is_file())
+    assert there / 1.3 < told.size - 2**20 < there * 1.3
+    [answer] = measured([cell.recipe], trials=True)
+    assert answer["values"].keys() == answer["seconds"].keys() == {*ROLES}
+    assert all(seconds > 0 for seconds in answer["seconds"].values())

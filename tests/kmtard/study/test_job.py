@@ -1,0 +1,169 @@
+"""What runs in a job of SLURM, without SLURM: only its commands are stood in for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmtard.recipe.schema import Slurm as Settings
+from kmtard.recipe.schema import Study
+from kmtard.runs import EventWriter, Run, RunError, list_runs
+from kmtard.runs.queue.queue import Queue
+from kmtard.study import job
+from kmtard.study.grid import Cell, cells_of
+from kmtard.study.job import START, Job, Listed, _end, _take_over, listed_jobs
+from kmtard.study.slurm import Slurm
+
+pytestmark = pytest.mark.once("jax")
+
+LISTED_JOBS = {"7": Listed("RUNNING", "a"), "8": Listed("COMPLETING", "b")}
+LISTED = "7|RUNNING|kmtard-a\n8|PENDING|other|name"
+
+
+@pytest.fixture
+def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """SLURM's list of jobs; returns the file that holds it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "list").write_text(LISTED)
+    (folder / "squeue").write_text(f"#!/bin/sh\nexec cat {folder / 'list'}\n")
+    (folder / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder / "list"
+
+
+def job_of(recipe: str, method: str) -> Job:
+    [cell] = cells_of(recipe, Study(methods=(method,)))
+    return Job(cell.task, Path("runs"), cell.key)
+
+
+def test_jobs_are_listed(squeue: Path) -> None:
+    jobs = listed_jobs()
+    assert jobs["7"] == ("RUNNING", "kmtard-a")
+    assert jobs["8"] == ("PENDING", "other|name")
+
+
+def test_a_run_is_begun_once(stand_in: Queue, recipe: str) -> None:
+    one = job_of(recipe, "natural")
+    assert Run(one()).state() == "finished"
+    assert one() == str(list_runs("runs")[0].path)
+    assert len(list_runs("runs")) == 1
+
+
+def test_a_failure_is_told_and_the_next_job_resumes(
+    stand_in: Queue, recipe: str
+) -> None:
+    one = job_of(recipe, "sat")
+    with pytest.raises(RunError, match="is failed; its process ended with 1"):
+        one()
+    one()
+    [run] = list_runs("runs")
+    assert run.state() == "finished"
+    with pytest.raises(RunError, match="is not begun"):
+        job_of(recipe, "score")()
+
+
+def test_the_training_is_deaf_to_the_signal_of_the_job(tmp_path: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('alive')"
+    done = subprocess.run(
+        ["/bin/sh", "-c", START, "sh", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "alive\n"
+
+
+def test_a_checkpoint_waits_until_the_training_has_saved(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time\nasked = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: asked.append(1))\n"
+        "print(flush=True)\nwhile not asked: time.sleep(0.01)\n"
+        "time.sleep(0.3)\nopen(sys.argv[1], 'w')"
+    )
+    saved = tmp_path / "saved"
+    command = [sys.executable, "-c", code, saved]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        _end(child.pid)
+        assert saved.exists()
+    _end(child.pid)  # it is gone: nothing to wait for
+
+
+def test_what_is_written_at_a_checkpoint_is_the_job_itself(recipe: str) -> None:
+    pytest.importorskip("submitit")
+    one = job_of(recipe, "natural")
+    assert one.checkpoint().function == one
+
+
+@pytest.mark.parametrize(
+    ("number", "refused"), [("6", False), ("7", True), (None, False)]
+)
+def test_a_run_is_taken_over_where_its_job_has_ended(
+    recipe: str, squeue: Path, number: str | None, refused: bool
+) -> None:
+    [cell] = cells_of(recipe, Study())
+    run = Run.create("runs", "a", cell.recipe.to_toml(), {})
+    EventWriter(run.events_path).write("run_started")
+    owner = {**run.info(), "host": "node7", "slurm_job": number}
+    run.info_path.write_text(json.dumps(owner))
+    assert run.state() == "remote"
+    if refused:
+        with pytest.raises(RunError, match="job 7, which goes on"):
+            _take_over(run)
+    else:
+        _take_over(run)
+    assert run.state() == ("unknown" if number == "6" else "remote")
+
+
+def test_a_requeued_job_takes_its_own_run_over(
+    recipe: str, squeue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [cell] = cells_of(recipe, Study())
+    run = Run.create("runs", "a", cell.recipe.to_toml(), {})
+    owner = {**run.info(), "host": "node7", "slurm_job": "7"}
+    run.info_path.write_text(json.dumps(owner))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    _take_over(run)
+    run.claim({})
+    assert run.info()["pid"] == os.getpid()
+
+
+def test_jobs_are_found_by_their_names(recipe: str, squeue: Path) -> None:
+    cell: Cell
+    [cell] = cells_of(recipe, Study())
+    place = Slurm(Path("runs"), Settings(), Path("runs/studies/a/slurm"))
+    place.look()
+    assert place.state(cell, None) == ""
+    for state, expected in (("PENDING", "waiting"), ("COMPLETING", "running")):
+        squeue.write_text(f"9|{state}|{place._name(cell)}\n")
+        place.look()
+        assert place.state(cell, None) == expected
+    run = Run.create("runs", "a", cell.recipe.to_toml(), {"slurm_job": "9"})
+    assert not place.is_gone(run)
+    squeue.write_text("")
+    place.look()
+    assert place.is_gone(run)
+    assert not place.is_gone(Run.create("runs", "b", "", {}))
+
+
+def test_what_stopped_a_training_decides_what_follows(
+    squeue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[int] = []
+    previous = signal.signal(signal.SIGUSR2, lambda number, frame: got.append(number))
+    monkeypatch.setattr(job, "PATIENCE", 0.01)
+    try:
+        for number in ("8", "9", "7"):
+            monkeypatch.setenv("SLURM_JOB_ID", number)
+            monkeypatch.setattr(job, "listed_jobs", lambda: LISTED_JOBS)
+            job._go_on_later()
+            assert got == ([signal.SIGUSR2] if number == "7" else [])
+    finally:
+        signal.signal(signal.SIGUSR2, previous)

@@ -1,0 +1,156 @@
+"""Failing writes and deaths at an exact place, inside the process of a run.
+
+Each write of a run passes an operation of `kmtard.runs.files` and `events`: a temporary
+file is opened, written, flushed and renamed; an event or a line of the log is appended.
+A fault counts these and strikes at one of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ERRORS = ("ENOSPC", "EIO", "EACCES")
+OPERATIONS = ("open", "write", "flush", "rename", "append", "log")
+
+
+class Faults:
+    """Counts operations, and strikes at one.
+
+    Args:
+        spec: `at`, the number of the operation from 1; `kind`, "kill", "short", the
+            name of an errno, or "move" and "remove" of the run's folder; `when` a kill
+            comes, "before", "inside" or "after" it; `lasting`, whether all writes after
+            it fail as well, as on a full disk; `trace`, a file for the names of all
+            operations.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.at = spec.get("at", 0)
+        self.kind = spec.get("kind", "")
+        self.when = spec.get("when", "before")
+        self.lasting = spec.get("lasting", False)
+        self.trace = spec.get("trace")
+        self.count = 0
+
+    def around(
+        self,
+        operation: str,
+        path: object,
+        whole: Callable[[], Any],
+        half: Callable[[], Any] = lambda: None,
+    ) -> Any:
+        """Do an operation, or what the fault makes of it."""
+        self.count += 1
+        if self.trace:
+            with open(self.trace, "a") as file:
+                file.write(f"{operation} {_plain_name(path)}\n")
+        struck = self.count == self.at
+        if not struck and not (self.lasting and 0 < self.at < self.count):
+            return whole()
+        if self.kind in ("move", "remove"):
+            [run] = (path for path in Path("runs").iterdir() if path.is_dir())
+            run.rename("moved") if self.kind == "move" else shutil.rmtree(run)
+            return whole()
+        if self.kind == "kill":
+            if self.when == "inside":
+                half()
+            elif self.when == "after":
+                whole()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "short":
+            half()
+        number = getattr(errno, "ENOSPC" if self.kind == "short" else self.kind)
+        raise OSError(number, os.strerror(number), str(path))
+
+
+def _plain_name(path: object) -> str:
+    """Return the name of a file, that of the file to be for a temporary one."""
+    name = Path(str(path)).name
+    return name.split("-", 2)[-1] if name.startswith(".tmp-") else name
+
+
+def install(spec: dict[str, Any] | None) -> None:
+    """Let the operations of this process pass a fault."""
+    if spec is None:
+        return
+    import keras
+
+    from kmtard.commands import fit
+    from kmtard.runs import events, files
+
+    faults = Faults(spec)
+
+    class File(io.FileIO):
+        """A new file, of which one piece may fail."""
+
+        def write(self, data: Any) -> int:
+            def half() -> None:
+                super(File, self).write(bytes(data)[: len(data) // 2])
+
+            whole = super().write
+            return faults.around("write", self.name, lambda: whole(data), half)
+
+    class Log(io.FileIO):
+        def write(self, data: Any) -> int:
+            def half() -> None:
+                super(Log, self).write(bytes(data)[: len(data) // 2])
+
+            whole = super().write
+            return faults.around("log", "out.log", lambda: whole(data), half)
+
+    def open_file(path: Any, mode: str = "r") -> Any:
+        if mode != "xb":
+            return open(path, mode)
+        return faults.around("open", path, lambda: File(path, "xb"))
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        faults.around("flush", path, lambda: os.fsync(descriptor))
+
+    def replace(source: Any, target: Any) -> None:
+        faults.around("rename", target, lambda: os.replace(source, target))
+
+    def write(descriptor: int, data: bytes) -> int:
+        def half() -> int:
+            return os.write(descriptor, data[: len(data) // 2])
+
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        return faults.around("append", path, lambda: os.write(descriptor, data), half)
+
+    def saving(save: Callable[..., Any]) -> Callable[..., Any]:
+        def saved(*words: Any, **options: Any) -> None:
+            path = words[1]
+
+            def half() -> None:
+                save(*words, **options)
+                os.truncate(path, os.stat(path).st_size // 2)
+
+            whole = lambda: save(*words, **options)  # noqa: E731
+            faults.around("write", path, whole, half)
+
+        return saved
+
+    def open_log(path: Any) -> Any:
+        append(path).close()
+        return io.BufferedWriter(Log(path, "ab"))
+
+    append = files.append_regular
+    files.open = open_file  # type: ignore[attr-defined]
+    files.os = _changed(os, fsync=fsync, replace=replace)  # type: ignore[assignment]
+    events.os = _changed(os, write=write)  # type: ignore[assignment]
+    fit.append_regular = open_log  # type: ignore[assignment]
+    keras.Model.save = saving(keras.Model.save)
+    keras.Model.save_weights = saving(keras.Model.save_weights)
+    shutil.copyfile = saving(shutil.copyfile)
+
+
+def _changed(module: Any, **functions: Any) -> Any:
+    return SimpleNamespace(**{**vars(module), **functions})
