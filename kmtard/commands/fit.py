@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import re
+import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -32,7 +33,9 @@ from kmtard.registry.roles import LABELS
 from kmtard.runs import EventWriter, Run, RunError
 from kmtard.runs.files import append_regular, cannot_write
 from kmtard.runs.intact import check_intact
+from kmtard.runs.replay import compare
 from kmtard.runs.result_tables import attacks_table, networks_table
+from kmtard.runs.revision import source_revision
 from kmtard.runs.tables import to_rich
 from kmtard.runs.visible import accept_any_text, tell, telling_warnings
 from kmtard.training.startup import choose_backend, silent_native_code
@@ -41,6 +44,7 @@ from kmtard.training.teachers import check_weights, missing_weights, trained_ins
 
 BAD_RECIPE = 2
 FAILED = 1
+DIFFERENT = 3
 INTERRUPTED = 130
 RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
 """The line of TensorFlow's text that tells what was raised in Python."""
@@ -63,6 +67,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     Returns:
         The exit code. 0: finished, or stopped by a signal after saving a checkpoint.
         1: failed. 2: the recipe or the command line is wrong, and nothing was started.
+        3: a run that was made again did not come out the same.
         130: Ctrl-C ended a dry run.
     """
     accept_any_text()
@@ -82,18 +87,29 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
             return _dry_run(recipe, arguments)
-        check_weights(recipe, arguments.recipe or arguments.resume)
+        check_weights(recipe, arguments.recipe or arguments.resume or arguments.replay)
         run = _run(arguments, recipe)
         log = _log(run)
     except (RecipeError, RegistryError, RunError) as error:
         tell(Console(stderr=True), error)
         return FAILED if isinstance(error, RunError) else BAD_RECIPE
     try:
-        return _execute(recipe, run, Console(file=log, width=100))
+        code = _execute(recipe, run, Console(file=log, width=100))
     finally:
         # What a full disk did not take has been told.
         with suppress(OSError):
             log.close()
+    if arguments.replay is None or run.state() != "finished":
+        return code
+    return _compare(Run(arguments.replay), run)
+
+
+def _compare(first: Run, second: Run) -> int:
+    """Say whether a run that was made again came out the same."""
+    agreement = compare(first, second)
+    for line in agreement.lines():
+        tell(Console(), line)
+    return 0 if agreement.is_same else DIFFERENT
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -137,14 +153,22 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         type=os.path.expanduser,
         help="folder of a run that was stopped, to continue",
     )
+    parser.add_argument(
+        "--replay",
+        metavar="RUN",
+        type=os.path.expanduser,
+        help="folder of a run to make again, as a new run; says whether it comes out "
+        "the same",
+    )
     add_trust(parser)
     return parser
 
 
 def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Recipe:
-    if arguments.resume is None:
+    again = arguments.resume or arguments.replay
+    if again is None:
         if arguments.recipe is None:
-            parser.error("expected a recipe, or --resume RUN")
+            parser.error("expected a recipe, --resume RUN or --replay RUN")
         recipe = load(
             arguments.recipe,
             method=arguments.method,
@@ -153,12 +177,15 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
             foreign=_foreign(arguments, foreign_reason(arguments.recipe)),
         )
         return _with_teachers(recipe) if arguments.smoke else recipe
+    if arguments.resume and arguments.replay:
+        parser.error("--resume and --replay exclude each other")
     if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
+        option = "--resume" if arguments.resume else "--replay"
         parser.error(
-            "--resume uses the run's own recipe.toml; leave out RECIPE, --method, "
+            f"{option} uses the run's own recipe.toml; leave out RECIPE, --method, "
             "--set and --smoke"
         )
-    run = Run.open(arguments.resume)
+    run = Run.open(again)
     foreign = _foreign(arguments, run.foreign_reason())
     return load(run.recipe_path, foreign=foreign)
 
@@ -199,6 +226,7 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
     details: dict[str, object] = {
         "backend": recipe.runtime.backend,
         "versions": _versions(),
+        "revision": source_revision(),
     }
     # By its number another job learns that the process has ended on its node.
     if job := os.environ.get("SLURM_JOB_ID"):
@@ -208,7 +236,12 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
         _check_finished(run)
         run.claim(details)
         return run
-    name = run_name(recipe, arguments.recipe)
+    if arguments.replay:
+        first = Run.open(arguments.replay)
+        details["replay_of"] = str(first.path)
+        name = first.path.resolve().name
+    else:
+        name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
 
 
@@ -280,7 +313,7 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         _log_to(log, run, lambda: _show(evaluation, recipe, log))
         metrics = row(evaluation.student, evaluation.headline)
         line(f"student: {run.best / 'student.keras'}")
-        events.write("run_finished", metrics=metrics)
+        events.write("run_finished", metrics=metrics, **_means())
     except Stopped:
         return _stopped(run, events, line)
     except (Exception, KeyboardInterrupt) as error:
@@ -339,6 +372,15 @@ def _reason(error: BaseException) -> str:
     lines = [line for line in lines if line.strip() and not line[0].isspace()]
     raised = [line for line in lines if RAISED.match(line)]
     return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
+
+
+def _means() -> dict[str, object]:
+    """Return the devices that the run used, and its largest memory in bytes."""
+    from kmtard import backend
+
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+    memory = {"host": host, "device": backend.peak_memory()}
+    return {"devices": backend.devices(), "peak_memory": memory}
 
 
 class Screen:

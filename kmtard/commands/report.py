@@ -1,4 +1,4 @@
-"""`kmtard report RUN_OR_STUDY...`: show many runs in one table.
+"""`kmtard report RUN_OR_STUDY...`: one table in the terminal, or a whole report.
 
 Runs that differ only in their seed and folders share one row, with the mean and the
 standard deviation (n - 1) over the seeds.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from kmtard.runs import Run, RunError
+from kmtard import __version__
+from kmtard.report import folder, page, sections, source
+from kmtard.runs.files import RunError, write_atomic
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
-from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
 from kmtard.runs.visible import accept_any_text, tell
 
@@ -33,48 +36,102 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
         prog: name of the command in messages.
 
     Returns:
-        The exit code: 0, or 1 if a run cannot be used.
+        The exit code: 0, or 1 if a run cannot be used or a file cannot be written.
     """
     accept_any_text()
+    arguments = _parser(prog).parse_args(argv)
+    paths = list(map(Path, arguments.runs))
+    if arguments.html is None and arguments.output is None:
+        return _table(paths, arguments.format)
+    words = sys.argv[1:] if argv is None else argv
+    return _report(paths, arguments, shlex.join(("kmtard", "report", *words)))
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Show many runs in one table. Runs that differ only in their seed "
-        "share one row with mean and standard deviation.",
+        description="Show many runs in one table, or write a report of them. Runs that "
+        "differ only in their seed share one row with mean and standard deviation.",
     )
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN_OR_STUDY",
         type=os.path.expanduser,
-        help="folder of a run, or of a study for its finished runs",
+        help="folder of a run or of a study, or a folder of runs",
     )
     parser.add_argument(
-        "--format", choices=FORMATS, default="table", help="output (default: table)"
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="format of the printed table (default: table)",
     )
-    arguments = parser.parse_args(argv)
-    try:
-        groups, problems = collect(_runs(arguments.runs))
-    except RunError as error:
-        tell(Console(stderr=True), error)
-        return 1
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="write a report with all tables and figures as one HTML file",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        type=os.path.expanduser,
+        help="write the report as HTML and Markdown, its tables also as LaTeX and CSV, "
+        "and its figures as SVG and PNG",
+    )
+    return parser
+
+
+def _table(paths: Sequence[Path], form: str) -> int:
+    folders, problems = source.run_folders(paths, finished=True)
+    groups, left_out = collect(folders)
     if groups:
         table = groups_table(groups)
-        if arguments.format == "table":
+        if form == "table":
             Console().print(to_rich(without_shared(table)))
-        elif arguments.format == "markdown":
+        elif form == "markdown":
             sys.stdout.write(to_markdown(replace(table, notes=())))
         else:
             sys.stdout.write(to_csv(table, absent=ABSENT))
+    return _told([*problems, *left_out])
+
+
+def _report(paths: Sequence[Path], arguments: argparse.Namespace, line: str) -> int:
+    found = source.read(paths)
+    if not found.runs:
+        wanted = "Expected at least one run. `kmtard fit RECIPE` makes one."
+        return _told([*found.problems, wanted])
+    title, lead = _title(found), _lead(found, line)
+    built = sections.build(found)
+    try:
+        if arguments.html is not None:
+            write_atomic(arguments.html, page.to_html(title, lead, built))
+            tell(Console(), f"report: {arguments.html}")
+        if arguments.output is not None:
+            folder.write(Path(arguments.output), title, lead, built)
+            tell(Console(), f"report: {Path(arguments.output) / 'report.html'}")
+    except RunError as error:
+        return _told([*found.problems, str(error)])
+    return _told(found.problems)
+
+
+def _title(found: source.Source) -> str:
+    if len(found.runs) == 1:
+        return f"Report on {found.runs[0].run.name}"
+    names = dict.fromkeys(bench.title for bench in found.benches)
+    return f"Report on {'; '.join(names)}"
+
+
+def _lead(found: source.Source, line: str) -> str:
+    runs, rows = len(found.runs), len(found.settings)
+    day = time.strftime("%Y-%m-%d %H:%M %Z")
+    return (
+        f"{runs} run{'s' if runs > 1 else ''} in {rows} row{'s' if rows > 1 else ''}. "
+        f"Written on {day} by kmtard {__version__}: {line}"
+    )
+
+
+def _told(problems: Sequence[str]) -> int:
     for problem in problems:
         tell(Console(stderr=True), problem)
     return 1 if problems else 0
-
-
-def _runs(paths: Sequence[str]) -> Iterator[Path]:
-    """Yield runs, and the finished ones of studies."""
-    for path in map(Path, paths):
-        study = StudyFolder(path)
-        if study.is_study():
-            yield from (run for run in study.runs() if Run(run).state() == "finished")
-        else:
-            yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -69,6 +70,30 @@ def mcnemar(only_first: int, only_second: int) -> float:
     trials = only_first + only_second
     # SciPy does not accept 0 trials.
     return float(_binomtest(only_first, trials).pvalue) if trials else 1.0
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test (1945).
+
+    Differences of 0 say nothing and are left out.
+
+    Args:
+        differences: one per pair, such as an image.
+
+    Returns:
+        In [0, 1]; 1 if all differences are 0.
+
+    Example:
+        >>> wilcoxon([1, 1, 2, 1, 3, 0])
+        0.0625
+    """
+    differences = [each for each in differences if each]
+    if not differences:
+        return 1.0
+    # As in `_binomtest`.
+    from scipy.stats import wilcoxon as test
+
+    return float(test(differences).pvalue)
 
 
 def _binomtest(successes: int, trials: int) -> Any:

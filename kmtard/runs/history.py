@@ -32,6 +32,7 @@ HEAD = 256  # first bytes of the file; if they change, the file was replaced
 LONGEST_GAP = 86_400.0  # seconds between two events; longer gaps mean a changed clock
 MOST_PHASES = 16
 MOST_WARNINGS = 100
+MOST_DEVICES = 16
 LONGEST_TEXT = 2_000  # characters
 
 
@@ -91,6 +92,9 @@ class History:
         method: name of the method.
         outcome: `finished`, `stopped` or `failed`; None if the run still works or ended
             without a final event.
+        devices: descriptions of the devices that a finished run used.
+        peak_memory: `host` and `device` -> largest memory of a finished run in bytes,
+            as far as it was recorded.
         skipped: number of lines that are not events.
         error: why the events cannot be read; None if they can.
         started: time of the first event, in UNIX seconds.
@@ -118,6 +122,8 @@ class History:
         self.reason: str | None = None
         self.method: str | None = None
         self.outcome: str | None = None
+        self.devices: list[str] = []
+        self.peak_memory: dict[str, float] = {}
         self.error: str | None = None
         self.started: float | None = None
         self.ended: float | None = None
@@ -211,6 +217,8 @@ class History:
             self.outcome, self.ended = FINAL[kind], self.updated
             if kind == "run_failed":
                 self.reason = _text(event.get("reason"))
+            elif kind == "run_finished":
+                self._note_means(event)
         elif kind == "warning":
             message = _text(event.get("message")) or "a warning without a text"
             self.warnings = [*self.warnings[1 - MOST_WARNINGS :], message]
@@ -220,6 +228,14 @@ class History:
                 self.evaluations[_text(row.get("role"))] = row
         elif kind in ("phase_started", "step", "epoch"):
             self._add_to_phase(kind, event)
+
+    def _note_means(self, event: Mapping[str, Any]) -> None:
+        devices = event.get("devices")
+        named = devices[:MOST_DEVICES] if isinstance(devices, list) else []
+        self.devices = [text for each in named if (text := _text(each))]
+        memory = table(event, "peak_memory")
+        found = {key: number(memory.get(key)) for key in ("host", "device")}
+        self.peak_memory = {k: v for k, v in found.items() if v is not None and v > 0}
 
     def _add_to_phase(self, kind: str, event: Mapping[str, Any]) -> None:
         name = _text(event.get("phase"))

@@ -1,8 +1,9 @@
-"""Tables of text, for the terminal (by Rich), CSV, Markdown and LaTeX."""
+"""Tables of text, for the terminal (by Rich), CSV, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -25,6 +26,7 @@ LATEX = {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
+    "†": r"\textdagger{}",
     **{char: f"\\{char}" for char in "%_&#${}"},
 }
 MARKDOWN = re.compile(r"[\\`*\[\]<>|~]|\b_|_\b")
@@ -42,7 +44,6 @@ class Table:
         title: what the table shows; empty for no title.
         notes: lines below the table, in every format except CSV.
         warnings: name and message of each warning about the figures. The table in the
-            terminal does not show them, because commands print them separately.
     """
 
     header: Sequence[str]
@@ -51,6 +52,7 @@ class Table:
     title: str = ""
     notes: Sequence[str] = ()
     warnings: Sequence[tuple[str, str]] = ()
+    code: Collection[str] = ()
 
 
 def to_rich(table: Table) -> RichTable:
@@ -121,25 +123,26 @@ def _is_number(cell: str) -> bool:
 def to_markdown(table: Table) -> str:
     """Return title, table, notes and warnings in Markdown, with the text escaped."""
     rule = ["---:" if name in table.numbers else "---" for name in table.header]
-    rows = [list(map(_markdown_text, row)) for row in table.rows]
-    header = list(map(_markdown_text, table.header))
+    rows = [list(map(markdown_text, row)) for row in table.rows]
+    header = list(map(markdown_text, table.header))
     parts = [[f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]]
     if table.title:
-        parts.insert(0, [f"{_markdown_text(table.title)}:"])
+        parts.insert(0, [f"{markdown_text(table.title)}:"])
     if table.notes:
-        parts.append([f"- {_markdown_text(note)}" for note in table.notes])
+        parts.append([f"- {markdown_text(note)}" for note in table.notes])
     if table.warnings:
         parts.append(["Warnings:"])
         parts.append(
             [
-                f"- **{_markdown_text(name)}**: {_markdown_text(message)}"
+                f"- **{markdown_text(name)}**: {markdown_text(message)}"
                 for name, message in table.warnings
             ]
         )
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return any text escaped for Markdown, so that it is shown as it is."""
     return MARKDOWN.sub(lambda found: f"\\{found[0]}", visible(text))
 
 
@@ -166,6 +169,53 @@ def to_latex(table: Table) -> str:
 
 def _latex_text(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in visible(text))
+
+
+def to_html(table: Table) -> str:
+    """Return a `<table>` with the text escaped, followed by its notes and warnings.
+
+    Columns of numbers and of code have the classes `number` and `code`.
+
+    Example:
+        >>> "<td>&lt;b&gt;</td>" in to_html(Table(["run"], [["<b>"]]))
+        True
+    """
+    kinds = [
+        ' class="number"'
+        if name in table.numbers
+        else ' class="code"'
+        if name in table.code
+        else ""
+        for name in table.header
+    ]
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        pairs = zip(kinds, cells, strict=True)
+        inner = "".join(
+            f"<{tag}{kind}>{html_text(cell)}</{tag}>" for kind, cell in pairs
+        )
+        return f"<tr>{inner}</tr>"
+
+    caption = f"<caption>{html_text(table.title)}</caption>" if table.title else ""
+    body = "\n".join(line("td", row) for row in table.rows)
+    parts = [
+        f"<table>{caption}\n<thead>{line('th', table.header)}</thead>\n"
+        f"<tbody>{body}</tbody></table>"
+    ]
+    notes = [html_text(note) for note in table.notes]
+    notes += [
+        f"<b>{html_text(name)}</b>: {html_text(message)}"
+        for name, message in table.warnings
+    ]
+    if notes:
+        items = "".join(f"<li>{note}</li>" for note in notes)
+        parts.append(f'<ul class="notes">{items}</ul>')
+    return "\n".join(parts) + "\n"
+
+
+def html_text(text: str) -> str:
+    """Return any text escaped for HTML, without characters that are unsafe to show."""
+    return html.escape(visible(text))
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

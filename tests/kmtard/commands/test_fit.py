@@ -29,6 +29,7 @@ from kmtard.evaluation.store import BatchStore
 from kmtard.evaluation.suites import SUITES
 from kmtard.recipe import load
 from kmtard.runs import Run, list_runs
+from kmtard.runs.history import History
 from kmtard.runs.results import read_results
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
@@ -521,25 +522,95 @@ def test_missing_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("option", ["--resume", "--replay"])
 @pytest.mark.parametrize(
     "others", [["--smoke"], ["--method", "trades"], ["--set", "data.pad=2"], ["a.toml"]]
 )
-def test_resume_takes_no_other_settings(
-    finished: Finished, capsys: pytest.CaptureFixture[str], others: list[str]
+def test_a_run_to_continue_or_repeat_takes_no_other_settings(
+    finished: Finished,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    others: list[str],
 ) -> None:
     before = finished[1].events_path.read_bytes()
     with pytest.raises(SystemExit) as error:
-        main(["--resume", str(finished[1].path), *others])
+        main([option, str(finished[1].path), *others])
     assert error.value.code == 2
     assert "leave out" in capsys.readouterr().err
     assert finished[1].events_path.read_bytes() == before
+
+
+def copied(finished: Finished, folder: Path) -> Run:
+    """A copy of the run, whose own recipe puts new runs into the same folder."""
+    path = shutil.copytree(finished[1].path, folder / "runs" / finished[1].name)
+    run = Run.open(path)
+    recipe = load(run.recipe_path, overrides=[f"runtime.runs_dir={path.parent}"])
+    run.recipe_path.write_text(recipe.to_toml())
+    return run
+
+
+def test_a_run_made_again_comes_out_the_same(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = copied(finished, tmp_path)
+    before = {path: path.read_bytes() for path in first.path.rglob("*.json*")}
+    assert main(["--replay", str(first.path)]) == 0
+    [second] = [run for run in list_runs(tmp_path / "runs") if run.name != first.name]
+    assert second.name == f"{first.name}-2"
+    assert second.info()["replay_of"] == str(first.path)
+    said = capsys.readouterr().out
+    assert "the same: 3 epochs of the student, the evaluation on 16 images" in said
+    # The teachers were in the cache.
+    assert f"robust teacher: trained only in {first.path}" in said
+    assert {path: path.read_bytes() for path in first.path.rglob("*.json*")} == before
+
+
+def test_a_run_that_comes_out_differently_says_where(
+    finished: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = copied(finished, tmp_path)
+
+    def other(recipe: object, run: Run, log: object) -> int:
+        text = first.events_path.read_text()
+        run.events_path.write_text(text.replace('"nat_weight": 0.', '"nat_weight": 1.'))
+        shutil.copy(first.evaluation_path, run.evaluation_path)
+        return 0
+
+    monkeypatch.setattr("kmtard.commands.fit._execute", other)
+    assert main(["--replay", str(first.path)]) == 3
+    said = capsys.readouterr().out
+    assert "not the same: " in said and "student, epoch 1: nat_weight 0." in said
+
+
+def test_replay_and_resume_exclude_each_other(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--replay", str(tmp_path), "--resume", str(tmp_path)])
+    assert error.value.code == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert main(["--replay", str(tmp_path)]) == 1
+    assert "Expected the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.every_backend
+def test_a_finished_run_names_its_devices_and_memory(finished: Finished) -> None:
+    history = History(finished[1])
+    history.poll()
+    assert history.devices and all(history.devices)
+    assert history.peak_memory["host"] > 2**20
+    assert "revision" in finished[1].info()
 
 
 def test_recipe_or_run_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main([])
     assert error.value.code == 2
-    assert "expected a recipe, or --resume RUN" in capsys.readouterr().err
+    text = "expected a recipe, --resume RUN or --replay RUN"
+    assert text in capsys.readouterr().err
 
 
 def test_resume_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,17 +73,63 @@ def test_what_cannot_be_used_is_named(
 ) -> None:
     (Path(runs[0]) / "evaluation.json").unlink()
     (tmp_path / "no run").mkdir()
-    assert main([*runs, str(tmp_path / "no run")]) == 1
+    assert main([*runs, str(tmp_path / "no run"), str(tmp_path / "gone")]) == 1
     printed = capsys.readouterr()
     assert "b-mtard" in printed.out
-    [problem] = printed.err.splitlines()
+    gone, problem = printed.err.splitlines()
+    assert gone.endswith(f"Received: {tmp_path / 'gone'}, which is not a folder.")
     assert problem.startswith(f"{runs[0]} is left out: it has no evaluation.json")
+
+
+def test_a_folder_of_runs_stands_for_its_runs(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*runs, "--format", "csv"]) == 0
+    wanted = capsys.readouterr().out
+    assert main([str(Path(runs[0]).parent), "--format", "csv"]) == 0
+    assert capsys.readouterr().out == wanted
+
+
+def test_html_is_one_file(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.html"
+    assert main([*runs, "--html", str(path)]) == 0
+    assert capsys.readouterr().out == f"report: {path}\n"
+    page = path.read_text()
+    assert "Report on digits, small_cnn" in page and "3 runs in 2 rows" in page
+    assert f"kmtard report {runs[0]}" in page
+    assert {each.name for each in tmp_path.iterdir()} == {"runs", "report.html"}
+
+
+def test_a_folder_holds_every_format(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([runs[0], "--output", str(tmp_path / "out")]) == 0
+    files = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"report.html", "report.md", "summary-1.tex", "plane-1.png"} <= files
+    title = f"# Report on {Path(runs[0]).name}"
+    assert (tmp_path / "out" / "report.md").read_text().startswith(title)
+
+
+def test_a_report_needs_a_run_and_a_place(
+    runs: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), "--html", str(tmp_path / "a.html")]) == 1
+    assert "Expected at least one run" in capsys.readouterr().err
+    monkeypatch.setattr("kmtard.report.sections.ALL", ())
+    assert main([*runs, "--html", str(tmp_path / "none" / "a.html")]) == 1
+    assert "Cannot write" in capsys.readouterr().err
 
 
 ESCAPE = "\x1b]0;x\x07\x1b[31m\u202e[bold]"
 
 
-@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "html"])
 def test_foreign_text_is_shown_and_not_interpreted(
     evaluated: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
@@ -93,6 +139,7 @@ def test_foreign_text_is_shown_and_not_interpreted(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FORCE_COLOR", "")
     path = evaluated(0)
+    page = path.parent.parent / "page.html"
     text = json.dumps(ESCAPE)[1:-1]
     for name in ("recipe.toml", "evaluation.json"):
         content = (path / name).read_text()
@@ -102,8 +149,10 @@ def test_foreign_text_is_shown_and_not_interpreted(
     broken = path.with_name(f"broken{ESCAPE}")
     broken.mkdir()
     (broken / "run.json").write_text("{}")
-    assert main([str(path), str(broken), "--format", form]) == 1
+    words = ["--html", str(page)] if form == "html" else ["--format", form]
+    assert main([str(path), str(broken), *words]) == 1
     printed = capsys.readouterr()
-    for stream in (printed.out, printed.err):
+    shown = page.read_text() if form == "html" else printed.out
+    for stream in (shown, printed.err):
         assert not {"\x1b", "\x07", "\u202e"} & set(stream)
         assert "bold" in stream

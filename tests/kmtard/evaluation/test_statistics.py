@@ -7,7 +7,12 @@ from statistics import NormalDist
 
 import pytest
 
-from kmtard.evaluation.statistics import mcnemar, w_robust, wilson_interval
+from kmtard.evaluation.statistics import (
+    mcnemar,
+    w_robust,
+    wilcoxon,
+    wilson_interval,
+)
 
 pytestmark = pytest.mark.once("torch")
 
@@ -49,6 +54,13 @@ def test_mcnemar_of_equal_models() -> None:
 def test_mcnemar_refuses_negative_counts() -> None:
     with pytest.raises(ValueError, match="-1 and 2"):
         mcnemar(-1, 2)
+
+
+def test_wilcoxon_counts_the_signs_of_its_ranks() -> None:
+    # Of the 16 signs of four ranks, two give a sum as far from the middle as 0.
+    assert wilcoxon([1, 2, 3, 4]) == wilcoxon([0, -1, -2, 0, -3, -4]) == 2 / 16
+    assert wilcoxon([1, -2, 3, -4]) > 0.5
+    assert wilcoxon([]) == wilcoxon([0, 0]) == 1
 
 
 def test_w_robust_weighs() -> None:

@@ -339,6 +339,17 @@ def test_a_long_file_is_read_quickly_and_tells_how_far_it_is(bare: Run) -> None:
     assert any(0 < share < 1 for share in shares)
 
 
+def test_devices_and_memory_are_those_of_the_end(bare: Run) -> None:
+    memory = {"host": 2**30, "device": None, "other": 5}
+    write(bare, {"event": "run_finished", "devices": ["a", 3], "peak_memory": memory})
+    history = read(bare)
+    assert history.devices == ["a"] and history.peak_memory == {"host": 2**30}
+    damaged = {"devices": "no list", "peak_memory": ["no", "table"]}
+    write(bare, {"event": "run_finished", **damaged})
+    assert history.poll()
+    assert history.devices == [] and history.peak_memory == {}
+
+
 def test_before_its_first_batch_a_phase_compiles(bare: Run) -> None:
     write(bare, begun())
     history = read(bare)

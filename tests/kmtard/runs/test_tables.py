@@ -11,6 +11,7 @@ from kmtard.runs.tables import (
     Table,
     table_writers,
     to_csv,
+    to_html,
     to_latex,
     to_markdown,
     to_rich,
@@ -113,3 +114,26 @@ def test_the_terminal_shows_text_as_it_is():
     for text in ("[b]x\N{REPLACEMENT CHARACTER}[/b]", "-0.50", "[i]t", "[u]n"):
         assert text in shown.get()
     assert to_rich(table).columns[1].justify == "right"
+
+
+def test_html_escapes_everything_and_marks_numbers_and_code():
+    evil = "<b>&\x1b"
+    shown = "&lt;b&gt;&amp;\N{REPLACEMENT CHARACTER}"
+    table = Table(
+        [evil, "n", "command"],
+        [[evil, "1", "kmtard fit"]],
+        {"n"},
+        title=evil,
+        notes=[evil],
+        warnings=[(evil, "x")],
+        code=["command"],
+    )
+    assert to_html(table).splitlines() == [
+        f"<table><caption>{shown}</caption>",
+        f'<thead><tr><th>{shown}</th><th class="number">n</th>'
+        '<th class="code">command</th></tr></thead>',
+        f'<tbody><tr><td>{shown}</td><td class="number">1</td>'
+        '<td class="code">kmtard fit</td></tr></tbody></table>',
+        f'<ul class="notes"><li>{shown}</li><li><b>{shown}</b>: x</li></ul>',
+    ]
+    assert "caption" not in to_html(Table(["a"], [])) and "ul" not in to_html(TABLE)

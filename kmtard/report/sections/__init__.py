@@ -1,0 +1,54 @@
+"""The sections of a report, one module per subject, and the order on the page.
+
+Each module has functions from a `Source` to a `Section`. A section shows only what the
+runs hold. What they do not hold is named in `missing`, with the command that measures
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kmtard.report.section import Section
+from kmtard.report.sections import (
+    ablation,
+    accuracy,
+    classes,
+    curves,
+    effort,
+    pairs,
+    pictures,
+    plane,
+    provenance,
+)
+from kmtard.report.source import Source
+
+ALL: Sequence[Callable[[Source], Section]] = (
+    accuracy.summary,
+    accuracy.white_box,
+    accuracy.black_box,
+    accuracy.estimated_gradients,
+    accuracy.teachers,
+    pairs.tests,
+    ablation.bars,
+    plane.plane,
+    plane.radii,
+    curves.losses,
+    curves.relative_losses,
+    curves.entropies,
+    curves.balance,
+    curves.knowledge_scale,
+    curves.epochs,
+    classes.per_class,
+    classes.confusions,
+    pictures.pictures,
+    effort.cost,
+    effort.diagnostics,
+    provenance.provenance,
+)
+"""The sections of a report of runs, in the order of the page."""
+
+
+def build(source: Source) -> list[Section]:
+    """Return all sections of a report."""
+    return [section(source) for section in ALL]

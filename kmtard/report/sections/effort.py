@@ -1,0 +1,124 @@
+"""What runs cost, and what speaks against their numbers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from kmtard.registry import label
+from kmtard.report.section import Section
+from kmtard.report.sections.cells import without_empty
+from kmtard.report.source import Bench, Setting, Source, command
+from kmtard.runs.formats import ABSENT, duration, figure
+from kmtard.runs.results import Cost
+from kmtard.runs.tables import Table
+
+
+def cost(source: Source) -> Section:
+    """Return time, passes and memory of the trainings and the attacks."""
+    tables = []
+    missing = []
+    for bench in source.benches:
+        tables.append(_training(bench))
+        if bench.attacks:
+            tables.append(_attacks(bench))
+        runs = [run for each in bench.settings for run in each.members]
+        if not any(run.history.peak_memory for run in runs):
+            recipe = str(runs[0].run.recipe_path)
+            missing.append(
+                f"{bench.title}: no run recorded its memory. "
+                f"`{command('fit', recipe, '--dry-run')}` estimates it."
+            )
+    return Section("cost", "Cost", tables, missing)
+
+
+def _training(bench: Bench) -> Table:
+    header = ["method", "runs", "epochs", "s per epoch", "training", "whole run"]
+    header += ["memory, GiB", "GPU memory, GiB"]
+    rows = []
+    for each in bench.settings:
+        phases = [run.history.phases.get("student") for run in each.members]
+        known = [phase for phase in phases if phase]
+        seconds = [phase.epoch_seconds for phase in known if phase.epoch_seconds]
+        trained = [
+            run.student.seconds
+            for run in each.members
+            if run.student and run.student.seconds is not None
+        ]
+        whole = [run.history.seconds for run in each.members if run.history.seconds]
+        done = sorted({phase.epoch for phase in known})
+        rows.append(
+            [
+                *(each.label, str(len(each.members))),
+                ", ".join(map(str, done)) or ABSENT,
+                figure(statistics.mean(seconds)) if seconds else ABSENT,
+                duration(statistics.mean(trained)) if trained else ABSENT,
+                duration(statistics.mean(whole)) if whole else ABSENT,
+                *(_gibibytes(each, place) for place in ("host", "device")),
+            ]
+        )
+    header, rows = without_empty(header, rows, header[-2:])
+    notes = [
+        "Means over the runs. training: of the student. whole run: with the teachers "
+        "that were not trained before, and the evaluation. memory: the largest."
+    ]
+    title = f"{bench.title}: training"
+    return Table(header, rows, header[1:], title=title, notes=notes)
+
+
+def _gibibytes(setting: Setting, place: str) -> str:
+    found = [run.history.peak_memory.get(place) for run in setting.members]
+    known = [each for each in found if each]
+    return f"{max(known) / 2**30:.2f}" if known else ABSENT
+
+
+def _attacks(bench: Bench) -> Table:
+    header = ["attack", "runs", "forward", "backward", "queries", "seconds"]
+    rows = []
+    for attack in bench.attacks:
+        costs = [
+            score.cost
+            for each in bench.settings
+            for run in each.members
+            if (score := run.scores.get(attack)) and score.cost
+        ]
+        cells = [ABSENT] * 4
+        if costs:
+            cells = [
+                figure(statistics.mean(values))
+                for values in zip(*map(_numbers, costs), strict=True)
+            ]
+        rows.append([label(attack), str(len(costs)), *cells])
+    notes = [
+        "Means over the runs. forward, backward, queries: passes and model queries per "
+        "attacked image. seconds: in total for one student, with compilation."
+    ]
+    title = f"{bench.title}: attacks"
+    return Table(header, rows, header[1:], title=title, notes=notes)
+
+
+def _numbers(cost: Cost) -> Sequence[float]:
+    return cost.forwards, cost.backwards, cost.queries, cost.seconds
+
+
+def diagnostics(source: Source) -> Section:
+    """Return the findings of the evaluations and the warnings of the runs."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in source.runs:
+        for network in run.results.networks if run.results else ():
+            for name, message in network.findings:
+                # The name of a run begins its messages, but not those that are alike.
+                place = run.run.name
+                found.setdefault((network.label, name, message), []).append(place)
+        for message in run.history.warnings:
+            found.setdefault(("run", "warning", message), []).append(run.run.name)
+    if not found:
+        checked = sum(run.results is not None for run in source.runs)
+        text = f"No diagnostic found a reason to doubt the numbers of {checked} runs."
+        return Section("diagnostics", "Diagnostics", [text] if checked else [])
+    rows = [
+        [*about, runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"]
+        for about, runs in found.items()
+    ]
+    header = ["network", "diagnostic", "finding", "run"]
+    return Section("diagnostics", "Diagnostics", [Table(header, rows)])

@@ -1,0 +1,116 @@
+"""Adversarial images beside the clean ones, with their amplified difference."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmtard.registry import label
+from kmtard.report.drawings import Gallery, Tile
+from kmtard.report.section import Section
+from kmtard.report.source import CLEAN, Bench, Measured, Setting, Source, command
+from kmtard.runs.files import read_regular
+from kmtard.runs.records import Pictures
+from kmtard.runs.visible import visible
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST = 8
+"""Images per row."""
+
+LARGEST_FILE = 4 * 2**20  # bytes
+LARGEST_SIDE = 512  # pixels
+ABOVE = 127  # gray levels above and below the middle
+
+
+def pictures(source: Source) -> Section:
+    """Return a grid of images for each row: clean, adversarial, and the difference."""
+    galleries, missing = [], []
+    for bench, setting in source.settings:
+        if setting.headline is None or setting not in bench.evaluated:
+            continue
+        gallery = next(
+            filter(None, (_gallery(bench, setting, r) for r in setting.members)), None
+        )
+        if gallery:
+            galleries.append(gallery)
+        else:
+            path = str(setting.members[0].run.path)
+            missing.append(
+                f"{bench.title}, {setting.label}: no images were saved. "
+                f"`{command('evaluate', path)}` saves some."
+            )
+    return Section("images", "Adversarial images", galleries, missing)
+
+
+def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
+    attack, results = setting.headline or "", run.results
+    if results is None or results.pictures is None:
+        return None
+    found = _pairs(results.pictures, attack)
+    if not found:
+        return None
+    largest = max(float(abs(theirs - ours).max()) for _, ours, theirs in found) or 1.0
+    factor = max(1, int(ABOVE / largest))
+    rows: list[list[Tile]] = [[], [], []]
+    for index, clean, attacked in found:
+        difference = (attacked - clean) * factor + ABOVE + 1
+        rows[0].append(Tile(_pixels(clean), _title(run, CLEAN, index)))
+        rows[1].append(Tile(_pixels(attacked), _title(run, attack, index)))
+        rows[2].append(Tile(_pixels(difference)))
+    names = ("clean", "adversarial", f"difference × {factor}")
+    caption = (
+        f"{bench.title}, {setting.label}, seed {visible(run.seed)}: images of "
+        f"{label(attack)}. Above each image: what the student takes it for; the label "
+        "is in parentheses where it differs. Gray in the last row is no change."
+    )
+    return Gallery(rows=list(zip(names, rows, strict=True)), caption=caption)
+
+
+def _pairs(pictures: Pictures, attack: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Return index, clean and adversarial pixels of the first images that have both."""
+    found = []
+    for index in pictures.indices:
+        pair = [pictures.path(column, index) for column in (CLEAN, attack)]
+        images = [_read(path) for path in pair if path]
+        if len(images) == 2 and images[0] is not None and images[1] is not None:
+            if images[0].shape == images[1].shape:
+                found.append((index, images[0], images[1]))
+        if len(found) == MOST:
+            break
+    return found
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """Return the pixels of a PNG in 0 .. 255, signed; None if it is not one."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(
+            io.BytesIO(read_regular(path, limit=LARGEST_FILE)), formats=["PNG"]
+        ) as image:
+            # The size is known before anything is decompressed.
+            if max(image.size) > LARGEST_SIDE:
+                return None
+            mode = "L" if image.mode in ("L", "1", "LA") else "RGB"
+            return np.asarray(image.convert(mode)).astype("int16")
+    # Everything that Pillow raises for a damaged file.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    return image.clip(0, 255).astype("uint8")
+
+
+def _title(run: Measured, column: str, index: int) -> str:
+    labels: Sequence[int] = run.results.labels if run.results else ()
+    predictions = run.scores[column].predictions
+    if index >= len(predictions) or index >= len(labels):
+        return ""
+    answer, wanted = predictions[index], labels[index]
+    return str(answer) if answer == wanted else f"{answer} ({wanted})"
