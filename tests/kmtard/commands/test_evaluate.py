@@ -332,7 +332,7 @@ def test_display_tells_seldom_and_ends_after_a_batch_alone(
 
 @pytest.mark.every_backend
 def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
-    command = [sys.executable, "-c", KILLED, "5", str(run.path), "--save-images"]
+    command = [sys.executable, "-c", KILLED, "6", str(run.path), "--save-images"]
     process = subprocess.run(
         command,
         capture_output=True,
@@ -344,7 +344,7 @@ def test_killed_evaluation_goes_on(run: Run, written: list[list[int]]) -> None:
         np.load(path)["indices"].tolist()
         for path in run.path.glob("evaluation/batches/fgsm-*/*.npz")
     ]
-    assert len(stored) == 2, "three clean batches came before"
+    assert len(stored) == 2, "the diagnostics and three clean batches came before"
     assert not run.evaluation_path.exists()
     assert main([str(run.path), "--save-images"]) == 0
     found = Evaluation.load(run.path)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Its first import closes the handlers of all logging: within a test, absl's one would
+# close the standard error that pytest captures.
+import submitit  # noqa: F401
+
 from kmtard.commands.study import main
 from kmtard.runs import Run, list_runs
 from kmtard.runs.queue.queue import Queue

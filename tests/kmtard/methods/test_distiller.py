@@ -13,7 +13,7 @@ import pytest
 from keras import ops
 
 from kmtard.optimizers import L2SGD
-from kmtard.runs.files import move_into_place, write_atomic
+from kmtard.runs.files import replaced, write_atomic
 from kmtard.training.callbacks import BestStudent, RunState
 from tests.kmtard.methods.learning import LearningTeacher, Mirror
 
@@ -154,7 +154,7 @@ def test_the_best_of_what_learns_is_kept_and_put_back(
     tiny: SimpleNamespace, tmp_path: Path
 ) -> None:
     model = make(tiny)
-    keeper = BestStudent(tmp_path / "student.keras", move_into_place)
+    keeper = BestStudent(tmp_path / "student.keras", replaced)
     keeper.set_model(model)
     fit(tiny, model, slice(None))
     keeper.on_epoch_end(0, {"val_w_robust_accuracy": 0.5})

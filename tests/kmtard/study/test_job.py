@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+# Its first import closes the handlers of all logging: within a test, absl's one would
+# close the standard error that pytest captures.
+import submitit  # noqa: F401
+
 from kmtard.recipe.schema import Slurm as Settings
 from kmtard.recipe.schema import Study
 from kmtard.runs import EventWriter, Run, RunError, list_runs
