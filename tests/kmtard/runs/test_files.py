@@ -126,7 +126,7 @@ def test_a_lock_excludes_until_its_process_is_killed(tmp_path: Path) -> None:
     late = hold(path)
     _, errors = late.communicate(timeout=30)
     assert late.returncode == 1
-    assert "RunError" in errors
+    assert "LockedError" in errors
 
 
 def test_a_forked_child_neither_holds_nor_lifts_the_lock(tmp_path: Path) -> None:

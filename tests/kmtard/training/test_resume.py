@@ -17,6 +17,9 @@ from kmtard.runs import Run, list_runs
 from kmtard.training.callbacks import Progress
 from tests.run_facts import epochs, facts
 
+# Bit for bit on every backend are also the tests of the distiller and of precision.
+pytestmark = pytest.mark.once("jax")
+
 STEPS = 4  # an epoch
 Process = subprocess.CompletedProcess[str]
 Fit = Callable[..., Process]
@@ -161,6 +164,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int | None) -> None:
     monkeypatch.setattr(Progress, "on_train_batch_begin", on_train_batch_begin)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("method", "option"),
     [
