@@ -22,7 +22,7 @@ def facts(run: Run, *, repeats: bool = False) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for folder in run.checkpoints.iterdir():
-        with np.load(max(folder.glob("*.npz"))) as arrays:
+        with np.load(max(folder.glob("0*.npz"))) as arrays:
             for name, array in arrays.items():
                 found[f"{folder.name}/{name}"] = (array.dtype, array.tobytes())
     for path in run.best.glob("*.weights.h5"):

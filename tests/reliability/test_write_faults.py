@@ -28,7 +28,10 @@ REASONS = {
 
 def check(children: Children, unbroken: Unbroken, folder: Path, fault: Any) -> None:
     """Let one write fail, look at what is said, and go on without the fault."""
-    operation, name = unbroken.operations[fault["at"] - 1].split()
+    place = unbroken.operations[fault["at"] - 1]
+    operation, name = place.split()
+    nth = unbroken.operations[: fault["at"]].count(place)
+    fault = {**fault, "place": place, "at": nth}
     prepare(folder)
     ended = children("fit", "tiny.toml", cwd=folder, fault=fault)
     assert "Traceback" not in ended.text, ended.text

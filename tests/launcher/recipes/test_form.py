@@ -38,7 +38,7 @@ def test_every_key_of_the_schema_is_a_field(recipe: Path) -> None:
 
 def test_options_are_explained_by_their_docstring(recipe: Path) -> None:
     found = fields(checked(recipe))
-    assert found["method.attack_bn"].help.startswith("BatchNorm ")
+    assert found["method.attack_bn"].help.startswith("mode of BatchNorm")
     assert found["method.temperature_bounds"].help == (
         "(low, high) of both temperatures, 0 < low <= high."
     )
