@@ -48,7 +48,7 @@ def pictures(source: Source) -> Section:
 
 def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
     attack, results = setting.headline or "", run.results
-    if results is None or results.pictures is None:
+    if results is None or results.pictures is None or attack not in run.scores:
         return None
     # The record says where its images are. Only those of the run itself are shown.
     if not _lies_within(results.pictures.folder, run.run.path):
