@@ -14,7 +14,7 @@ Each module defines the same names:
   `function(x)` with respect to x. If the function assigns variables, `state` lists
   every variable that it reads.
 * `repeat(step, x, times, state=())`: x after `times` calls of `x = step(x)`, compiled
-  as a loop; `state` is every variable that `step` assigns.
+  as a loop; `state` is every variable that `step` reads, if it assigns any of them.
 * `compile_function(model, function)`: return `function`, a function of tensors,
   compiled. It may read the model's variables; each call uses their current values.
 * `to_numpy(array)`, `from_numpy(array, like)`: convert to NumPy, and back to the array

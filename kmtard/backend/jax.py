@@ -76,7 +76,11 @@ def input_gradient(
 def repeat(
     step: Callable[[Any], Any], x: Any, times: int, state: Sequence[Any] = ()
 ) -> Any:
-    # What the body of a compiled loop assigns must leave it as an output.
+    if not state:
+        return jax.lax.fori_loop(0, times, lambda _, x: step(x), x)
+
+    # What the body of a compiled loop assigns must leave it as an output. Inside this
+    # scope the step reads no other variable: `state` has all that it needs.
     def body(_: Any, carry: tuple) -> tuple[Any, list]:
         x, values = carry
         with keras.StatelessScope(zip(state, values, strict=True)) as scope:

@@ -209,7 +209,7 @@ def test_bad_batch_size(model, images, labels):
 
 
 def test_no_images_are_refused(model, images, labels):
-    with pytest.raises(ValueError, match="at least one.*0, 6, 5, 3"):
+    with pytest.raises(ValueError, match="N >= 1.*0, 6, 5, 3"):
         ATTACK(model, images[:0], labels[:0])
 
 
