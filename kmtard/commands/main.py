@@ -15,7 +15,7 @@ COMMANDS = {
     "study": "train many runs of a recipe and gather one table",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
     "convert": "convert a file of weights to another format",
-    "report": "show many runs in one table",
+    "report": "show many runs in one table, or write a report of them",
     "benchmark": "time a training step, the input pipeline or a device",
 }
 """Name of each command and of its module -> what it does."""

@@ -9,6 +9,7 @@ from typing import Any
 from kmtard.recipe.former import hashed_training
 from kmtard.recipe.schema import Recipe
 from kmtard.registry.roles import Role
+from kmtard.registry.since import SINCE_0_1
 
 # Increase it when the same settings begin to give a different teacher.
 TEACHER_FORMAT = 1
@@ -16,9 +17,6 @@ TEACHER_FORMAT = 1
 REPORTED_ONLY = {"attacks", "headline", "suite"}
 # Keys of [runtime] that are not part of the settings. A run's name shows the seed.
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
-# Left out of a hash if they have these values. Version 0.1 did not have these keys, and
-# equal settings must keep their hash.
-SINCE_0_1 = {"norm": "linf", "on_non_finite": "stop"}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:
@@ -66,7 +64,7 @@ def _digest(settings: dict[str, Any]) -> str:
 
 
 def _as_before(value: Any) -> Any:
-    """Return settings without the defaults of newer keys."""
+    """Return settings without the defaults of newer keys: hashes must stay equal."""
     if not isinstance(value, dict):
         return value
     return {

@@ -22,6 +22,7 @@ from kmtard.runs.settings import distinctions, radius_of, read_settings, seed_gr
 from kmtard.runs.studies import StudyFolder
 
 CLEAN = "clean"
+LARGEST = 1e30
 NOT_SETTINGS = ("evaluation.epsilon", "attack.epsilon")
 
 
@@ -138,8 +139,9 @@ class Setting:
         for each in self.members:
             student = each.history.phases.get("student")
             series = student.metrics.get(metric) if student else None
-            if series is not None and series.last is not None:
-                found.append(series.last)
+            value = series.last if series else None
+            if value is not None and is_plausible(value):
+                found.append(value)
         return found
 
     def paper(self, bench: Bench, attack: str, metric: str) -> paper.Number | None:
@@ -406,6 +408,11 @@ def _told(run: Measured) -> dict[str, str]:
     if run.results:
         told["images"] = str(run.results.images)
     return told
+
+
+def is_plausible(value: float) -> bool:
+    """Return whether a metric can be averaged and drawn. No training gives others."""
+    return abs(value) < LARGEST
 
 
 def number_of(text: str) -> float | None:

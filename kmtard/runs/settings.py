@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kmtard.registry import label
+from kmtard.registry.since import SINCE_0_1
 from kmtard.runs.documents import read_toml
 from kmtard.runs.folder import Run
 from kmtard.runs.formats import ABSENT
@@ -23,8 +24,16 @@ LONGEST = 24  # characters of a value in the name of a row
 
 
 def read_settings(run: Run) -> dict[str, str]:
-    """Return a run's settings as `flatten` does; empty if it has no readable recipe."""
-    settings = flatten(read_toml(run.recipe_path))
+    """Return a run's settings as `flatten` does; empty if it has no readable recipe.
+
+    Keys that version 0.1 did not have are left out if they have the value that stands
+    for their absence. So runs of different versions compare equal.
+    """
+    settings = {
+        key: value
+        for key, value in flatten(read_toml(run.recipe_path)).items()
+        if SINCE_0_1.get(key.rpartition(".")[2]) != value
+    }
     if method := settings.get("method.name"):
         # Earlier versions wrote names with hyphens. Equal methods must compare equal.
         settings["method.name"] = label(method)

@@ -12,7 +12,7 @@ from kmtard.report import paper
 from kmtard.report.drawings import Curve, Curves, Panel
 from kmtard.report.section import Section
 from kmtard.report.sections.cells import without_empty
-from kmtard.report.source import Bench, Setting, Source
+from kmtard.report.source import Bench, Setting, Source, is_plausible
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.tables import Table
 
@@ -119,7 +119,7 @@ def _curve(setting: Setting, metric: str, look: int) -> Curve | None:
             continue
         places.update(series.x)
         for x, y in zip(series.x, series.y, strict=True):
-            if y is not None:
+            if y is not None and is_plausible(y):
                 found.setdefault(x, []).append(scale * y)
     if not found:
         return None

@@ -63,12 +63,14 @@ def _pairs(bench: Bench) -> Sequence[tuple[Setting, Setting]]:
 def _row(first: Setting, second: Setting, column: str) -> list[str] | None:
     ours, theirs = _by_seed(first, column), _by_seed(second, column)
     seeds = [
-        seed for seed in ours if seed in theirs and _fits(ours[seed], theirs[seed])
+        seed
+        for seed in ours
+        if seed in theirs and _fits(ours[seed], theirs[seed], column)
     ]
     if not seeds:
         return None
     # Seeds on other images than the first one cannot be added to it.
-    seeds = [seed for seed in seeds if _fits(ours[seeds[0]], ours[seed])]
+    seeds = [seed for seed in seeds if _fits(ours[seeds[0]], ours[seed], column)]
     digits = [
         (ours[seed].scores[column].robust, theirs[seed].scores[column].robust)
         for seed in seeds
@@ -103,12 +105,15 @@ def _by_seed(setting: Setting, column: str) -> Mapping[str, Measured]:
     }
 
 
-def _fits(one: Measured, other: Measured) -> bool:
+def _fits(one: Measured, other: Measured, column: str) -> bool:
+    """Return whether two runs were evaluated on the same images at one radius."""
     images = [
         each.results and (each.results.conditions or {}).get("images", ABSENT)
         for each in (one, other)
     ]
-    return images[0] == images[1] != ABSENT and one.epsilon == other.epsilon
+    counts = {len(each.scores[column].robust) for each in (one, other)}
+    is_alike = images[0] == images[1] != ABSENT and one.epsilon == other.epsilon
+    return is_alike and len(counts) == 1
 
 
 def _p_value(digits: Sequence[tuple[str, str]], only: Sequence[int]) -> float:

@@ -48,7 +48,10 @@ def pictures(source: Source) -> Section:
 
 def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
     attack, results = setting.headline or "", run.results
-    if results is None or results.pictures is None:
+    if results is None or results.pictures is None or attack not in run.scores:
+        return None
+    # The record says where its images are. Only those of the run itself are shown.
+    if not _lies_within(results.pictures.folder, run.run.path):
         return None
     found = _pairs(results.pictures, attack)
     if not found:
@@ -82,6 +85,14 @@ def _pairs(pictures: Pictures, attack: str) -> list[tuple[int, np.ndarray, np.nd
         if len(found) == MOST:
             break
     return found
+
+
+def _lies_within(folder: Path, path: Path) -> bool:
+    try:
+        return folder.resolve().is_relative_to(path.resolve())
+    # Links that lead to one another.
+    except (OSError, RuntimeError):
+        return False
 
 
 def _read(path: Path) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from kmtard.registry import label
 from kmtard.report.drawings import Curve, Curves, Panel, Plane, Point
 from kmtard.report.section import Section
 from kmtard.report.source import CLEAN, Bench, Setting, Source, command
+from kmtard.runs.formats import radius_text
 from kmtard.runs.results import Results
 
 
@@ -63,7 +64,8 @@ def radii(source: Source) -> Section:
             )
         elif bench.headline:
             path = str(bench.evaluated[0].members[0].run.path)
-            words = ("--attacks", bench.headline, "--epsilon", "16/255")
+            twice = radius_text(2 * (bench.evaluated[0].epsilon or 8 / 255))
+            words = ("--attacks", bench.headline, "--epsilon", twice)
             missing.append(
                 f"{bench.title}: each attack was run at one radius only. "
                 f"`{command('evaluate', path, *words)}` adds another one."

@@ -575,7 +575,9 @@ def test_a_run_that_comes_out_differently_says_where(
 
     def other(recipe: object, run: Run, log: object) -> int:
         text = first.events_path.read_text()
-        run.events_path.write_text(text.replace('"nat_weight": 0.', '"nat_weight": 1.'))
+        text = text.replace('"nat_weight": 0.', '"nat_weight": 1.')
+        # Without its checksum, a changed event is taken as it is.
+        run.events_path.write_text(re.sub(r', "crc32": "?\w+"?', "", text))
         shutil.copy(first.evaluation_path, run.evaluation_path)
         return 0
 

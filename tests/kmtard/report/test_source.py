@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from kmtard.report.source import CLEAN, command, read, run_folders
+from kmtard.runs import EventWriter
+from kmtard.runs.studies import StudyCell, StudyFolder, StudyRecord
 from tests.kmtard.report.conftest import EPSILON, Reported, record
 
 pytestmark = pytest.mark.once("jax")
@@ -60,6 +62,30 @@ def test_folders_of_runs_are_opened_and_wrong_paths_are_named(
     assert found == [run.path for run in runs] and not problems
     _, [problem] = run_folders([tmp_path / "none"])
     assert "is not a folder" in problem and str(tmp_path / "none") in problem
+
+
+def test_a_study_stands_for_its_runs_and_names_what_is_left(
+    reported: Reported,
+) -> None:
+    runs = [reported(seed=0), reported(seed=1)]
+    EventWriter(runs[1].events_path).write("run_stopped")
+    names = [runs[0].name, runs[1].name, None]
+    cells = [
+        StudyCell(name=f"cell {k}", method="b_mtard", seed=k, key="", run=name)
+        for k, name in enumerate(names)
+    ]
+    study = StudyFolder.beside(runs[0].path.parent, "table3")
+    study.write(StudyRecord(name="table3", recipe="a.toml", cells=cells))
+    assert run_folders([study.path]) == ([run.path for run in runs], [])
+    assert run_folders([study.path], finished=True) == ([runs[0].path], [])
+    [gap] = read([study.path]).gaps
+    assert gap.startswith(
+        "1 of 3 cells of the study table3 have no run, such as cell 2"
+    )
+    (study.path / "study.json").write_text("{}")
+    source = read([study.path])
+    assert not source.runs and not source.gaps
+    assert "record of a study" in source.problems[0]
 
 
 def test_damaged_runs_are_left_out_and_told(reported: Reported) -> None:

@@ -53,6 +53,8 @@ def test_the_first_epoch_that_differs_is_named(
     text = second.events_path.read_text()
     events = [json.loads(line) for line in text.splitlines()]
     for event in events:
+        # Without its checksum, a changed event is taken as it is.
+        event.pop("crc32", None)
         if event.get("phase") == "student" and event.get("epoch", 0) > 2:
             event["metrics"]["loss"] += 1
             # Times are never the same.

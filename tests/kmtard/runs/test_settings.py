@@ -84,3 +84,11 @@ def test_the_radius_is_that_of_the_evaluation() -> None:
     assert radius_of({"attack.epsilon": "0.1"}) == 0.1
     assert radius_of({"attack.epsilon": "x"}) is None
     assert radius_of({}) is None
+
+
+def test_a_newer_key_with_its_default_makes_no_difference(make_run):
+    recipes = ("", '[runtime]\non_non_finite = "stop"\n', '[attack]\nnorm = "linf"\n')
+    found = [read_settings(make_run(recipe=f"a = 1\n{text}")) for text in recipes]
+    assert found == [{"a": "1"}] * 3
+    other = make_run(recipe='[runtime]\non_non_finite = "continue"\n')
+    assert read_settings(other) == {"runtime.on_non_finite": "continue"}

@@ -69,6 +69,18 @@ def test_a_curve_is_the_mean_over_the_seeds(reported: Reported) -> None:
     assert curve.y[-1] == 80
 
 
+def test_hostile_numbers_are_gaps(reported: Reported) -> None:
+    runs = [reported(seed=seed) for seed in (0, 1)]
+    event = {"phase": "student", "epoch": 4, "step": 40, "seconds": 1.0}
+    metrics = {"loss": 1e308, "nat_entropy": -1e308}
+    for run in runs:
+        EventWriter(run.events_path).write("epoch", **event, metrics=metrics)
+    source = read([run.path for run in runs])
+    curve = panels(curves.losses(source))["total loss"].curves[0]
+    assert curve.y[-1] is None and None not in curve.y[:-1]
+    assert source.benches[0].settings[0].last("nat_entropy") == []
+
+
 def test_a_run_without_epochs_is_told(reported: Reported) -> None:
     run = reported()
     run.events_path.write_text("")

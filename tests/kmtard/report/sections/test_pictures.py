@@ -29,6 +29,19 @@ def test_the_difference_is_amplified_about_gray(reported: Reported) -> None:
     assert attacked[1].title == ("3" if answer == 3 else f"{answer} (3)")
 
 
+def test_images_outside_the_run_are_not_shown(reported: Reported) -> None:
+    run, other = reported(), reported("mtard")
+    text = run.evaluation_path.read_text()
+    folder = other.path / "evaluation" / "images"
+    run.evaluation_path.write_text(text.replace("evaluation/images", str(folder)))
+    assert not pictures(read([run.path])).blocks
+    run.evaluation_path.write_text(text)
+    images = run.path / "evaluation" / "images"
+    images.rename(run.path.parent / "moved")
+    images.symlink_to(run.path.parent / "moved")
+    assert not pictures(read([run.path])).blocks
+
+
 @pytest.mark.parametrize("damage", ["large", "text", "shape", "gone", "pipe"])
 def test_files_that_are_no_small_png_are_not_shown(
     reported: Reported, damage: str
