@@ -37,10 +37,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/benchmarks/test_rivals.py",
         "network and step are compared with ours as a whole",
     ),
-    "kmtard/report/sections/cells.py": (
-        "kmtard/report/sections/test_accuracy.py",
-        "parts of the tables in which they are tested",
-    ),
     "kmtard/callbacks/*": (
         "kmtard/methods/test_multi_teacher.py",
         "callbacks do something only with the method that they drive",

@@ -322,7 +322,7 @@ def meanings(table: str, name: str) -> dict[str, str]:
 
     Example:
         >>> meanings("methods", "b_mtard")["weight_rate"]
-        'of NLB, in [0, 1].'
+        'rate of NLB per training step, in [0, 1]; 0.025 in the paper.'
     """
     found = _found(table, name)
     try:

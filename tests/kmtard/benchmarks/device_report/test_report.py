@@ -96,7 +96,7 @@ def test_the_file_tells_of_each_row_at_once(tmp_path):
 
 def test_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="Cannot make"):
+    with pytest.raises(RunError, match="Cannot create"):
         Report(tmp_path / "file" / "r.json", "jax", [])
 
 
