@@ -82,10 +82,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/registry/test_registry.py",
         "read through the tables",
     ),
-    "kmtard/report/sections/cells.py": (
-        "kmtard/report/sections/test_accuracy.py",
-        "shown by the tables that have these cells",
-    ),
     "kmtard/runs/phase.py": (
         "kmtard/runs/test_history.py",
         "a phase is a part of a history",
