@@ -17,6 +17,9 @@ from kmtard.recipe import Recipe, load
 from kmtard.runs.files import RunError
 from kmtard.training.build import load_teacher, load_test_split
 
+# What files hold and what is said of them is the same with every backend.
+pytestmark = pytest.mark.once("torch")
+
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.toml"
 
 
