@@ -474,6 +474,8 @@ def test_all_mistakes_at_once_and_nothing_starts(
         ([__file__], "neither"),
         ([str(ROOT)], "recipe.toml"),
         (["none", "--attacks", "fgms"], "Did you mean fgsm"),
+        (["none", "--attacks", "FGSM"], "Did you mean fgsm"),
+        (["none", "--attacks", "pgd"], "Did you mean pgd_"),
     ],
 )
 def test_model_that_is_none(
@@ -483,6 +485,23 @@ def test_model_that_is_none(
     shown = capsys.readouterr()
     assert why in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_two_model_files_are_compared_by_their_evaluations(
+    evaluated: tuple[Run, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = [str(tmp_path / name) for name in ("first.keras", "second file.keras")]
+    (tmp_path / "first.evaluation").mkdir()
+    record = evaluated[0].path / "evaluation.json"
+    shutil.copy(record, tmp_path / "first.evaluation")
+    assert main(["--compare", *files]) == 1
+    wanted = f"kmtard evaluate '{files[1]}' --data NAME"
+    assert wanted in " ".join(capsys.readouterr().err.split())
+    shutil.copytree(tmp_path / "first.evaluation", tmp_path / "second file.evaluation")
+    assert main(["--compare", *files]) == 0
+    assert "McNemar" in capsys.readouterr().out
 
 
 def test_file_needs_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

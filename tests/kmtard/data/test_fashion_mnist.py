@@ -91,7 +91,7 @@ PACKED = gzip.compress(WHOLE, mtime=0)
         ("broken.gz", b"\x1f\x8b" + bytes(30), "Cannot read"),
         ("flipped.gz", PACKED[:-8] + bytes(8), "Cannot read.*CRC"),
         ("packed", PACKED, "begins with 00 00 08.*Received: 1f 8b"),
-        ("cut", WHOLE[:-1], r"have 32 bytes.*shape \(4, 5\).*Received: 31"),
+        ("cut", WHOLE[:-1], r"have 32 bytes.*shape is \(4, 5\).*Received: 31"),
         (
             "header",
             WHOLE[:9],

@@ -139,7 +139,7 @@ def test_test_images_are_read_alone_and_must_fit_the_model(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"(?s)32 x 32.*model expects. 2 of 2 files"):
         image_folder_test(str(root), (32, 32, 3))
     (root / "train/c").mkdir()
-    with pytest.raises(DataError, match="In only one: c"):
+    with pytest.raises(DataError, match="In only one of them: c"):
         image_folder_test(str(root))
 
 
@@ -240,9 +240,9 @@ def test_images_are_those_that_tensorflow_decodes(name: str, tmp_path: Path) -> 
         "JPEG": lambda: encoded(image, "JPEG", quality=90),
     }
     content = encode[name]()
-    for part in ("train", "test"):
-        (tmp_path / part / "a").mkdir(parents=True)
-        (tmp_path / part / "a" / "0.png").write_bytes(content)
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.png").write_bytes(content)
     ours = image_folder(str(tmp_path)).train.images[0]
     theirs = tf.io.decode_image(content, expand_animations=False).numpy()
     assert ours.shape == theirs.shape
@@ -261,7 +261,7 @@ def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
         image_folder(str(tmp_path))
     write_folder(tmp_path, RGB)
     (tmp_path / "train" / "c").mkdir()
-    with pytest.raises(DataError, match="same class folders.*In only one: c"):
+    with pytest.raises(DataError, match="same class folders.*In only one of them: c"):
         image_folder(str(tmp_path))
     (tmp_path / "test" / "c").mkdir()
     with pytest.raises(DataError, match=f"(?s)in 1 of 3.*{tmp_path}/train/c"):
