@@ -37,6 +37,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/benchmarks/test_rivals.py",
         "network and step are compared with ours as a whole",
     ),
+    "kmtard/report/sections/cells.py": (
+        "kmtard/report/sections/test_accuracy.py",
+        "parts of the tables of the sections, which show them",
+    ),
     "kmtard/callbacks/*": (
         "kmtard/methods/test_multi_teacher.py",
         "callbacks do something only with the method that they drive",
