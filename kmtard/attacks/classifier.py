@@ -13,7 +13,11 @@ from keras import ops
 
 from kmtard import backend
 from kmtard.backend.types import Array, Logits, Tensor
-from kmtard.networks.logits import are_probabilities, without_last_activation
+from kmtard.networks.logits import (
+    ONE_OUTPUT,
+    are_probabilities,
+    without_last_activation,
+)
 
 _TINY = 1e-30
 """Smallest probability inside the logarithm."""
@@ -242,9 +246,7 @@ def _output_units(model: Any, example: Any) -> int:
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
             f"The model {model.name!r} must have one output (batch, classes). "
-            f"Received: output shape {shape}. If there are several outputs, use "
-            "keras.Model(model.inputs, model.outputs[0]). If the output has more axes, "
-            "use keras.Sequential([model, keras.layers.Flatten()])."
+            f"Received: output shape {shape}. {ONE_OUTPUT}"
         )
     return int(shape[1])
 

@@ -33,7 +33,7 @@ from kmtard.runs.formats import percent
 from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import accept_any_text, tell, telling_warnings
+from kmtard.runs.visible import accept_any_text, tell, telling_warnings, wide_console
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     try:
         if compared := given.pop("compare", None):
             first, second = map(_record, compared)
-            Console().print(to_rich(comparison_table(first, second, compared)))
+            wide_console().print(to_rich(comparison_table(first, second, compared)))
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")

@@ -23,7 +23,7 @@ from kmtard.runs.files import RunError, write_atomic
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
-from kmtard.runs.visible import accept_any_text, tell
+from kmtard.runs.visible import accept_any_text, tell, wide_console
 
 FORMATS = ("table", "markdown", "csv")
 
@@ -88,7 +88,7 @@ def _table(paths: Sequence[Path], form: str) -> int:
     if groups:
         table = groups_table(groups)
         if form == "table":
-            Console().print(to_rich(without_shared(table)))
+            wide_console().print(to_rich(without_shared(table)))
         elif form == "markdown":
             sys.stdout.write(to_markdown(replace(table, notes=())))
         else:

@@ -21,7 +21,7 @@ from kmtard.runs.formats import ABSENT, counted
 from kmtard.runs.groups import groups_table, without_shared
 from kmtard.runs.studies import StudyFolder
 from kmtard.runs.tables import Table, to_rich
-from kmtard.runs.visible import accept_any_text, tell
+from kmtard.runs.visible import accept_any_text, tell, wide_console
 from kmtard.study.conduct import Conductor, runs_of, study_name
 from kmtard.study.forecast import forecast
 from kmtard.study.grid import (
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
     """
     accept_any_text()
     arguments = _parser(prog).parse_args(argv)
-    screen, errors = Console(), Console(stderr=True)
+    screen, errors = wide_console(), Console(stderr=True)
     place: Place | None = None
     try:
         conductor = _conductor(arguments, screen)

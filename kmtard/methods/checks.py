@@ -12,7 +12,7 @@ from keras import ops
 
 from kmtard import backend
 from kmtard.attacks.inputs import check_images, check_training_labels
-from kmtard.networks.logits import are_probabilities
+from kmtard.networks.logits import ONE_OUTPUT, are_probabilities
 
 
 def check_networks(
@@ -129,7 +129,7 @@ def num_classes(
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise ValueError(
             f"The network {network.name!r} must have one output of logits, "
-            f"(batch, classes). Received: output shape {shape}."
+            f"(batch, classes). Received: output shape {shape}. {ONE_OUTPUT}"
         )
     return shape[1]
 

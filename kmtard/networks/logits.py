@@ -12,6 +12,12 @@ from keras import ops
 SLACK = 1e-2
 TINY = 1e-30
 
+ONE_OUTPUT = (
+    "If there are several outputs, use keras.Model(model.inputs, model.outputs[0]). If "
+    "the output has more axes, use keras.Sequential([model, keras.layers.Flatten()])."
+)
+"""What to do about a model whose output is not (batch, classes)."""
+
 
 def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
     """Return a model that computes the logits of a classifier with a final softmax.

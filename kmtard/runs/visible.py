@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+
+WIDE = 200
+"""Columns of an output that is not a terminal."""
 
 PLAIN = {
     **{"±": "+-", "…": "...", "Δ": "Delta", "×": "x", "•": "*"},
@@ -54,6 +58,18 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """Apply `visible` to each line of a text."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+def wide_console() -> Console:
+    """Return standard output for tables.
+
+    If it is not a terminal, such as a file, it is wide enough for tables, whose numbers
+    would be broken into lines at rich's 80 columns. `COLUMNS` sets another width.
+    """
+    console = Console()
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(width=WIDE)
 
 
 def tell(console: Console, text: object) -> None:

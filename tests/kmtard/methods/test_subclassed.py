@@ -123,7 +123,7 @@ def test_output_that_is_no_logits(tiny: SimpleNamespace) -> None:
 
     network = Pair()
     network(tiny.x[:2])
-    wanted = r"one output of logits.*Received.*\[\(.*\), \("
+    wanted = r"one output of logits.*Received.*\[\(.*\), \(.*model.outputs\[0\]"
     with pytest.raises(ValueError, match=wanted):
         Natural(network)
 

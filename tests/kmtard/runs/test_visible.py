@@ -14,6 +14,7 @@ from kmtard.runs.visible import (
     tell,
     telling_warnings,
     visible,
+    wide_console,
 )
 
 
@@ -70,3 +71,14 @@ def test_warnings_are_told_without_their_place() -> None:
         warnings.warn("3 files are not read", stacklevel=1)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert told == ["warning: 3 files are not read"]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 200), ("90", 90)])
+def test_a_file_is_wide_enough_for_tables(
+    columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert wide_console().width == width
