@@ -31,7 +31,9 @@ class CheckedModel(backend.AttackingModel):
     @property
     def trained_networks(self) -> Mapping[str, Network]:
         """Role -> network that training changes."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `trained_networks`."
+        )
 
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any

@@ -158,7 +158,10 @@ def _take_over(run: Run) -> None:
     if run.state() != "remote" or number is None:
         return
     if number != os.environ.get("SLURM_JOB_ID") and number in listed_jobs():
-        raise RunError(f"Run {run.path} belongs to job {number}, which goes on.")
+        raise RunError(
+            f"Run {run.path} belongs to job {number}, which is still running. Wait for "
+            f"it, or cancel it first: scancel {number}"
+        )
     info: Mapping[str, Any] = run.info()
     left = {k: v for k, v in info.items() if k not in ("pid", "process_start", "host")}
     write_atomic(run.info_path, json.dumps(left, indent=2) + "\n")

@@ -119,7 +119,7 @@ def test_a_run_is_taken_over_where_its_job_has_ended(
     run.info_path.write_text(json.dumps(owner))
     assert run.state() == "remote"
     if refused:
-        with pytest.raises(RunError, match="job 7, which goes on"):
+        with pytest.raises(RunError, match="job 7, which is still running"):
             _take_over(run)
     else:
         _take_over(run)
