@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -19,14 +20,21 @@ TESTS = "tests/kmtard"
 TOLERANCE = 1e-5
 """Absolute and relative tolerance of most of these tests."""
 
-_OUTCOME = re.compile(r"^(\S+?)::.* (PASSED|FAILED|SKIPPED|ERROR)\b")
+WORKERS = 16
+"""Most processes that share the device. Compiling takes longer than computing."""
+
+_OUTCOME = re.compile(r"^(?P<file>\S+?)::.* (?P<outcome>PASSED|FAILED|SKIPPED|ERROR)\b")
+_OUTCOME_OF_WORKER = re.compile(
+    r"^\[gw\d+\] \[ *\d+%\] (?P<outcome>PASSED|FAILED|SKIPPED|ERROR) (?P<file>\S+?)::"
+)
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+::.*)$")
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
     """Yield the number of outcomes in each file, then the tests that failed.
 
-    `tests/conftest.py` sets the backends to full precision.
+    `tests/conftest.py` sets the backends to full precision. Where pytest-xdist is
+    installed, several processes share the device.
     """
     if not (ROOT / "tests" / "golden").is_dir():
         reason = f"{ROOT} is not a checkout of the repository: no tests/golden"
@@ -34,7 +42,10 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
         return
     files = [f"{TESTS}/{name}" for name in scale.golden]
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files]
-    # These tests need no plugin, and an installed one may be broken.
+    processes = min(WORKERS, os.cpu_count() or 1)
+    if processes > 2 and importlib.util.find_spec("xdist"):
+        command += ["-p", "xdist.plugin", "-n", str(processes)]
+    # These tests need no other plugin, and an installed one may be broken.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if not scale.miniature:
         # The flags of the tests make XLA compile fast but run slowly.
@@ -53,20 +64,22 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def read(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Turn pytest's verbose output into one row per file and one with the failures."""
-    name, counts = "", Counter[str]()
+    """Turn pytest's verbose output into one row per file and one with the failures.
+
+    After each test, the row of its file is yielded anew with `"running": True`, so that
+    a part that is cut off keeps the counts so far.
+    """
+    counts: dict[str, Counter[str]] = {}
     failures = []
     for line in lines:
         if failed := _FAILURE.match(line.rstrip()):
             failures.append(failed[1])
-        elif found := _OUTCOME.match(line):
-            if name and found[1] != name:
-                yield _row(name, counts)
-                counts = Counter()
-            name = found[1]
-            counts[found[2]] += 1
-    if name:
-        yield _row(name, counts)
+        elif found := _OUTCOME.match(line) or _OUTCOME_OF_WORKER.match(line):
+            name = found["file"]
+            counts.setdefault(name, Counter())[found["outcome"]] += 1
+            yield {**_row(name, counts[name]), "running": True}
+    for name, outcomes in counts.items():
+        yield _row(name, outcomes)
     if failures:
         yield {"case": "failed", "tolerance": TOLERANCE, "tests": failures}
 

@@ -64,12 +64,21 @@ class Report:
         self.write()
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Add a message from a worker; see `worker`."""
+        """Add a message from a worker; see `worker`.
+
+        A row replaces an earlier row of the same case that was still running.
+        """
         if "miniature" in message:
             self.document["miniature"] = message["miniature"]
         else:
             part = self.document["parts"][message["part"]]
             if "row" in message:
+                case = message["row"]["case"]
+                part["rows"] = [
+                    row
+                    for row in part["rows"]
+                    if not (row.get("running") and row["case"] == case)
+                ]
                 part["rows"].append(message["row"])
             else:
                 part |= {key: message[key] for key in message if key != "part"}

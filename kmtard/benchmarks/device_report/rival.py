@@ -31,11 +31,13 @@ def _compare(scale: Scale, case: Case, rival: Rival) -> dict[str, Any]:
             networks(scale, case), pgd_steps=scale.pgd_steps, unroll=case.unroll
         )
         run = stepper(model, callbacks, random_batch(scale.shape, case.batch_size))
-        run(2)
-        _, count = median_seconds(run, repeats=1, lasting=scale.lasting)
-        times: dict[str, list[float]] = {"ours": [], "eager": [], "compiled": []}
+        # The first call of each compiles.
+        first = {"ours": seconds(run, 1)}
+        first |= {kind: rival.seconds(kind, 1) for kind in ("eager", "compiled")}
         for kind in ("eager", "compiled"):
             rival.seconds(kind, 2)
+        _, count = median_seconds(run, repeats=1, lasting=scale.lasting)
+        times: dict[str, list[float]] = {kind: [] for kind in first}
         for _ in range(scale.repeats):
             times["ours"].append(seconds(run, count))
             for kind in ("eager", "compiled"):
@@ -56,6 +58,7 @@ def _compare(scale: Scale, case: Case, rival: Rival) -> dict[str, Any]:
         "compiler": rival.compiler,
         "rival_device": rival.device,
         "rounds": scale.repeats,
+        "first_seconds": first,
         "seconds": {kind: statistics.median(values) for kind, values in times.items()},
         "ratio_to_eager": ratios["eager"],
         "ratio_to_compiled": ratios["compiled"],

@@ -47,7 +47,8 @@ def described(row: Mapping[str, Any]) -> tuple[str, str]:
         return case, describe(row)
     if "passed" in row:
         counts = ("passed", "failed", "skipped")
-        return case, ", ".join(f"{row[key]} {key}" for key in counts)
+        rest = ", not finished" if row.get("running") else ""
+        return case, ", ".join(f"{row[key]} {key}" for key in counts) + rest
     if "images_per_second" in row:
         return case, f"{row['images_per_second']:.2f} images/s"
     left = (f"{key}: {value}" for key, value in row.items() if key != "case")

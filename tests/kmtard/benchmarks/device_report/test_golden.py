@@ -26,8 +26,21 @@ ERROR tests/kmtard/attacks/test_golden_pgd.py::test_pgd[c] - RuntimeError: no me
 """
 
 
+WORKERS = """\
+[gw1] [ 20%] PASSED tests/kmtard/attacks/test_golden_pgd.py::test_pgd[a b]
+[gw0] [ 40%] PASSED tests/kmtard/methods/test_golden_steps.py::test_steps[one]
+[gw1] [ 60%] FAILED tests/kmtard/attacks/test_golden_pgd.py::test_pgd[c]
+[gw0] [100%] SKIPPED tests/kmtard/methods/test_golden_steps.py::test_steps[two]
+FAILED tests/kmtard/attacks/test_golden_pgd.py::test_pgd[c] - Assert
+"""
+
+
+def finished(output):
+    return [row for row in golden.read(output.splitlines()) if "running" not in row]
+
+
 def test_counts_of_each_file_and_what_failed():
-    steps, pgd, failed = golden.read(OUTPUT.splitlines(keepends=True))
+    steps, pgd, failed = finished(OUTPUT)
     assert steps == dict(case="test_golden_steps", passed=1, failed=1, skipped=0)
     assert pgd == dict(case="test_golden_pgd", passed=1, failed=1, skipped=1)
     assert failed["tolerance"] == 1e-5
@@ -37,9 +50,17 @@ def test_counts_of_each_file_and_what_failed():
     ]
 
 
-def test_a_finished_file_is_told_before_the_end():
-    lines = iter(OUTPUT.splitlines()[:6])
-    assert next(golden.read(lines))["case"] == "test_golden_steps"
+def test_counts_of_tests_in_several_processes():
+    pgd, steps, failed = finished(WORKERS)
+    assert pgd == dict(case="test_golden_pgd", passed=1, failed=1, skipped=0)
+    assert steps == dict(case="test_golden_steps", passed=1, failed=0, skipped=1)
+    assert len(failed["tests"]) == 1
+
+
+def test_each_test_counts_at_once():
+    lines = iter(OUTPUT.splitlines()[:4])
+    row = dict(case="test_golden_steps", passed=1, failed=0, skipped=0, running=True)
+    assert next(golden.read(lines)) == row
 
 
 def test_without_a_checkout_it_says_so(tmp_path, monkeypatch):

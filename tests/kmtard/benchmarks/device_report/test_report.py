@@ -94,6 +94,21 @@ def test_the_file_tells_of_each_row_at_once(tmp_path):
     assert {part["state"] for part in document["parts"].values()} <= {*STATES}
 
 
+def test_a_row_replaces_the_running_row_of_its_case(tmp_path):
+    report = Report(tmp_path / "r.json", "jax", ["one"])
+    running = {"case": "pgd", "passed": 1, "failed": 0, "skipped": 0, "running": True}
+    other = {**running, "case": "steps"}
+    for row in (running, other, {**running, "passed": 2}):
+        report.add({"part": "one", "row": row})
+    assert "1 passed, 0 failed, 0 skipped, not finished" in described(running)
+    rows = report.document["parts"]["one"]["rows"]
+    assert rows == [other, {**running, "passed": 2}]
+    done = {"case": "steps", "passed": 3, "failed": 0, "skipped": 0}
+    report.add({"part": "one", "row": done})
+    report.add({"part": "one", "row": done})
+    assert report.document["parts"]["one"]["rows"][1:] == [done, done]
+
+
 def test_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Cannot create"):
@@ -104,7 +119,7 @@ def test_folder_that_cannot_be_made_is_told(tmp_path):
     ("options", "told"),
     [
         (["--parts=step,goldn"], "Received: 'goldn'. Did you mean golden?"),
-        (["--parts=xyz"], "expected names of device, golden, step"),
+        (["--parts=xyz"], "expected names of device, step, rival"),
         (["--minutes=0"], "--minutes must be > 0. Received: 0.0."),
     ],
 )
