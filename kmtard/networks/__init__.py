@@ -1,8 +1,9 @@
 """Networks from images in [0, 1] to logits, one file per family.
 
 All are channels-last Keras models. `convert` reads their weights from PyTorch files and
-writes such files. `logits_of` removes the softmax from any model. This package imports
-nothing else of kmtard, except what writes files.
+writes such files. `logits_of` removes the softmax from any model, and `adapted` makes
+a network of any Keras classifier. This package imports nothing else of kmtard, except
+what writes files.
 
 Example:
     >>> import kmtard
@@ -11,8 +12,10 @@ Example:
 """
 
 from kmtard.networks import convert
+from kmtard.networks.interface import interface_of
 from kmtard.networks.logits import logits_of
 from kmtard.networks.mobilenet_v2 import mobilenet_v2
+from kmtard.networks.own_model import adapted
 from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
 from kmtard.networks.resnet import resnet18, resnet56
 from kmtard.networks.small_cnn import small_cnn
@@ -26,8 +29,10 @@ from kmtard.networks.wide_resnet import (
 )
 
 __all__ = [
+    "adapted",
     "convert",
     "deepmind_wide_resnet",
+    "interface_of",
     "logits_of",
     "mobilenet_v2",
     "preact_resnet18",

@@ -8,6 +8,8 @@ from typing import Any
 
 from kmtard.recipe.former import hashed_training
 from kmtard.recipe.schema import Recipe
+from kmtard.registry.bounded import open_regular
+from kmtard.registry.networks import is_file
 from kmtard.registry.roles import Role
 from kmtard.registry.since import SINCE_0_1
 
@@ -16,6 +18,7 @@ TEACHER_FORMAT = 1
 # Keys of [evaluation] that change what is reported, not how a network is trained.
 REPORTED_ONLY = {"attacks", "headline", "suite"}
 # Keys of [runtime] that are not part of the settings. A run's name shows the seed.
+PIECE = 2**20  # bytes
 NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
 
 
@@ -36,11 +39,26 @@ def teacher_key(recipe: Recipe, role: Role) -> str:
     made_of = {
         "format": TEACHER_FORMAT,
         "training": hashed_training(training, recipe.data.name),
-        "data": recipe.data.model_dump(),
+        "data": recipe.data.model_dump(exclude=_new_and_empty(recipe)["data"]),
         "selection": recipe.evaluation.model_dump(exclude=REPORTED_ONLY),
         "runtime": recipe.runtime.model_dump(include={"backend", "precision", "seed"}),
     }
+    if is_file(training["network"]):
+        # The training starts from the weights of this file.
+        made_of["file"] = file_digest(training["network"])
     return _digest(made_of)[:16]
+
+
+def file_digest(path: str) -> str:
+    """Return the SHA-256 of a file in hexadecimal; empty if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def settings_key(recipe: Recipe) -> str:
@@ -54,8 +72,20 @@ def settings_key(recipe: Recipe) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    exclude: Any = {"runtime": NOT_SETTINGS, "study": True}
+    exclude: Any = {"runtime": NOT_SETTINGS, "study": True, **_new_and_empty(recipe)}
     return _digest(recipe.model_dump(exclude=exclude))[:16]
+
+
+def _new_and_empty(recipe: Recipe) -> dict[str, set[str]]:
+    """Return section -> its keys that version 0.1 did not have and that are not used.
+
+    Other sections have keys of these names that were hashed from the beginning.
+    """
+    options, weights = recipe.data.options, recipe.student.weights
+    return {
+        "data": set() if options else {"options"},
+        "student": set() if weights else {"weights"},
+    }
 
 
 def _digest(settings: dict[str, Any]) -> str:

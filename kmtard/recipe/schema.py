@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from kmtard import registry
 from kmtard.recipe.options import FRACTION
 from kmtard.registry import ranges
+from kmtard.registry.networks import is_file
 from kmtard.registry.roles import Role
 
 Options = dict[str, Any]
@@ -46,9 +47,14 @@ def _increasing(milestones: tuple[int, ...]) -> tuple[int, ...]:
     return milestones
 
 
+def _network(name: str) -> str:
+    checked = _known("networks")(name)
+    return _path(checked) if is_file(checked) else checked
+
+
 MethodName = Annotated[str, AfterValidator(_known("methods"))]
 AttackName = Annotated[str, AfterValidator(_known("attacks"))]
-NetworkName = Annotated[str, AfterValidator(_known("networks"))]
+NetworkName = Annotated[str, AfterValidator(_network)]
 DataSetName = Annotated[str, AfterValidator(_known("datasets"))]
 
 
@@ -90,8 +96,10 @@ class Data(Section):
     directory: FilePath | None = Field(
         None,
         description="Folder that holds the data set's files, or gets them when they "
-        "are prepared; for npz also the file itself.",
+        "are prepared; for npz also the file itself, and for image_folder also a CSV "
+        "file.",
     )
+    options: Options | None = Field(None, description="Options of the data set.")
     batch_size: ranges.BatchSize = Field(description="Images per training step.")
     pad: ranges.Padding = Field(
         0, description="Pixels of zeros on each side before a random crop; 0: no crop."
@@ -105,15 +113,32 @@ class Data(Section):
     held_out: PartialShare = Field(
         0.1,
         description="Share of the training images kept to select the best epoch; 0 if "
-        "the test images select it.",
+        "the test images select it. A folder of images with its own validation "
+        "images uses these.",
+    )
+    class_weights: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: weigh each training image so that all classes count "
+        "equally; all images count equally if left out.",
     )
 
 
 class Student(Section):
     """The network that is trained and saved."""
 
-    network: NetworkName = Field(description="Network.")
+    network: NetworkName = Field(
+        description="Network: a registered name, a .keras file with its weights, "
+        "keras.applications:NAME, or module:function."
+    )
     options: Options = Field({}, description="Options of the network.")
+    weights: FilePath | None = Field(
+        None, description="File with the weights to start from; random if left out."
+    )
+    freeze: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None,
+        description="Names of layers whose weights do not change in training; * stands "
+        "for any text.",
+    )
 
 
 class Attack(Section):
@@ -381,6 +406,7 @@ class Training(Section):
 
     network: str = Field(description="Network.")
     network_options: Options = Field(description="Options of the network.")
+    freeze: tuple[str, ...] | None = Field(None, description="Frozen layers.")
     method: str = Field(description="Method.")
     method_options: Options = Field(description="Options of the method.")
     attack: Attack = Field(description="Attack that crafts the training examples.")
@@ -453,6 +479,7 @@ class Recipe(Section):
         return Training(
             network=network.network,
             network_options=network.options,
+            freeze=network.freeze,
             method=method.name,
             method_options=method.options,
             attack=self.attack.model_copy(update=own.attack),

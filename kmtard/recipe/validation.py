@@ -70,10 +70,20 @@ def validate(document: Table) -> tuple[Recipe | None, list[Mistake]]:
         mistakes += mistakes_of(error, model=Recipe)
     common = _common_tables(document, mistakes)
     parties = {role: _party(role, document, mistakes) for role in ROLES}
+    data = _data_options(document, mistakes)
     mistakes += mismatches(document)
     if recipe is None or mistakes:
         return None, mistakes
-    return _resolved(recipe, common, parties), []
+    return _resolved(recipe, common, parties, data), []
+
+
+def _data_options(document: Table, mistakes: list[Mistake]) -> Options:
+    """Read the options of the data set."""
+    path, name = ("data", "options"), table_at(document, "data").get("name")
+    given = table_at(document, *path)
+    options = read_options(path, "datasets", name, given, mistakes)
+    mistakes += missing_options(path, "datasets", name, given)
+    return options
 
 
 def _common_tables(document: Table, mistakes: list[Mistake]) -> dict[str, _MethodTable]:
@@ -135,7 +145,10 @@ def _own_table(role: Role, document: Table, mistakes: list[Mistake]) -> _MethodT
 
 
 def _resolved(
-    recipe: Recipe, common: dict[str, _MethodTable], parties: dict[Role, _Party]
+    recipe: Recipe,
+    common: dict[str, _MethodTable],
+    parties: dict[Role, _Party],
+    data_options: Options,
 ) -> Recipe:
     student, name = parties["student"], recipe.method.name
     shared = common.get(name, NOTHING)
@@ -149,8 +162,10 @@ def _resolved(
     for role in TEACHERS:
         if getattr(recipe, role) is not None:
             update[role] = _teacher(recipe, role, common, parties[role])
+    # Without the defaults: a data set that is read as before keeps its hash.
+    update["data"] = recipe.data.model_copy(update={"options": data_options or None})
     if recipe.evaluation.selection == "test":
-        update["data"] = recipe.data.model_copy(update={"held_out": 0.0})
+        update["data"] = update["data"].model_copy(update={"held_out": 0.0})
     evaluation, attack = recipe.evaluation, update["attack"]
     ball = {
         key: getattr(attack, key)

@@ -16,7 +16,7 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from kmtard.registry import modules
+from kmtard.registry import modules, networks
 from kmtard.registry.errors import RegistryError
 from kmtard.registry.kinds import misfit
 from kmtard.registry.signatures import (
@@ -222,6 +222,8 @@ def is_code(table: str, name: str) -> bool:
     ```
     """
     names = TABLES[table]
+    if table == "networks" and networks.is_special(name):
+        return False
     return canonical(table, name) not in names and name not in names.values()
 
 
@@ -260,6 +262,8 @@ def resolve(table: str, name: str) -> Any:
         >>> resolve("datasets", "digits").__name__
         'digits'
     """
+    if table == "networks" and (special := networks.place(name)):
+        return networks.builder(special)
     module_name, attribute = _target(table, name)
     is_own = is_code(table, name)
     if is_own:
@@ -375,13 +379,16 @@ def summary(table: str, name: str) -> str:
 def _target(table: str, name: str) -> tuple[str, str]:
     names = TABLES[table]
     known = canonical(table, name)
-    module, _, attribute = names.get(known, name).partition(":")
+    special = networks.place(name) if table == "networks" else None
+    target = special.target if special else names.get(known, name)
+    module, _, attribute = target.partition(":")
     if all(part.isidentifier() for part in (*module.split("."), attribute)):
         if is_code(table, name):
             modules.find(module)
         return module, attribute
+    others = ", a .keras file, keras.applications:NAME" if table == "networks" else ""
     raise RegistryError(
-        f"a name from the table of {table}, or package.module:Object",
+        f"a name from the table of {table}{others}, or package.module:Object",
         repr(name),
         names,
         _meant(table, name),

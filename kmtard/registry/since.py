@@ -5,5 +5,10 @@ Recipes and runs with and without such a key are equal if the key has this value
 
 from __future__ import annotations
 
-SINCE_0_1 = {"norm": "linf", "on_non_finite": "stop"}
+SINCE_0_1 = {
+    "norm": "linf",
+    "on_non_finite": "stop",
+    "class_weights": None,
+    "freeze": None,
+}
 """Last part of the key -> the value."""

@@ -136,7 +136,7 @@ class Experiment:
         """Return a teacher from its file, before any other one is trained."""
         weights = getattr(self.recipe, role).weights
         self.line(f"{LABELS[role]}: weights from {weights}")
-        network = load_teacher(self.recipe, role, self.data)
+        network = load_teacher(self.recipe, role, self.data, self.line)
         check_teacher(role, network, self.train_split, repr(weights))
         if line := check_accuracy(self.recipe, role, network, self.train_split):
             self.line(line)
@@ -151,11 +151,11 @@ class Experiment:
         for role in roles:
             if role not in loaded:
                 keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
-                teachers[role] = build_network(self.recipe, role, self.data)
+                teachers[role] = build_network(self.recipe, role, self.data, self.line)
                 training = self.recipe.training(role)
                 build_method(self.recipe, training, teachers[role], {})[0].build(shape)
         keras.mixed_precision.set_dtype_policy(self.recipe.runtime.precision)
-        student = build_network(self.recipe, "student", self.data)
+        student = build_network(self.recipe, "student", self.data, self.line)
         taught = {r: each for r, each in (teachers | loaded).items() if r in needed}
         training = self.recipe.training("student")
         build_method(self.recipe, training, student, taught)[0].build(shape)

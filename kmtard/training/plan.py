@@ -46,6 +46,7 @@ class Plan:
         model: path of a run's folder or of a .keras file.
         data: name of the data set; None if nothing names one.
         directory: folder with the data set's files.
+        data_options: options of the data set.
         limit: number of test images; None for all.
         backend: Keras backend.
         surrogate: .keras file of the model on which transfer attacks craft their
@@ -61,6 +62,7 @@ class Plan:
     suite: str | None = None
     data: str | None = None
     directory: str | None = None
+    data_options: Mapping[str, Any] | None = None
     limit: int | None = None
     epsilon: float = Strength.epsilon
     step_size: float | None = None
@@ -86,7 +88,7 @@ class Plan:
         """
         of_run = settings = _of_recipe(recipe) if recipe else {}
         if given.get("data", settings.get("data")) != settings.get("data"):
-            settings |= {"directory": None, "limit": None}
+            settings |= {"directory": None, "data_options": None, "limit": None}
         if {"attacks", "suite"} & given.keys():
             settings |= {"attacks": (), "suite": None}
         plan = cls(**{**settings, **given})
@@ -157,10 +159,10 @@ class Plan:
 
         name = str(self.data)
         model = subject.load_model()
-        test = load_test_split(name, self.directory, model).limit(self.limit)
+        test = load_test_split(name, self.directory, model, self.data_options)
         return evaluate(
             model,
-            ImageSet.of_split(image_set_name(name), test),
+            ImageSet.of_split(image_set_name(name), test.limit(self.limit)),
             attacks=self.attacks,
             suite=self.suite,
             epsilon=self.epsilon,
@@ -224,6 +226,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "headline": evaluation.headline,
         "data": recipe.data.name,
         "directory": recipe.data.directory,
+        "data_options": recipe.data.options,
         "limit": evaluation.limit,
         "epsilon": evaluation.epsilon,
         "step_size": evaluation.step_size,

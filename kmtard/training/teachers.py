@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from kmtard import registry
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
+from kmtard.registry.networks import is_file
 from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs.files import LockedError, RunError, lock_for_life
 
@@ -96,7 +97,16 @@ def check_weights(recipe: Recipe, path: str) -> None:
         RecipeError: files are missing. The text says which files, of which networks,
             and where to get them.
     """
-    mistakes = []
+    mistakes = [
+        Mistake(
+            f"{role}.{key}",
+            f"expected this {kind}, which does not exist",
+            file,
+            place=path,
+        )
+        for role, key, kind, file in _own_files(recipe)
+        if not Path(file).is_file()
+    ]
     for role in missing_weights(recipe):
         teacher = getattr(recipe, role)
         message = (
@@ -108,6 +118,19 @@ def check_weights(recipe: Recipe, path: str) -> None:
         mistakes.append(Mistake(key, message, teacher.weights, place=path))
     if mistakes:
         raise RecipeError(path, mistakes)
+
+
+def _own_files(recipe: Recipe) -> Iterator[tuple[Role, str, str, str]]:
+    """Yield the files with the user's own models: role, key, kind and path."""
+    roles: list[Role] = ["student", *needed_teachers(recipe)]
+    for role in roles:
+        section = getattr(recipe, role)
+        # A teacher from a .keras file of weights needs no other network.
+        whole = role != "student" and (section.weights or "").endswith(".keras")
+        if is_file(section.network) and not whole:
+            yield role, "network", "Keras model", section.network
+    if recipe.student.weights:
+        yield "student", "weights", "file of weights", recipe.student.weights
 
 
 def trained_instead(recipe: Recipe) -> Recipe:

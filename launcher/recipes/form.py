@@ -58,6 +58,8 @@ class _Form(NamedTuple):
                     yield from self.teacher(name, info.description or "")
             elif name == "student":
                 yield Section(name, info.description or "", self.party(name))
+            elif name == "data":
+                yield Section(name, info.description or "", self.data())
             elif name not in ("method", "methods", "study"):
                 yield Section(name, info.description or "", self.plain(name, info))
 
@@ -78,15 +80,22 @@ class _Form(NamedTuple):
         return tuple(fields_of_options(("method",), "methods", self.method, values))
 
     def party(self, role: str) -> tuple[Field, ...]:
-        values = table_at(self.document, role)
         model = schema.Student if role == "student" else schema.Teacher
-        fields = list(fields_of_model((role,), model, values))
-        network = self.written_in(fields[0])
-        kept = values if network == fields[0].value else {}
-        path = (role, "options")
-        options = fields_of_options(
-            path, "networks", network, table_at(kept, "options")
-        )
+        return self.with_options(role, model, "networks")
+
+    def data(self) -> tuple[Field, ...]:
+        return self.with_options("data", schema.Data, "datasets")
+
+    def with_options(
+        self, section: str, model: type[BaseModel], names: str
+    ) -> tuple[Field, ...]:
+        """Return the keys of a section, with the options of what the first one names."""
+        values = table_at(self.document, section)
+        fields = list(fields_of_model((section,), model, values))
+        chosen = self.written_in(fields[0])
+        kept = values if chosen == fields[0].value else {}
+        path = (section, "options")
+        options = fields_of_options(path, names, chosen, table_at(kept, "options"))
         return (fields[0], *options, *fields[1:])
 
     def teacher(self, role: str, about: str) -> Iterator[Section]:

@@ -26,7 +26,11 @@ TEXTS = {
     "flag": "true",
     "value": "[1, 2.5]",
 }
-LISTS = {"schedule.milestones": "3, 5", "evaluation.attacks": "fgsm, square"}
+LISTS = {
+    "schedule.milestones": "3, 5",
+    "evaluation.attacks": "fgsm, square",
+    "freeze": "conv2d, dense*",
+}
 
 
 @pytest.fixture
