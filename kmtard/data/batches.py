@@ -12,7 +12,8 @@ from typing import Self
 import keras
 import numpy as np
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray, ...]
+"""Images and labels, and maybe weights."""
 
 THREADS = min(4, os.cpu_count() or 1)
 """Number of threads. Decoding files uses all of them, NumPy at most two."""

@@ -1,27 +1,32 @@
-"""A user's own data set, in folders of image files."""
+"""A user's own data set, in folders of image files or listed in a CSV file."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from kmtard.data.batches import THREADS
+from kmtard.data import image_list
 from kmtard.data.errors import DataError
+from kmtard.data.image_files import (
+    Alpha,
+    Color,
+    Decoding,
+    Fit,
+    ImageFiles,
+    Shape,
+    fits,
+    readings,
+    side_by_side,
+    size_text,
+)
+from kmtard.data.image_list import ImageList, Part, lines_of
 from kmtard.data.pipeline import DataSet, Split
 from kmtard.data.sources import Images, LazyImages
-from kmtard.registry.bounded import open_regular
-
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
-"""File endings that count as images, in lower or upper case."""
+from kmtard.registry.ranges import InnerShare, Seed, Side, checked
 
 IN_MEMORY = 2**30
 """Largest split in bytes that is decoded into memory. A larger one stays on the disk.
@@ -29,23 +34,36 @@ IN_MEMORY = 2**30
 This affects the speed of a training, not its result.
 """
 
-NAMED = 10
-"""Largest number of files that a message names; the others are counted."""
-
-# The exceptions that Pillow raises for damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
-
-Shape = tuple[int, ...]
+UNBALANCED = 3
+"""Factor between the largest and the smallest class above which a note tells it."""
 
 
-def image_folder(directory: str | None = None) -> DataSet:
+@checked
+def image_folder(
+    directory: str | None = None,
+    *,
+    size: tuple[Side, Side] | None = None,
+    fit: Fit = "crop",
+    color: Color = "auto",
+    alpha: Alpha = "ignore",
+    test_share: InnerShare = 0.2,
+    split_seed: Seed = 0,
+    skip_broken: bool = False,
+    classes: tuple[str, ...] | None = None,
+) -> DataSet:
     """Return the images in `train/CLASS/` and `test/CLASS/` of a folder.
 
-    Classes are numbered in the alphabetical order of their folders. All images must
-    have the same size; the most frequent one in `train` is expected. If the first image
-    is gray, all must be gray. If it is in color, gray images get three equal channels.
-    Transparency is ignored, and of 16-bit images only the upper 8 bits are used.
+    The folder may also have `val/CLASS/`, whose images then select the best epoch. A
+    folder with one folder per class, without `train` and `test`, is divided: the same
+    share of each class becomes the test images. In place of a folder, a CSV file lists
+    paths and labels, with the columns `path`, `label` and maybe `split`. Paths are
+    relative to its folder.
+
+    Classes are numbered in the alphabetical order of their names. Without `size`, all
+    images must have the same size; the most frequent one in `train` is expected. If
+    the first image is gray, all must be gray. If it is in color, gray images get three
+    equal channels. Photos are turned as their EXIF orientation says, and of 16-bit
+    images only the upper 8 bits are used.
 
     Files and folders whose name begins with a dot are ignored. A warning counts and
     names what else is not read: files without one of the endings in `SUFFIXES`, files
@@ -56,133 +74,122 @@ def image_folder(directory: str | None = None) -> DataSet:
     that is damaged after its header then stops the training.
 
     Args:
-        directory: The folder with `train` and `test`.
+        directory: The folder with `train` and `test`, the folder with the classes, or
+            the CSV file.
+        size: `(height, width)` that all images are brought to.
+        fit: How: "crop" cuts off what is outside of the middle, "pad" adds black
+            borders, "stretch" changes the proportions.
+        color: "grey" or "color" converts all images; "auto" takes them as they are.
+        alpha: "white" or "black" shows through transparent pixels; "ignore" takes the
+            color that the file has there.
+        test_share: Share of each class that becomes the test images where no folder or
+            column tells which they are.
+        split_seed: Decides which images these are.
+        skip_broken: Whether to leave out files that cannot be read, with a warning that
+            counts and names them. Otherwise they are an error.
+        classes: Names of all classes, in the order of a trained model's outputs;
+            alphabetical if left out.
 
     Raises:
         DataError: A folder is missing or has no images, `train` and `test` have
             different classes, or images are damaged, have another size, or are in color
             among gray ones. It names up to `NAMED` of these files and counts all.
     """
-    folder = _folder(directory)
-    classes = _classes(folder / "train")
-    _check_same(folder, classes, _classes(folder / "test"))
-    parts = [_files(folder / part, classes) for part in ("train", "test")]
-    shape = _check([path for paths, _ in parts for path in paths], len(parts[0][0]))
-    train, test = (
-        Split(images, labels, tuple(classes))
-        for images, (_, labels) in zip(
-            _images([paths for paths, _ in parts], shape), parts, strict=True
-        )
+    found = image_list.find(_place(directory), test_share, split_seed)
+    found.order(classes)
+    decoding = Decoding(size, fit, color, alpha)
+    shape = _checked_files(found, decoding, skip_broken=skip_broken)
+    splits = _splits(found, shape, decoding)
+    return DataSet(
+        found.name,
+        splits["train"],
+        splits["test"],
+        len(found.classes),
+        validation=splits.get("validation"),
+        notes=(*found.notes, *_notes(found, decoding, shape)),
     )
-    return DataSet(folder.resolve().name, train, test, len(classes))
 
 
 def image_folder_test(
-    directory: str | None = None, shape: tuple[int, int, int] | None = None
+    directory: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    color: Color = "auto",
+    alpha: Alpha = "ignore",
+    test_share: float = 0.2,
+    split_seed: int = 0,
+    skip_broken: bool = False,
+    classes: tuple[str, ...] | None = None,
 ) -> Split:
-    """Return the images in `test/CLASS/` alone; see `image_folder`.
+    """Return the test images alone; see `image_folder`.
 
     No file in `train` is read; its folders must be the same classes, if there are any.
 
     Args:
-        directory: The folder with `test`.
+        directory: As in `image_folder`.
         shape: `(height, width, channels)` that the images must have; None for the most
             frequent one.
+        size: As in `image_folder`; so are all other arguments.
+        fit: See `size`.
+        color: See `size`.
+        alpha: See `size`.
+        test_share: See `size`.
+        split_seed: See `size`.
+        skip_broken: See `size`.
+        classes: See `size`.
 
     Raises:
         DataError: See `image_folder`.
     """
-    folder = _folder(directory)
-    classes = _classes(folder / "test")
-    if (folder / "train").is_dir():
-        _check_same(folder, _classes(folder / "train"), classes)
-    paths, labels = _files(folder / "test", classes)
-    [images] = _images([paths], _check(paths, len(paths), shape))
-    return Split(images, labels, tuple(classes))
+    found = image_list.find_test(_place(directory), test_share, split_seed)
+    found.order(classes)
+    found.parts = {"test": found.parts["test"]}
+    decoding = Decoding(size, fit, color, alpha)
+    expected = _checked_files(found, decoding, shape, skip_broken=skip_broken)
+    return _splits(found, expected, decoding)["test"]
 
 
-def _folder(directory: str | None) -> Path:
-    folder = Path(directory or "")
-    if directory is None or not folder.is_dir():
+def _place(directory: str | None) -> Path:
+    place = Path(directory or "")
+    is_table = place.is_file() and place.suffix.lower() == ".csv"
+    if directory is None or not (place.is_dir() or is_table):
         raise DataError(
             "The data set 'image_folder' expects data.directory to be a folder with "
-            f"images in train/CLASS/ and test/CLASS/. Received: {directory!r}."
+            "images in train/CLASS/ and test/CLASS/, or in CLASS/, or a CSV file. "
+            f"Received: {directory!r}."
         )
-    return folder
+    return place
 
 
-def _listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted, without hidden files and folders."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _classes(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise DataError(
-            f"Expected a folder {folder} with one folder per class. Create it."
-        )
-    classes = [path.name for path in _listed(folder) if path.is_dir()]
-    if not classes:
-        raise DataError(
-            f"Expected one folder per class in {folder}, which has no folders. Add "
-            "them, such as cat/ and dog/, with the images in them."
-        )
-    return classes
-
-
-def _check_same(folder: Path, train: list[str], test: list[str]) -> None:
-    if train != test:
-        raise DataError(
-            f"Expected the same class folders in {folder / 'train'} and "
-            f"{folder / 'test'}. In only one of them: "
-            f"{', '.join(sorted(set(train) ^ set(test)))}. Add or remove folders."
-        )
-
-
-def _files(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
-    """Return the images of a split and their labels; warn about what is not read."""
-    left_out = [path for path in _listed(folder) if not path.is_dir()]
-    files: list[list[Path]] = []
-    for name in classes:
-        inside = _listed(folder / name)
-        files.append([p for p in inside if _is_image(p)])
-        left_out += [p for p in inside if not _is_image(p)]
-    kinds = ", ".join(sorted(SUFFIXES))
-    if left_out:
-        folders = sum(path.is_dir() for path in left_out)
-        warnings.warn(
-            f"Not read in {folder}: {len(left_out) - folders} files and {folders} "
-            f"folders. Images are read from CLASS/NAME in {folder} if they end in "
-            f"{kinds}. Convert or move those that are images:{_lines(left_out)}",
-            stacklevel=3,
-        )
-    empty = [folder / name for name, p in zip(classes, files, strict=True) if not p]
-    if empty:
-        raise DataError(
-            f"Expected images ({kinds}) in each class folder. There is none in "
-            f"{len(empty)} of {len(classes)}. Add some, or remove the class from train "
-            f"and test:{_lines(empty)}"
-        )
-    labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
-    return [path for paths in files for path in paths], labels
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
-
-
-def _check(paths: list[Path], reference: int, shape: Shape | None = None) -> Shape:
-    """Look at each file's head; return the shape that all images must have.
+def _checked_files(
+    found: ImageList,
+    decoding: Decoding,
+    shape: Shape | None = None,
+    *,
+    skip_broken: bool,
+) -> Shape:
+    """Look at each file's head; return the shape that all images have.
 
     Args:
-        paths: of the files.
-        reference: the number of first files whose most frequent size is expected.
-        shape: what is expected instead.
+        found: the files. Broken ones are left out of it, if asked.
+        decoding: how they become images.
+        shape: what is expected; None for the most frequent shape.
+        skip_broken: whether to leave out files that cannot be read.
 
     Raises:
         DataError: Files are damaged, of another size, or in color among grey ones.
     """
-    heads = _readings(paths, _shape)
+    paths = [path for part in found.parts.values() for path in part.paths]
+    reference = len(found.parts.get("train", Part(paths)).paths)
+    heads = readings(paths, decoding.shape)
+    if skip_broken:
+        whole = readings(paths, lambda image: decoding.pixels(image).shape)
+        _skip(found, paths, whole)
+        kept = [i for i, each in enumerate(whole) if not isinstance(each, str)]
+        reference = sum(i < reference for i in kept)
+        paths, heads = [paths[i] for i in kept], [heads[i] for i in kept]
     known = [head for head in heads[:reference] if isinstance(head, tuple)]
     if shape is None and known:
         size, _ = Counter(known).most_common(1)[0]
@@ -190,18 +197,54 @@ def _check(paths: list[Path], reference: int, shape: Shape | None = None) -> Sha
         whose = "as most of them are"
     else:
         whose = "as the model expects"
-    found = _misfits(paths, heads, shape)
-    if not found and shape:
+    wrong = _misfits(paths, heads, shape)
+    if not wrong and shape:
         return shape
     if len(paths) * math.prod(shape or ()) <= IN_MEMORY:
         # What is damaged behind its head is named with the others.
-        heads = _readings(paths, lambda image: _pixels(image).shape)
-        found = _misfits(paths, heads, shape)
-    one = f"of {_size(shape)}, {whose}" if shape else "that can be read"
+        heads = readings(paths, lambda image: decoding.pixels(image).shape)
+        wrong = _misfits(paths, heads, shape)
+    one = f"of {size_text(shape)}, {whose}" if shape else "that can be read"
+    advice = "" if all(isinstance(head, str) for head in heads) else _advice(heads)
     raise DataError(
-        f"Expected images {one}. {len(found)} of {len(paths)} files are not. "
-        f"Resize, convert, replace or remove them:{_lines(found)}"
+        f"Expected images {one}. {len(wrong)} of {len(paths)} files are not. "
+        f"Resize, convert, replace or remove them{advice}:{lines_of(wrong)}"
     )
+
+
+def _advice(heads: list[Shape | str]) -> str:
+    """Return which options bring all images to one shape and leave out broken ones."""
+    sizes = {head[:2] for head in heads if isinstance(head, tuple)}
+    options = ["size = [HEIGHT, WIDTH]"] if len(sizes) > 1 else []
+    if any(isinstance(head, str) for head in heads):
+        options.append("skip_broken = true")
+    return f", or set in [data.options] {' and '.join(options)}" if options else ""
+
+
+def _skip(found: ImageList, paths: list[Path], readable: list[Shape | str]) -> None:
+    """Leave the files out that cannot be read, and warn of them."""
+    broken = {
+        path: why
+        for path, why in zip(paths, readable, strict=True)
+        if isinstance(why, str)
+    }
+    if not broken:
+        return
+    lines = [f"{path}: {why}" for path, why in broken.items()]
+    warnings.warn(
+        f"Skipped {len(broken)} of {len(paths)} files, which cannot be read "
+        f"(skip_broken):{lines_of(lines)}",
+        stacklevel=4,
+    )
+    for name, part in found.parts.items():
+        found.parts[name] = kept = part.without(set(broken))
+        lost = set(part.labels.tolist()) - set(kept.labels.tolist())
+        if lost:
+            gone = [found.classes[label] for label in sorted(lost)]
+            raise DataError(
+                f"Expected images of each class that can be read. In {name}, all files "
+                f"of {len(gone)} classes are broken. Replace them:{lines_of(gone)}"
+            )
 
 
 def _misfits(
@@ -209,28 +252,27 @@ def _misfits(
 ) -> list[str]:
     """Return a line about each file that is damaged or has another shape."""
     return [
-        f"{path}: {shape if isinstance(shape, str) else _size(shape)}"
+        f"{path}: {shape if isinstance(shape, str) else size_text(shape)}"
         for path, shape in zip(paths, shapes, strict=True)
-        if isinstance(shape, str) or (expected and not _fits(shape, expected))
+        if isinstance(shape, str) or (expected and not fits(shape, expected))
     ]
 
 
-def _fits(shape: Shape, expected: Shape) -> bool:
-    return shape in (expected, (*expected[:2], 1))
+def _splits(found: ImageList, shape: Shape, decoding: Decoding) -> dict[str, Split]:
+    names = list(found.parts)
+    images = _images([found.parts[name].paths for name in names], shape, decoding)
+    return {
+        name: Split(
+            each,
+            found.parts[name].labels,
+            tuple(found.classes),
+            tuple(map(found.relative, found.parts[name].paths)),
+        )
+        for name, each in zip(names, images, strict=True)
+    }
 
 
-def _size(shape: Shape) -> str:
-    height, width, channels = shape
-    color = {1: "grey", 3: "color"}.get(channels, f"{channels} channels")
-    return f"{height} x {width} pixels, {color}"
-
-
-def _lines(items: Sequence[object]) -> str:
-    more = [f"and {len(items) - NAMED} more"] if len(items) > NAMED else []
-    return "".join(f"\n  {item}" for item in [*islice(items, NAMED), *more])
-
-
-def _images(splits: list[list[Path]], shape: Shape) -> list[Images]:
+def _images(splits: list[list[Path]], shape: Shape, decoding: Decoding) -> list[Images]:
     """Return the images of each split, whose heads have been looked at.
 
     Raises:
@@ -239,7 +281,7 @@ def _images(splits: list[list[Path]], shape: Shape) -> list[Images]:
     found: list[Images] = []
     damaged: list[str] = []
     for paths in splits:
-        reader = ImageFiles(paths, shape)
+        reader = ImageFiles(paths, shape, decoding)
         if math.prod(reader.shape) > IN_MEMORY:
             found.append(LazyImages(reader))
             continue
@@ -251,7 +293,7 @@ def _images(splits: list[list[Path]], shape: Shape) -> list[Images]:
             except DataError as error:
                 return str(error)
 
-        for row, image in enumerate(_side_by_side(decode, range(len(paths)))):
+        for row, image in enumerate(side_by_side(decode, range(len(paths)))):
             if isinstance(image, str):
                 damaged.append(image)
             else:
@@ -260,85 +302,35 @@ def _images(splits: list[list[Path]], shape: Shape) -> list[Images]:
     if damaged:
         raise DataError(
             f"Expected images that can be decoded. {len(damaged)} of "
-            f"{sum(map(len, splits))} files cannot. Replace or remove them:"
-            f"{_lines(damaged)}"
+            f"{sum(map(len, splits))} files cannot. Replace or remove them, or set "
+            f"skip_broken = true in [data.options]:{lines_of(damaged)}"
         )
     return found
 
 
-class ImageFiles:
-    """A `Reader` of image files that all have one shape.
-
-    Args:
-        paths: At least one file.
-        shape: `(height, width, channels)` of every image.
-    """
-
-    def __init__(self, paths: list[Path], shape: Shape) -> None:
-        self._paths = paths
-        self.shape = (len(paths), *shape)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return the images of some files; see `Reader`.
-
-        Raises:
-            DataError: See `image`.
-        """
-        return np.stack([self.image(row) for row in rows.tolist()])
-
-    def image(self, row: int) -> np.ndarray:
-        """Return one image, uint8 `(height, width, channels)`.
-
-        Raises:
-            DataError: It is damaged, has another size than the first image, or is in
-                color although the first image is gray.
-        """
-        path, expected = self._paths[row], self.shape[1:]
-        image = _opened(path, _pixels)
-        if not _fits(image.shape, expected):
-            raise DataError(
-                f"{path}: {_size(image.shape)}, not {_size(expected)}. Was it changed?"
+def _notes(found: ImageList, decoding: Decoding, shape: Shape) -> list[str]:
+    """Return what is done to the images, and whether the classes are unbalanced."""
+    notes = []
+    if decoding.size is not None:
+        paths = [path for part in found.parts.values() for path in part.paths]
+        sizes = Counter(readings(paths, decoding.size_in_file))
+        other = sum(count for size, count in sizes.items() if size != decoding.size)
+        if other:
+            how = {
+                "crop": "scaled and cropped to the middle",
+                "pad": "scaled, with black borders,",
+                "stretch": "scaled without regard to their proportions",
+            }[decoding.fit]
+            notes.append(
+                f"{other} of {len(paths)} images are {how} to {shape[0]} x {shape[1]} "
+                "pixels"
             )
-        return np.broadcast_to(image, expected)
-
-
-def _readings(paths: list[Path], read: Callable[[Image.Image], Any]) -> list[Any]:
-    """Return what each file tells, or as a text why it cannot be read."""
-
-    def reading(path: Path) -> Any:
-        try:
-            return _opened(path, read)
-        except DataError as error:
-            return str(error).partition(": ")[2]
-
-    return list(_side_by_side(reading, paths))
-
-
-def _side_by_side(function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
-    with ThreadPoolExecutor(THREADS, "kmtard-files") as threads:
-        yield from threads.map(function, items)
-
-
-def _opened(path: Path, read: Callable[[Image.Image], Any]) -> Any:
-    try:
-        # Opening a pipe would block.
-        with open_regular(path) as file, Image.open(file) as image:
-            return read(image)
-    except _DAMAGE as error:
-        # Pillow repeats the name of a file that it cannot identify.
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "not an image, or damaged" if unknown else error
-        raise DataError(f"{path}: {reason}") from error
-
-
-def _shape(image: Image.Image) -> Shape:
-    return image.height, image.width, 1 if image.mode in _GREY_MODES else 3
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
-        # Pillow would clip 16-bit values to 255 instead of scaling them.
-        return (np.asarray(image)[..., np.newaxis] >> 8).astype(np.uint8)
-    grey = image.mode in _GREY_MODES
-    # Transparency is ignored, as in TensorFlow.
-    return np.asarray(image.convert("L" if grey else "RGB")).reshape(_shape(image))
+    counts = np.bincount(found.parts["train"].labels, minlength=len(found.classes))
+    if counts.max() >= UNBALANCED * counts.min():
+        most, fewest = int(counts.argmax()), int(counts.argmin())
+        notes.append(
+            f"the classes are unbalanced: {counts[most]} training images of "
+            f"{found.classes[most]}, {counts[fewest]} of {found.classes[fewest]}; "
+            'data.class_weights = "balanced" lets all classes count equally'
+        )
+    return notes

@@ -25,6 +25,7 @@ class Split:
         images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
         class_names: What people call class 0, 1 and so on; empty where nobody says.
+        files: The file of each image; empty where the images have none.
 
     Raises:
         ValueError: A dtype or shape is wrong, there are no images, or a label has no
@@ -39,6 +40,7 @@ class Split:
     images: Images
     labels: np.ndarray
     class_names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check images and labels."""
@@ -84,13 +86,13 @@ class Split:
                 f"Split.divide expects a count from 1 to {len(self) - 1}, so that both "
                 f"parts have images. Received: count={count}."
             )
-        order = _stratified_order(self.labels, seed)
-        indices = np.sort(order[:count]), np.sort(order[count:])
-        first, rest = (
-            Split(take(self.images, i), self.labels[i], self.class_names)
-            for i in indices
-        )
-        return first, rest
+        order = stratified_order(self.labels, seed)
+        return self._part(np.sort(order[:count])), self._part(np.sort(order[count:]))
+
+    def _part(self, rows: np.ndarray) -> Split:
+        files = tuple(self.files[row] for row in rows.tolist()) if self.files else ()
+        images = take(self.images, rows)
+        return Split(images, self.labels[rows], self.class_names, files)
 
     def limit(self, count: int | None) -> Split:
         """Return at most `count` images, with equal class shares.
@@ -106,7 +108,13 @@ class Split:
         return self.divide(count)[0]
 
 
-def _stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rows of images so that each beginning has the shares of all classes.
+
+    Args:
+        labels: int (n,), the classes.
+        seed: decides which images of a class come first.
+    """
     # NumPy guarantees that the numbers of RandomState never change. Those of Generator
     # may change with a release, and then a run would hold out other images.
     random = np.random.RandomState(seed)
@@ -126,6 +134,9 @@ class DataSet:
         train: Images to train on.
         test: Images to test on, of the same shape.
         num_classes: Number of classes.
+        validation: Images to choose the best epoch by; None if there are none of their
+            own, so that a part of `train` is held out.
+        notes: What was done to read it, for the user, one text each.
 
     Raises:
         ValueError: There are fewer than 2 classes or too many, the splits have images
@@ -136,6 +147,8 @@ class DataSet:
     train: Split
     test: Split
     num_classes: int
+    validation: Split | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the splits belong together."""
@@ -150,7 +163,15 @@ class DataSet:
                 f"shape. Received: train {self.train.images.shape[1:]}, test "
                 f"{self.test.images.shape[1:]}."
             )
-        labels = np.concatenate([self.train.labels, self.test.labels])
+        own = self.validation
+        if own is not None and own.images.shape[1:] != self.train.images.shape[1:]:
+            raise ValueError(
+                f"DataSet {self.name!r} expects validation images of the shape of the "
+                f"training images, {self.train.images.shape[1:]}. Received: "
+                f"{own.images.shape[1:]}."
+            )
+        splits = [self.train, self.test, *([own] if own is not None else [])]
+        labels = np.concatenate([each.labels for each in splits])
         if labels.min() < 0 or labels.max() >= self.num_classes:
             raise ValueError(
                 f"DataSet {self.name!r} expects labels from 0 to num_classes - 1 = "
@@ -177,13 +198,15 @@ class DataSet:
                 its default, runs with different seeds hold out the same images.
 
         Returns:
-            The images to train on, and the images held out, None if `fraction` is 0.
+            The images to train on, and the images held out, None if `fraction` is 0. If
+            the data set has validation images, these are held out, and all training
+            images are to train on.
 
         Raises:
             ValueError: One of the two parts would be empty.
         """
-        if fraction == 0:
-            return self.train, None
+        if fraction == 0 or self.validation is not None:
+            return self.train, self.validation if fraction else None
         count = round(fraction * len(self.train))
         if not 0 < count < len(self.train):
             raise ValueError(
@@ -210,6 +233,8 @@ class TrainingStream:
         pad: Pixels of zeros added on each side of an image before a random crop of the
             original size; 0 for no crop.
         flip: Whether to mirror each image left to right with probability 0.5.
+        class_weights: Weight of each class, `(classes,)`. None: all images count
+            equally, and batches have no weights.
 
     Attributes:
         epoch: The current epoch, counted from 0. Set it with `epoch.assign(number)`.
@@ -233,6 +258,7 @@ class TrainingStream:
         seed: int,
         pad: int = 0,
         flip: bool = False,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         _check_batch_size(batch_size)
         if pad < 0:
@@ -240,6 +266,7 @@ class TrainingStream:
         self._images, self._labels = _in_place(split)
         self._batch_size, self._seed = batch_size, seed
         self._pad, self._flip = pad, flip
+        self._class_weights = class_weights
         self.steps_per_epoch = math.ceil(len(split) / batch_size)
         self.epoch = Epoch()
         self._lock = threading.Lock()
@@ -250,7 +277,8 @@ class TrainingStream:
 
         The epoch is the value of `epoch` at the time when they are read. Each batch is
         `(x, y)`, with x float32 `(batch, height, width, channels)` in [0, 1] and y
-        int32 `(batch,)`.
+        int32 `(batch,)`. With `class_weights` it is `(x, y, weight)`, with a float32
+        weight `(batch,)`.
 
         Raises:
             ValueError: `skip` is outside `[0, steps_per_epoch)`.
@@ -272,7 +300,10 @@ class TrainingStream:
         if self._pad or self._flip:
             shifts = draws.shifts[step, : 2 * len(rows)].reshape(2, -1)
             images = augment(images, shifts, draws.mirrored[step, : len(rows)])
-        return _unit_range(images), self._labels[rows]
+        labels = self._labels[rows]
+        if self._class_weights is None:
+            return _unit_range(images), labels
+        return _unit_range(images), labels, self._class_weights[labels]
 
     def _drawn(self, epoch: int) -> _Draws:
         key, steps = np.array([self._seed, epoch]), self.steps_per_epoch
@@ -287,6 +318,29 @@ class TrainingStream:
         return _Draws(
             epoch, order, shifts.astype(np.int32) - self._pad, heads & self._flip
         )
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the weight of each class with which all classes count equally.
+
+    The weights of all images have the mean 1. A class without images has the weight 0.
+
+    Args:
+        labels: int (n,), the classes of the training images.
+        num_classes: number of classes.
+
+    Returns:
+        float32 `(num_classes,)`.
+
+    Example:
+        >>> balanced_weights(np.array([0, 0, 0, 1]), 2).round(2)
+        array([0.67, 2.  ], dtype=float32)
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    present = counts > 0
+    weights = np.zeros(num_classes, np.float32)
+    weights[present] = len(labels) / (present.sum() * counts[present])
+    return weights
 
 
 @dataclass(frozen=True, eq=False)

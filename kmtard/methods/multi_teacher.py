@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -40,6 +40,11 @@ class MultiTeacherDistiller(Distiller):
         temperature: initial temperature of both teachers, or (nat, adv), > 0. The paper
             has 2 for MobileNet-v2 on CIFAR-10 and 1 otherwise.
         class_scale: the factor c; None for C / 10, see `distiller.soft_label_loss`.
+        initial_losses: what NLB compares the losses with. "first": those of the first
+            batch, as in the paper, whose student starts with random weights. "uniform":
+            those of a student that predicts all classes equally, for a student that
+            starts with trained weights. The first loss of a copy of a teacher would be
+            almost 0, and that teacher would get all the weight.
         **kwargs: arguments of `AdversarialModel`.
 
     Attributes:
@@ -81,12 +86,14 @@ class MultiTeacherDistiller(Distiller):
         *,
         temperature: Positive | tuple[Positive, Positive] = 1.0,
         class_scale: Positive | None = None,
+        initial_losses: Literal["first", "uniform"] = "first",
         **kwargs: Any,
     ) -> None:
         teachers = {"nat_teacher": nat_teacher, "adv_teacher": adv_teacher}
         super().__init__(student, teachers, **kwargs)
         self.temperature = temperature
         self.class_scale = class_scale
+        self.initial_losses = initial_losses
         nat, adv = np.broadcast_to(np.asarray(temperature, "float32"), (2,))
         self.nat_temperature = self.add_state("nat_temperature", nat)
         self.adv_temperature = self.add_state("adv_temperature", adv)
@@ -132,10 +139,16 @@ class MultiTeacherDistiller(Distiller):
         )
         self.track("nat_loss", batch.weighted(nat))
         self.track("adv_loss", batch.weighted(adv))
+        first = nat_loss, adv_loss
+        if self.initial_losses == "uniform":
+            first = (
+                self._loss_of_uniform(batch, nat_target, self.nat_temperature.value),
+                self._loss_of_uniform(batch, adv_target, self.adv_temperature.value),
+            )
         temperatures = self._balanced_temperatures(nat_target, adv_target)
         weights = self.nat_weight.value, self.adv_weight.value
         if batch.training:
-            weights = self._balance_weights(nat_loss, adv_loss)
+            weights = self._balance_weights(nat_loss, adv_loss, first)
             self.nat_temperature.assign(temperatures.nat)
             self.adv_temperature.assign(temperatures.adv)
             self.roundings.assign(ops.stack(temperatures[2:]))
@@ -176,11 +189,18 @@ class MultiTeacherDistiller(Distiller):
             bounds=tuple(ops.unstack(self.temperature_bounds.value)),
         )
 
+    def _loss_of_uniform(
+        self, batch: Batch, target: Tensor, temperature: Tensor
+    ) -> Tensor:
+        """Return the loss of a student that predicts all classes equally."""
+        loss = self._distillation(target, ops.zeros_like(target), temperature)
+        return ops.cast(batch.mean(loss), self.nat_weight.dtype)
+
     def _balance_weights(
-        self, nat_loss: Tensor, adv_loss: Tensor
+        self, nat_loss: Tensor, adv_loss: Tensor, first: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        initial_nat = balance.initial_loss(self.initial_nat_loss.value, nat_loss)
-        initial_adv = balance.initial_loss(self.initial_adv_loss.value, adv_loss)
+        initial_nat = balance.initial_loss(self.initial_nat_loss.value, first[0])
+        initial_adv = balance.initial_loss(self.initial_adv_loss.value, first[1])
         # While an initial loss is 0, this is 0 / 0, and the weights do not change.
         nat, adv = balance.normalization_loss_balance(
             self.nat_weight.value,
@@ -215,4 +235,5 @@ class MultiTeacherDistiller(Distiller):
             **super().get_config(),
             "temperature": self.temperature,
             "class_scale": self.class_scale,
+            "initial_losses": self.initial_losses,
         }

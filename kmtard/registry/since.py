@@ -10,5 +10,6 @@ SINCE_0_1 = {
     "on_non_finite": "stop",
     "class_weights": None,
     "freeze": None,
+    "initial_losses": "first",
 }
 """Last part of the key -> the value."""

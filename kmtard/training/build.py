@@ -71,7 +71,9 @@ def load_test_split(
             files are missing, damaged or of another size.
     """
     load = registry.resolve("datasets", name)
-    if load is image_folder and not options:
+    if load is image_folder and options:
+        return image_folder_test(directory, **options)
+    if load is image_folder:
         shape = tuple(getattr(model, "input_shape", None) or ())[1:]
         known = len(shape) == 3 and all(isinstance(size, int) for size in shape)
         return image_folder_test(directory, shape if known else None)

@@ -37,12 +37,15 @@ class Facts:
         test: number of test images.
         shape: `(height, width, channels)` of an image.
         classes: number of classes.
+        validation: number of images to choose the best epoch by; None if these are
+            held out of the training images.
     """
 
     train: int
     test: int
     shape: tuple[int, int, int]
     classes: int
+    validation: int | None = None
 
 
 KNOWN = {
@@ -64,7 +67,10 @@ def facts_of(recipe: Recipe) -> Facts:
     if recipe.data.name in KNOWN:
         return KNOWN[recipe.data.name]
     data = load_data(recipe)
-    return Facts(len(data.train), len(data.test), data.input_shape, data.num_classes)
+    own = len(data.validation) if data.validation is not None else None
+    return Facts(
+        len(data.train), len(data.test), data.input_shape, data.num_classes, own
+    )
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,10 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
     """Return the numbers of images and batches that a run of the recipe would have."""
     data, evaluation = recipe.data, recipe.evaluation
     held_out = round(data.held_out * facts.train)
-    images = min(facts.train - held_out, data.limit or facts.train)
+    images = facts.train - held_out
+    if facts.validation is not None:
+        images, held_out = facts.train, facts.validation
+    images = min(images, data.limit or images)
     chosen = facts.test if evaluation.selection == "test" else held_out
     chosen = min(chosen, evaluation.limit or chosen)
     steps, batches = (math.ceil(count / data.batch_size) for count in (images, chosen))

@@ -17,7 +17,11 @@ from rich.progress import Progress as Bar
 from kmtard import registry
 from kmtard.callbacks import ClassCallback
 from kmtard.callbacks.rate import RateCallback
-from kmtard.data.pipeline import TrainingStream, evaluation_dataset
+from kmtard.data.pipeline import (
+    TrainingStream,
+    balanced_weights,
+    evaluation_dataset,
+)
 from kmtard.evaluation.result import Evaluation
 from kmtard.recipe import Recipe, Training
 from kmtard.registry.roles import LABELS, TEACHERS, Role
@@ -50,6 +54,7 @@ from kmtard.training.callbacks import (
 from kmtard.training.checks import check_teacher
 from kmtard.training.evaluation import evaluate_run, transfers
 from kmtard.training.schedules import EvaluationEpochs, learning_rates
+from kmtard.training.split_file import SPLIT_FILE, keep_split
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
 
@@ -85,7 +90,17 @@ class Experiment:
         self.events = EventWriter(self.run.events_path)
         self.data = load_data(self.recipe)
         data = self.recipe.data
+        for note in self.data.notes:
+            self.line(f"data: {note}")
         self.train_split, self.held_out = self.data.hold_out(data.held_out)
+        keep_split(
+            self.run.path / SPLIT_FILE,
+            {
+                "train": self.train_split,
+                "held_out": self.held_out,
+                "test": self.data.test,
+            },
+        )
         self.train_split = self.train_split.limit(data.limit)
         self.test = self.data.test.limit(self.recipe.evaluation.limit)
 
@@ -228,12 +243,16 @@ class Experiment:
         self.stop.check()
         began = time.monotonic()
         training = self.recipe.training(role)
+        weights = None
+        if self.recipe.data.class_weights == "balanced":
+            weights = balanced_weights(self.train_split.labels, self.data.num_classes)
         stream = TrainingStream(
             self.train_split,
             batch_size=self.recipe.data.batch_size,
             seed=self.recipe.runtime.seed + SEED_OFFSETS[role],
             pad=self.recipe.data.pad,
             flip=self.recipe.data.flip,
+            class_weights=weights,
         )
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
         model, driving = self._method(training, network, teachers, steps)

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "cross", "square", "triangle")
-SIDE = 32
+SIDE = 16
 TRAIN, TEST = 300, 125  # images per class
-NOISE = 8.0
+NOISE = 12.0
 CONTRAST = 80  # of one channel at least
 TURN = math.pi / 10  # at most
 
