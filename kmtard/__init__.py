@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         runs,
         training,
     )
+    from kmtard.hardening.hardening import harden
     from kmtard.methods.base import AdversarialModel
     from kmtard.methods.multi_teacher import MultiTeacherDistiller
 
@@ -48,6 +49,7 @@ __all__ = [
     "callbacks",
     "data",
     "evaluation",
+    "harden",
     "losses",
     "methods",
     "networks",
@@ -61,6 +63,7 @@ __all__ = [
 _CLASSES = {
     "AdversarialModel": "kmtard.methods.base",
     "MultiTeacherDistiller": "kmtard.methods.multi_teacher",
+    "harden": "kmtard.hardening.hardening",
 }
 
 

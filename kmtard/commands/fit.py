@@ -6,7 +6,6 @@ import argparse
 import io
 import os
 import re
-import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -37,8 +36,8 @@ from kmtard.runs.replay import compare
 from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.revision import source_revision
 from kmtard.runs.tables import to_rich
-from kmtard.runs.visible import accept_any_text, tell, telling_warnings
-from kmtard.training.startup import choose_backend, silent_native_code
+from kmtard.runs.visible import accept_any_text, tell
+from kmtard.training.startup import begin, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
 
@@ -223,14 +222,7 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
-    details: dict[str, object] = {
-        "backend": recipe.runtime.backend,
-        "versions": _versions(),
-        "revision": source_revision(),
-    }
-    # By its number another job learns that the process has ended on its node.
-    if job := os.environ.get("SLURM_JOB_ID"):
-        details["slurm_job"] = job
+    details = run_details(recipe)
     if arguments.resume:
         run = Run.open(arguments.resume)
         _check_finished(run)
@@ -243,6 +235,19 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
     else:
         name = run_name(recipe, arguments.recipe)
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
+
+
+def run_details(recipe: Recipe) -> dict[str, object]:
+    """Return what run.json tells about the process, besides its number and host."""
+    details: dict[str, object] = {
+        "backend": recipe.runtime.backend,
+        "versions": _versions(),
+        "revision": source_revision(),
+    }
+    # By its number another job learns that the process has ended on its node.
+    if job := os.environ.get("SLURM_JOB_ID"):
+        details["slurm_job"] = job
+    return details
 
 
 def _check_finished(run: Run) -> None:
@@ -296,24 +301,16 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
         _log_to(log, run, lambda: tell(log, text))
 
     try:
-        resumed = any(event["event"] == "run_started" for event in run.events().poll())
-        events.write("run_started", resumed=resumed, method=recipe.method.name)
-        line(f"run: {run.path}  backend: {recipe.runtime.backend}")
-        with StopSignal() as stop, _bar(screen) as bar:
+        begin(recipe, run, line)
+        with StopSignal() as stop, progress_bar(screen) as bar:
             with silent_native_code():
-                from kmtard.training.evaluation import row
-                from kmtard.training.experiment import Experiment
-            modules.import_allowed()
-            with telling_warnings(line):
-                experiment = Experiment(
-                    recipe, run, stop, line, bar if screen.is_terminal else None
-                )
-                evaluation = experiment.execute()
+                from kmtard.training import execution
+            shown = bar if screen.is_terminal else None
+            evaluation = execution.train(recipe, run, stop, line, shown)
         _show(evaluation, recipe, screen)
         _log_to(log, run, lambda: _show(evaluation, recipe, log))
-        metrics = row(evaluation.student, evaluation.headline)
         line(f"student: {run.best / 'student.keras'}")
-        events.write("run_finished", metrics=metrics, **_means())
+        execution.finish(run, events, evaluation)
     except Stopped:
         return _stopped(run, events, line)
     except (Exception, KeyboardInterrupt) as error:
@@ -374,15 +371,6 @@ def _reason(error: BaseException) -> str:
     return raised[0] if raised else f"{kind}: {lines[-1] if lines else text}"
 
 
-def _means() -> dict[str, object]:
-    """Return the devices that the run used, and its largest memory in bytes."""
-    from kmtard import backend
-
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
-    memory = {"host": host, "device": backend.peak_memory()}
-    return {"devices": backend.devices(), "peak_memory": memory}
-
-
 class Screen:
     """Standard output of a run. The run continues even if its terminal is closed.
 
@@ -416,7 +404,8 @@ class Screen:
                 os.dup2(nowhere.fileno(), self.file.fileno())
 
 
-def _bar(screen: Console) -> Progress:
+def progress_bar(screen: Console) -> Progress:
+    """Return the progress bar of a run, which shows nothing without a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

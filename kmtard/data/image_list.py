@@ -84,8 +84,8 @@ class ImageList:
             return
         if sorted(classes) != sorted(self.classes):
             raise DataError(
-                f"Expected data.options.classes to name each class of {self.root} once: "
-                f"{', '.join(self.classes)}. Received: {', '.join(classes)}."
+                f"Expected data.options.classes to name each class of {self.root} "
+                f"once: {', '.join(self.classes)}. Received: {', '.join(classes)}."
             )
         number_of = np.array([classes.index(name) for name in self.classes])
         for name, part in self.parts.items():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+from kmtard.recipe import Recipe
+from kmtard.runs import EventWriter, Run
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -66,3 +69,12 @@ def _keep_keras_from_tensorflow() -> None:
         from keras.src.utils import module_utils
 
         module_utils.tensorflow._available = False
+
+
+def begin(recipe: Recipe, run: Run, line: Callable[[str], None]) -> EventWriter:
+    """Write that a run starts or goes on; return the writer of its events."""
+    events = EventWriter(run.events_path)
+    resumed = any(event["event"] == "run_started" for event in run.events().poll())
+    events.write("run_started", resumed=resumed, method=recipe.method.name)
+    line(f"run: {run.path}  backend: {recipe.runtime.backend}")
+    return events
