@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 CLASSES = ("circle", "cross", "square", "triangle")
 SIDE = 16
 TRAIN, TEST = 300, 125  # images per class
-NOISE = 12.0
-CONTRAST = 80  # of one channel at least
+NOISE = 10.0
+CONTRAST = 140  # of one channel at least
 TURN = math.pi / 10  # at most
 
 
