@@ -109,7 +109,8 @@ class Pair:
         scaled = images * (high - low) + low
         if interface_of(written).channels_first:
             scaled = scaled.transpose(0, 3, 1, 2)
-        dtype = getattr((written.inputs or [None])[0], "dtype", "float32")
+        inputs = getattr(written, "inputs", None) or [None]
+        dtype = getattr(inputs[0], "dtype", "float32")
         if not keras.backend.is_float_dtype(dtype):
             scaled = np.round(scaled)
         answers = np.asarray(written.predict(scaled, verbose=0), "float32")

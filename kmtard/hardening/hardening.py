@@ -14,6 +14,7 @@ import keras
 from rich.progress import Progress as Bar
 
 from kmtard import registry
+from kmtard.attacks.classifier import Classifier
 from kmtard.data.pipeline import DataSet
 from kmtard.evaluation.evaluator import evaluate
 from kmtard.hardening.examination import Examination, Tell, examine
@@ -288,9 +289,11 @@ class Work:
         pair.write(target, images)
         tell(f"hardened model: {target}")
         points = []
+        # One classifier, so that its attack is compiled once.
+        mixture = Classifier(pair.network)
         for share in SHARES:
             pair.mix(arrays, share)
-            points.append(self._measured(pair, test, share))
+            points.append(self._measured(mixture, test, share))
             place = run.path / f"mixture-{100 * share:.0f}.keras"
             pair.write(place, images)
             tell(
@@ -308,10 +311,10 @@ class Work:
         tell(f"report: {report}")
         return Hardened(target, report, run.path, before, after)
 
-    def _measured(self, pair: Pair, test: Any, share: float) -> dict[str, float]:
+    def _measured(self, model: Any, test: Any, share: float) -> dict[str, float]:
         settings = self.recipe.evaluation
         found = evaluate(
-            pair.network,
+            model,
             test,
             attacks=[settings.headline],
             epsilon=settings.epsilon or self.epsilon,
