@@ -32,9 +32,9 @@ def draw(kind: str, random: np.random.RandomState, side: int = SIDE) -> np.ndarr
     fine = 4 * side
     background, color = random.randint(0, 256, (2, 3))
     while np.abs(background - color).max() < CONTRAST:
-        color = random.randint(0, 256, 3)
+        background, color = random.randint(0, 256, (2, 3))
     image = Image.new("RGB", (fine, fine), tuple(map(int, background)))
-    radius = random.uniform(0.22, 0.4) * fine
+    radius = random.uniform(0.25, 0.42) * fine
     x, y = random.uniform(radius, fine - radius, 2)
     turn = random.uniform(-TURN, TURN) - math.pi / 2
     fill = tuple(map(int, color))
@@ -98,20 +98,22 @@ def engineers_model(side: int = SIDE, width: int = 16) -> Any:
     import keras
     from keras import layers
 
+    def convolution(filters: int) -> list[Any]:
+        conv = layers.Conv2D(filters, 3, padding="same", use_bias=False)
+        return [conv, layers.BatchNormalization(), layers.ReLU()]
+
     return keras.Sequential(
         [
             keras.Input((side, side, 3)),
             layers.RandomFlip("horizontal"),
             layers.Rescaling(1 / 255),
-            layers.Conv2D(width, 3, padding="same", activation="relu"),
+            *convolution(width),
             layers.MaxPooling2D(),
-            layers.Conv2D(2 * width, 3, padding="same", activation="relu"),
+            *convolution(2 * width),
             layers.MaxPooling2D(),
-            layers.Conv2D(4 * width, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(),
+            *convolution(4 * width),
             layers.Flatten(),
-            layers.Dropout(0.3),
-            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.2),
             layers.Dense(len(CLASSES), activation="softmax"),
         ]
     )
