@@ -50,9 +50,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "compared with the stream's golden file",
     ),
     "kmtard/data/errors.py": ("kmtard/data/test_prepared.py", "one exception"),
-    "kmtard/data/image_folder.py": (
-        "kmtard/data/test_own_data.py",
-        "the two formats of the user's own data are held to the same promises",
+    "kmtard/data/image_*.py": (
+        "kmtard/data/test_image_folder.py",
+        "files and lists of images are read through the data set",
     ),
     "kmtard/data/npz.py": (
         "kmtard/data/test_own_data.py",

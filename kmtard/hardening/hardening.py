@@ -20,6 +20,7 @@ from kmtard.evaluation.evaluator import evaluate
 from kmtard.hardening.examination import Examination, Tell, examine
 from kmtard.hardening.files import Pair
 from kmtard.hardening.plan import HOUR, Request, epochs_for, measure, planned, recipe_of
+from kmtard.hardening.tries import choose, steps_for
 from kmtard.networks import own_model
 from kmtard.networks.interface import interface_of
 from kmtard.recipe import Recipe, settings_key
@@ -208,6 +209,12 @@ class Work:
             request = _with_range(request, found)
         first = recipe_of(request, images, augments=augments)
         pace = measure(first, images, tell)
+        robust = "adv_teacher"
+        if robust in pace.step and request.tries_strength:
+            steps = steps_for(HOUR * hours, pace.first[robust], pace.step[robust])
+            if steps:
+                strength = choose(first, images, steps, tell)
+                request = replace(request, strength=strength)
         spent = time.monotonic() - began
         epochs = epochs_for(pace, HOUR * hours - spent)
         recipe = planned(request, images, epochs, augments=augments)

@@ -13,6 +13,7 @@ import tomlkit
 
 from kmtard.data.pipeline import DataSet
 from kmtard.hardening.examination import Tell
+from kmtard.hardening.tries import DEFAULT, Strength
 from kmtard.recipe import Recipe, load
 from kmtard.registry.roles import LABELS, Role
 from kmtard.training.estimate import Facts, counts_of
@@ -50,6 +51,14 @@ class Request:
     backend: str = "tensorflow"
     runs_dir: str = "runs"
     overrides: tuple[str, ...] = ()
+    strength: Strength = DEFAULT
+
+    @property
+    def tries_strength(self) -> bool:
+        """Whether the strength of the training is to be chosen by short trainings."""
+        own = ("adv_teacher.method", "adv_teacher=", "optimizer", "method")
+        chosen = any(each.strip().startswith(own) for each in self.overrides)
+        return self.adv_teacher is None and not chosen
 
 
 def recipe_of(request: Request, data: DataSet, *, augments: bool) -> Recipe:
@@ -84,8 +93,7 @@ def document(request: Request, data: DataSet, *, augments: bool) -> dict[str, An
             "train": True,
             "method": {
                 "name": "trades",
-                "beta": 6.0,
-                "optimizer": {"learning_rate": 0.01},
+                "beta": request.strength.beta,
             },
         }
     size = request.batch_size or _batch_size(len(data.train))
@@ -113,7 +121,7 @@ def document(request: Request, data: DataSet, *, augments: bool) -> dict[str, An
             "class_scale": float(data.num_classes),
         },
         "attack": {"epsilon": epsilon, "step_size": epsilon / 4, "steps": 7},
-        "optimizer": {"learning_rate": 0.01, "weight_decay": 2e-4},
+        "optimizer": {"learning_rate": request.strength.learning_rate},
         "schedule": {"epochs": FEWEST_EPOCHS},
         "evaluation": {"attacks": ["fgsm", "pgd_trades", "apgd_ce"]},
         "runtime": {
@@ -137,12 +145,14 @@ class Pace:
     Attributes:
         first: role -> seconds of the first step and evaluation, with compilation.
         epoch: role -> seconds of an epoch, with its share of the evaluations.
+        step: role -> seconds of a step.
         final: seconds of the last evaluation.
     """
 
     first: dict[Role, float]
     epoch: dict[Role, float]
     final: float
+    step: dict[Role, float] = field(default_factory=dict)
 
 
 def measure(recipe: Recipe, data: DataSet, tell: Tell) -> Pace:
@@ -158,6 +168,7 @@ def measure(recipe: Recipe, data: DataSet, tell: Tell) -> Pace:
     images = generated(recipe, data.input_shape, data.num_classes)
     first: dict[Role, float] = {}
     epoch: dict[Role, float] = {}
+    each_step: dict[Role, float] = {}
     final = 0.0
     trained = recipe.adv_teacher is not None and recipe.adv_teacher.train
     roles: tuple[Role, ...] = ("adv_teacher", "student") if trained else ("student",)
@@ -165,20 +176,21 @@ def measure(recipe: Recipe, data: DataSet, tell: Tell) -> Pace:
         trial = Trial(recipe, role, images)
         step, evaluation = trial.step(), trial.evaluation()
         first[role] = step.first + evaluation.first
+        each_step[role] = step.later
         epoch[role] = counts.steps * step.later
         # After every tenth of the epochs, or so.
         epoch[role] += counts.batches * evaluation.later / EVALUATIONS
         size = recipe.data.batch_size
         tests = math.ceil(min(facts.test, recipe.evaluation.limit or facts.test) / size)
         attacks = len(recipe.evaluation.attacks)
-        # Each attack is compiled anew for each network.
+        # An attack is compiled anew for each network.
         once = attacks * (evaluation.first + 2 * tests * evaluation.later)
         final = NETWORKS * once + MIXTURES * (
             evaluation.first + tests * evaluation.later
         )
         per_epoch = f"{epoch[role]:.3g} s per epoch"
         tell(f"{LABELS[role]}: {step.later:.2g} s per step, {per_epoch}")
-    return Pace(first, epoch, final)
+    return Pace(first, epoch, final, each_step)
 
 
 def epochs_for(pace: Pace, seconds: float) -> dict[Role, int]:

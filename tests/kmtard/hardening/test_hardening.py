@@ -25,6 +25,7 @@ SMALL = (
     "evaluation.steps=2",
     'evaluation.attacks=["pgd_trades"]',
     "data.held_out=0.25",
+    "data.class_weights=balanced",
 )
 
 

@@ -1,0 +1,126 @@
+"""Short trainings of the robust teacher that choose how strongly it is trained.
+
+A model without BatchNorm that is trained too strongly soon gives the same output for
+all images. One that is trained too weakly stays as fragile as it was. Which one it is
+cannot be seen from the layers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+
+from kmtard.data.pipeline import DataSet, TrainingStream, evaluation_dataset
+from kmtard.hardening.examination import Tell
+from kmtard.recipe import Recipe
+from kmtard.training.build import build_method, build_network
+
+SHARE = 0.15
+"""Largest share of the time for all tries."""
+
+MOST_STEPS = 200
+FEWEST_STEPS = 10
+JUDGED_IMAGES = 400
+
+
+class Strength(NamedTuple):
+    """How strongly a network is trained.
+
+    Attributes:
+        learning_rate: of the robust teacher, and of the student.
+        beta: weight of the robust term of TRADES.
+    """
+
+    learning_rate: float
+    beta: float
+
+
+CANDIDATES = (Strength(0.03, 6.0), Strength(0.01, 3.0), Strength(0.003, 1.0))
+DEFAULT = Strength(0.01, 3.0)
+
+
+def steps_for(seconds: float, first: float, later: float) -> int:
+    """Return the steps of each try that fit into a time; 0 if too few do.
+
+    Args:
+        seconds: time for everything.
+        first: seconds of the first step and evaluation, with compilation.
+        later: seconds of each later step.
+
+    Example:
+        >>> steps_for(600, first=10, later=0.5)
+        40
+        >>> steps_for(60, first=10, later=0.5)
+        0
+    """
+    left = SHARE * seconds / len(CANDIDATES) - first
+    steps = min(MOST_STEPS, math.floor(left / later))
+    return steps if steps >= FEWEST_STEPS else 0
+
+
+def choose(recipe: Recipe, data: DataSet, steps: int, tell: Tell) -> Strength:
+    """Train the robust teacher a little with each strength; return the best one.
+
+    Args:
+        recipe: the recipe, whose robust teacher is trained by TRADES.
+        data: the images.
+        steps: training steps of each try.
+        tell: called with the result of each try.
+
+    Returns:
+        The strength with the highest W-Robust accuracy on held-out images.
+    """
+    train, held_out = data.hold_out(recipe.data.held_out or 0.1)
+    judged = evaluation_dataset(
+        (held_out or train).limit(JUDGED_IMAGES), recipe.data.batch_size
+    )
+    scores = {
+        each: _score(recipe, data, train, judged, steps, each) for each in CANDIDATES
+    }
+    for each, score in scores.items():
+        tell(
+            f"tried learning rate {each.learning_rate:g}, beta {each.beta:g} for "
+            f"{steps} steps: W-Robust {100 * score:.1f} %"
+        )
+    return max(scores, key=lambda each: scores[each])
+
+
+def _score(
+    recipe: Recipe,
+    data: DataSet,
+    train: Any,
+    judged: Any,
+    steps: int,
+    strength: Strength,
+) -> float:
+    """Return the W-Robust accuracy after a short training; 0 if it fails."""
+    keras.mixed_precision.set_dtype_policy(recipe.runtime.precision)
+    network = build_network(recipe, "adv_teacher", data)
+    training = recipe.training("adv_teacher")
+    rate = {"learning_rate": strength.learning_rate}
+    training = training.model_copy(
+        update={
+            "method_options": training.method_options | {"beta": strength.beta},
+            "optimizer": training.optimizer.model_copy(update=rate),
+        }
+    )
+    model, driving = build_method(recipe, training, network, {})
+    keras.mixed_precision.set_dtype_policy("float32")
+    stream = TrainingStream(
+        train, batch_size=recipe.data.batch_size, seed=recipe.runtime.seed
+    )
+    epochs = max(1, round(steps / stream.steps_per_epoch))
+    try:
+        for epoch in range(epochs):
+            stream.epoch.assign(epoch)
+            skip = max(0, stream.steps_per_epoch - steps) if epochs == 1 else 0
+            with stream.dataset(skip) as batches:
+                model.fit(batches, shuffle=False, verbose=0, callbacks=driving)
+        with judged:
+            logs = model.evaluate(judged, verbose=0, return_dict=True)
+    except FloatingPointError:
+        return 0.0
+    score = float(logs["w_robust_accuracy"])
+    return score if math.isfinite(score) else 0.0
