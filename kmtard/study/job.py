@@ -96,7 +96,7 @@ class Job:
         run = self._run()
         state = run.state() if run is not None else "not started"
         if state == "stopped":
-            _go_on_later()
+            _requeue()
         if run is None or state != "finished":
             where = f" {run.path}" if run else ""
             raise RunError(
@@ -135,7 +135,7 @@ def _end(pid: int) -> None:
             os.close(handle)
 
 
-def _go_on_later() -> None:
+def _requeue() -> None:
     """Requeue the job if SLURM, and not the user, stopped the training.
 
     Some clusters preempt a job with SIGTERM instead of submitit's signal. The training

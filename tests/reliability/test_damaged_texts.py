@@ -27,7 +27,7 @@ __all__ = ["evaluated", "make_run"]
 
 
 def figures(row: Summary) -> dict[str, Any]:
-    """Return the numbers that a list shows of a run."""
+    """Return the values that a list shows for a run."""
     return {
         "score": row.score,
         "teachers": dict(row.teachers),
@@ -40,7 +40,7 @@ def figures(row: Summary) -> dict[str, Any]:
 
 
 def check_list(run: Run, before: Summary, known: tuple[Any, ...]) -> None:
-    """See that the list shows what is right, less of it, or that it is damaged."""
+    """Check that the list shows correct values, fewer values, or "damaged"."""
     [row] = [each for each in Library(run.path.parent).scan() if each.name == run.name]
     if row.state == DAMAGED:
         assert row.note
@@ -56,11 +56,11 @@ def check_list(run: Run, before: Summary, known: tuple[Any, ...]) -> None:
 
 
 def check_report(run: Run, right: Any) -> None:
-    """See that the report has the right numbers, or names the run."""
+    """Check that the report has correct numbers, or names the run."""
     groups, problems = collect([run.path])
     if groups:
         assert [group.scores for group in groups] == right
-    # What has no run.json at all is no run, to the report.
+    # A folder without run.json is not a run, so the report need not mention it.
     elif run.info_path.exists():
         assert problems and all(str(run.path) in each for each in problems)
 
@@ -71,7 +71,7 @@ def check_light(run: Run, random: Random, bits: int) -> int:
     groups, problems = collect([run.path])
     assert not problems
     right = [group.scores for group in groups]
-    # Of the events alone, where there is no evaluation.
+    # Without an evaluation, the list takes its values from the events.
     content = run.evaluation_path.read_bytes()
     run.evaluation_path.unlink()
     [of_events] = [e for e in Library(run.path.parent).scan() if e.name == run.name]

@@ -167,7 +167,7 @@ def test_a_job_is_requeued_only_if_slurm_stopped_it(
         for number in ("8", "9", "7"):
             monkeypatch.setenv("SLURM_JOB_ID", number)
             monkeypatch.setattr(job, "listed_jobs", lambda: LISTED_JOBS)
-            job._go_on_later()
+            job._requeue()
             assert got == ([signal.SIGUSR2] if number == "7" else [])
     finally:
         signal.signal(signal.SIGUSR2, previous)

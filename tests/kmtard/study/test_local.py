@@ -90,9 +90,7 @@ def test_a_runner_that_died_is_started_again(
         place.submit([Order(one)])
     assert not stand_in.runner_alive()
     assert state_of(Local(Path("runs")), one) == "waiting"
-    assert not stand_in.runner_alive(), (
-        "without a submit, no runner starts"
-    )
+    assert not stand_in.runner_alive(), "without a submit, no runner starts"
     until(lambda: state_of(place, one) == "" and list_runs("runs"))
 
 
