@@ -29,11 +29,11 @@ class Option:
 
     Attributes:
         name: the parameter's name.
-        annotation: the type as written in the source; empty if there is none.
+        annotation: the type as written in the source; empty without an annotation.
         default: the default value if `literal` is true, else its source text.
         required: whether the parameter has no default.
         literal: whether `default` is a value; false if `required` is true.
-        hint: the type as an object, made of what `ranges` knows; Any for others.
+        hint: the type as an object if `ranges` can check it; otherwise Any.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The sections of a report, one module per subject, and the order on the page.
 
-Each module has functions from a `Source` to a `Section`. A section shows only what the
-runs hold. What they do not hold is named in `missing`, with the command that measures
-it.
+Each module has functions that turn a `Source` into a `Section`. A section shows only
+what the runs contain. Its `missing` lists what they lack, with the command that
+measures it.
 """
 
 from __future__ import annotations

@@ -593,7 +593,7 @@ def test_replay_and_resume_exclude_each_other(
     with pytest.raises(SystemExit) as error:
         main(["--replay", str(tmp_path), "--resume", str(tmp_path)])
     assert error.value.code == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "cannot be used together" in capsys.readouterr().err
     assert main(["--replay", str(tmp_path)]) == 1
     assert "Expected the folder of a run" in capsys.readouterr().err
 

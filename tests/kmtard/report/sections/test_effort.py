@@ -48,7 +48,7 @@ def test_equal_findings_are_one_row(reported: Reported) -> None:
     ]
 
 
-def test_no_finding_is_said_too(reported: Reported) -> None:
+def test_a_report_without_findings_says_so(reported: Reported) -> None:
     run = reported()
     content = json.loads(run.evaluation_path.read_text())
     for network in content["networks"]:
