@@ -149,9 +149,9 @@ class Run:
             ) from error
         if not is_recipe_whole(content):
             raise RunError(
-                f"{self.recipe_path} is not as it was when the run began: it is "
-                "damaged, or was changed. Put the original in its place. After a "
-                "change of your own, delete its last line, the checksum."
+                f"{self.recipe_path} was damaged or changed after the run started. "
+                "Restore the original. If you edited it yourself, delete its last "
+                "line, which is the checksum."
             )
 
     @property

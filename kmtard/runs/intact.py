@@ -32,7 +32,7 @@ ZIP_END = b"PK\x05\x06"
 MOST_PARTS = 0xFFFF  # zip64 files store this and keep the number elsewhere
 
 RECIPE_END = "# sha256 "
-RECIPE_HINT = ". After a change of your own, delete this line.\n"
+RECIPE_HINT = ". If you edit this file, delete this line.\n"
 
 
 def seal_weights(path: str | os.PathLike[str]) -> None:

@@ -55,4 +55,4 @@ def test_a_report_without_findings_says_so(reported: Reported) -> None:
         network["findings"] = []
     run.evaluation_path.write_text(json.dumps(content))
     [text] = effort.diagnostics(read([run.path])).blocks
-    assert isinstance(text, str) and "No diagnostic" in text
+    assert isinstance(text, str) and "found no problem in 1 run." in text

@@ -58,7 +58,9 @@ def test_other_images_are_not_compared(reported: Reported) -> None:
     content["conditions"]["images"] = "other"
     second.evaluation_path.write_text(json.dumps(content))
     section = pairs.tests(read([first.path, second.path]))
-    assert not section.blocks and "share a seed and the images" in section.missing[0]
+    assert (
+        not section.blocks and "share a seed and evaluated images" in section.missing[0]
+    )
 
 
 def test_with_many_rows_each_is_compared_with_the_best(reported: Reported) -> None:
