@@ -114,7 +114,7 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Example:
         >>> sealed({"a": 1})
-        {'a': 1, 'crc32': '561c0a5c'}
+        {'a': 1, 'crc32': '561bacaf'}
     """
     content = json.loads(json.dumps(document))
     return {**content, CRC: _crc(content)}

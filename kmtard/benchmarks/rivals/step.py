@@ -116,7 +116,7 @@ class Step:
         adv_target: torch.Tensor,
         temperatures: torch.Tensor,
     ) -> torch.Tensor:
-        """Return both distillation losses: means over all elements x classes / 10."""
+        """Return both distillation losses: element means, times classes / 10."""
         logits = torch.stack([nat_logits, adv_logits])
         targets = torch.stack([nat_target, adv_target]) / temperatures.view(2, 1, 1)
         soft = targets.softmax(-1)
