@@ -42,8 +42,8 @@ class APGD(Attack):
     since then and the step size was not halved then.
 
     The last misclassified iterate is returned, even if its loss is not the largest. If
-    there is none, the clean image is returned. Images that the model misclassifies
-    anyway are not attacked.
+    no iterate is misclassified, the clean image is returned. Images that the model
+    misclassifies without an attack are not attacked.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.

@@ -107,8 +107,8 @@ def _record(path: str) -> Evaluation:
     folder = model.with_suffix(".evaluation")
     if not (folder / RECORD).exists():
         raise RunError(
-            f"Expected an evaluation of {path} in {folder}. There is none. "
-            f"Evaluate the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
+            f"Expected an evaluation of {path} in {folder}, but found none. Evaluate "
+            f"the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
         )
     return Evaluation.load(folder)
 

@@ -47,9 +47,9 @@ def image_folder(directory: str | None = None) -> DataSet:
     is gray, all must be gray. If it is in color, gray images get three equal channels.
     Transparency is ignored, and of 16-bit images only the upper 8 bits are used.
 
-    Files and folders whose name begins with a dot are ignored. A warning counts and
-    names what else is not read: files without one of the endings in `SUFFIXES`, files
-    beside the class folders, and folders inside them.
+    Files and folders with names that begin with a dot are ignored. A warning counts and
+    names other files that are not read: those without a suffix from `SUFFIXES`, those
+    next to the class folders, and folders inside the class folders.
 
     Splits of more than `IN_MEMORY` bytes stay on the disk. The header of each file is
     checked first, and the images are decoded batch by batch during training. A file
@@ -159,9 +159,9 @@ def _files(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
     empty = [folder / name for name, p in zip(classes, files, strict=True) if not p]
     if empty:
         raise DataError(
-            f"Expected images ({kinds}) in each class folder. There is none in "
-            f"{len(empty)} of {len(classes)}. Add some, or remove the class from train "
-            f"and test:{_lines(empty)}"
+            f"Expected images ({kinds}) in each class folder, but {len(empty)} of "
+            f"{len(classes)} are empty. Add images, or remove the class from train and "
+            f"test:{_lines(empty)}"
         )
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
     return [path for paths in files for path in paths], labels
@@ -303,7 +303,7 @@ class ImageFiles:
 
 
 def _readings(paths: list[Path], read: Callable[[Image.Image], Any]) -> list[Any]:
-    """Return what each file tells, or as a text why it cannot be read."""
+    """Return the result of `read` per file, or a text that says why it failed."""
 
     def reading(path: Path) -> Any:
         try:

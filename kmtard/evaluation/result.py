@@ -201,7 +201,7 @@ class Evaluation:
         environment: versions, backend, precision, seed and batch size.
         wanted: the attack for W-Robust accuracy, if it was run.
         pictures: indices of the images that are saved as PNG.
-        class_names: names of class 0, 1 and so on; empty where there are none.
+        class_names: names of class 0, 1 and so on; empty if unknown.
 
     Example:
         >>> found = kmtard.evaluation.evaluate(model, (x, y), attacks=["fgsm"])

@@ -184,9 +184,9 @@ class _Marker(ast.NodeTransformer):
 def meanings_of(
     node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
 ) -> dict[str, str]:
-    """Read what docstrings say of parameters: name -> one line.
+    """Return parameter -> its description in the docstring, on one line.
 
-    Those of the base classes, which `**kwargs` stand for, are read as well.
+    If the parameters include `**kwargs`, those of the base classes are included.
     """
     said = _entries(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):
@@ -212,7 +212,7 @@ def _entries(docstring: str) -> dict[str, str]:
 
 
 def hint_of(node: ast.expr | None) -> Any:
-    """Return the type that an annotation stands for, Any where it is not known.
+    """Return the type of an annotation; Any if the type is unknown.
 
     Known are float, int, bool, str, None, Literal, tuples, unions, the types of
     `ranges`, and `Annotated` with an `Interval`.
@@ -245,7 +245,7 @@ def _member(node: ast.expr) -> Any:
 def _literal(values: ast.expr) -> Any:
     try:
         return Literal[ast.literal_eval(values)]
-    except ValueError:  # a name stands for a value
+    except ValueError:  # it contains a name instead of a value
         return Any
 
 

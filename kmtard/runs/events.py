@@ -120,7 +120,7 @@ def _unsealed(line: bytes) -> bytes:
     """Return an event without its checksum.
 
     Raises:
-        ValueError: the line is not as it was written.
+        ValueError: the line is damaged.
     """
     text, mark, end = line.rpartition(SUM)
     if not mark:

@@ -60,7 +60,7 @@ class Progress:
         """Return the progress in words.
 
         Args:
-            is_running: whether the run goes on: only then there is a time left.
+            is_running: whether the run is still running, so that it has a time left.
         """
         facts = [self.text]
         if is_running:
@@ -90,11 +90,11 @@ class History:
         warnings: messages of the most recent warnings.
         reason: why the run failed; None if it did not.
         method: name of the method.
-        outcome: `finished`, `stopped` or `failed`; None if the run still works or ended
-            without a final event.
+        outcome: `finished`, `stopped` or `failed`; None if the run is still running or
+            ended without a final event.
         devices: descriptions of the devices that a finished run used.
         peak_memory: `host` and `device` -> largest memory of a finished run in bytes,
-            as far as it was recorded.
+            if it was recorded.
         skipped: number of lines that are not events.
         error: why the events cannot be read; None if they can.
         started: time of the first event, in UNIX seconds.

@@ -47,15 +47,15 @@ def load_data(recipe: Recipe) -> DataSet:
 
 
 def load_test_split(name: str, directory: str | None, model: Any) -> Split:
-    """Return the test images for a model; of a folder, only these are read.
+    """Return the test images for a model. For a folder of images, only these are read.
 
     Args:
-        name: of the data set, or `module:function`.
-        directory: of its files.
-        model: whose input tells the size that images in a folder must have.
+        name: name of the data set, or `module:function`.
+        directory: folder with its files.
+        model: the model. Images in a folder must have the size of its input.
 
     Raises:
-        RunError: a data set of the user's own is no `DataSet`, or, as a `DataError`,
+        RunError: the user's own data set is not a `DataSet`, or (as a `DataError`)
             files are missing, damaged or of another size.
     """
     load = registry.resolve("datasets", name)

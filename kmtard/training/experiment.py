@@ -328,8 +328,8 @@ class Experiment:
         if keeper.state["score"] is None:
             raise RunError(
                 f"Expected at least one epoch of the {LABELS[role]} with a finite "
-                "W-Robust accuracy, by which the best epoch is chosen. There is none. "
-                "Check the losses above."
+                "W-Robust accuracy, which selects the best epoch. All values were NaN "
+                "or inf. Check the losses above."
             )
         keeper.restore(model)
         self.line(

@@ -8,7 +8,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-MINIATURE = "A miniature report: it only checks that every part runs. Its times are meaningless."
+MINIATURE = (
+    "A miniature report only checks that every part runs. Its times are meaningless."
+)
 
 
 def table(document: Mapping[str, Any]) -> Table:

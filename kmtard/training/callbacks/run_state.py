@@ -220,7 +220,7 @@ def _array(variable: Any) -> np.ndarray:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     if path.is_symlink():
-        raise CheckpointError("is a link; what it leads to is not read")
+        raise CheckpointError("is a link, which is not followed")
     try:
         with open_arrays(path) as loaded:
             arrays = dict(loaded)
