@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from kmtard.registry import nearest
 
-# Characters that an error shows, however much a file holds.
+# Largest numbers of characters that an error shows, even for a huge file.
 LONGEST_VALUE = 60
 LONGEST_KEY = 200
 LONGEST_MESSAGE = 2000

@@ -1,4 +1,4 @@
-"""What earlier versions hashed differently, so that their files are still found."""
+"""Reproduce the hashes of earlier versions, so that their files are still found."""
 
 from __future__ import annotations
 

@@ -210,8 +210,8 @@ class Runtime(Section):
     )
     on_non_finite: Literal["stop", "continue"] = Field(
         "stop",
-        description="Whether an epoch that ends with a loss or weights of NaN or inf "
-        "ends the run; such weights are never saved.",
+        description="Whether a run stops or continues after an epoch with NaN or inf "
+        "in the loss or the weights. Such weights are never saved.",
     )
     runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(

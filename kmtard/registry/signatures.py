@@ -157,9 +157,10 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
 
 
 def _marked(given: ast.arguments, tree: ast.Module) -> ast.arguments:
-    """Return keyword-only parameters whose types of `ranges` carry their full name.
+    """Return keyword-only parameters with the full names of the types in `ranges`.
 
-    A class inherits parameters from modules that know a type by other names.
+    A class can inherit parameters from modules that import these types under other
+    names.
     """
     marked = copy.copy(given)
     marked.kwonlyargs = [_marked_one(each, tree) for each in given.kwonlyargs]

@@ -112,7 +112,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _sealed(line: bytes) -> bytes:
-    # At its end, so that it is found without a look at the rest.
+    # The checksum is at the end, so that it is found without parsing the line.
     return b'%s%s%08x"}\n' % (line[:-1], SUM, zlib.crc32(line))
 
 

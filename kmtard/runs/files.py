@@ -15,7 +15,7 @@ from typing import BinaryIO
 from kmtard.registry.bounded import check_regular, read_bounded
 
 TEMPORARY = ".tmp-"
-"""How the name of a file begins that is not in its place yet."""
+"""Prefix of the names of temporary files."""
 
 LARGEST = 64 * 2**20
 """Largest allowed size in bytes of a document of a run, such as run.json."""
@@ -130,13 +130,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
 
 
 def remove_leftovers(folder: Path, *, of: str = "", older_than: float = 0.0) -> None:
-    """Remove what killed processes left behind of files that `replaced` writes.
+    """Remove temporary files of `replaced` that killed processes left behind.
 
     Args:
-        folder: of the files. It is locked, or `older_than` keeps what another process
-            may be writing.
-        of: how the names of the files end.
-        older_than: seconds.
+        folder: folder of the files. Unless it is locked, `older_than` must spare files
+            that another process may be writing.
+        of: suffix of the names of the files.
+        older_than: smallest age of the files in seconds.
     """
     newest = time.time() - older_than
     for path in folder.glob(f"{TEMPORARY}*{of}"):
@@ -154,8 +154,8 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> RunError:
 def _reason(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
         return (
-            f"there is no folder {path.parent}. If it was moved or deleted meanwhile, "
-            "continue in its new place, or put it back."
+            f"there is no folder {path.parent}. If it was moved, continue the run in "
+            "its new place. If it was deleted, restore it."
         )
     reason = error.strerror or str(error)
     # HDF5 replaces the system's message by a long text.

@@ -38,7 +38,7 @@ LONGEST_TEXT = 2_000  # characters
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come. A value that is not known is None.
+    """The progress of a run. Unknown values are None.
 
     Attributes:
         fraction: share of all epochs that are done, in [0, 1].
@@ -265,8 +265,8 @@ class History:
         """Return the working time over all restarts, in seconds.
 
         Args:
-            now: the present time in UNIX seconds, for a run that still works; up to
-                the last event if left out.
+            now: the present time in UNIX seconds, for a run that is still running. If
+                None, the time ends at the last event.
         """
         if now is None or self.updated is None or self.outcome:
             return self.seconds
@@ -334,7 +334,7 @@ class History:
         return f"{SHORT_LABELS.get(name, name)} {count}".strip()
 
     def progress(self) -> Progress:
-        """Return how far the run has come. The time left is that of this phase only."""
+        """Return the progress. The time left is that of the current phase only."""
         if self._plan is None:
             self._read_recipe()
         phase = self.phases.get(self.phase or "")

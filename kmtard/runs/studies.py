@@ -23,7 +23,7 @@ from kmtard.runs.tables import to_csv, to_markdown
 
 SCHEMA = 1
 FOLDER = "studies"
-"""The folder of all studies, beside the runs."""
+"""The folder of all studies, in the folder of the runs."""
 RECORD = "study.json"
 
 

@@ -21,7 +21,7 @@ from kmtard.runs.files import RunError
 from kmtard.training.evaluation import selection_attack
 
 LONGEST_REASON = 2000
-"""Characters of another library's error that are shown."""
+"""Largest number of characters of another library's error in a message."""
 
 # Networks of the same architecture must not start with the same weights.
 SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
@@ -114,10 +114,11 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
 
 
 def _count_names_anew() -> None:
-    """Give equal layers equal names, however many networks were built before.
+    """Give equal layers equal names, regardless of the networks built before.
 
-    A resumed run builds fewer than an unbroken one. The finished batches of an
-    evaluation are known by the model with its names, and would be done again.
+    A resumed run builds fewer networks than an uninterrupted one. The finished batches
+    of an evaluation are identified by the model's configuration, which contains the
+    names. With other names, they would be computed again.
     """
     with suppress(ImportError):
         from keras.src.utils.naming import reset_uids
@@ -154,16 +155,16 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
 
 
 def _check_fit(network: Any, data: DataSet) -> None:
-    """Refuse a network of other images or classes; Keras itself may call it."""
+    """Refuse a network for other images or classes, which Keras might accept."""
     shape = image_shape(network)
     if shape not in (None, data.input_shape):
         raise ValueError(
-            f"it takes images {shape}, and the data's are {data.input_shape}."
+            f"it takes images of shape {shape}, but the data have {data.input_shape}."
         )
     classes = num_classes(network, (None, *data.input_shape))
     if classes not in (None, data.num_classes):
         raise ValueError(
-            f"it gives {classes} logits, and the data have {data.num_classes} classes."
+            f"it gives {classes} logits, but the data have {data.num_classes} classes."
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks whose numbers are of no use: not finite, or always the same."""
+"""Detect networks with useless numbers: not finite, or always the same."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class BestStudent(keras.callbacks.Callback):
         """Check that the best networks are there and undamaged.
 
         Raises:
-            RunError: names the file, and says what to do.
+            RunError: a file is missing or damaged. The text says what to do.
         """
         if self.state["score"] is None:
             return

@@ -133,7 +133,7 @@ class RunState(keras.callbacks.Callback):
                 f"and {len(broken)} of {count} weight arrays contain values that are "
                 "not finite. The checkpoint of the previous epoch is kept. Lower "
                 "optimizer.learning_rate, or check the data and the teachers. With "
-                'runtime.on_non_finite = "continue", such an epoch ends no run.'
+                'runtime.on_non_finite = "continue", the run would continue.'
             )
         if not broken:
             self.save()

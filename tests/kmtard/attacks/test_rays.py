@@ -1,4 +1,4 @@
-"""What holds of RayS on every network."""
+"""Properties of RayS on any network."""
 
 import keras
 import numpy as np

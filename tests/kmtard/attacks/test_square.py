@@ -1,4 +1,4 @@
-"""What holds of Square on every network."""
+"""Properties of Square on any network."""
 
 import keras
 import numpy as np

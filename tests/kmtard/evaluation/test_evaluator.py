@@ -326,7 +326,7 @@ def test_stages_of_an_attack_survive_the_store(
     )
 
 
-def test_doubts_about_a_model_are_told(data: Any) -> None:
+def test_findings_about_a_model_are_reported(data: Any) -> None:
     model = linear()
     model.add(layers.Rescaling(0.0))
     evaluation = evaluate(model, data, attacks="fgsm")

@@ -44,8 +44,8 @@ def test_a_flipped_bit_of_sealed_weights_is_found(weights: Path, place: int) -> 
     content = bytearray(weights.read_bytes())
     content[place] ^= 4
     weights.write_bytes(content)
-    with pytest.raises(RunError, match=r"a\.weights\.h5: it is damaged.*Mend it\."):
-        check_intact(weights, "Mend it.")
+    with pytest.raises(RunError, match=r"a\.weights\.h5: it is damaged.*Restore it\."):
+        check_intact(weights, "Restore it.")
 
 
 def test_a_flipped_bit_of_a_saved_model_is_found(tmp_path: Path) -> None:
