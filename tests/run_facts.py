@@ -1,4 +1,4 @@
-"""What equal runs have in common, however often they were broken."""
+"""The values that equal runs share, even if they were interrupted."""
 
 from __future__ import annotations
 

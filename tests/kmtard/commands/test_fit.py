@@ -51,7 +51,7 @@ Finished = tuple[subprocess.CompletedProcess[str], Run]
 
 
 def settings(folder: Path, *others: str) -> list[str]:
-    """What keeps a run and its teachers in a folder, and further overrides."""
+    """Overrides that keep a run and its teachers in a folder, and further ones."""
     places = (f'runtime.runs_dir="{folder / "runs"}"', *others)
     cache = f'runtime.cache_dir="{folder / "teachers"}"'
     return [word for setting in (*places, cache) for word in ("--set", setting)]
