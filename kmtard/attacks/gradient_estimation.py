@@ -122,7 +122,7 @@ class GradientEstimation(Attack):
 
         `queries` counts the images of the estimates and all iterates including x. It
         does not count the first prediction, which finds the images that the model
-        misclassifies anyway. Those are not attacked.
+        misclassifies clean. Those are not attacked.
         """
         x, y, check = batch.x, batch.y, batch.active.astype(int)
         active = batch.where_correct(classifier.predict(x))

@@ -115,7 +115,7 @@ class Square(Attack):
         """Return the adversarial images found, or `x`; see `Attack.attack_batch`.
 
         `queries` does not count the first prediction, which finds the images that the
-        model misclassifies anyway. Those are not attacked.
+        model misclassifies clean. Those are not attacked.
 
         Raises:
             ValueError: `x` does not have four dimensions.

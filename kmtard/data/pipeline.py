@@ -14,7 +14,7 @@ from kmtard.data.batches import Batch, Batches, Epoch
 from kmtard.data.sources import Images, LazyImages, take
 
 MOST_CLASSES = 100_000
-"""More are no classes: a file's labels are then something else."""
+"""Largest plausible number of classes. Larger labels in a file are not classes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,7 +123,7 @@ class NetworkEvaluator:
         self._pictured = np.zeros(0, int)
 
     def keep_batches(self, folder: Path) -> None:
-        """Store finished batches in a folder, and reuse those that are there.
+        """Store finished batches in a folder, and reuse the existing ones.
 
         Nothing is reused if the configuration does not identify the model, because the
         batches may be those of another model.

@@ -338,7 +338,7 @@ class Evaluation:
             "networks": [each.to_dict(self.labels) for each in self.networks],
             "pictures": pictures if self.pictures else None,
             "labels": _words(self.labels),
-            # Only where there are some: earlier versions of kmtard wrote none.
+            # Left out if empty, because earlier versions of kmtard wrote no such key.
             **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 

@@ -79,7 +79,7 @@ class StateDict(dict[str, np.ndarray]):
 
 
 def read(path: str | os.PathLike[str], *, nest: str | None = None) -> StateDict:
-    """Read a state dict from a file, also one nested in a checkpoint.
+    """Read a state dict from a file, even if it is nested in a checkpoint.
 
     Args:
         path: a `.safetensors` file, or a PyTorch file with an ending in

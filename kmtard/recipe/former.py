@@ -15,7 +15,7 @@ _FORMER_DEFAULTS = {
 
 
 def hashed_training(training: dict[str, Any], data_set: str) -> dict[str, Any]:
-    """Return the settings that a teacher's hash is made of, as in version 0.1.
+    """Return the settings that determine a teacher's hash, as in version 0.1.
 
     Args:
         training: the settings of the teacher's training.

@@ -1,4 +1,4 @@
-"""The report: tables and figures of runs, with the paper's numbers beside them.
+"""The report: tables and figures of runs, next to the paper's numbers.
 
 - `source`: reads runs and studies, and groups runs that differ only in their seed.
 - `paper/`: the tables of the B-MTARD paper as data, and the number for a cell.

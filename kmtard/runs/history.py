@@ -26,7 +26,7 @@ SHORT_LABELS = {
     "adv_teacher": "adv",
     "evaluation": "testing",
 }
-"""Phase -> its name where there is room for one word only."""
+"""Phase -> its short name, for narrow columns."""
 
 HEAD = 256  # first bytes of the file; if they change, the file was replaced
 LONGEST_GAP = 86_400.0  # seconds between two events; longer gaps mean a changed clock

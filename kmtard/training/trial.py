@@ -80,7 +80,7 @@ class Trial:
         data: images from `generated`.
 
     Attributes:
-        parameters: role -> number of trainable values, also of the teachers.
+        parameters: role -> number of trainable values, including the teachers.
     """
 
     def __init__(self, recipe: Recipe, role: Role, data: DataSet) -> None:

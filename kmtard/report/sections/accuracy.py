@@ -1,4 +1,4 @@
-"""Accuracies in the form of the paper's tables, beside the paper's numbers."""
+"""Accuracies in the form of the paper's tables, next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _to_fill(bench: Bench, method: str, setting: Setting | None, attack: str) ->
 
 
 def estimated_gradients(source: Source) -> Section:
-    """Return PGD beside gradient estimation, as in the paper's Table 9."""
+    """Return the accuracies under PGD and gradient estimation (Table 9)."""
     tables, missing = [], []
     for bench in source.benches:
         measured = [each for each in bench.evaluated if each.shares(GE)]

@@ -28,7 +28,7 @@ class CheckpointError(ValueError):
 
 
 class RunState(keras.callbacks.Callback):
-    """Saves a checkpoint at the end of each epoch, also of one that a stop cut short.
+    """Saves a checkpoint at the end of each epoch, even if a stop cut it short.
 
     One file holds the values of all variables except those of frozen networks: student
     and teachers that learn, optimizer, averages of BatchNorm, balance, random seeds,
