@@ -70,8 +70,8 @@ class StateDict(dict[str, np.ndarray]):
 
     Attributes:
         nest: the keys that lead to the weights in a checkpoint, joined by dots.
-        constants: the standardization of the images that the file records beside the
-            weights; None if it records none.
+        constants: the standardization of the images that the file records next to the
+            weights; None if the file does not record it.
     """
 
     nest: str = ""

@@ -128,6 +128,10 @@ def source_path(module: str) -> Path | None:
 
     This does not use `importlib.util.find_spec` for dotted names, because that imports
     the parent packages.
+
+    Example:
+        >>> source_path("json.decoder").name
+        'decoder.py'
     """
     top, *parts = module.split(".")
     spec = _top(top)

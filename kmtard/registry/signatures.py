@@ -50,8 +50,12 @@ def definition(module: str, name: str) -> Found | None:
     Imports from the standard library and from installed packages are not followed.
 
     Returns:
-        The definition, the name of the module that holds it, and that module's syntax
-        tree; None if there is no such definition.
+        The definition, the name of the module that contains it, and that module's
+        syntax tree; None if there is no such definition.
+
+    Example:
+        >>> definition("kmtard.balance", "entropy_balance")[1]
+        'kmtard.balance'
     """
     path = source_path(module)
     if path is None:

@@ -421,7 +421,12 @@ def is_plausible(value: float) -> bool:
 
 
 def number_of(text: str) -> float | None:
-    """Return a text as a number; None if it is not a number."""
+    """Return a text as a number; None if it is not a number.
+
+    Example:
+        >>> number_of("0.5"), number_of("8/255")
+        (0.5, None)
+    """
     try:
         return float(text)
     except ValueError:

@@ -90,12 +90,26 @@ def methods(part: str, data: str, student: str) -> list[str]:
         part: `white_box` or `black_box`.
         data: name of the data set.
         student: name of the student's network.
+
+    Example:
+        >>> methods("white_box", "cifar10", "resnet18")[:3]
+        ['natural', 'sat', 'trades']
     """
     return _column(part, data, student, "method")
 
 
 def attacks(part: str, data: str, student: str) -> list[str]:
-    """Return the attacks of one table in its order; empty if it lacks this data."""
+    """Return the attacks of one table in its order; empty if it lacks this data.
+
+    Args:
+        part: as in `methods`.
+        data: name of the data set.
+        student: name of the student's network.
+
+    Example:
+        >>> attacks("white_box", "cifar10", "resnet18")[:2]
+        ['fgsm', 'pgd_sat']
+    """
     return _column(part, data, student, "attack")
 
 
@@ -163,6 +177,10 @@ def knowledge_scale(data: str, network: str) -> Mapping[str, Number]:
 
     Returns:
         `unbalanced` and `balanced` -> number; empty if the teacher is not in the table.
+
+    Example:
+        >>> knowledge_scale("cifar10", "resnet56")["unbalanced"].value
+        2.2518
     """
     found = tables()["knowledge_scale"]
     for row in found["rows"]:
@@ -186,6 +204,11 @@ def ablation_difference(
 
     Returns:
         The difference; None if the text does not mention it.
+
+    Example:
+        >>> about = "cifar10", "resnet18", "mtard", "baseline"
+        >>> ablation_difference(*about, attack="cw_inf")
+        0.6
     """
     found = tables()["ablation_differences"]
     if (data, student) == (found["data"], found["student"]):

@@ -50,5 +50,10 @@ ALL: Sequence[Callable[[Source], Section]] = (
 
 
 def build(source: Source) -> list[Section]:
-    """Return all sections of a report."""
+    """Return all sections of a report, in the order of the page.
+
+    Example:
+        >>> [section.name for section in build(Source([]))][:3]
+        ['summary', 'white-box', 'black-box']
+    """
     return [section(source) for section in ALL]
