@@ -56,7 +56,7 @@ def test_a_printed_number_that_does_not_add_up_is_marked(reported: Reported) -> 
     assert row["W-Robust, paper"] == "61.66 †"
     [note] = [note for note in found.notes if note.startswith("†")]
     text = "† trades, autoattack: the paper prints 61.66, but the mean of its clean"
-    assert note == f"{text} robust accuracy is {61.565:.2f}."
+    assert note == f"{text} and robust accuracy is {61.565:.2f}."
 
 
 @pytest.mark.parametrize(
