@@ -29,8 +29,13 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
-from kmtard.runs.formats import percent
-from kmtard.runs.result_tables import attacks_table
+from kmtard.runs.formats import percent, radius_text
+from kmtard.runs.result_tables import (
+    attacks_table,
+    classes_table,
+    confusion_table,
+    radii_table,
+)
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
 from kmtard.runs.visible import accept_any_text, tell, telling_warnings, wide_console
@@ -72,6 +77,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")
+        if "epsilon" in given and "epsilons" in given:
+            parser.error("--epsilon and --epsilons exclude each other")
+        per_class = given.pop("per_class", False)
         trust, imports = given.pop("trust"), given.pop("imports")
         for module in imports:
             modules.allow(module)
@@ -82,7 +90,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             tell(errors, "\n".join(mistakes))
             return BAD_COMMAND_LINE
         with StopSignal() as stop:
-            _show(_evaluated(plan, subject, stop))
+            _show(_evaluated(plan, subject, stop), per_class=per_class)
     except Stopped:
         command = shlex.join([*prog.split(), *words])
         tell(Console(), f"stopped; continue with: {command}")
@@ -131,6 +139,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--limit", type=int, help="number of test images to use (default: all)")
     add("--epsilon", type=_number, help="radius of the ball for images in [0, 1], such "
         "as 8/255")  # fmt: skip
+    add("--epsilons", metavar="A,B,...", type=_radii, help="several radii, such as "
+        "0,2/255,4/255,8/255, for robust accuracy over the radius")  # fmt: skip
     add("--step-size", type=_number, help="length of a PGD step (default: the paper's, "
         "scaled with epsilon)")  # fmt: skip
     add("--steps", type=int, help="steps of PGD (default: the paper's)")
@@ -147,6 +157,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")
+    add("--per-class", action="store_true", help="also show the accuracy per class, "
+        "the worst class and what images are taken for")  # fmt: skip
     add("--compare", nargs=2, metavar=("A", "B"), type=path, help="compare two "
         "evaluated models, runs or .keras files, by McNemar's test")  # fmt: skip
     add_trust(parser)
@@ -160,6 +172,10 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"expected a number or a fraction such as 8/255, received {text!r}"
         ) from None
+
+
+def _radii(text: str) -> tuple[float, ...]:
+    return tuple(_number(each) for each in _names(text))
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -177,7 +193,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
+def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> list[Results]:
     choose_backend(plan.backend)
     with silent_native_code():
         plan.prepare()
@@ -191,16 +207,27 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
         tell(screen, text)
     display = Display(screen, stop)
     with display.bars, telling_warnings(lambda text: tell(screen, text)):
-        return plan.execute(subject, display).results
+        if plan.epsilons:
+            found = plan.execute_curve(subject, display.at)
+            return [each.results for each in found]
+        return [plan.execute(subject, display).results]
 
 
-def _show(results: Results) -> None:
+def _show(records: Sequence[Results], *, per_class: bool) -> None:
+    """Print the tables of one evaluation, or of one per radius in ascending order."""
     screen = Console()
     if not screen.is_terminal:
         screen.width = WIDTH
-    screen.print(to_rich(attacks_table(results, results.student)))
-    for finding in results.student.findings:
-        tell(screen, f"warning: {finding.name}: {finding.message}")
+    for results in records:
+        screen.print(to_rich(attacks_table(results, results.student)))
+        if per_class:
+            screen.print(to_rich(classes_table(results, results.student)))
+            if results.student.headline:
+                screen.print(to_rich(confusion_table(results, results.student)))
+        for finding in results.student.findings:
+            tell(screen, f"warning: {finding.name}: {finding.message}")
+    if len(records) > 1:
+        screen.print(to_rich(radii_table(records)))
 
 
 class Display:
@@ -215,6 +242,7 @@ class Display:
         self._screen, self._stop = screen, stop
         self._tasks: dict[str, TaskID] = {}
         self._told = time.monotonic()
+        self._radius = ""
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -227,6 +255,17 @@ class Display:
             disable=not screen.is_terminal,
         )
 
+    def at(self, epsilon: float, step: Step) -> None:
+        """Show a step of the evaluation at one of several radii.
+
+        Raises:
+            Stopped: a signal was received.
+        """
+        radius = f"epsilon {radius_text(epsilon)}: "
+        if radius != self._radius:
+            self._radius, self._tasks = radius, {}
+        self(step)
+
     def __call__(self, step: Step) -> None:
         """Show a step.
 
@@ -234,7 +273,7 @@ class Display:
             Stopped: a signal was received.
         """
         accuracy = "" if step.accuracy is None else f"{percent(step.accuracy)} %"
-        place = f"{step.attack} ({step.number}/{step.attacks})"
+        place = f"{self._radius}{step.attack} ({step.number}/{step.attacks})"
         if step.doing is not None:
             self._tell_within(step, place)
             return

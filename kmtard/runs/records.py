@@ -64,10 +64,17 @@ class Distance:
     Attributes:
         linf: largest change of a pixel, in [0, 1].
         l2: Euclidean length of the change.
+        median_linf: upper bound of the median minimal distance: the median over all
+            images of the L_inf distance at which the attack fooled them. It is 0 for an
+            image that is misclassified clean. None if the attack fooled fewer than half
+            of the images, or if the record does not tell.
+        median_l2: the same in L2.
     """
 
     linf: float | None
     l2: float | None
+    median_linf: float | None = None
+    median_l2: float | None = None
 
 
 @dataclass(frozen=True)
