@@ -38,6 +38,7 @@ from kmtard.runs.result_tables import (
 )
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
+from kmtard.runs.verdict import Verdict, verdict
 from kmtard.runs.visible import accept_any_text, tell, telling_warnings, wide_console
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
+NOT_QUOTABLE = 3
 SECONDS = 5.0  # between two lines about an attack, without a terminal
 WIDTH = 110  # columns of a table, without a terminal
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     Returns:
         The exit code. 0: finished, or stopped by a signal; the same command continues.
         1: failed. 2: the command line is wrong. All mistakes were printed, and nothing
-        was started.
+        was started. 3: with --strict, the robust accuracy must not be quoted.
     """
     accept_any_text()
     words = sys.argv[1:] if argv is None else list(argv)
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             parser.error("expected a run's folder, a .keras file, or --compare A B")
         if "epsilon" in given and "epsilons" in given:
             parser.error("--epsilon and --epsilons exclude each other")
-        per_class = given.pop("per_class", False)
+        per_class, strict = given.pop("per_class", False), given.pop("strict", False)
         trust, imports = given.pop("trust"), given.pop("imports")
         for module in imports:
             modules.allow(module)
@@ -90,7 +92,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             tell(errors, "\n".join(mistakes))
             return BAD_COMMAND_LINE
         with StopSignal() as stop:
-            _show(_evaluated(plan, subject, stop), per_class=per_class)
+            records = _evaluated(plan, subject, stop)
+        _show(records, per_class=per_class)
+        verdicts = [verdict(each.student) for each in records]
+        _tell_verdict(verdicts[-1], [*prog.split(), *words])
+        if strict and not all(each.may_be_quoted for each in verdicts):
+            return NOT_QUOTABLE
     except Stopped:
         command = shlex.join([*prog.split(), *words])
         tell(Console(), f"stopped; continue with: {command}")
@@ -161,6 +168,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "the worst class and what images are taken for")  # fmt: skip
     add("--compare", nargs=2, metavar=("A", "B"), type=path, help="compare two "
         "evaluated models, runs or .keras files, by McNemar's test")  # fmt: skip
+    add("--strict", action="store_true", help=f"exit with {NOT_QUOTABLE} if the robust "
+        "accuracy must not be quoted")  # fmt: skip
     add_trust(parser)
     return parser
 
@@ -228,6 +237,43 @@ def _show(records: Sequence[Results], *, per_class: bool) -> None:
             tell(screen, f"warning: {finding.name}: {finding.message}")
     if len(records) > 1:
         screen.print(to_rich(radii_table(records)))
+
+
+def _tell_verdict(found: Verdict, words: Sequence[str]) -> None:
+    """Print the verdict, the findings behind it, and the command to run next.
+
+    Args:
+        found: the verdict.
+        words: the command line of this evaluation.
+    """
+    screen = Console()
+    tell(screen, f"verdict: {found.sentence}")
+    if found.reasons:
+        names = dict.fromkeys(each.name for each in found.reasons)
+        tell(screen, f"  findings: {', '.join(names)}")
+    if found.advice:
+        tell(screen, f"  {found.advice}")
+    if found.attacks:
+        command = [*without_options(words, "--attacks", "--suite"), "--attacks"]
+        tell(screen, f"  run: {shlex.join([*command, ','.join(found.attacks)])}")
+
+
+def without_options(words: Sequence[str], *options: str) -> list[str]:
+    """Return a command line without some options and their values.
+
+    Example:
+        >>> without_options(["--attacks", "fgsm", "--suite=paper", "run"], "--attacks")
+        ['--suite=paper', 'run']
+    """
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.partition("=")[0] in options:
+            # The value of an option without an equals sign is the next word.
+            skip = not skip and "=" not in word
+            continue
+        kept.append(word)
+    return kept
 
 
 class Display:

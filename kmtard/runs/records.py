@@ -23,6 +23,10 @@ MODEL = "model"
 """Role of a network that does not belong to a run."""
 
 
+SETTLED = " Settled: "
+"""Separates the answer of a later attack from the message of a finding."""
+
+
 class Finding(NamedTuple):
     """A reason to doubt the numbers of an evaluation.
 
@@ -33,6 +37,11 @@ class Finding(NamedTuple):
 
     name: str
     message: str
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an attack has answered the finding."""
+        return SETTLED in self.message
 
 
 @dataclass(frozen=True)

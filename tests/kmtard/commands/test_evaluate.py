@@ -263,6 +263,20 @@ def test_radii_that_nobody_can_read(run: Run, words: list[str]) -> None:
     assert error.value.code == 2
 
 
+def test_the_verdict_names_the_command_to_run(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(run.path), "--attacks=fgsm", "--limit", "20"]
+    assert main([*words, "--strict"]) == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert "verdict: Do not quote this robust accuracy, because fgsm gives only" in text
+    command = (
+        f"run: kmtard evaluate {run.path} --limit 20 --strict --attacks autoattack"
+    )
+    assert command in text
+    assert main(words) == 0
+
+
 def test_clean_accuracy_far_below_that_of_the_training_smells(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
