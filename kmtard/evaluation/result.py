@@ -61,6 +61,9 @@ class Column:
         predictions: int (images,), the predicted class under the attack, or the clean
             prediction for an image that was not attacked. None for the worst case and
             for batches of version 0.1, which did not store it.
+        spread: "linf" or "l2" -> float (images,), the distance at which an image was
+            fooled: 0 if it is misclassified clean, infinity if it is robust. None for
+            clean images and the worst case, and in a record that was read.
     """
 
     robust: np.ndarray
@@ -69,6 +72,7 @@ class Column:
     distance: Distance | None = None
     stages: Mapping[str, int] | None = None
     predictions: np.ndarray | None = None
+    spread: Mapping[str, np.ndarray] | None = None
 
     @property
     def correct(self) -> int:

@@ -23,6 +23,10 @@ MODEL = "model"
 """Role of a network that is not part of a run."""
 
 
+SETTLED = " Settled: "
+"""Separates the answer of a later attack from the message of a finding."""
+
+
 class Finding(NamedTuple):
     """A reason to doubt the numbers of an evaluation.
 
@@ -33,6 +37,11 @@ class Finding(NamedTuple):
 
     name: str
     message: str
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an attack has answered the finding."""
+        return SETTLED in self.message
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,17 @@ class Distance:
     Attributes:
         linf: largest change of a pixel, in [0, 1].
         l2: Euclidean length of the change.
+        median_linf: upper bound of the median minimal distance: the median over all
+            images of the L_inf distance at which the attack fooled them. It is 0 for an
+            image that is misclassified clean. None if the attack fooled fewer than half
+            of the images, or if the record does not tell.
+        median_l2: the same in L2.
     """
 
     linf: float | None
     l2: float | None
+    median_linf: float | None = None
+    median_l2: float | None = None
 
 
 @dataclass(frozen=True)

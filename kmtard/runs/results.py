@@ -426,7 +426,10 @@ def _cost(content: Any) -> Cost:
 
 def _distance(content: Any) -> Distance:
     kept = _table(content)
-    return Distance(*(_optional(_number, kept[name]) for name in ("linf", "l2")))
+    means = (kept["linf"], kept["l2"])
+    # Earlier versions wrote no medians.
+    medians = (kept.get("median_linf"), kept.get("median_l2"))
+    return Distance(*(_optional(_number, each) for each in (*means, *medians)))
 
 
 def _stages(content: Any) -> dict[str, int]:
