@@ -65,9 +65,9 @@ def image_folder(
     equal channels. Photos are turned as their EXIF orientation says, and of 16-bit
     images only the upper 8 bits are used.
 
-    Files and folders whose name begins with a dot are ignored. A warning counts and
-    names what else is not read: files without one of the endings in `SUFFIXES`, files
-    beside the class folders, and folders inside them.
+    Files and folders with names that begin with a dot are ignored. A warning counts and
+    names other files that are not read: those without a suffix from `SUFFIXES`, those
+    next to the class folders, and folders inside the class folders.
 
     Splits of more than `IN_MEMORY` bytes stay on the disk. The header of each file is
     checked first, and the images are decoded batch by batch during training. A file
@@ -123,9 +123,9 @@ def image_folder_test(
     skip_broken: bool = False,
     classes: tuple[str, ...] | None = None,
 ) -> Split:
-    """Return the test images alone; see `image_folder`.
+    """Return only the test images; see `image_folder`.
 
-    No file in `train` is read; its folders must be the same classes, if there are any.
+    No file in `train` is read. If `train` has folders, they must be the same classes.
 
     Args:
         directory: As in `image_folder`.
@@ -170,7 +170,7 @@ def _checked_files(
     *,
     skip_broken: bool,
 ) -> Shape:
-    """Look at each file's head; return the shape that all images have.
+    """Check the header of each file, and return the shape that all images have.
 
     Args:
         found: the files. Broken ones are left out of it, if asked.
@@ -179,7 +179,7 @@ def _checked_files(
         skip_broken: whether to leave out files that cannot be read.
 
     Raises:
-        DataError: Files are damaged, of another size, or in color among grey ones.
+        DataError: Files are damaged, of another size, or in color among gray ones.
     """
     paths = [path for part in found.parts.values() for path in part.paths]
     reference = len(found.parts.get("train", Part(paths)).paths)
@@ -201,7 +201,7 @@ def _checked_files(
     if not wrong and shape:
         return shape
     if len(paths) * math.prod(shape or ()) <= IN_MEMORY:
-        # What is damaged behind its head is named with the others.
+        # The error also names files that are damaged after their headers.
         heads = readings(paths, lambda image: decoding.pixels(image).shape)
         wrong = _misfits(paths, heads, shape)
     one = f"of {size_text(shape)}, {whose}" if shape else "that can be read"
@@ -273,7 +273,7 @@ def _splits(found: ImageList, shape: Shape, decoding: Decoding) -> dict[str, Spl
 
 
 def _images(splits: list[list[Path]], shape: Shape, decoding: Decoding) -> list[Images]:
-    """Return the images of each split, whose heads have been looked at.
+    """Return the images of each split, after their headers have been checked.
 
     Raises:
         DataError: Files of a split that fits into memory cannot be decoded.

@@ -258,7 +258,7 @@ def _sorted(labels: set[str]) -> list[str]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted, without hidden files and folders."""
+    """Return the content of a folder, sorted, without hidden files and folders."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -286,7 +286,7 @@ def _check_same(one: Path, ours: list[str], other: Path, theirs: list[str]) -> N
 
 
 def _files(folder: Path, classes: list[str]) -> Part:
-    """Return the images of a part and their labels; warn about what is not read."""
+    """Return the images of a part and their labels; warn about unread files."""
     left_out = [path for path in _listed(folder) if not path.is_dir()]
     files: list[list[Path]] = []
     for name in classes:
@@ -305,9 +305,9 @@ def _files(folder: Path, classes: list[str]) -> Part:
     empty = [folder / name for name, p in zip(classes, files, strict=True) if not p]
     if empty:
         raise DataError(
-            f"Expected images ({kinds}) in each class folder. There is none in "
-            f"{len(empty)} of {len(classes)}. Add some, or remove the class from train "
-            f"and test:{lines_of(empty)}"
+            f"Expected images ({kinds}) in each class folder, but {len(empty)} of "
+            f"{len(classes)} are empty. Add images, or remove the class from train and "
+            f"test:{lines_of(empty)}"
         )
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
     return Part([path for paths in files for path in paths], labels)

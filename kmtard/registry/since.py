@@ -1,6 +1,6 @@
-"""Keys that version 0.1 did not have, with the value that stands for their absence.
+"""Keys that are newer than version 0.1, with the value that 0.1 used implicitly.
 
-Recipes and runs with and without such a key are equal if the key has this value.
+Two recipes or runs are equal if one lacks such a key and the other has this value.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ SINCE_0_1 = {
     "freeze": None,
     "initial_losses": "first",
 }
-"""Last part of the key -> the value."""
+"""Last part of the key -> its value."""

@@ -89,7 +89,7 @@ class _Form(NamedTuple):
     def with_options(
         self, section: str, model: type[BaseModel], names: str
     ) -> tuple[Field, ...]:
-        """Return the keys of a section, with the options of what the first one names."""
+        """Return the keys of a section, with the options of the object it names."""
         values = table_at(self.document, section)
         fields = list(fields_of_model((section,), model, values))
         chosen = self.written_in(fields[0])
