@@ -33,7 +33,7 @@ from kmtard.runs.intact import sealed
 from kmtard.training import execution
 from kmtard.training.build import load_data
 from kmtard.training.startup import begin
-from kmtard.training.stopping import StopSignal
+from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.subject import load_model
 
 MODEL_FILE = "hardened.keras"
@@ -277,8 +277,12 @@ class Work:
             result = self.write(run, tell)
             if events is not None:
                 execution.finish(run, events, evaluation)
+        except Stopped:
+            if events is not None:
+                events.write("run_stopped")
+            raise
         except Exception as error:
-            if events is not None and type(error).__name__ != "Stopped":
+            if events is not None:
                 events.write("run_failed", reason=f"{type(error).__name__}: {error}")
             raise
         return result

@@ -123,7 +123,7 @@ def document(request: Request, data: DataSet, *, augments: bool) -> dict[str, An
         "attack": {"epsilon": epsilon, "step_size": epsilon / 4, "steps": 7},
         "optimizer": {"learning_rate": request.strength.learning_rate},
         "schedule": {"epochs": FEWEST_EPOCHS},
-        "evaluation": {"attacks": ["fgsm", "pgd_trades", "apgd_ce"]},
+        "evaluation": {"attacks": ["fgsm", "pgd_trades"]},
         "runtime": {
             "backend": request.backend,
             "seed": request.seed,

@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 import kmtard
+from kmtard.data.image_folder import image_folder
 from kmtard.hardening.hardening import Work
+from kmtard.hardening.plan import Request, recipe_of
 from kmtard.recipe import load
 from kmtard.runs import Run, RunError
+from kmtard.training.stopping import Stopped
 
 pytestmark = pytest.mark.once("jax")
 
@@ -103,6 +106,38 @@ def test_mistakes_are_told_before_anything_is_trained(
             **given,
         )
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(Stopped(), "stopped"), (RunError("no disk"), "failed")]
+)
+def test_a_run_that_ends_early_says_so_and_can_go_on(
+    error: Exception,
+    state: str,
+    model_file: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = Request(
+        model=str(model_file),
+        data="image_folder",
+        directory=str(photos),
+        runs_dir=str(tmp_path / "runs"),
+        overrides=("runtime.backend=jax",),
+    )
+    recipe = recipe_of(request, image_folder(str(photos)), augments=False)
+    work = Work(recipe, model_file, (0.0, 255.0), ("a line",), 0.1, "harden")
+    run = work.create({"backend": "jax"})
+
+    def end(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("kmtard.training.execution.train", end)
+    with pytest.raises(type(error)):
+        work.carry_out(run, lambda text: None)
+    assert run.state() == state
+    assert Work.of_run(Run.open(run.path), recipe) == work
 
 
 def test_another_run_is_no_hardening(tmp_path: Path) -> None:
