@@ -90,6 +90,10 @@ def input_scale(classifier: Classifier) -> Findings:
             scale = np.abs(np.asarray(layer.scale, "float64"))
             made_for_more = bool(np.any(scale * (high - low) < SMALL_RANGE))
             name = f"Rescaling(scale={float(scale.min()):.3g})"
+            if scale.ndim == 0 and not made_for_more:
+                # A later layer gets the rescaled images, as in an adapted model.
+                factor, offset = float(layer.scale), float(np.max(layer.offset))
+                low, high = low * factor + offset, high * factor + offset
         elif type(layer) is keras.layers.Normalization and layer.built:
             mean, deviation = (
                 np.abs(ops.convert_to_numpy(each))

@@ -10,7 +10,8 @@ from keras import layers, ops
 
 from kmtard import backend
 from kmtard.attacks.classifier import Classifier
-from kmtard.evaluation.diagnostics.model import check_model
+from kmtard.evaluation.diagnostics.model import check_model, input_scale
+from kmtard.networks.own_model import adapted
 from tests.kmtard.evaluation.diagnostics.nets import (
     Apply,
     labels,
@@ -144,3 +145,12 @@ def test_input_range(x):
     model = net()
     found = check_model(model, x / 255, labels(model, x / 255))
     assert "input-range" in names(found)
+
+
+def test_an_adapted_model_gets_the_range_that_it_was_made_for() -> None:
+    """Images are scaled to [0, 255] before the model's own Rescaling."""
+    inner = [layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)]
+    own = keras.Sequential([keras.Input((4, 4, 1)), *inner])
+    network = adapted(own, input_shape=(4, 4, 1))
+    assert not input_scale(Classifier(network))
+    assert input_scale(Classifier(own))
