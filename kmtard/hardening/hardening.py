@@ -19,7 +19,15 @@ from kmtard.data.pipeline import DataSet
 from kmtard.evaluation.evaluator import evaluate
 from kmtard.hardening.examination import Examination, Tell, examine
 from kmtard.hardening.files import Pair
-from kmtard.hardening.plan import HOUR, Request, epochs_for, measure, planned, recipe_of
+from kmtard.hardening.plan import (
+    FEWEST_EPOCHS,
+    HOUR,
+    Request,
+    epochs_for,
+    measure,
+    planned,
+    recipe_of,
+)
 from kmtard.hardening.tries import choose, steps_for
 from kmtard.networks import own_model
 from kmtard.networks.interface import interface_of
@@ -110,7 +118,7 @@ def harden(
         RecipeError: an override is wrong.
 
     Example:
-    ```python
+    ```py
     import kmtard
 
     found = kmtard.harden("model.keras", "photos/", epsilon=8 / 255, hours=0.5)
@@ -219,6 +227,11 @@ class Work:
         epochs = epochs_for(pace, HOUR * hours - spent)
         recipe = planned(request, images, epochs, augments=augments)
         planned_lines = _plan_lines(recipe, hours)
+        if min(epochs.values()) <= FEWEST_EPOCHS:
+            planned_lines.append(
+                f"the time allows {FEWEST_EPOCHS} epochs or fewer, which are too few "
+                "for a good result: give more --hours"
+            )
         for line in planned_lines:
             tell(line)
         key = settings_key(recipe)[:4]

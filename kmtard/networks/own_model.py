@@ -179,8 +179,8 @@ def adapted(
         ...     ]
         ... )
         >>> network = kmtard.networks.adapted(model, input_shape=(8, 8, 1))
-        >>> kmtard.networks.own_model.origin_of(network).notes[0]
-        'images are scaled from [0, 1] to [0, 255] (Rescaling ...)'
+        >>> kmtard.networks.own_model.origin_of(network).notes[1]
+        'its final softmax is left out'
     """
     found = interface_of(model)
     _check_images(model, found, input_shape)
