@@ -4,7 +4,7 @@ Images of geometric shapes in four classes, noisy and of any color, and a CNN th
 them from 0 to 255 and returns probabilities. Run as a script, it makes both:
 
     KERAS_BACKEND=jax python tests/hardening/shapes.py FOLDER
-    kmtard harden FOLDER/model.keras --data FOLDER/photos --epsilon 8/255 --minutes 10
+    kmtard harden FOLDER/model.keras --data FOLDER/photos --epsilon 8/255 --hours 1/6
 
 FOLDER/photos has `train/CLASS` and `test/CLASS`.
 """
