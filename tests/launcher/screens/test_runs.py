@@ -196,7 +196,7 @@ async def test_sorting_is_remembered(show, make_run):
     make_run("b", done=2)
     async with show() as pilot:
         assert "by started ▼" in text(pilot, "#header")
-        await pilot.press("s", "s")
+        await pilot.press("s", "s", "s")
         assert "by state ▲" in text(pilot, "#header")
         await pilot.press("s", "S")
         assert (names(pilot), "by name ▼" in text(pilot, "#header")) == (
