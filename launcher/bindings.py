@@ -115,6 +115,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("smoke", "f7", "Smoke", "Train for a minute only"),
         Key("measure", "f6", "Measure", "Try each training, for the time"),
         Key("copy", "f8", "Copy", "Copy the command line"),
+        Key("help", "question_mark", "Help", "About this dialog", "app.help"),
     ),
     "queue": (
         Key("open", "enter", "Open", "Show the run", "select_cursor"),

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -50,6 +51,8 @@ class Cell:
         smoke: whether it is a smoke test.
         recipe: resolved.
         key: of the run: the hash of its settings, and the seed.
+        trust: whether the user gave `--trust` for it on the command line.
+        imports: modules that the user gave by `--import`.
     """
 
     parts: tuple[str, ...]
@@ -59,6 +62,8 @@ class Cell:
     smoke: bool
     recipe: Recipe = field(repr=False)
     key: str
+    trust: bool = False
+    imports: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,8 +74,17 @@ class Cell:
     def task(self) -> Task:
         """What a queue does for it."""
         return Task.fit(
-            self.path, method=self.method, overrides=self.overrides, smoke=self.smoke
+            self.path,
+            method=self.method,
+            overrides=self.overrides,
+            smoke=self.smoke,
+            trust=self.trust,
+            imports=self.imports,
         )
+
+    def resume(self, run: Path) -> Task:
+        """Return what a queue does to resume a run of it."""
+        return Task.resume(run, trust=self.trust, imports=self.imports)
 
     def matches(self, pattern: str) -> bool:
         """Tell whether a shell pattern is its name or one of its parts."""
@@ -106,6 +120,8 @@ def cells_of(
     *,
     overrides: Sequence[str] = (),
     smoke: bool = False,
+    trust: bool = False,
+    imports: Sequence[str] = (),
 ) -> list[Cell]:
     """Return the cells of a study, each loaded and checked.
 
@@ -117,11 +133,14 @@ def cells_of(
         study: the grid.
         overrides: as for `--set`, for every cell; the cells' own win.
         smoke: whether to shrink each run to a minute's work.
+        trust: whether the user trusts the code that a stranger's recipe names.
+        imports: modules that the user gave by `--import`; they must be allowed already.
 
     Raises:
         RecipeError: all that is wrong with the study and with its cells.
     """
-    base = load(path, overrides=overrides, foreign=foreign_reason(path))
+    foreign = None if trust else foreign_reason(path)
+    base = load(path, overrides=overrides, foreign=foreign)
     mistakes = list(_mistakes(study, path))
     if mistakes:
         raise RecipeError(path, mistakes)
@@ -136,8 +155,9 @@ def cells_of(
             if any(hits):
                 continue
             try:
-                cell = _cell(path, method, setting, seed, overrides, smoke)
-                cells.setdefault(cell.key, cell)
+                cell = _cell(path, method, setting, seed, overrides, smoke, foreign)
+                granted = replace(cell, trust=trust, imports=tuple(imports))
+                cells.setdefault(cell.key, granted)
             except RecipeError as error:
                 mistakes += [_in_cell(each, setting) for each in error.mistakes]
     mistakes += [
@@ -303,9 +323,9 @@ def _cell(
     seed: int,
     overrides: Sequence[str],
     smoke: bool,
+    foreign: str | None,
 ) -> Cell:
     every = (*overrides, *setting.overrides, f"runtime.seed={seed}")
-    foreign = foreign_reason(path)
     recipe = load(path, method=method, overrides=every, smoke=smoke, foreign=foreign)
     if foreign is not None:
         _refuse_code(recipe, path, foreign)
@@ -332,7 +352,7 @@ def _refuse_code(recipe: Recipe, path: str, reason: str) -> None:
         Mistake(
             key,
             f"this is code, and the recipe may be a stranger's: {reason}. Read the "
-            "code; if you trust it, copy the recipe into the working folder",
+            "code; if you trust it, give --trust on the command line",
             name,
             place=path,
         )

@@ -59,17 +59,24 @@ def stop_study(study: StudyView, queue: Queue, *, kill: bool = False) -> list[st
     Returns:
         One message for each cell that could not be stopped, such as one that runs on
         another host.
+
+    Raises:
+        RunError: the queue cannot be read.
     """
     problems = []
+    entries = {entry.id: entry for entry in queue.entries()}
     # What waits first: otherwise it begins when a run before it ends.
     for cell in sorted(study.cells, key=lambda cell: cell.state != "waiting"):
         if cell.state not in (*ACTIVE, "remote"):
             continue
         try:
-            if cell.state == "waiting" and cell.entry:
-                queue.remove(cell.entry)
-            elif cell.entry:
-                (queue.kill if kill else queue.stop)(cell.entry)
+            if cell.entry:
+                entry = entries.get(cell.entry)
+                # It may have begun or ended since the study was read.
+                if entry is not None and entry.state == "waiting":
+                    queue.remove(entry.id)
+                elif entry is not None and not entry.is_ended:
+                    (queue.kill if kill else queue.stop)(entry.id)
             elif cell.row is not None:
                 run = Run(cell.row.run.path)
                 (signals.kill if kill else signals.stop)(run)
@@ -78,6 +85,15 @@ def stop_study(study: StudyView, queue: Queue, *, kill: bool = False) -> list[st
         except RunError as error:
             problems.append(f"{cell.name}: {error}")
     return problems
+
+
+def running_cells(study: StudyView) -> set[str]:
+    """Return what runs here: ids of entries of the queue, or folders of runs."""
+    return {
+        cell.entry or str(cell.row.run.path if cell.row else cell.name)
+        for cell in study.cells
+        if cell.state == "running"
+    }
 
 
 RULES: dict[str, Callable[[StudyView], str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -32,6 +33,7 @@ from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable
 
 LOG_LINES = 12
+PATIENCE = 10.0  # seconds to wait until the runs have been read again
 TOGGLED = 200  # lines whose state is remembered
 
 
@@ -47,6 +49,7 @@ class RunsScreen(StudyActions):
         self._rows: list[Summary] = []
         self._studies_shown: tuple[StudyView, ...] = ()
         self._toggled: list[str] = []
+        self._was_read = asyncio.Event()
         self._scan: Scan | None = None
         self._tail: tuple[Path | None, list[str]] = (None, [])
         self._sorted_by, self._turned = "started", False
@@ -81,7 +84,9 @@ class RunsScreen(StudyActions):
         self.query_one("#filter").display = False
         self.table.focus()
         self._show()
-        Poller(self, lambda: partial(library.look, self.app.queue), self.take)
+        self._poller = Poller(
+            self, lambda: partial(library.look, self.app.queue), self.take
+        )
 
     def selected_run(self) -> Run | None:
         """Return the run under the cursor."""
@@ -92,14 +97,19 @@ class RunsScreen(StudyActions):
         """Return the line under the cursor."""
         return self.table.line
 
-    def current_study(self, study: StudyView) -> StudyView:
-        """Return a study as it was read last."""
+    async def current_study(self, study: StudyView) -> StudyView:
+        """Read a study again, and return it as it is now."""
+        self._was_read.clear()
+        self._poller.now()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._was_read.wait(), PATIENCE)
         path = study.folder.path
         return next((s for s in self._studies_shown if s.folder.path == path), study)
 
     def take(self, found: Scan) -> None:
         """Show the runs."""
         self._scan = found
+        self._was_read.set()
         # The runs of a folder that cannot be read now are not gone.
         if not found.problem:
             self._rows, self._studies_shown = found.rows, found.studies
@@ -195,6 +205,10 @@ class RunsScreen(StudyActions):
             self.app.open_run(line.row.run.path)
         else:
             self.tell(f"{line.name} has no run yet: it is {line.state}.")
+
+    @on(RunTable.Turned)
+    def _turn_line(self, event: RunTable.Turned) -> None:
+        self._toggle(event.key)
 
     def _toggle(self, key: str) -> None:
         kept = [each for each in self._toggled if each != key]

@@ -13,7 +13,7 @@ from kmtard.runs.outline import Line
 from kmtard.runs.study_views import StudyView
 from launcher.commands import command_text
 from launcher.runs.run_rules import OFFERED
-from launcher.runs.study_control import stop_study, unavailable_for
+from launcher.runs.study_control import running_cells, stop_study, unavailable_for
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.run_actions import RunActions
 from launcher.screens.study_starter import StudyStarter
@@ -33,7 +33,8 @@ SETTING = "several runs are selected: choose one of them"
 class StudyActions(RunActions, StudyStarter):
     """Runs and studies: the actions of a run, and their meaning for a study."""
 
-    studies_asked_to_stop: ClassVar[set[Path]] = set()
+    cells_asked_to_stop: ClassVar[set[str]] = set()
+    """What was asked to stop: entries of the queue, and folders of runs."""
 
     _offered: tuple[str, ...] = ()
 
@@ -73,27 +74,27 @@ class StudyActions(RunActions, StudyStarter):
 
     @work
     async def _stop_study(self, study: StudyView) -> None:
-        path, verb, details = study.folder.path, "Stop", STOP
-        if path in self.studies_asked_to_stop:
+        verb, details, running = "Stop", STOP, running_cells(study)
+        if running and running <= self.cells_asked_to_stop:
             verb, details = "Kill", KILL
         question = ConfirmScreen(f"{verb} {study.name}?", verb, details)
         if not await self.app.push_screen_wait(question):
             return
         # It may have changed while the question was asked.
-        current = self.current_study(study)
+        current = await self.current_study(study)
         with self.reported():
             problems = await asyncio.to_thread(
                 stop_study, current, self.app.queue, kill=verb == "Kill"
             )
-            self.studies_asked_to_stop.add(path)
+            self.cells_asked_to_stop.update(running_cells(current))
             for problem in problems:
                 self.app.report(problem)
             if not problems:
                 done = "was killed" if verb == "Kill" else "is stopping"
                 self.tell(f"{study.name} {done}.")
 
-    def current_study(self, study: StudyView) -> StudyView:
-        """Return a study as it is now known."""
+    async def current_study(self, study: StudyView) -> StudyView:
+        """Read a study again."""
         return study
 
     def action_resume_run(self) -> Worker[None]:
@@ -121,7 +122,6 @@ class StudyActions(RunActions, StudyStarter):
                 question = ConfirmScreen(f"Resume {study.name}?", "Resume", text)
                 if not await self.app.push_screen_wait(question):
                     return
-            self.studies_asked_to_stop.discard(folder.path)
             await self.start_study(task, folder, cwd)
 
     def action_report_run(self) -> None:

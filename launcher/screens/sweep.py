@@ -20,7 +20,7 @@ from kmtard.runs.study_task import StudyTask
 from kmtard.runs.visible import visible, visible_lines
 from launcher.bindings import bindings
 from launcher.closing import while_open
-from launcher.commands import command_text
+from launcher.commands import command_text, plan_command
 from launcher.recipes.dry_run import DryRun
 from launcher.recipes.sweep import OWN, Plan, Sweep, read_plan
 from launcher.screens.base import Dialog
@@ -77,7 +77,7 @@ class SweepScreen(Dialog[Wanted | None]):
         sweep = self._sweep
         with Vertical(id="sweep"):
             with Horizontal(id="choices"):
-                yield Static("Study", classes="label")
+                yield Static("Study", classes="label", id="of-study")
                 names = [(self._study_name(name), name) for name in sweep.studies]
                 yield Choice(names, allow_blank=False, value=OWN, id="study")
                 yield Static("Smoke", classes="label")
@@ -148,8 +148,9 @@ class SweepScreen(Dialog[Wanted | None]):
 
     @on(SelectionList.SelectedChanged)
     def _tick(self) -> None:
-        methods = _ticked(self.query_one("#methods", SelectionList[str]))
-        seeds = _ticked(self.query_one("#seeds", SelectionList[int]))
+        of_methods: SelectionList[str] = self.query_one("#methods", SelectionList)
+        of_seeds: SelectionList[int] = self.query_one("#seeds", SelectionList)
+        methods, seeds = _ticked(of_methods), _ticked(of_seeds)
         own = self._sweep.own_methods(self._recipe_methods)
         own_seeds = self._sweep.own_seeds
         self._change(
@@ -189,8 +190,7 @@ class SweepScreen(Dialog[Wanted | None]):
         self._end()
         if self._sweep.problem():
             return
-        option = "--dry-run=measure" if self._is_measured else "--dry-run"
-        command = [*self._sweep.chosen().command(), option, "--json"]
+        command = plan_command(self._sweep.chosen(), measure=self._is_measured)
         try:
             self._process = DryRun(command, backend="", columns=WIDE)
         except OSError as error:

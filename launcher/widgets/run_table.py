@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.color import Color
 from textual.coordinate import Coordinate
+from textual.message import Message
 from textual.widgets import DataTable
 
 from kmtard.runs.listing import BY_TITLE, COLUMNS, TEXTS, Column
@@ -97,6 +99,12 @@ class RunTable(DataTable[Text]):
         *bindings("every", "top", "bottom"),
     ]
 
+    @dataclass
+    class Turned(Message):
+        """The user clicked on the sign of a line that opens and closes."""
+
+        key: str
+
     def __init__(self, **options: Any) -> None:
         super().__init__(cursor_type="row", cell_padding=0, **options)
         self.marked: set[Path] = set()
@@ -116,6 +124,18 @@ class RunTable(DataTable[Text]):
         """Fit the columns to the width."""
         del event
         self.show(self._listed, self._order)
+
+    def on_click(self, event: events.Click) -> None:
+        """Open or close a line by one click on its sign; Textual needs two."""
+        row = event.style.meta.get("row", -1)
+        if not 0 <= row < len(self._listed) or self._listed[row].is_open is None:
+            return
+        start = WIDTHS["state"] + 1 + cell_len(_indent(self._listed[row]))
+        if start <= event.x < start + cell_len(OPEN) + 1:
+            event.prevent_default()
+            event.stop()
+            self.move_cursor(row=row)
+            self.post_message(self.Turned(self._listed[row].key))
 
     @property
     def listed(self) -> Sequence[Summary]:
@@ -264,12 +284,15 @@ class RunTable(DataTable[Text]):
         return Text(text, theme_style(self.app, colour) if colour else "")
 
 
+def _indent(line: Line) -> str:
+    return "  " * line.depth
+
+
 def _sign(line: Line) -> str:
     """Return the indent of a line, and whether it is open."""
-    indent = "  " * line.depth
     if line.is_open is None:
-        return indent
-    return f"{indent}{OPEN if line.is_open else CLOSED} "
+        return _indent(line)
+    return f"{_indent(line)}{OPEN if line.is_open else CLOSED} "
 
 
 def _name(line: Line) -> str:
