@@ -66,10 +66,14 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
         if arguments.json:
             _write_plan(conductor, statuses, arguments)
             return 0
+        if not arguments.dry_run:
+            left = [each.cell for each in statuses if each.state != "finished"]
+            refuse_missing_weights(left)
+            # The launcher lists the study while its size is still being estimated.
+            conductor.record(statuses)
         _tell_plan(conductor, statuses, arguments, screen)
         if arguments.dry_run:
             return 0
-        refuse_missing_weights([e.cell for e in statuses if e.state != "finished"])
         return _end(conductor, conductor.execute(), screen)
     except (RecipeError, RegistryError, ValueError) as error:
         tell(errors, error)

@@ -72,8 +72,6 @@ class Conductor:
         Raises:
             RunError: the place cannot be used, or a file not be written.
         """
-        if self.task is not None:
-            self._seal = self.folder.sealed(self.task, self._cwd)
         # Two calls at the same time begin each run once.
         with self.folder.alone():
             statuses = self.look()
@@ -82,7 +80,7 @@ class Conductor:
         pause = PAUSE
         while True:
             statuses = self.look()
-            self._write(statuses)
+            self.record(statuses)
             changed = [each for each in statuses if told[each.cell.key] != each.state]
             for each in changed:
                 # A preempted job waits again; that others wait says nothing.
@@ -114,7 +112,14 @@ class Conductor:
             self.folder.write_tables(groups)
         return groups, problems
 
-    def _write(self, statuses: Sequence[Status]) -> None:
+    def record(self, statuses: Sequence[Status]) -> None:
+        """Write which runs the cells have, and what the user asked for.
+
+        Raises:
+            RunError: the record cannot be written.
+        """
+        if self.task is not None and self._seal is None:
+            self._seal = self.folder.sealed(self.task, self._cwd)
         runs = {each.cell.key: each.run for each in statuses}
         states = {each.cell.key: each.state for each in statuses}
         if len(self.every) > len(self.cells):

@@ -26,6 +26,7 @@ from launcher.recipes.sweep import OWN, Plan, Sweep, read_plan
 from launcher.screens.base import Dialog
 from launcher.widgets.choice import Choice
 from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.ticks import Ticks
 
 PLAN_AFTER = 0.3  # seconds after the last change
 PAUSE = 0.2  # seconds between two looks at the plan
@@ -86,8 +87,8 @@ class SweepScreen(Dialog[Wanted | None]):
                 yield Switch(sweep.slurm, animate=False, id="slurm")
             yield Static(id="about")
             with Horizontal(id="lists"):
-                yield SelectionList[str](id="methods")
-                yield SelectionList[int](id="seeds")
+                yield Ticks[str](id="methods")
+                yield Ticks[int](id="seeds")
             with VerticalScroll(id="plan", can_focus=False):
                 yield Static(id="needs")
             yield Static(id="command")
