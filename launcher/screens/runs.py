@@ -33,6 +33,8 @@ from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable
 
 LOG_LINES = 12
+LINES_READ = 60
+FRAME = tuple("┏┃┡│├└┌")
 PATIENCE = 10.0  # seconds to wait until the runs have been read again
 TOGGLED = 200  # lines whose state is remembered
 
@@ -120,7 +122,7 @@ class RunsScreen(StudyActions):
     @work(group="log", exclusive=True)
     async def _read_log(self) -> None:
         if path := _log_of(self.table.line):
-            tail = path, await asyncio.to_thread(last_lines, path, LOG_LINES)
+            tail = path, await asyncio.to_thread(_last_lines, path)
             if tail != self._tail and is_open(self):
                 self._tail = tail
                 self._describe()
@@ -287,6 +289,12 @@ class RunsScreen(StudyActions):
         """Show or hide what is below the list."""
         self.toggle_class("-no-detail")
         self.app.settings.set("runs.detail", not self.has_class("-no-detail"))
+
+
+def _last_lines(path: Path) -> list[str]:
+    """Return the end of a log, without tables: the one of a study is shown above."""
+    lines = last_lines(path, LINES_READ)
+    return [line for line in lines if line.strip()[:1] not in FRAME][-LOG_LINES:]
 
 
 def _log_of(line: Line | None) -> Path | None:

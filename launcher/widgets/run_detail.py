@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 from textual.widgets import Static
@@ -91,17 +92,23 @@ def _about_many(line: Line) -> list[Text]:
     if at_work:
         lines.append(Text(visible("running: " + ", ".join(at_work))))
     settings = settings_lines(line.study) if line.study else [line]
-    for each in settings:
-        texts = column_texts(each)
-        if each.runs and texts["W-Robust"] != ABSENT:
-            lines.append(
-                Text.assemble(
-                    f"{visible(each.name)}: clean {texts['clean']}  "
-                    f"{visible(texts['attack'])} {texts['robust']}  W-Robust ",
-                    (texts["W-Robust"], "bold"),
-                    (f"  {texts['of']}", "dim"),
-                )
+    texts = [column_texts(each) for each in settings if each.runs]
+    texts = [each for each in texts if each["W-Robust"] != ABSENT]
+    width = {
+        title: max((cell_len(visible(each[title])) for each in texts), default=0)
+        for title in ("name", "clean", "attack", "robust", "W-Robust")
+    }
+    for each in texts:
+        name = set_cell_size(visible(each["name"]), width["name"])
+        attack = set_cell_size(visible(each["attack"]), width["attack"])
+        best = f"{each['W-Robust']:>{width['W-Robust']}}"
+        lines.append(
+            Text.assemble(
+                f"{name}  clean {each['clean']:>{width['clean']}}  "
+                f"{attack} {each['robust']:>{width['robust']}}  W-Robust ",
+                (best, "bold"),
             )
+        )
     return lines
 
 

@@ -101,7 +101,7 @@ async def test_a_study_opens_to_its_cells_by_keys(
         assert "○ waiting" in screen_text(pilot)
         assert "1 study · 2 runs" in screen_text(pilot)
         await until(pilot, lambda: "2 finished, 1 waiting, 1 new" in detail(pilot))
-        assert "sat: clean 55.00 ± 7.07" in detail(pilot)
+        assert "sat  clean 55.00 ± 7.07" in detail(pilot)
         await pilot.press("enter")
         assert shown(pilot) == [
             *(study.name, "  sat", "    sat,s0", "    sat,s1"),
@@ -111,7 +111,7 @@ async def test_a_study_opens_to_its_cells_by_keys(
         assert "▾ a-table3-1234" in text and "37.50 ± 3.54" in text
         assert "· new" in text
         await pilot.press("down")
-        assert "W-Robust 37.50 ± 3.54  test" in detail(pilot)
+        assert "W-Robust 37.50 ± 3.54" in detail(pilot)
         await pilot.press("enter")
         assert shown(pilot)[1:3] == ["  sat", "  trades"]
         await pilot.press("enter", "down", "enter")
