@@ -77,7 +77,7 @@ def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
 
 
 def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]:
-    """Return what has to change with another backend.
+    """Return the settings that must change with another backend.
 
     A recipe's `jit = false` is for its own backend. JAX would run each operation by
     itself, and need minutes for what takes seconds.

@@ -27,8 +27,8 @@ LONGEST = 24  # characters of a value in the name of a row
 def read_settings(run: Run) -> dict[str, str]:
     """Return a run's settings as `flatten` does; empty if it has no readable recipe.
 
-    Keys that version 0.1 did not have are left out if they have the value that stands
-    for their absence. So runs of different versions compare equal.
+    Keys that are newer than version 0.1 are left out if they have the value that 0.1
+    used implicitly. So runs of different versions compare equal.
     """
     settings = {
         key: value

@@ -42,19 +42,19 @@ def cached_weights(recipe: Recipe, role: Role) -> Path:
 def wait_for_turn(
     cached: Path, role: Role, check: Callable[[], None], line: Callable[[str], None]
 ) -> bool:
-    """Return whether this process is to train a teacher that is not there yet.
+    """Return whether this process must train a missing teacher.
 
-    While another process trains it, this one waits: for the teacher, or for the other
-    process to end without it. The right stays with this process until it ends.
+    If another process is training it, wait until the teacher is finished or the other
+    process has ended. The lock is held until this process ends.
 
     Args:
-        cached: the file that keeps the teacher.
-        role: of the teacher.
-        check: called while waiting; may raise to stop it.
+        cached: the file of the teacher.
+        role: the teacher's role.
+        check: called while waiting; may raise an exception to stop waiting.
         line: called with a line of text for the user.
 
     Raises:
-        RunError: the folder cannot be made, or has no locks.
+        RunError: the folder cannot be created, or its file system has no locks.
     """
     lock = cached.with_name(f".{cached.name}.lock")
     told = False
@@ -70,11 +70,11 @@ def wait_for_turn(
             time.sleep(PAUSE)
         except OSError as error:
             raise RunError(
-                f"Cannot make {cached.parent}: {error.strerror}. Choose another place "
+                f"Cannot create {cached.parent}: {error.strerror}. Choose another one "
                 "with runtime.cache_dir."
             ) from error
         else:
-            # It may have been finished just before.
+            # The other process may have finished it just before.
             return not cached.exists()
     return False
 

@@ -1,4 +1,4 @@
-"""What runs cost, and what speaks against their numbers."""
+"""The cost of runs, and the findings of the diagnostics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kmtard.registry import label
 from kmtard.report.section import Section
 from kmtard.report.sections.cells import without_empty
 from kmtard.report.source import Bench, Setting, Source, command
-from kmtard.runs.formats import ABSENT, duration, figure
+from kmtard.runs.formats import ABSENT, counted, duration, figure
 from kmtard.runs.results import Cost
 from kmtard.runs.tables import Table
 
@@ -59,8 +59,9 @@ def _training(bench: Bench) -> Table:
         )
     header, rows = without_empty(header, rows, header[-2:])
     notes = [
-        "Means over the runs. training: of the student. whole run: with the teachers "
-        "that were not trained before, and the evaluation. memory: the largest."
+        "Means over the runs. training: time to train the student. whole run: "
+        "including the evaluation and any teachers trained in the run. memory: "
+        "largest value of all runs."
     ]
     title = f"{bench.title}: training"
     return Table(header, rows, header[1:], title=title, notes=notes)
@@ -91,7 +92,7 @@ def _attacks(bench: Bench) -> Table:
         rows.append([label(attack), str(len(costs)), *cells])
     notes = [
         "Means over the runs. forward, backward, queries: passes and model queries per "
-        "attacked image. seconds: in total for one student, with compilation."
+        "attacked image. seconds: total for one student, including compilation."
     ]
     title = f"{bench.title}: attacks"
     return Table(header, rows, header[1:], title=title, notes=notes)
@@ -107,14 +108,14 @@ def diagnostics(source: Source) -> Section:
     for run in source.runs:
         for network in run.results.networks if run.results else ():
             for name, message in network.findings:
-                # The name of a run begins its messages, but not those that are alike.
+                # Equal messages of several runs become one row, with the first run.
                 place = run.run.name
                 found.setdefault((network.label, name, message), []).append(place)
         for message in run.history.warnings:
             found.setdefault(("run", "warning", message), []).append(run.run.name)
     if not found:
         checked = sum(run.results is not None for run in source.runs)
-        text = f"No diagnostic found a reason to doubt the numbers of {checked} runs."
+        text = f"The diagnostics found no problem in {counted(checked, 'run')}."
         return Section("diagnostics", "Diagnostics", [text] if checked else [])
     rows = [
         [*about, runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"]

@@ -51,7 +51,7 @@ Finished = tuple[subprocess.CompletedProcess[str], Run]
 
 
 def settings(folder: Path, *others: str) -> list[str]:
-    """What keeps a run and its teachers in a folder, and further overrides."""
+    """Overrides that keep a run and its teachers in a folder, and further ones."""
     places = (f'runtime.runs_dir="{folder / "runs"}"', *others)
     cache = f'runtime.cache_dir="{folder / "teachers"}"'
     return [word for setting in (*places, cache) for word in ("--set", setting)]
@@ -593,7 +593,7 @@ def test_replay_and_resume_exclude_each_other(
     with pytest.raises(SystemExit) as error:
         main(["--replay", str(tmp_path), "--resume", str(tmp_path)])
     assert error.value.code == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "cannot be used together" in capsys.readouterr().err
     assert main(["--replay", str(tmp_path)]) == 1
     assert "Expected the folder of a run" in capsys.readouterr().err
 
