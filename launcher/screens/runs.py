@@ -294,7 +294,8 @@ class RunsScreen(StudyActions):
 def _last_lines(path: Path) -> list[str]:
     """Return the end of a log, without tables: the one of a study is shown above."""
     lines = last_lines(path, LINES_READ)
-    return [line for line in lines if line.strip()[:1] not in FRAME][-LOG_LINES:]
+    shown = [line.rstrip() for line in lines if line.strip()[:1] not in FRAME]
+    return shown[-LOG_LINES:]
 
 
 def _log_of(line: Line | None) -> Path | None:

@@ -73,6 +73,11 @@ class SweepScreen(Dialog[Wanted | None]):
         self._is_measured = False
         self._pause: Timer | None = None
 
+    @property
+    def plan(self) -> Plan:
+        """What the choice would take, as far as it is known."""
+        return self._plan
+
     def compose(self) -> ComposeResult:
         """Show the choices; what they take follows."""
         sweep = self._sweep
