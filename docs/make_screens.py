@@ -59,10 +59,11 @@ async def make(runs_dir: Path) -> None:
 async def _take_sweep(app: LauncherApp, pilot: Pilot[None]) -> None:
     """Save a picture of the dialog for a study, once its plan is there."""
     await pilot.press("f10")
-    await _settle(pilot)
+    # Its worker goes on as long as the dialog is open: `_settle` would not return.
+    while not isinstance(screen := app.screen, SweepScreen):
+        await pilot.pause(0.3)
     await pilot.press("down", "space", "down", "space", "tab", "down", "space")
-    screen = app.screen
-    while not (isinstance(screen, SweepScreen) and screen.plan.needs):
+    while not screen.plan.needs:
         await pilot.pause(0.3)
     _take(app, "sweep")
 
