@@ -208,6 +208,8 @@ def _with_teachers(recipe: Recipe) -> Recipe:
 
 def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
+    # The recipe is shown at once, before Keras is imported, which takes seconds.
+    tell(screen, recipe.to_toml())
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run

@@ -91,6 +91,22 @@ def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]
     return [Override(jit, "auto")] if eager else []
 
 
+def implied(document: Table, texts: Iterable[str]) -> list[str]:
+    """Return the arguments of `--set` that others imply, in the same form.
+
+    Args:
+        document: the recipe.
+        texts: arguments of `--set`.
+
+    Example:
+        >>> document = {"runtime": {"backend": "tensorflow", "jit": False}}
+        >>> implied(document, ["runtime.backend=jax"])
+        ['runtime.jit="auto"']
+    """
+    overrides, _ = parse(texts, document)
+    return [f'{each.key}="{each.value}"' for each in _belonging(document, overrides)]
+
+
 def shrink(document: Table) -> None:
     """Shrink a recipe to about a minute of work, for `--smoke`."""
     document.setdefault("evaluation", {})

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kmtard import registry
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
@@ -140,6 +138,9 @@ def check_accuracy(recipe: Recipe, role: Role, network: Any, split: Any) -> str 
     expected = teacher.expected_accuracy
     if expected is None:
         return None
+    # Commands import this module before they need NumPy, which takes a moment.
+    import numpy as np
+
     part = split.limit(CHECKED_IMAGES)
     size = recipe.data.batch_size
     right = 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kmtard.registry import label
 from kmtard.report.section import Section
 from kmtard.report.sections.cells import without_empty
-from kmtard.report.source import Bench, Setting, Source, command
+from kmtard.report.source import Bench, Measured, Setting, Source, command
 from kmtard.runs.formats import ABSENT, counted, duration, figure
 from kmtard.runs.results import Cost
 from kmtard.runs.tables import Table
+from kmtard.runs.verdict import Verdict, verdict
 
 
 def cost(source: Source) -> Section:
@@ -103,7 +105,7 @@ def _numbers(cost: Cost) -> Sequence[float]:
 
 
 def diagnostics(source: Source) -> Section:
-    """Return the findings of the evaluations and the warnings of the runs."""
+    """Return the verdicts, the findings behind them and the warnings of the runs."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for run in source.runs:
         for network in run.results.networks if run.results else ():
@@ -113,13 +115,35 @@ def diagnostics(source: Source) -> Section:
                 found.setdefault((network.label, name, message), []).append(place)
         for message in run.history.warnings:
             found.setdefault(("run", "warning", message), []).append(run.run.name)
+    verdicts = _verdicts(source)
     if not found:
         checked = sum(run.results is not None for run in source.runs)
         text = f"The diagnostics found no problem in {counted(checked, 'run')}."
-        return Section("diagnostics", "Diagnostics", [text] if checked else [])
+        return Section(
+            "diagnostics", "Diagnostics", [text, verdicts] if checked else []
+        )
     rows = [
         [*about, runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"]
         for about, runs in found.items()
     ]
     header = ["network", "diagnostic", "finding", "run"]
-    return Section("diagnostics", "Diagnostics", [Table(header, rows)])
+    first = [verdicts] if verdicts.rows else []
+    return Section("diagnostics", "Diagnostics", [*first, Table(header, rows)])
+
+
+def _verdicts(source: Source) -> Table:
+    """Return whether the robust accuracy of each student may be quoted, and why not."""
+    found: dict[Verdict, list[Measured]] = {}
+    for run in source.runs:
+        if run.student is not None:
+            told = replace(verdict(run.student), reasons=())
+            found.setdefault(told, []).append(run)
+    rows = []
+    for told, runs in found.items():
+        todo = told.advice or ABSENT
+        if told.attacks:
+            attacks = ",".join(told.attacks)
+            todo = command("evaluate", str(runs[0].run.path), "--attacks", attacks)
+        others = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        rows.append([told.sentence, todo, f"{runs[0].run.name}{others}"])
+    return Table(["verdict", "what to do", "run"], rows)

@@ -397,6 +397,21 @@ def test_a_damaged_teacher_ends_the_run_before_another_one_trains(
     assert "has NaN or inf in 1 of" in reason and str(weights) in reason
 
 
+def test_a_dry_run_shows_the_recipe_before_it_imports_keras(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kmtard.commands.fit.silent_native_code", interrupted)
+    assert main([str(recipe), "--dry-run", *settings(tmp_path)]) == 130
+    output = capsys.readouterr().out
+    assert "[student]" in output and "interrupted" in output
+
+
 def test_a_dry_run_of_missing_data_is_no_traceback(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
