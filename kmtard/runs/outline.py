@@ -84,7 +84,7 @@ def outline(
         cell.row.run.path for each in studies for cell in each.cells if cell.row
     }
     alone = [each for each in rows if each.run.path not in of_studies]
-    found = [each for each in alone if matches(each, query)]
+    found = [each for each in alone if not query or matches(each, query)]
     blocks = [maker.study(each) for each in studies]
     blocks += maker.settings([_Part.of_run(each) for each in found])
     shown = [each for each in blocks if each]
@@ -214,9 +214,11 @@ class _Maker:
         place = {id(row): number for number, row in enumerate(runs)}
         if self.title != IN_ORDER or group[0].cell is None:
             group = sorted(group, key=lambda part: place.get(id(part.row), len(place)))
-        return [head, *(replace(_line(part), depth=1) for part in group)]
+        return [head, *(_line(part, depth=1) for part in group)]
 
     def _shows(self, cell: CellView, study: StudyView) -> bool:
+        if not self.query:
+            return True
         if cell.row is not None:
             row = replace(cell.row, state=cell.state)
             return matches(row, self.query, f"{study.name} {cell.name}")
@@ -224,12 +226,13 @@ class _Maker:
         return has_words({**texts, "method": label(cell.method)}, self.query)
 
 
-def _line(part: _Part) -> Line:
+def _line(part: _Part, depth: int = 0) -> Line:
     return Line(
         key=part.key,
         name=part.name,
         state=part.state,
         runs=(part.row,) if part.row is not None else (),
+        depth=depth,
         cell=part.cell,
         method=part.method,
     )

@@ -113,6 +113,7 @@ class RunTable(DataTable[Text]):
         self._lines: list[list[Cell]] = []
         self._shown: list[Column] = []
         self._made: dict[str, tuple[Any, list[Cell]]] = {}
+        self._means: dict[str, tuple[Line, list[int]]] = {}
         self._headings: list[str] = []
         self._order = ("", False)
 
@@ -219,12 +220,17 @@ class RunTable(DataTable[Text]):
 
     def _fitting(self) -> dict[str, int]:
         """Return the widths, with room for the means of settings with several seeds."""
-        widths = dict(WIDTHS)
+        widths, known = dict(WIDTHS), self._means
+        self._means = {}
         for line in self._listed:
             if line.seeds:
-                for title in SCORES:
-                    text = line_text(BY_TITLE[title], line)
-                    widths[title] = max(widths[title], len(text))
+                made = known.get(line.key)
+                if made is None or made[0] != line:
+                    texts = [line_text(BY_TITLE[title], line) for title in SCORES]
+                    made = line, list(map(len, texts))
+                self._means[line.key] = made
+                for title, width in zip(SCORES, made[1], strict=True):
+                    widths[title] = max(widths[title], width)
         return widths
 
     def _heading(self, column: Column, name_width: int) -> str:
