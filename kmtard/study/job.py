@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kmtard.registry import modules
 from kmtard.runs import Run, RunError, write_atomic
 from kmtard.runs.queue.task import Task
 from kmtard.study.progress import Finder
@@ -88,7 +89,9 @@ class Job:
             return str(run.path)
         if run is not None:
             _take_over(run)
-        task = self.task if run is None else Task.resume(run.path)
+        task = self.task
+        if run is not None:
+            task = Task.resume(run.path).with_grants_of(self.task)
         child = subprocess.Popen(["/bin/sh", "-c", START, "sh", *task.command()])
         object.__setattr__(self, "_child", child.pid)
         while child.poll() is None:
@@ -115,6 +118,9 @@ class Job:
         return submitit.helpers.DelayedSubmission(replace(self))
 
     def _run(self) -> Run | None:
+        # Without its code, the recipe of a run could not be read here.
+        for module in self.task.imports:
+            modules.allow(module)
         return Finder(self.runs_dir, self.ignored).newest().get(self.key)
 
 
