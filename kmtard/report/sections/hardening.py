@@ -150,6 +150,10 @@ def frontier(run: Measured, facts: Mapping[str, Any]) -> Section:
             add(f"mixture, {share:.0%} hardened", clean, robust, str(place))
     place = run.run.path / "hardened.keras"
     add(AFTER, after.clean.accuracy, after.robust.accuracy, str(place))
+    teacher = networks.get("adv_teacher")
+    if teacher is not None and teacher.robust:
+        shares = teacher.clean.accuracy, teacher.robust.accuracy
+        add("robust teacher", *shares, ABSENT)
     loss = before.clean.accuracy - after.clean.accuracy
     if loss > ALLOWED_LOSS:
         text = (

@@ -96,9 +96,15 @@ def test_the_price_is_said_and_the_balances_shown(
     found = hardening.frontier(measured(tmp_path, after), facts())
     assert words in str(found.blocks[0])
     names = [row[0] for row in table_of(found).rows]
-    assert names == ["given model", "mixture, 50% hardened", "hardened model"]
+    assert names == [
+        "given model",
+        "mixture, 50% hardened",
+        "hardened model",
+        "robust teacher",
+    ]
     [plane] = [block for block in found.blocks if isinstance(block, Plane)]
-    assert [point.x for point in plane.points] == [100, 90, 100 * after.count("1") / 4]
+    expected = [100, 90, 100 * after.count("1") / 4, 50]
+    assert [point.x for point in plane.points] == expected
 
 
 def test_what_is_not_promised_names_the_radius_and_a_stronger_attack(
