@@ -295,7 +295,7 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("runtime.backend=tensorflw", "unknown value; did you mean tensorflow?"),
         ("runtime.backend=mxnet", "allowed: jax, tensorflow, torch"),
         ("runtime.jit=yes", "allowed: auto, true, false"),
-        ("runtime.devices=2", "unknown value; allowed: 1"),
+        ("runtime.devices=0", '= 0: expected "all" or a whole number'),
         ("method.beta=x", 'method.beta = "x": expected a number'),
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected a list of 2, each a num"),

@@ -25,7 +25,7 @@ def test_signal_lets_the_watched_model_stop(number: signal.Signals) -> None:
     model = SimpleNamespace(stop_training=False)
     with StopSignal() as stop:
         stop.watch(model)
-        stop.compiled()
+        stop.batch_ended()
         stop.check()
         assert not stop.requested
         send(number)
