@@ -144,6 +144,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--batch-size", type=int, help="images per batch")
     add("--seed", type=int, help="seed for all random numbers")
     add("--backend", choices=BACKENDS, help="Keras backend")
+    add("--devices", metavar="N", type=_devices, help='devices that share each batch, '
+        'or "all" (default: as the run, or 1); needs --backend jax')  # fmt: skip
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")
@@ -171,6 +173,17 @@ def _range(text: str) -> tuple[float, float]:
         "expected two increasing numbers such as 0,255 (a negative first number needs "
         f"an equals sign: --input-range=-1,1), received {text!r}"
     )
+
+
+def _devices(text: str) -> int | str:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected a whole number or "all", received {text!r}'
+        ) from None
 
 
 def _names(text: str) -> tuple[str, ...]:

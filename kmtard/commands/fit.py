@@ -403,8 +403,9 @@ def _failed(
         events.write("run_failed", reason=reason)
     except RunError as problem:
         where = f"That could not be noted in the run: {problem}"
-    if screen.quiet:  # another process has the log
-        screen, where = Console(stderr=True), traceback.format_exc()
+    if screen.quiet:
+        screen = Console(stderr=True)
+        where = "The log of this process is not kept; the first process has one."
     tell(screen, f"failed: {reason}\n{where}")
     return FAILED
 

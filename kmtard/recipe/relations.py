@@ -25,6 +25,7 @@ def mismatches(document: Table) -> Iterator[Mistake]:
     yield from _no_surrogate(document)
     yield from _linf_only(document)
     yield from _indivisible(document)
+    yield from _uneven_nodes(document)
 
 
 def _lacking_teachers(document: Table) -> Iterator[Mistake]:
@@ -110,6 +111,18 @@ def _indivisible(document: Table) -> Iterator[Mistake]:
                 f"each batch equally, such as {_near(batch, devices)}"
             )
             yield Mistake("data.batch_size", message, batch)
+
+
+def _uneven_nodes(document: Table) -> Iterator[Mistake]:
+    """Check that SLURM's nodes can share the processes of a run equally."""
+    processes = table_at(document, "runtime").get("processes", 1)
+    nodes = table_at(document, "study", "slurm").get("nodes", 1)
+    if _is_count(processes) and _is_count(nodes) and processes % nodes:
+        message = (
+            f"expected a divisor of runtime.processes = {processes}, which the nodes "
+            "share equally"
+        )
+        yield Mistake("study.slurm.nodes", message, nodes)
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -325,10 +325,15 @@ class Slurm(Section):
     hours: Positive = Field(
         24.0, description="Time limit. A run that reaches it goes on in a new job."
     )
-    gpus: ranges.Gpus = Field(1, description="GPUs.")
-    cpus: ranges.Cores = Field(4, description="CPU cores.")
+    nodes: ranges.Processes = Field(
+        1,
+        description="Nodes, which share the processes of a run (runtime.processes) "
+        "equally.",
+    )
+    gpus: ranges.Gpus = Field(1, description="GPUs per node.")
+    cpus: ranges.Cores = Field(4, description="CPU cores per process.")
     memory: Positive | None = Field(
-        None, description="Memory in GB; the cluster's own choice if left out."
+        None, description="Memory in GB per node; the cluster's own choice if left out."
     )
     account: SlurmWord | None = Field(None, description="Account that is charged.")
     qos: SlurmWord | None = Field(None, description="Quality of service.")
