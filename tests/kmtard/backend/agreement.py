@@ -1,9 +1,11 @@
-"""Train methods on 1, 2 and 4 devices, and print how far the results differ.
+"""Train and attack on several devices, and print how far the results differ.
 
-    python -m tests.kmtard.backend.agreement STEPS METHOD ...
+    python -m tests.kmtard.backend.agreement COUNTS train STEPS METHOD ...
+    python -m tests.kmtard.backend.agreement COUNTS attack ATTACK ...
 
-It runs in a process of its own, because JAX counts its devices once. The last batch of
-an epoch is smaller than the others, and no number of devices divides it.
+COUNTS are numbers of devices, such as 1,2,4. It runs in a process of its own, because
+JAX counts its devices once. The last batch of an epoch is smaller than the others, and
+no number of devices divides it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import sys
 from typing import Any
 
 FLAG = "--xla_force_host_platform_device_count=4"
-COUNTS = (1, 2, 4)
 BATCH, LAST = 16, 7
 
 
@@ -80,9 +81,9 @@ def furthest(first: list[Any], second: list[Any]) -> float:
     return max(float(np.abs(a - b).max(initial=0)) for a, b in pairs if a.dtype.kind)
 
 
-def compare(name: str, steps: int) -> dict[str, Any]:
+def compare(name: str, steps: int, counts: list[int]) -> dict[str, Any]:
     """Return the largest differences of a method on several devices from one."""
-    one, *others = (train(name, count, steps) for count in COUNTS)
+    one, *others = (train(name, count, steps) for count in counts)
     logs = [
         max(abs(other["logs"][key] - value) for key, value in one["logs"].items())
         for other in others
@@ -92,6 +93,62 @@ def compare(name: str, steps: int) -> dict[str, Any]:
         "ended": max(furthest(one["ended"], other["ended"]) for other in others),
         "logs": max(logs),
     }
+
+
+def evaluated(name: str, devices: int, network: Any, surrogate: Any) -> Any:
+    """Return a network's predictions under an attack, in partial batches too."""
+    import keras
+
+    from kmtard.backend import distribution
+    from kmtard.data.digits import digits
+    from kmtard.evaluation.evaluator import evaluate
+
+    keras.distribution.set_distribution(None)
+    distribution.distribute(devices)
+    networks = []
+    for each in (network, surrogate):
+        copy = keras.models.clone_model(each)
+        copy.set_weights(each.get_weights())
+        networks.append(copy)
+    found = evaluate(
+        networks[0],
+        digits(None).test.limit(BATCH + LAST),
+        attacks=[name],
+        surrogate=networks[1],
+        epsilon=0.15,
+        batch_size=BATCH,
+        seed=3,
+    )
+    assert found.environment.get("devices", 1) == devices
+    predictions = found.student.attacks[name].predictions
+    assert predictions is not None
+    return predictions
+
+
+def attack(names: list[str], counts: list[int]) -> dict[str, Any]:
+    """Return for each attack the number of images with another prediction."""
+    import keras
+    import numpy as np
+
+    from kmtard.data.digits import digits
+    from kmtard.methods.trades import TRADES
+    from kmtard.networks.small_cnn import small_cnn
+    from kmtard.optimizers import L2SGD
+
+    data = digits(None)
+    networks = []
+    for seed in range(2):
+        keras.utils.set_random_seed(seed)
+        networks.append(small_cnn(10, data.input_shape, width=4))
+    model = TRADES(networks[0])
+    model.compile(L2SGD(0.1, momentum=0.9))
+    images = np.asarray(data.train.images, "float32") / 255
+    model.fit(images, data.train.labels, batch_size=64, epochs=4, verbose=0)
+    found = {}
+    for name in names:
+        one, *others = (evaluated(name, count, *networks) for count in counts)
+        found[name] = int(max(np.sum(one != other) for other in others))
+    return found
 
 
 def noise() -> bool:
@@ -117,15 +174,21 @@ def noise() -> bool:
 
 
 def main() -> None:
-    """Print one JSON object: method -> its differences."""
+    """Print one JSON object: name -> how far the results differ."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}"
-    steps, *names = sys.argv[1:]
     if os.environ.get("JAX_ENABLE_X64"):
         import keras
 
         keras.config.set_floatx("float64")
-    found: dict[str, Any] = {name: compare(name, int(steps)) for name in names}
+    given, what, *names = sys.argv[1:]
+    counts = [int(count) for count in given.split(",")]
+    found: dict[str, Any]
+    if what == "attack":
+        found = attack(names, counts)
+    else:
+        steps = int(names.pop(0))
+        found = {name: compare(name, steps, counts) for name in names}
     print(json.dumps({**found, "same noise": noise()}))
 
 

@@ -15,6 +15,7 @@ from kmtard import registry
 from kmtard.backend import distribution
 from tests.kmtard.conftest import BACKEND, ROOT
 
+ALL = "1,2,4"  # devices
 TWO_TEACHERS = [
     name
     for name in registry.METHODS
@@ -22,9 +23,9 @@ TWO_TEACHERS = [
 ]
 
 
-def differences(steps: int, *names: str, **variables: str) -> dict[str, Any]:
+def differences(*words: object, **variables: str) -> dict[str, Any]:
     process = subprocess.run(
-        [sys.executable, "-m", "tests.kmtard.backend.agreement", str(steps), *names],
+        [sys.executable, "-m", "tests.kmtard.backend.agreement", *map(str, words)],
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,
@@ -38,7 +39,7 @@ def differences(steps: int, *names: str, **variables: str) -> dict[str, Any]:
 
 @pytest.mark.once("jax")
 def test_devices_agree_after_two_steps_of_which_the_last_is_partial() -> None:
-    found = differences(2, "b_mtard")["b_mtard"]
+    found = differences("1,4", "train", 2, "b_mtard")["b_mtard"]
     assert found["begun"] == 0, "the same seed gives other weights"
     assert max(found["ended"], found["logs"]) < 1e-5
 
@@ -47,7 +48,7 @@ def test_devices_agree_after_two_steps_of_which_the_last_is_partial() -> None:
 @pytest.mark.once("jax")
 @pytest.mark.parametrize("name", registry.METHODS)
 def test_devices_agree_after_one_step_of_each_method(name: str) -> None:
-    found = differences(1, name)[name]
+    found = differences(ALL, "train", 1, name)[name]
     assert found["begun"] == 0
     assert max(found["ended"], found["logs"]) < 1e-5
 
@@ -56,7 +57,7 @@ def test_devices_agree_after_one_step_of_each_method(name: str) -> None:
 @pytest.mark.once("jax")
 @pytest.mark.parametrize("name", TWO_TEACHERS)
 def test_devices_agree_after_twenty_steps_with_two_teachers(name: str) -> None:
-    found = differences(20, name)[name]
+    found = differences(ALL, "train", 20, name)[name]
     assert max(found["ended"], found["logs"]) < 1e-5
 
 
@@ -69,8 +70,15 @@ def test_what_forks_after_twenty_steps_is_a_gradients_sign(name: str) -> None:
     In float32, what the devices add in another order changes the sign of such values.
     In float64, it does not.
     """
-    found = differences(20, name, JAX_ENABLE_X64="1")[name]
+    found = differences(ALL, "train", 20, name, JAX_ENABLE_X64="1")[name]
     assert max(found["ended"], found["logs"]) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.once("jax")
+def test_devices_agree_under_each_attack() -> None:
+    found = differences("1,4", "attack", *registry.ATTACKS)
+    assert found == dict.fromkeys(registry.ATTACKS, 0)
 
 
 @pytest.mark.every_backend
