@@ -1,7 +1,8 @@
 """The operations that Keras does not offer for all backends, one file per backend.
 
 Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the few
-exceptions. They import nothing else of kmtard.
+exceptions. They import nothing else of kmtard. `distribution` is for several devices
+and processes, which only JAX supports.
 
 Each module defines the same names:
 

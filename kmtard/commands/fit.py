@@ -111,7 +111,7 @@ def _several_devices(arguments: argparse.Namespace, recipe: Recipe, path: str) -
     except (RecipeError, RunError) as error:
         tell(Console(stderr=True), error)
         code = FAILED if isinstance(error, RunError) else BAD_RECIPE
-    crew.leave(code)
+    crew.leave(code, at_once=code in (FAILED, BAD_RECIPE))
     return code
 
 
@@ -129,6 +129,8 @@ def _trained(
         with suppress(OSError):
             log.close()
     if arguments.replay is None or run.state() != "finished":
+        return code
+    if crew is not None and not crew.writes:
         return code
     return _compare(Run(arguments.replay), run)
 

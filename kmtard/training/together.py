@@ -135,14 +135,18 @@ class Crew:
         """Return why the run ends if another process has ended; None otherwise."""
         return LOST if distribution.is_lost(error) else None
 
-    def leave(self, code: int) -> None:
-        """End with the other processes; after a failure at once, for they may be gone.
+    def leave(self, code: int, *, at_once: bool) -> None:
+        """End with the other processes.
 
         Python's own end of a process that trained with others waits for all of them.
+
+        Args:
+            code: the exit code.
+            at_once: whether not to wait: after a failure, the others may be gone.
         """
         if self.processes == 1:
             return
-        if code == 0:
+        if not at_once:
             distribution.wait_for_all("end of the run")
         else:
             sys.stdout.flush()
