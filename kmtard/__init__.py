@@ -106,7 +106,7 @@ class _KerasHook:
                 execute(module)
                 _register(module)
 
-            # On the instance, so that the loader keeps its type for whoever asks.
+            # Set on the instance, so that the loader keeps its type.
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 

@@ -35,7 +35,7 @@ def at_least_float32(logits: Any) -> Any:
 
 def has_float16(network: Any) -> bool:
     """Return whether any layer of a network computes in float16."""
-    # The dtype policy of a loaded model is that of its outermost layer alone.
+    # The dtype policy of a loaded model is only that of its outermost layer.
     layers = network._flatten_layers()
     return any(layer.compute_dtype == "float16" for layer in layers)
 

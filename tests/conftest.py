@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Both are read when Keras is first imported, which the tests do after this file.
+# Keras reads both at its first import, which is after this file.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The tests compile much and compute little; the fusion emitters alone double the time.
+# The tests spend their time compiling. The fusion emitters alone would double it.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# A GPU would round the inputs of float32 products to TF32; the tests' tolerances do not
-# allow for that.
+# A GPU would round the inputs of float32 products to TF32, which exceeds the tolerances
+# of the tests.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-# Threads that outnumber free cores make PyTorch's tiny operations crawl.
+# With more threads than free cores, PyTorch's small operations become very slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN_DIR = Path(
@@ -33,13 +33,13 @@ GOLDEN_DIR = Path(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share what is compiled for JAX, and keep the user's own files out."""
-    # The workers have their controller's environment.
+    """Share JAX's compilation cache, and keep tests away from the user's files."""
+    # pytest-xdist's workers inherit the environment of their controller.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="kmtard-jax-")
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
-    # No test reads or writes what the user's own launcher remembers.
+    # Tests must not read or write the state of the user's launcher.
     state = tempfile.TemporaryDirectory(prefix="kmtard-state-")
     config.add_cleanup(state.cleanup)
     os.environ["XDG_STATE_HOME"] = state.name
@@ -57,12 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give `golden` every file that the test's marker `golden(pattern)` matches."""
+    """Parametrize `golden` with each file that the marker `golden(pattern)` matches."""
     if "golden" not in metafunc.fixturenames:
         return
     (pattern,) = metafunc.definition.get_closest_marker("golden").args
     paths = sorted(GOLDEN_DIR.glob(pattern))
-    # A set of attacks alone must not keep those tests from running.
+    # The other tests must run even if only the golden files of attacks exist.
     missing = [] if paths else [pytest.param(GOLDEN_DIR / pattern, id="missing")]
     metafunc.parametrize(
         "golden", paths or missing, ids=lambda path: path.stem, indirect=True
@@ -74,8 +74,8 @@ def golden(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
     """The arrays of one golden file."""
     if not request.param.exists():
         pytest.fail(
-            f"expected golden files {request.param}, found none; "
-            "set KMTARD_GOLDEN_DIR to the folder that holds them"
+            f"Expected golden files {request.param}, but found none. "
+            "Set KMTARD_GOLDEN_DIR to the folder that contains them."
         )
     with np.load(request.param) as arrays:
         return dict(arrays)

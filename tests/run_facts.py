@@ -1,4 +1,4 @@
-"""What equal runs have in common, however often they were broken."""
+"""The values that equal runs share, even if they were interrupted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def facts(run: Run, *, repeats: bool = False) -> dict[str, Any]:
         if repeats:
             assert found.get(place, figures) == figures, f"{place} had other figures"
         else:
-            assert place not in found, "an epoch was told twice"
+            assert place not in found, "an epoch was reported twice"
         found[place] = figures
     report = json.loads(run.evaluation_path.read_text())
     # Of the seconds, too.

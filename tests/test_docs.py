@@ -34,11 +34,11 @@ PAGES = [page for page in sorted(DOCS.glob("*.md")) if python_blocks(page)]
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What the pages use without saying where it comes from."""
+    """Names that the pages use without importing them."""
     data = kmtard.data.digits()
     x = data.test.images[:8].astype("float32") / 255
     model = kmtard.networks.small_cnn(10, (8, 8, 1))
-    # Images that are wrong as they are cost an attack nothing.
+    # Images that are misclassified without an attack would cost an attack nothing.
     y = model.predict(x, verbose=0).argmin(-1)
     return {"kmtard": kmtard, "keras": keras, "model": model, "x": x, "y": y}
 

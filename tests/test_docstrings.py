@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once("torch")
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 FENCED = "```python\n"
-# They need data, a GPU or a window of their own.
+# These need data, a GPU, or a terminal.
 WITHOUT_EXAMPLES = ("kmtard.benchmarks", "kmtard.backend.")
 
 
@@ -47,7 +47,7 @@ def docstrings(module: Any) -> dict[str, str]:
 
 
 def examples() -> list[tuple[str, str]]:
-    """Return where an example stands, and the docstring with it.
+    """Return the place of each example, and the docstring that contains it.
 
     Files without an example are not imported: some of them need a backend.
     """
@@ -69,11 +69,11 @@ EXAMPLES = dict(examples())
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What an example may use without saying where it comes from."""
+    """Names that an example may use without importing them."""
     data = kmtard.data.digits()
     x = data.test.images[:8].astype("float32") / 255
     model, teacher = (kmtard.networks.small_cnn(10, (8, 8, 1)) for _ in range(2))
-    # Images that are wrong as they are cost an attack nothing.
+    # Images that are misclassified without an attack would cost an attack nothing.
     y = model.predict(x, verbose=0).argmin(-1)
     shared = {"model": model, "student": model, "teacher": teacher, "x": x, "y": y}
     return {"kmtard": kmtard, "keras": keras, "np": np, **shared}

@@ -17,8 +17,8 @@ from tests.kmtard.conftest import BACKEND, ENDING, RECIPE, ROOT
 # Which of the two other backends computes makes no difference to the imports.
 pytestmark = pytest.mark.once("jax")
 
-# Every child runs this first. An import fails as it does where the package is missing,
-# and is told: where the package is installed, it would be loaded.
+# Every child runs this first. An import of TensorFlow fails like that of a missing
+# package, and is reported, because the package would be loaded if it is installed.
 BLOCK = """
 import builtins, importlib, sys
 
@@ -82,7 +82,7 @@ def child(folder: Path, *arguments: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
-    """A training on arrays of one's own, stopped in mid-epoch and resumed."""
+    """A training on the user's own arrays, stopped in mid-epoch and resumed."""
     sets = {
         "method.name": '"natural"',
         "data.name": '"npz"',

@@ -19,7 +19,7 @@ from kmtard.attacks.ascent import Ascent, Evaluate, windows
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
-from kmtard.attacks.norms import NORMS, column, l2_norm
+from kmtard.attacks.norms import NORMS, column, l2_norm, radii
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import Radius, Repeats, Share, SomeSteps, Targets, checked
@@ -42,8 +42,8 @@ class APGD(Attack):
     since then and the step size was not halved then.
 
     The last misclassified iterate is returned, even if its loss is not the largest. If
-    there is none, the clean image is returned. Images that the model misclassifies
-    anyway are not attacked.
+    no iterate is misclassified, the clean image is returned. Images that the model
+    misclassifies without an attack are not attacked.
 
     Args:
         epsilon: radius in pixel intensity, >= 0.
@@ -157,9 +157,11 @@ class APGD(Attack):
             (batch,).
         """
         begin, step, check = self._compilable(classifier)
-        # The Python values that are compiled into the functions.
+        # The Python values that are compiled into the functions. The radius is not one
+        # of them, so that attacks of several radii are compiled once.
         settings = (self.loss, self.targets > 0, self.norm, self.rho, self.eot)
-        key = ("apgd", self.epsilon, *settings)
+        key = ("apgd", *settings)
+        epsilon = radii(self.epsilon, x)
 
         def unfinished(state: Ascent) -> np.ndarray:
             # One wrong prediction of a randomized model may be chance.
@@ -167,7 +169,8 @@ class APGD(Attack):
                 return active
             return active & ~ops.convert_to_numpy(state.fooled)
 
-        state = classifier.compiled((*key, "begin"), begin)(offset, x, y, target)
+        start = classifier.compiled((*key, "begin"), begin)
+        state = start(offset, x, y, target, epsilon)
         evaluations, lengths = active.astype(int), windows(self.steps)
         for length in (*lengths, self.steps - sum(lengths)):
             state, taken = shrinking_loop(
@@ -176,7 +179,7 @@ class APGD(Attack):
                 step,
                 state,
                 length,
-                (x, y, target),
+                (x, y, target, epsilon),
                 unfinished=unfinished,
                 every=max(1, length),
             )
@@ -189,15 +192,17 @@ class APGD(Attack):
     def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
         """Return the update rules as functions of tensors only."""
 
-        def begin(offset: Tensor, x: Tensor, y: Labels, target: Labels) -> Ascent:
-            start = ops.clip(x + self.epsilon * offset, 0.0, 1.0)
-            return ascent.begin(
-                self._evaluation(classifier, y, target), start, self.epsilon
-            )
+        def begin(
+            offset: Tensor, x: Tensor, y: Labels, target: Labels, epsilon: Tensor
+        ) -> Ascent:
+            start = ops.clip(x + epsilon * offset, 0.0, 1.0)
+            return ascent.begin(self._evaluation(classifier, y, target), start, epsilon)
 
-        def step(state: Ascent, x: Tensor, y: Labels, target: Labels) -> Ascent:
+        def step(
+            state: Ascent, x: Tensor, y: Labels, target: Labels, epsilon: Tensor
+        ) -> Ascent:
             evaluate = self._evaluation(classifier, y, target)
-            return ascent.step(evaluate, state, x, self.epsilon, self.norm)
+            return ascent.step(evaluate, state, x, epsilon, self.norm)
 
         def check(state: Ascent, length: Tensor) -> Ascent:
             return ascent.check(state, length, self.rho)

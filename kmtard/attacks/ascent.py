@@ -72,13 +72,13 @@ def windows(steps: int) -> list[int]:
     return lengths
 
 
-def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
+def begin(evaluate: Evaluate, start: Tensor, epsilon: Tensor) -> Ascent:
     """Return the initial state, with `start` as the first iterate.
 
     Args:
         evaluate: evaluates the model at (batch, ...) images.
         start: (batch, ...) images in [0, 1].
-        epsilon: radius of the ball; the first step size is 2 epsilon.
+        epsilon: (batch, 1, ...) radius of the ball; the first step size is 2 epsilon.
     """
     loss, gradient, wrong = evaluate(start)
     zeros = ops.zeros_like(loss)
@@ -89,7 +89,7 @@ def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
         # As in the authors' code, the loss of the first step is compared with zero.
         loss=zeros,
         inertia=zeros,
-        step_size=zeros + 2 * epsilon,
+        step_size=2 * ops.reshape(epsilon, zeros.shape),
         best=start,
         best_gradient=gradient,
         best_loss=loss,
@@ -102,7 +102,7 @@ def begin(evaluate: Evaluate, start: Tensor, epsilon: float) -> Ascent:
 
 
 def step(
-    evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: float, norm: str
+    evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: Tensor, norm: str
 ) -> Ascent:
     """Return the state after one step of each image; see `APGD` for the formula."""
     shape, ball = column(x), (x, epsilon, norm)

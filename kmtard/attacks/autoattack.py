@@ -114,7 +114,7 @@ class AutoAttack(Attack):
 
     Each attack works on the images that no earlier attack has fooled. The result for an
     image comes from the first attack that fools it; otherwise it is the clean image.
-    Images that the model misclassifies anyway are not attacked. An image is robust if
+    Images that the model misclassifies clean are not attacked. An image is robust if
     the model classifies it correctly both clean and under every attack. There is no
     final prediction, so that a randomized model has no second chance.
 

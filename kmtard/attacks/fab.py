@@ -41,8 +41,8 @@ class Descent(NamedTuple):
 
     Attributes:
         u: (batch, ...) the current iterate.
-        nearest: (batch, ...) the nearest misclassified iterate; x if there is none.
-        distance: (batch,) float32, its distance from x; infinity if there is none.
+        nearest: (batch, ...) the nearest misclassified iterate; x before the first one.
+        distance: (batch,) float32, its distance from x; infinity before the first one.
     """
 
     u: Tensor

@@ -122,7 +122,7 @@ class GradientEstimation(Attack):
 
         `queries` counts the images of the estimates and all iterates including x. It
         does not count the first prediction, which finds the images that the model
-        misclassifies anyway. Those are not attacked.
+        misclassifies clean. Those are not attacked.
         """
         x, y, check = batch.x, batch.y, batch.active.astype(int)
         active = batch.where_correct(classifier.predict(x))
@@ -169,7 +169,8 @@ class GradientEstimation(Attack):
         move = classifier.compiled(
             self._key("move"), functools.partial(self._move, classifier)
         )
-        return move(state, *constants, ops.convert_to_tensor(numbers, "int32"))
+        radii = ops.convert_to_tensor((self.epsilon, self.step_size), "float32")
+        return move(state, *constants, ops.convert_to_tensor(numbers, "int32"), radii)
 
     def _at_once(self, batch: int) -> int:
         """Return the number of directions per image in one forward pass."""
@@ -219,16 +220,18 @@ class GradientEstimation(Attack):
         y: Labels,
         keys: Tensor,
         numbers: Tensor,
+        radii: Tensor,
     ) -> dict[str, Any]:
         """Move the active images along the gradient, and query the model there."""
         del keys
         directions, step = numbers[0], numbers[1]
+        epsilon, step_size = radii[0], radii[1]
         gradient = state["gradient"] / ops.cast(ops.maximum(directions, 1), "float32")
         moments = state["moments"]
         change = ops.sign(gradient)
         if self.optimizer == "adam":
             change, moments = _adam(gradient, moments, ops.cast(step, "float32"))
-        u = project(state["u"] + self.step_size * change, x, self.epsilon, "linf")
+        u = project(state["u"] + step_size * change, x, epsilon, "linf")
         active = state["active"]
         u = ops.where(ops.reshape(active, column(x)), u, state["u"])
         logits = classifier.logits(u)
@@ -244,7 +247,9 @@ class GradientEstimation(Attack):
         }
 
     def _key(self, function: str) -> tuple:
-        settings = {**self.get_config(), "samples": max(self._directions, default=0)}
+        # Radius and step size are arguments of the compiled functions.
+        settings = {**self.get_config(), "epsilon": None, "step_size": None}
+        settings["samples"] = max(self._directions, default=0)
         return ("gradient-estimation", function, *settings.values())
 
 

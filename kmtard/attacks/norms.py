@@ -14,6 +14,14 @@ def column(images: Tensor) -> tuple[int, ...]:
     return (-1, *[1] * (len(images.shape) - 1))
 
 
+def radii(epsilon: float, images: Tensor) -> Tensor:
+    """Return `epsilon` once per image, in the shape (batch, 1, ...).
+
+    A compiled function that gets the radius as an argument serves every radius.
+    """
+    return ops.full((images.shape[0], *column(images)[1:]), epsilon, images.dtype)
+
+
 def l2_norm(images: Tensor) -> Tensor:
     """Return the L2 norm of each image, in the shape (batch, 1, ...)."""
     axes = tuple(range(1, len(images.shape)))
@@ -36,8 +44,15 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return gradient / (l2_norm(gradient) + 1e-12)
 
 
-def project(u: Tensor, x: Tensor, epsilon: float, norm: str) -> Tensor:
-    """Project `u` onto the ball of radius `epsilon` around `x`, then onto [0, 1]."""
+def project(u: Tensor, x: Tensor, epsilon: float | Tensor, norm: str) -> Tensor:
+    """Project `u` onto the ball around `x`, then onto [0, 1].
+
+    Args:
+        u: (batch, ...) images.
+        x: (batch, ...) images, the centers of the balls.
+        epsilon: radius, one number or (batch, 1, ...).
+        norm: "linf" or "l2".
+    """
     if norm == "linf":
         return ops.clip(ops.clip(u, x - epsilon, x + epsilon), 0.0, 1.0)
     length = l2_norm(u - x)

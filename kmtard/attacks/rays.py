@@ -110,7 +110,7 @@ class RayS(Attack):
         correct = batch.where_correct(classifier.predict(x))
         state = self.search(classifier, x, batch.y, correct)
         asked = ops.convert_to_numpy(state.queries)
-        within = ops.reshape(self._found(state), column(x))
+        within = ops.reshape(_found(state, self.epsilon), column(x))
         x_adv = ops.where(within, state.nearest, x)
         return Found(x_adv, asked, asked + batch.active, np.zeros_like(asked))
 
@@ -133,11 +133,12 @@ class RayS(Attack):
 
         state, _ = shrinking_loop(
             classifier,
-            ("rays", *self.get_config().values()),
+            # The radius is an argument of the compiled step.
+            ("rays", *{**self.get_config(), "epsilon": None}.values()),
             functools.partial(self._step, classifier),
             self._begin(x),
             self.queries + (0 if self.strict_budget else bisections),
-            (x, y),
+            (x, y, ops.full(x.shape[:1], self.epsilon, "float32")),
             unfinished=unfinished,
             every=CHECK_EVERY,
         )
@@ -166,11 +167,13 @@ class RayS(Attack):
             running = running | state.bisecting
         return running & ~state.fooled if self.early_stop else running
 
-    def _found(self, state: Search) -> Tensor:
-        return (state.radius < np.inf) & (state.distance <= self.epsilon)
-
     def _step(
-        self, classifier: Classifier, state: Search, x: Tensor, y: Labels
+        self,
+        classifier: Classifier,
+        state: Search,
+        x: Tensor,
+        y: Labels,
+        epsilon: Tensor,
     ) -> Search:
         """Return the state after one query per image."""
         longest = math.sqrt(math.prod(x.shape[1:]))
@@ -193,11 +196,13 @@ class RayS(Attack):
             high=high,
             queries=queries,
         )
-        adopted = self._adopted(tried, signs, x)
+        adopted = self._adopted(tried, signs, x, epsilon)
         running = self._running(state)
         return Search(*map(functools.partial(_where, running), adopted, state))
 
-    def _adopted(self, state: Search, signs: Tensor, x: Tensor) -> Search:
+    def _adopted(
+        self, state: Search, signs: Tensor, x: Tensor, epsilon: Tensor
+    ) -> Search:
         """Adopt the ray of a finished try if its radius is the smallest so far."""
         ended = ~state.bisecting
         better = ended & (state.high < state.radius)
@@ -211,7 +216,7 @@ class RayS(Attack):
         )
         return state._replace(
             needed=ops.where(ended & ~state.fooled, state.queries, state.needed),
-            fooled=ops.where(ended, self._found(state), state.fooled),
+            fooled=ops.where(ended, _found(state, epsilon), state.fooled),
         )
 
     def _signs(self, classifier: Classifier, state: Search) -> Tensor:
@@ -225,6 +230,10 @@ class RayS(Attack):
         )
         turned = (place >= first) & (place < end)
         return ops.where(turned, -state.signs, state.signs)
+
+
+def _found(state: Search, epsilon: float | Tensor) -> Tensor:
+    return (state.radius < np.inf) & (state.distance <= epsilon)
 
 
 def rays_100(*, epsilon: AnyRadius = 8 / 255) -> RayS:

@@ -14,6 +14,7 @@ from kmtard.attacks import counter
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.norms import radii
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import PositiveShare, Queries, Radius, Repeats, checked
@@ -115,7 +116,7 @@ class Square(Attack):
         """Return the adversarial images found, or `x`; see `Attack.attack_batch`.
 
         `queries` does not count the first prediction, which finds the images that the
-        model misclassifies anyway. Those are not attacked.
+        model misclassifies clean. Those are not attacked.
 
         Raises:
             ValueError: `x` does not have four dimensions.
@@ -152,25 +153,32 @@ class Square(Attack):
         start = classifier.compiled(
             self._key("start"), functools.partial(self._start, classifier)
         )
+        epsilon = radii(self.epsilon, x)
         state, _ = shrinking_loop(
             classifier,
             self._key("step"),
             functools.partial(self._step, classifier),
-            start(x, y, keys, ops.convert_to_tensor(active)),
+            start(x, y, keys, epsilon, ops.convert_to_tensor(active)),
             self.queries - 1,
-            (x, y, keys),
+            (x, y, keys, epsilon),
             unfinished=lambda state: ops.convert_to_numpy(state["active"]),
             every=BLOCK,
         )
         return state
 
     def _start(
-        self, classifier: Classifier, x: Tensor, y: Labels, keys: Tensor, active: Tensor
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Labels,
+        keys: Tensor,
+        epsilon: Tensor,
+        active: Tensor,
     ) -> dict[str, Any]:
         _, width, channels = _extent(classifier, x)
         first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
         stripes = ops.reshape(counter.signs(first), (-1, 1, width, channels))
-        best = self._shifted(x, _placed(classifier, stripes))
+        best = _shifted(x, epsilon * _placed(classifier, stripes))
         loss, fooled = self._evaluated(classifier, best, y)
         return {
             "best": best,
@@ -186,6 +194,7 @@ class Square(Attack):
         x: Tensor,
         y: Labels,
         keys: Tensor,
+        epsilon: Tensor,
     ) -> dict[str, Any]:
         # The number of queries of an image is also the number of its random draw.
         height, width, channels = _extent(classifier, x)
@@ -197,7 +206,7 @@ class Square(Attack):
         sign = counter.signs(first[:, 1:])[:, None, None, :]
         candidate = ops.where(
             _placed(classifier, window),
-            self._shifted(x, _placed(classifier, sign)),
+            _shifted(x, epsilon * _placed(classifier, sign)),
             state["best"],
         )
         active = state["active"]
@@ -210,9 +219,6 @@ class Square(Attack):
             "queries": state["queries"] + ops.cast(active, "int32"),
         }
 
-    def _shifted(self, x: Tensor, sign: Tensor) -> Tensor:
-        return ops.clip(x + self.epsilon * sign, 0.0, 1.0)
-
     def _evaluated(
         self, classifier: Classifier, u: Tensor, y: Labels
     ) -> tuple[Tensor, Tensor]:
@@ -221,7 +227,13 @@ class Square(Attack):
         return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
 
     def _key(self, function: str) -> tuple:
-        return ("square", function, *self.get_config().values())
+        # The radius is an argument of the compiled functions.
+        settings = {**self.get_config(), "epsilon": None}
+        return ("square", function, *settings.values())
+
+
+def _shifted(x: Tensor, change: Tensor) -> Tensor:
+    return ops.clip(x + change, 0.0, 1.0)
 
 
 def _extent(classifier: Classifier, x: Tensor) -> tuple[int, int, int]:

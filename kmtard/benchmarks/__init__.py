@@ -1,9 +1,9 @@
 """Measure how fast the package is.
 
-- `step` times a B-MTARD step and compares it with the sum of the passes that it needs.
+- `step` times a B-MTARD step and compares it with the sum of the passes in it.
 - `pipeline` times the training images.
 - `device_report` measures everything about a GPU with one command.
-- `rivals` holds the same step in plain PyTorch, for comparison.
+- `rivals` contains the same step in plain PyTorch, for comparison.
 
 This package may import everything in kmtard except the commands. `rivals` imports
 PyTorch but nothing from kmtard, so that it runs in a process without Keras.

@@ -1,8 +1,7 @@
 """Count the floating-point operations of networks and of a B-MTARD step.
 
-Only convolutions and dense layers are counted. A multiplication and an addition are two
-operations. Elementwise operations are not counted. Zeros from padding are counted like
-other pixels.
+Only convolutions and dense layers are counted, not elementwise operations. A
+multiplication and an addition are two operations. Padding counts like other pixels.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ def step_flops(
     """Return the operations for one image in a B-MTARD step.
 
     The gradient with respect to the images costs as much as the forward pass. The
-    backward pass of a training pass costs twice as much, for the gradients of kernels
-    and of features. In the first layer it needs no gradient of the images.
+    backward pass in training costs twice as much, because it computes the gradients of
+    the kernels and of the features. The first layer needs only that of its kernel.
 
     Args:
         student: functional Keras model, as in `layer_flops`.
-        nat_teacher: the same.
-        adv_teacher: the same.
-        pgd_steps: steps of the attack.
+        nat_teacher: the clean teacher, also a functional Keras model.
+        adv_teacher: the robust teacher, also a functional Keras model.
+        pgd_steps: number of steps of the attack.
     """
     forward = forward_flops(student)
     attack = pgd_steps * 2 * forward

@@ -1,7 +1,7 @@
-"""Read from the text of an optimized HLO program what the program does.
+"""Read the operations of an optimized HLO program from its text.
 
-XLA prints such a text for every device. It consists of computations, each a list of
-lines `name = shape opcode(operands), attributes`.
+XLA prints such a text for every device. It consists of computations. Each computation
+is a list of lines `name = shape opcode(operands), attributes`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class _Computation:
 
 @dataclass(frozen=True)
 class Program:
-    """What a program does when it runs once.
+    """The operations of one run of a program.
 
     Attributes:
         flops: floating-point operations of convolutions and matrix products. A
-            multiplication and an addition are two. The body of a loop counts once per
-            iteration.
+            multiplication and an addition are two operations. The body of a loop counts
+            once per iteration.
         host: operations that call the host or move values to or from it.
         endless: number of loops with an unknown number of iterations. Their bodies are
             counted once.
@@ -138,8 +138,8 @@ def _convolution(
     window = math.prod(_window(attributes, "size"))
     _, of_kernel, of_output = _labels(attributes)
     if "lhs_dilate" in attributes:
-        # This is the gradient with respect to the input of a strided convolution. The
-        # zeros between the features are not counted.
+        # This is the gradient with respect to the input of a strided convolution. It
+        # dilates the features with zeros, which are not counted.
         filters = output[of_output.index("f")]
         return 2.0 * math.prod(features) * window * filters
     return 2.0 * math.prod(output) * window * kernel[of_kernel.index("i")]
@@ -151,8 +151,8 @@ def _cudnn_convolution(
     inputs: list[tuple[int, ...]],
     attributes: str,
 ) -> float:
-    # All three directions need as many operations as the forward one, and they have the
-    # labels of the forward one.
+    # All three directions need the same number of operations, and all have the labels
+    # of the forward direction.
     if target.endswith("BackwardFilter"):
         kernel, features = output, inputs[1]
     elif target.endswith("BackwardInput"):

@@ -1,4 +1,4 @@
-"""Time one B-MTARD step and compare it with the sum of the passes that it needs."""
+"""Time one B-MTARD step and compare it with the sum of the passes in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Setting:
     """A step to time.
 
     Attributes:
-        network: name of the network that student and teachers use.
+        network: name of the network of the student and the teachers.
         shape: `(height, width, channels)` of an image.
         batch_size: images per step.
         steps: steps per measurement.
@@ -41,8 +41,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one network on one backend.
 
     Each measurement times whole steps through `fit` and then each pass alone, so that
-    both run under the same load of the machine. The floor is the sum of the passes:
-    10 gradients at the images, 2 training passes and 2 passes of a teacher.
+    both run under the same load of the machine. The floor is the sum of the passes: 10
+    gradients with respect to the images, 2 training passes and 2 passes of a teacher.
 
     Args:
         arguments: the options of `kmtard benchmark`.

@@ -27,7 +27,7 @@ def seconds(run: Callable[[int], None], count: int) -> float:
     """Return the mean time of one repetition, in seconds.
 
     Args:
-        run: repeats the work a number of times and then waits for the device.
+        run: function that repeats the work `count` times and waits for the device.
         count: number of repetitions, >= 1.
     """
     began = time.perf_counter()
@@ -41,8 +41,7 @@ def median_seconds(
     """Return the median time of one repetition, and the repetitions per measurement.
 
     Args:
-        run: as in `seconds`. It must have been called before, so that compilation is
-            not measured.
+        run: as in `seconds`. Call it once before, so that compilation is not measured.
         repeats: number of measurements, >= 1.
         lasting: approximate duration of a measurement in seconds.
     """

@@ -1,4 +1,4 @@
-"""The B-MTARD step to time, built and run with `fit` as in a user's code."""
+"""The B-MTARD step for the measurements, built and run with `fit` as in user code."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ def _table(results: list[dict[str, Any]]) -> Table:
         padding=(0, 1, 0, 0),
         caption="Medians. floor: 10 input gradients, 2 training passes and 2 teacher "
         "passes, each compiled alone; ratio: step / floor; data (row): batches of "
-        "32x32x3 images; data % (column): time for as many images, as a share of the "
-        "step; first: the first step, with compilation; MiB: peak memory.",
+        "32x32x3 images; data % (column): time to read a step's images, as a share of "
+        "the step; first: the first step, with compilation; MiB: peak memory.",
     )
     columns = {
         "net": lambda r: r["net"],

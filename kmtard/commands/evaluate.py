@@ -29,10 +29,16 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
-from kmtard.runs.formats import percent
-from kmtard.runs.result_tables import attacks_table
+from kmtard.runs.formats import percent, radius_text
+from kmtard.runs.result_tables import (
+    attacks_table,
+    classes_table,
+    confusion_table,
+    radii_table,
+)
 from kmtard.runs.results import RECORD, Results
 from kmtard.runs.tables import to_rich
+from kmtard.runs.verdict import Verdict, verdict
 from kmtard.runs.visible import accept_any_text, tell, telling_warnings, wide_console
 from kmtard.training.plan import Plan, find_subject
 from kmtard.training.startup import BACKENDS, choose_backend, silent_native_code
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
+NOT_QUOTABLE = 3
 SECONDS = 5.0  # between two lines about an attack, without a terminal
 WIDTH = 110  # columns of a table, without a terminal
 
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     Returns:
         The exit code. 0: finished, or stopped by a signal; the same command continues.
         1: failed. 2: the command line is wrong. All mistakes were printed, and nothing
-        was started.
+        was started. 3: with --strict, the robust accuracy must not be quoted.
     """
     accept_any_text()
     words = sys.argv[1:] if argv is None else list(argv)
@@ -72,6 +79,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             return 0
         if "model" not in given:
             parser.error("expected a run's folder, a .keras file, or --compare A B")
+        if "epsilon" in given and "epsilons" in given:
+            parser.error("--epsilon and --epsilons exclude each other")
+        per_class, strict = given.pop("per_class", False), given.pop("strict", False)
         trust, imports = given.pop("trust"), given.pop("imports")
         for module in imports:
             modules.allow(module)
@@ -82,7 +92,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             tell(errors, "\n".join(mistakes))
             return BAD_COMMAND_LINE
         with StopSignal() as stop:
-            _show(_evaluated(plan, subject, stop))
+            records = _evaluated(plan, subject, stop)
+        _show(records, per_class=per_class)
+        verdicts = [verdict(each.student) for each in records]
+        _tell_verdict(verdicts[-1], [*prog.split(), *words])
+        if strict and not all(each.may_be_quoted for each in verdicts):
+            return NOT_QUOTABLE
     except Stopped:
         command = shlex.join([*prog.split(), *words])
         tell(Console(), f"stopped; continue with: {command}")
@@ -107,8 +122,8 @@ def _record(path: str) -> Evaluation:
     folder = model.with_suffix(".evaluation")
     if not (folder / RECORD).exists():
         raise RunError(
-            f"Expected an evaluation of {path} in {folder}. There is none. "
-            f"Evaluate the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
+            f"Expected an evaluation of {path} in {folder}, but found none. Evaluate "
+            f"the model first: kmtard evaluate {shlex.quote(path)} --data NAME"
         )
     return Evaluation.load(folder)
 
@@ -131,6 +146,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--limit", type=int, help="number of test images to use (default: all)")
     add("--epsilon", type=_number, help="radius of the ball for images in [0, 1], such "
         "as 8/255")  # fmt: skip
+    add("--epsilons", metavar="A,B,...", type=_radii, help="several radii, such as "
+        "0,2/255,4/255,8/255, for robust accuracy over the radius")  # fmt: skip
     add("--step-size", type=_number, help="length of a PGD step (default: the paper's, "
         "scaled with epsilon)")  # fmt: skip
     add("--steps", type=int, help="steps of PGD (default: the paper's)")
@@ -149,8 +166,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")
+    add("--per-class", action="store_true", help="also show the accuracy per class, "
+        "the worst class and what images are taken for")  # fmt: skip
     add("--compare", nargs=2, metavar=("A", "B"), type=path, help="compare two "
         "evaluated models, runs or .keras files, by McNemar's test")  # fmt: skip
+    add("--strict", action="store_true", help=f"exit with {NOT_QUOTABLE} if the robust "
+        "accuracy must not be quoted")  # fmt: skip
     add_trust(parser)
     return parser
 
@@ -162,6 +183,10 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"expected a number or a fraction such as 8/255, received {text!r}"
         ) from None
+
+
+def _radii(text: str) -> tuple[float, ...]:
+    return tuple(_number(each) for each in _names(text))
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -190,7 +215,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
+def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> list[Results]:
     choose_backend(plan.backend)
     with silent_native_code():
         plan.prepare()
@@ -204,16 +229,64 @@ def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> Results:
         tell(screen, text)
     display = Display(screen, stop)
     with display.bars, telling_warnings(lambda text: tell(screen, text)):
-        return plan.execute(subject, display).results
+        if plan.epsilons:
+            found = plan.execute_curve(subject, display.at)
+            return [each.results for each in found]
+        return [plan.execute(subject, display).results]
 
 
-def _show(results: Results) -> None:
+def _show(records: Sequence[Results], *, per_class: bool) -> None:
+    """Print the tables of one evaluation, or of one per radius in ascending order."""
     screen = Console()
     if not screen.is_terminal:
         screen.width = WIDTH
-    screen.print(to_rich(attacks_table(results, results.student)))
-    for finding in results.student.findings:
-        tell(screen, f"warning: {finding.name}: {finding.message}")
+    for results in records:
+        screen.print(to_rich(attacks_table(results, results.student)))
+        if per_class:
+            screen.print(to_rich(classes_table(results, results.student)))
+            if results.student.headline:
+                screen.print(to_rich(confusion_table(results, results.student)))
+        for finding in results.student.findings:
+            tell(screen, f"warning: {finding.name}: {finding.message}")
+    if len(records) > 1:
+        screen.print(to_rich(radii_table(records)))
+
+
+def _tell_verdict(found: Verdict, words: Sequence[str]) -> None:
+    """Print the verdict, the findings behind it, and the command to run next.
+
+    Args:
+        found: the verdict.
+        words: the command line of this evaluation.
+    """
+    screen = Console()
+    tell(screen, f"verdict: {found.sentence}")
+    if found.reasons:
+        names = dict.fromkeys(each.name for each in found.reasons)
+        tell(screen, f"  findings: {', '.join(names)}")
+    if found.advice:
+        tell(screen, f"  {found.advice}")
+    if found.attacks:
+        command = [*without_options(words, "--attacks", "--suite"), "--attacks"]
+        tell(screen, f"  run: {shlex.join([*command, ','.join(found.attacks)])}")
+
+
+def without_options(words: Sequence[str], *options: str) -> list[str]:
+    """Return a command line without some options and their values.
+
+    Example:
+        >>> without_options(["--attacks", "fgsm", "--suite=paper", "run"], "--attacks")
+        ['--suite=paper', 'run']
+    """
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.partition("=")[0] in options:
+            # The value of an option without an equals sign is the next word.
+            skip = not skip and "=" not in word
+            continue
+        kept.append(word)
+    return kept
 
 
 class Display:
@@ -228,6 +301,7 @@ class Display:
         self._screen, self._stop = screen, stop
         self._tasks: dict[str, TaskID] = {}
         self._told = time.monotonic()
+        self._radius = ""
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -240,6 +314,17 @@ class Display:
             disable=not screen.is_terminal,
         )
 
+    def at(self, epsilon: float, step: Step) -> None:
+        """Show a step of the evaluation at one of several radii.
+
+        Raises:
+            Stopped: a signal was received.
+        """
+        radius = f"epsilon {radius_text(epsilon)}: "
+        if radius != self._radius:
+            self._radius, self._tasks = radius, {}
+        self(step)
+
     def __call__(self, step: Step) -> None:
         """Show a step.
 
@@ -247,7 +332,7 @@ class Display:
             Stopped: a signal was received.
         """
         accuracy = "" if step.accuracy is None else f"{percent(step.accuracy)} %"
-        place = f"{step.attack} ({step.number}/{step.attacks})"
+        place = f"{self._radius}{step.attack} ({step.number}/{step.attacks})"
         if step.doing is not None:
             self._tell_within(step, place)
             return

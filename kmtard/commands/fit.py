@@ -50,7 +50,7 @@ FAILED = 1
 DIFFERENT = 3
 INTERRUPTED = 130
 RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): \S")
-"""The line of TensorFlow's text that tells what was raised in Python."""
+"""The line of TensorFlow's text that names the Python exception."""
 
 WRAPPER = re.compile(
     r"^\{\{function_node .*?\}\} |^(Graph execution|Detected at|Traceback|<stack).*"
@@ -70,13 +70,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
     Returns:
         The exit code. 0: finished, or stopped by a signal after saving a checkpoint.
         1: failed. 2: the recipe or the command line is wrong, and nothing was started.
-        3: a run that was made again did not come out the same.
+        3: a replayed run gave different results.
         130: Ctrl-C ended a dry run.
     """
     accept_any_text()
     parser = _parser(prog)
     words = sys.argv[1:] if argv is None else argv
-    # Alone, it must not take the recipe after it for its value.
+    # Without a value, argparse would read the recipe after it as its value.
     words = ["--dry-run=sizes" if word == "--dry-run" else word for word in words]
     arguments = parser.parse_args(words)
     try:
@@ -125,7 +125,7 @@ def _trained(
     try:
         code = _execute(recipe, run, Console(file=log, width=100), crew)
     finally:
-        # What a full disk did not take has been told.
+        # An error of a full disk has been reported already.
         with suppress(OSError):
             log.close()
     if arguments.replay is None or run.state() != "finished":
@@ -136,7 +136,7 @@ def _trained(
 
 
 def _compare(first: Run, second: Run) -> int:
-    """Say whether a run that was made again came out the same."""
+    """Print whether a replayed run gave the same results; return the exit code."""
     agreement = compare(first, second)
     for line in agreement.lines():
         tell(Console(), line)
@@ -170,8 +170,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         nargs="?",
         choices=DRY_RUNS,
         metavar="measure",
-        help="show what would run and its memory; with =measure also its time, from a "
-        "few steps of each training; train nothing",
+        help="show what would run and the memory it needs, and train nothing; with "
+        "=measure, also try a few steps of each training to estimate its time",
     )
     parser.add_argument(
         "--list-methods",
@@ -193,14 +193,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--resume",
         metavar="RUN",
         type=os.path.expanduser,
-        help="folder of a run that was stopped, to continue",
+        help="continue the stopped run in this folder",
     )
     parser.add_argument(
         "--replay",
         metavar="RUN",
         type=os.path.expanduser,
-        help="folder of a run to make again, as a new run; says whether it comes out "
-        "the same",
+        help="repeat the run in this folder as a new run, and say whether the results "
+        "are the same",
     )
     add_trust(parser)
     return parser
@@ -220,7 +220,7 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
         )
         return _with_teachers(recipe) if arguments.smoke else recipe
     if arguments.resume and arguments.replay:
-        parser.error("--resume and --replay exclude each other")
+        parser.error("--resume and --replay cannot be used together")
     if any((arguments.recipe, arguments.method, arguments.overrides, arguments.smoke)):
         option = "--resume" if arguments.resume else "--replay"
         parser.error(
@@ -244,7 +244,7 @@ def _foreign(arguments: argparse.Namespace, reason: str | None) -> str | None:
 
 
 def _with_teachers(recipe: Recipe) -> Recipe:
-    """Return a recipe that trains teachers with missing weights, and report them."""
+    """Return a recipe that trains each teacher with missing weights; report them."""
     trained = trained_instead(recipe)
     for role in missing_weights(recipe):
         if getattr(trained, role).train:
@@ -256,6 +256,8 @@ def _with_teachers(recipe: Recipe) -> Recipe:
 
 def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     screen = Console()
+    # The recipe is shown at once, before Keras is imported, which takes seconds.
+    tell(screen, recipe.to_toml())
     try:
         with silent_native_code():
             from kmtard.training.estimate import dry_run
@@ -265,7 +267,7 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
         tell(screen, "interrupted; the lines above are complete")
         return INTERRUPTED
     except (RunError, MemoryError) as error:
-        tell(Console(stderr=True), str(error) or "This computer's memory is too small.")
+        tell(Console(stderr=True), str(error) or "This computer has too little memory.")
         return FAILED
     return 0
 
@@ -278,7 +280,7 @@ def _run(arguments: argparse.Namespace, recipe: Recipe, devices: int = 1) -> Run
         "versions": _versions(),
         "revision": source_revision(),
     }
-    # By its number another job learns that the process has ended on its node.
+    # Another job needs the number to learn whether this process has ended on its node.
     if job := os.environ.get("SLURM_JOB_ID"):
         details["slurm_job"] = job
     if arguments.resume:
@@ -296,10 +298,12 @@ def _run(arguments: argparse.Namespace, recipe: Recipe, devices: int = 1) -> Run
 
 
 def _check_finished(run: Run) -> None:
-    """Leave a finished run as it is where its student is gone: nothing brings it back.
+    """Refuse to continue a finished run if its student is gone.
+
+    The run cannot restore the student, so it must stay unchanged.
 
     Raises:
-        RunError: it is gone or damaged.
+        RunError: the student's file is missing or damaged.
     """
     try:
         finished = run.state() == "finished"
@@ -308,8 +312,8 @@ def _check_finished(run: Run) -> None:
     if finished:
         check_intact(
             run.best / "student.keras",
-            "The run is finished and stays so. Put a copy of its student in its place, "
-            "or start the recipe again.",
+            "The run is finished and was not changed. Restore a copy of this file, or "
+            "start the recipe again.",
         )
 
 
@@ -321,7 +325,7 @@ def _log(run: Run) -> TextIO:
 
 
 def run_name(recipe: Recipe, path: str) -> str:
-    """Return the name of a new run. It begins with what differs most often.
+    """Return the name of a new run. Its first parts are those that differ most often.
 
     The hash of the settings distinguishes runs with different `--set` or `--smoke`.
 
@@ -396,7 +400,7 @@ def _stopped(run: Run, events: EventWriter, line: Callable[[str], None]) -> int:
 def _failed(
     reason: str, run: Run, events: EventWriter, screen: Console, log: Console
 ) -> int:
-    """Say why a run failed wherever that can still be said: its disk may be full."""
+    """Report why a run failed, even if its disk is full."""
     where = f"The full traceback is in {run.log_path}"
     try:
         _log_to(
@@ -404,7 +408,7 @@ def _failed(
         )
         events.write("run_failed", reason=reason)
     except RunError as problem:
-        where = f"That could not be noted in the run: {problem}"
+        where = f"The failure could not be recorded in the run: {problem}"
     if screen.quiet:
         screen = Console(stderr=True)
         where = "The log of this process is not kept; the first process has one."
@@ -420,7 +424,7 @@ def _log_to(log: Console, run: Run, action: Callable[[], None]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error in words, without what TensorFlow wraps around it."""
+    """Return the text of an error, without the text that TensorFlow adds around it."""
     text, kind = str(error), type(error).__name__
     if "{{node " not in text and "{{function_node " not in text:
         return f"{kind}: {text}"

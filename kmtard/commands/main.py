@@ -12,7 +12,7 @@ from kmtard.runs.visible import accept_any_text
 
 COMMANDS = {
     "fit": "train the student of a recipe, and its teachers if needed",
-    "study": "train many runs of a recipe and gather one table",
+    "study": "train many runs of a recipe and write one table",
     "evaluate": "evaluate a model under attacks, or compare two evaluations",
     "convert": "convert a file of weights to another format",
     "report": "show many runs in one table, or write a report of them",

@@ -1,4 +1,4 @@
-"""`kmtard report RUN_OR_STUDY...`: one table in the terminal, or a whole report.
+"""`kmtard report RUN_OR_STUDY...`: print one table, or write a full report.
 
 Runs that differ only in their seed and folders share one row, with the mean and the
 standard deviation (n - 1) over the seeds.
@@ -50,15 +50,16 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Show many runs in one table, or write a report of them. Runs that "
-        "differ only in their seed share one row with mean and standard deviation.",
+        description="Show runs in one table, or write a report with tables and "
+        "figures. Runs that differ only in their seed share one row with mean and "
+        "standard deviation.",
     )
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN_OR_STUDY",
         type=os.path.expanduser,
-        help="folder of a run or of a study, or a folder of runs",
+        help="folder of a run or a study, or a folder that contains runs",
     )
     parser.add_argument(
         "--format",
@@ -76,8 +77,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--output",
         metavar="FOLDER",
         type=os.path.expanduser,
-        help="write the report as HTML and Markdown, its tables also as LaTeX and CSV, "
-        "and its figures as SVG and PNG",
+        help="write the report as HTML and Markdown, with each table also as LaTeX and "
+        "CSV, and each figure as SVG and PNG",
     )
     return parser
 
@@ -99,7 +100,7 @@ def _table(paths: Sequence[Path], form: str) -> int:
 def _report(paths: Sequence[Path], arguments: argparse.Namespace, line: str) -> int:
     found = source.read(paths)
     if not found.runs:
-        wanted = "Expected at least one run. `kmtard fit RECIPE` makes one."
+        wanted = "Expected at least one run. `kmtard fit RECIPE` trains one."
         return _told([*found.problems, wanted])
     title, lead = _title(found), _lead(found, line)
     built = sections.build(found)

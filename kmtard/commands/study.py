@@ -1,4 +1,4 @@
-"""`kmtard study RECIPE [NAME]`: many runs, from a grid to their table."""
+"""`kmtard study RECIPE [NAME]`: train every cell of a grid and write one table."""
 
 from __future__ import annotations
 
@@ -39,15 +39,20 @@ from kmtard.study.slurm import Slurm
 BAD_COMMAND_LINE = 2
 FAILED = 1
 INTERRUPTED = 130
-OWN = "study"  # the name of what [study] of the recipe describes
+OWN = "study"  # the name of the study in the recipe's [study] section
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> int:
-    """Run the command; return its exit code.
+    """Run the command.
 
-    0: every cell has finished. 1: a cell failed or was ended, or the place cannot be
-    used. 2: the recipe or the command line is wrong, and nothing was started. 130:
-    Ctrl-C; the runs go on.
+    Args:
+        argv: the arguments; `sys.argv[1:]` if None.
+        prog: name of the command in messages.
+
+    Returns:
+        The exit code. 0: every cell has finished. 1: a cell failed or was stopped, or
+        the queue or SLURM cannot be used. 2: the recipe or the command line is wrong,
+        and nothing was started. 130: Ctrl-C; the runs continue.
     """
     accept_any_text()
     arguments = _parser(prog).parse_args(argv)
@@ -76,34 +81,38 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Train every cell of a grid and gather one table. Where it was "
-        "stopped or killed, the same command goes on.",
+        description="Train every cell of a grid and write one table. If it was stopped "
+        "or killed, the same command continues the study.",
     )
     add = parser.add_argument
-    add("recipe", type=os.path.expanduser, help="a TOML file, see recipes/")
-    add("name", nargs="?", help="a study of the paper's tables, instead of [study] of "
-        f"the recipe: {', '.join(named_studies())}")  # fmt: skip
-    add("--methods", type=_names, metavar="A,B", help='methods; "all": those of the '
-        'recipe, "paper": those of the paper\'s tables')  # fmt: skip
-    add("--seeds", type=_seeds, metavar="SEEDS", help="such as 0-2 or 0,1,5")
+    add("recipe", type=os.path.expanduser, help="a TOML file; see recipes/")
+    add("name", nargs="?", help="a study of the paper's tables, used instead of the "
+        f"recipe's [study]: {', '.join(named_studies())}")  # fmt: skip
+    add("--methods", type=_names, metavar="A,B", help='methods to train; "all" for all '
+        'methods of the recipe, "paper" for those of the paper\'s '
+        'tables')  # fmt: skip
+    add("--seeds", type=_seeds, metavar="SEEDS", help="seeds, such as 0-2 or 0,1,5")
     add("--axis", dest="axes", action="append", default=[], metavar="KEY=VALUE",
-        help="a value of an axis; given again with the same key, further values of "
-        "it")  # fmt: skip
+        help="add a value to the axis of a recipe key; can be repeated")  # fmt: skip
     add("--set", dest="overrides", action="append", default=[],
-        metavar="TABLE.KEY=VALUE", help="another value for a key, in every "
-        "cell")  # fmt: skip
-    add("--only", action="append", default=[], metavar="CELL", help="only the cells of "
-        "this name or part of a name, such as a method or s0; * stands for anything; "
-        "may be given again")  # fmt: skip
-    add("--smoke", action="store_true", help="few images, two epochs: does it run?")
+        metavar="TABLE.KEY=VALUE", help="change a key of the recipe in every cell, "
+        "value as in TOML; can be repeated")  # fmt: skip
+    add("--only", action="append", default=[], metavar="CELL", help="train only the "
+        "cells with this name or part of a name, such as a method or s0; * matches "
+        "anything; can be repeated")  # fmt: skip
+    add("--smoke", action="store_true", help="train each cell on few images for two "
+        "epochs, to check that everything runs")  # fmt: skip
     add("--dry-run", nargs="?", const="plan", choices=("plan", "measure"), help="show "
-        "what would run; with =measure, try each training for its time")  # fmt: skip
-    add("--rerun", action="store_true", help="begin anew what has a run already")
+        "what would run and train nothing; with =measure, also try a few steps of each "
+        "training to estimate its time")  # fmt: skip
+    add("--rerun", action="store_true", help="train the cells again from the start, "
+        "even if they have runs already")  # fmt: skip
     add("--on", choices=("local", "slurm"), default="local", help="where the runs are "
-        "executed: the queue of this machine, or SLURM by [study.slurm]")  # fmt: skip
-    add("--jobs", type=int, metavar="N", help="so many runs at a time on this machine; "
-        "one per GPU where there are several, otherwise the limit of the "
-        "queue")  # fmt: skip
+        "executed: in the queue of this machine (local), or on SLURM with the settings "
+        "in [study.slurm] (default: local)")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="number of runs at a time on this "
+        "machine (default: one per GPU if there are several, otherwise the limit of "
+        "the queue)")  # fmt: skip
     return parser
 
 
@@ -132,7 +141,10 @@ def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
     study = named_study(arguments.name) if arguments.name else base.study
     study = _changed(study, arguments)
     if arguments.jobs is not None and (arguments.on != "local" or arguments.jobs < 1):
-        raise ValueError("--jobs: expected N >= 1, and --on local.")
+        raise ValueError(
+            "--jobs: expected a number of at least 1, together with --on local. "
+            f"Received: {arguments.jobs} with --on {arguments.on}."
+        )
     every = cells_of(path, study, overrides=overrides, smoke=arguments.smoke)
     name = study_name(path, arguments.name or OWN, every)
     cells = chosen_cells(every, arguments.only)
@@ -155,7 +167,7 @@ def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
 
 
 def _changed(study: Study, arguments: argparse.Namespace) -> Study:
-    """Return a study with what the command line says in place of its own."""
+    """Return the study with the changes of the command line."""
     values: dict[str, Any] = study.model_dump(exclude={"slurm"})
     if arguments.methods is not None:
         values["methods"] = arguments.methods
@@ -209,6 +221,6 @@ def _end(conductor: Conductor, statuses: Sequence[Status], screen: Console) -> i
         tell(
             screen,
             f"Not finished: {len(left)} of {counted(len(statuses), 'cell')}. The same "
-            "command goes on with them.",
+            "command continues them.",
         )
     return FAILED if left or problems else 0

@@ -47,9 +47,9 @@ def image_folder(directory: str | None = None) -> DataSet:
     is gray, all must be gray. If it is in color, gray images get three equal channels.
     Transparency is ignored, and of 16-bit images only the upper 8 bits are used.
 
-    Files and folders whose name begins with a dot are ignored. A warning counts and
-    names what else is not read: files without one of the endings in `SUFFIXES`, files
-    beside the class folders, and folders inside them.
+    Files and folders with names that begin with a dot are ignored. A warning counts and
+    names other files that are not read: those without a suffix from `SUFFIXES`, those
+    next to the class folders, and folders inside the class folders.
 
     Splits of more than `IN_MEMORY` bytes stay on the disk. The header of each file is
     checked first, and the images are decoded batch by batch during training. A file
@@ -80,9 +80,9 @@ def image_folder(directory: str | None = None) -> DataSet:
 def image_folder_test(
     directory: str | None = None, shape: tuple[int, int, int] | None = None
 ) -> Split:
-    """Return the images in `test/CLASS/` alone; see `image_folder`.
+    """Return only the images in `test/CLASS/`; see `image_folder`.
 
-    No file in `train` is read; its folders must be the same classes, if there are any.
+    No file in `train` is read. If `train` has folders, they must be the same classes.
 
     Args:
         directory: The folder with `test`.
@@ -112,7 +112,7 @@ def _folder(directory: str | None) -> Path:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted, without hidden files and folders."""
+    """Return the content of a folder, sorted, without hidden files and folders."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -140,7 +140,7 @@ def _check_same(folder: Path, train: list[str], test: list[str]) -> None:
 
 
 def _files(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
-    """Return the images of a split and their labels; warn about what is not read."""
+    """Return the images of a split and their labels; warn about unread files."""
     left_out = [path for path in _listed(folder) if not path.is_dir()]
     files: list[list[Path]] = []
     for name in classes:
@@ -159,9 +159,9 @@ def _files(folder: Path, classes: list[str]) -> tuple[list[Path], np.ndarray]:
     empty = [folder / name for name, p in zip(classes, files, strict=True) if not p]
     if empty:
         raise DataError(
-            f"Expected images ({kinds}) in each class folder. There is none in "
-            f"{len(empty)} of {len(classes)}. Add some, or remove the class from train "
-            f"and test:{_lines(empty)}"
+            f"Expected images ({kinds}) in each class folder, but {len(empty)} of "
+            f"{len(classes)} are empty. Add images, or remove the class from train and "
+            f"test:{_lines(empty)}"
         )
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
     return [path for paths in files for path in paths], labels
@@ -172,15 +172,15 @@ def _is_image(path: Path) -> bool:
 
 
 def _check(paths: list[Path], reference: int, shape: Shape | None = None) -> Shape:
-    """Look at each file's head; return the shape that all images must have.
+    """Check the header of each file, and return the shape that all images must have.
 
     Args:
-        paths: of the files.
-        reference: the number of first files whose most frequent size is expected.
-        shape: what is expected instead.
+        paths: The files.
+        reference: Number of first files. Their most frequent size is expected.
+        shape: The expected shape; None for the most frequent one.
 
     Raises:
-        DataError: Files are damaged, of another size, or in color among grey ones.
+        DataError: Files are damaged, of another size, or in color among gray ones.
     """
     heads = _readings(paths, _shape)
     known = [head for head in heads[:reference] if isinstance(head, tuple)]
@@ -194,7 +194,7 @@ def _check(paths: list[Path], reference: int, shape: Shape | None = None) -> Sha
     if not found and shape:
         return shape
     if len(paths) * math.prod(shape or ()) <= IN_MEMORY:
-        # What is damaged behind its head is named with the others.
+        # The error also names files that are damaged after their headers.
         heads = _readings(paths, lambda image: _pixels(image).shape)
         found = _misfits(paths, heads, shape)
     one = f"of {_size(shape)}, {whose}" if shape else "that can be read"
@@ -231,7 +231,7 @@ def _lines(items: Sequence[object]) -> str:
 
 
 def _images(splits: list[list[Path]], shape: Shape) -> list[Images]:
-    """Return the images of each split, whose heads have been looked at.
+    """Return the images of each split, after their headers have been checked.
 
     Raises:
         DataError: Files of a split that fits into memory cannot be decoded.
@@ -303,7 +303,7 @@ class ImageFiles:
 
 
 def _readings(paths: list[Path], read: Callable[[Image.Image], Any]) -> list[Any]:
-    """Return what each file tells, or as a text why it cannot be read."""
+    """Return the result of `read` per file, or a text that says why it failed."""
 
     def reading(path: Path) -> Any:
         try:

@@ -61,7 +61,7 @@ def npz(directory: str | None = None) -> DataSet:
 
 def _file(directory: str | None) -> Path:
     path = Path(directory or "")
-    # Hidden files are none of the user's: macOS writes ._NAME.npz beside NAME.npz.
+    # The user did not write hidden files: macOS writes ._NAME.npz next to NAME.npz.
     files = sorted(path.glob("[!.]*.npz")) if directory and path.is_dir() else [path]
     if directory is None or len(files) != 1 or not files[0].is_file():
         found = f" It holds {len(files)} of them." if path.is_dir() else ""

@@ -15,7 +15,7 @@ from kmtard.data.batches import Batch, Batches, Epoch
 from kmtard.data.sources import Images, LazyImages, take
 
 MOST_CLASSES = 100_000
-"""More are no classes: a file's labels are then something else."""
+"""Largest plausible number of classes. Larger labels in a file are not classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Split:
     Args:
         images: uint8 `(count, height, width, channels)`, or `LazyImages` of that shape.
         labels: int32 or int64 `(count,)`, the classes counted from 0.
-        class_names: What people call class 0, 1 and so on; empty where nobody says.
+        class_names: Names of class 0, 1 and so on; empty if unknown.
 
     Raises:
         ValueError: A dtype or shape is wrong, there are no images, or a label has no
@@ -160,7 +160,7 @@ class DataSet:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What people call class 0, 1 and so on; empty where nobody says."""
+        """Names of class 0, 1 and so on; empty if unknown."""
         return self.test.class_names
 
     @property

@@ -222,7 +222,7 @@ def _mapped(folder: Path, split: str, shape: tuple[int, ...]) -> Split:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    """Return what TFDS calls the classes; empty where it does not say."""
+    """Return TFDS's names of the classes; empty if it has no names."""
     path = folder / "label.labels.txt"
     return tuple(path.read_text("utf-8").splitlines()) if path.is_file() else ()
 

@@ -1,6 +1,6 @@
 """Evaluate models under attacks, and check whether the results can be trusted.
 
-`evaluate` is the only entry point, and it returns an `Evaluation`. Finished batches are
+`evaluate` returns an `Evaluation`; `curve` returns one per radius. Finished batches are
 stored, so that an interrupted evaluation can continue. `diagnostics` looks for signs
 that a result is wrong. This package may import attacks, data, networks, methods,
 `kmtard.runs` and `kmtard.registry`. It does not use recipes.
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kmtard.evaluation.evaluator import evaluate
+    from kmtard.evaluation.radii import curve
     from kmtard.evaluation.result import Evaluation
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "curve", "evaluate"]
 
 
 def __getattr__(name: str) -> object:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> object:
         from kmtard.evaluation.result import Evaluation
 
         return Evaluation
+    if name == "curve":
+        from kmtard.evaluation.radii import curve
+
+        return curve
     if name == "evaluate":
         from kmtard.evaluation.evaluator import evaluate
 

@@ -21,6 +21,8 @@ FINDINGS = "doubts"
 PICTURED, PICTURES = "pictured", "pictures"
 """Names of the arrays for PNG images: their indices (k,) and uint8 pixels (k, ...)."""
 
+NO_DISTANCE = Distance(None, None)
+
 KEYS = ("success", "queries", "forwards", "backwards", "outside", "linf", "l2")
 
 
@@ -80,7 +82,11 @@ class Aggregate:
         return found
 
     def column(
-        self, indices: np.ndarray, clean: Column | None, settings: Mapping[str, Any]
+        self,
+        indices: np.ndarray,
+        clean: Column | None,
+        settings: Mapping[str, Any],
+        before: Column | None = None,
     ) -> Column:
         """Return the outcome for all images.
 
@@ -88,17 +94,23 @@ class Aggregate:
             indices: int (attacked images,), the indices of the attacked images.
             clean: the clean column; None if this is the clean column itself.
             settings: settings of the attack.
+            before: outcome of the attack with a smaller radius, for the images that it
+                fooled there; they are not in `indices`.
         """
-        robust, predictions = ~self.fooled, self.predictions
+        whole, fooled = self._whole, self.fooled
+        robust, predictions, spread = ~fooled, self.predictions, None
         if clean is not None:
+            # The images that are neither right nor in `indices` keep the outcome that
+            # they had clean, or with the smaller radius.
+            known = before or clean
             robust = np.zeros(len(clean.robust), bool)
-            robust[indices] = ~self.fooled
-            if predictions is not None and clean.predictions is not None:
-                predictions = clean.predictions.copy()
+            robust[indices] = ~fooled
+            if predictions is not None and known.predictions is not None:
+                predictions = known.predictions.copy()
                 predictions[indices] = self.predictions
             else:
                 predictions = None
-        whole, fooled = self._whole, self.fooled
+            spread = self._spread(indices, clean, before)
         cost = Cost(
             queries=_mean(whole["queries"]) or 0.0,
             median_queries=_median(whole["queries"][fooled]),
@@ -107,15 +119,47 @@ class Aggregate:
             backwards=_mean(whole["backwards"]) or 0.0,
             seconds=float(whole["seconds"].sum()),
         )
-        distance = Distance(_mean(whole["linf"][fooled]), _mean(whole["l2"][fooled]))
         stages = self._stages or None
-        return Column(robust, settings, cost, distance, stages, predictions)
+        return Column(
+            robust,
+            settings,
+            cost,
+            _distance(spread, clean.robust) if clean and spread else NO_DISTANCE,
+            stages,
+            predictions,
+            spread,
+        )
+
+    def _spread(
+        self, indices: np.ndarray, clean: Column, before: Column | None
+    ) -> dict[str, np.ndarray]:
+        """Return norm -> float (images,), the distance at which each was fooled."""
+        spread = {}
+        for norm in ("linf", "l2"):
+            known = before.spread if before else None
+            values = known[norm].copy() if known else np.where(clean.robust, np.inf, 0)
+            values[indices] = np.where(self.fooled, self._whole[norm], np.inf)
+            spread[norm] = values
+        return spread
 
 
 def distances(x: np.ndarray, x_adv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the L_inf and L2 distances (N,) between images and adversarial images."""
     change = (x_adv.astype("float64") - x).reshape(len(x), -1)
     return np.abs(change).max(axis=1), np.sqrt((change**2).sum(axis=1))
+
+
+def _distance(spread: Mapping[str, np.ndarray], right: np.ndarray) -> Distance:
+    fooled = {norm: x[right & np.isfinite(x)] for norm, x in spread.items()}
+    medians = {norm: _median(x) for norm, x in spread.items()}
+    return Distance(
+        **{norm: _mean(values) for norm, values in fooled.items()},
+        **{
+            f"median_{norm}": value
+            for norm, value in medians.items()
+            if value is not None and np.isfinite(value)
+        },
+    )
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -57,6 +57,8 @@ class Candidate:
         findings: findings from before the evaluation.
         trained_accuracy: clean accuracy at the end of its training, in [0, 1]; None if
             unknown.
+        smaller: its evaluation by the same attacks with a smaller radius; the images
+            fooled there count as fooled, and are not attacked again.
     """
 
     model: Any
@@ -66,6 +68,7 @@ class Candidate:
     seconds: float | None = None
     findings: tuple[Finding, ...] = ()
     trained_accuracy: float | None = None
+    smaller: NetworkEvaluation | None = None
 
 
 def evaluate(
@@ -89,6 +92,7 @@ def evaluate(
     name: str | None = None,
     role: str = MODEL,
     trained_accuracy: float | None = None,
+    smaller: Sequence[Evaluation] = (),
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Evaluation:
     """Evaluate a model under attacks.
@@ -101,7 +105,8 @@ def evaluate(
 
     Args:
         model: any Keras model from images in [0, 1] to logits; a final softmax is found
-            and skipped.
+            and skipped. Or its `Classifier`, which keeps what it has compiled; then
+            `input_range` is that of the classifier.
         data: a pair (x, y) of arrays of any library, with x in [0, 1] and integer
             labels y; or the name of a registered data set, a `DataSet` (its test split
             is used), or a `Split`.
@@ -142,6 +147,10 @@ def evaluate(
         role: role of the model; `student` for the student of a run.
         trained_accuracy: clean accuracy of the model in its training, in [0, 1]; a
             finding reports if the accuracy here is far below it.
+        smaller: evaluations of the same model and images by the same attacks with
+            smaller radii, in ascending order; see `kmtard.evaluation.curve`. The images
+            that an attack fooled at a smaller radius count as fooled. The record says
+            so in its conditions.
         watch: called before each attack, repeatedly within a batch (then `Step.doing`
             is not None), and after each batch has been stored. An exception that it
             raises ends the evaluation.
@@ -173,8 +182,11 @@ def evaluate(
             f"Received: {input_range!r}."
         )
     images = ImageSet.of(data, input_range)
-    example = low + (high - low) * images.batch(slice(0, 1))
-    classifier = Classifier(model, example, input_range=input_range)
+    if isinstance(model, Classifier):
+        classifier = model
+    else:
+        example = low + (high - low) * images.batch(slice(0, 1))
+        classifier = Classifier(model, example, input_range=input_range)
     candidate = Candidate(
         model=classifier,
         attacks=chosen,
@@ -182,11 +194,13 @@ def evaluate(
         role=role,
         findings=missing_surrogate(suite, surrogate),
         trained_accuracy=trained_accuracy,
+        smaller=smaller[-1].student if smaller else None,
     )
     return evaluate_networks(
         [candidate],
         images,
         strength=strength,
+        smaller=tuple(each.conditions["epsilon"] for each in smaller),
         headline=headline,
         seed=seed,
         batch_size=batch_size,
@@ -202,6 +216,7 @@ def evaluate_networks(
     images: ImageSet,
     *,
     strength: Strength,
+    smaller: tuple[float, ...] = (),
     headline: str = HEADLINE,
     seed: int = 0,
     batch_size: int = 128,
@@ -218,6 +233,7 @@ def evaluate_networks(
             and PNG images.
         images: the images and labels.
         strength: settings of the attacks given by name.
+        smaller: radii of the candidates' smaller evaluations, in ascending order.
         headline: as in `evaluate`.
         seed: as in `evaluate`.
         batch_size: as in `evaluate`.
@@ -236,6 +252,8 @@ def evaluate_networks(
     """
     _check(candidates, batch_size)
     conditions = _conditions(images, strength, seed)
+    if smaller:
+        conditions["smaller_epsilons"] = list(smaller)
     if isinstance(candidates[0].model, Classifier):
         low, high = candidates[0].model.input_range
         if (low, high) != (0, 1):
@@ -254,6 +272,7 @@ def evaluate_networks(
             watch=watch,
             save_images=save_images and first,
             diagnose=first,
+            smaller=smaller,
         )
         weights = None
         if record:
@@ -307,8 +326,9 @@ def _evaluated(
     attacks = candidate.attacks
     clean = evaluator.clean()
     evaluator.check(attacks)
+    smaller = candidate.smaller.attacks if candidate.smaller else {}
     columns = {
-        name: evaluator.attacked(name, attack, clean)
+        name: evaluator.attacked(name, attack, clean, smaller.get(name))
         for name, attack in attacks.items()
     }
     compared: list[Finding] = []

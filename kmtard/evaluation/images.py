@@ -28,7 +28,7 @@ class ImageSet:
         labels: int (N,).
         scale: divisor of the values, after `offset` is subtracted; 255 for uint8.
         offset: subtracted from the values.
-        class_names: names of class 0, 1 and so on; empty where there are none.
+        class_names: names of class 0, 1 and so on; empty if unknown.
 
     Raises:
         ValueError: there is no image, or images and labels do not match.

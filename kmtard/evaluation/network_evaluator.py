@@ -100,6 +100,7 @@ class NetworkEvaluator:
         save_images: whether to store all adversarial images with the batches.
         diagnose: whether to run the diagnostics, which need some attacks on one batch.
         findings: the findings so far.
+        smaller: the smaller radii on which the outcomes depend; see `attacked`.
     """
 
     classifier: Classifier
@@ -111,6 +112,7 @@ class NetworkEvaluator:
     save_images: bool = False
     diagnose: bool = True
     findings: list[Finding] = field(default_factory=list)
+    smaller: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Store neither batches nor pictures until a folder is given."""
@@ -123,7 +125,7 @@ class NetworkEvaluator:
         self._pictured = np.zeros(0, int)
 
     def keep_batches(self, folder: Path) -> None:
-        """Store finished batches in a folder, and reuse those that are there.
+        """Store finished batches in a folder, and reuse the existing ones.
 
         Nothing is reused if the configuration does not identify the model, because the
         batches may be those of another model.
@@ -138,6 +140,8 @@ class NetworkEvaluator:
         }
         if self.classifier.input_range != (0, 1):
             self._common["input_range"] = list(self.classifier.input_range)
+        if self.smaller:
+            self._common["smaller_epsilons"] = list(self.smaller)
         if self._common["model"] == UNIDENTIFIED:
             self.findings.append(NOT_RESUMED)
 
@@ -180,13 +184,17 @@ class NetworkEvaluator:
                 store.write(0, batch)
         self.findings += [Finding(*map(str, pair)) for pair in batch[FINDINGS]]
 
-    def attacked(self, name: str, attack: Attack, clean: Column) -> Column:
+    def attacked(
+        self, name: str, attack: Attack, clean: Column, before: Column | None = None
+    ) -> Column:
         """Return the outcome under an attack.
 
         Args:
             name: name of the attack.
             attack: the attack, which runs on the correctly classified images.
             clean: the result of the method `clean`.
+            before: outcome of the attack with a smaller radius. The images that it
+                fooled there are fooled here, too, and are not attacked again.
 
         Raises:
             ValueError: the attack does not support the images, or logits are not
@@ -194,15 +202,19 @@ class NetworkEvaluator:
         """
         settings = settings_of(attack)
 
-        def craft(indices: np.ndarray) -> Batch:
-            return self._crafted(attack, indices)
+        images = self.right
+        if before is not None:
+            images = images[before.robust[images]]
 
-        aggregate = Aggregate(self._batches(name, settings, self.right, craft))
+        def craft(indices: np.ndarray) -> Batch:
+            return self._crafted(attack, indices, first=indices[0] == images[0])
+
+        aggregate = Aggregate(self._batches(name, settings, images, craft))
         self.findings += aggregate.findings(name)
         self._keep(name, aggregate.pictures)
         if self.save_images:
             self._export_images(name, settings)
-        return aggregate.column(self.right, clean, settings)
+        return aggregate.column(images, clean, settings, before)
 
     def _batches(
         self,
@@ -278,7 +290,7 @@ class NetworkEvaluator:
             "predictions": predicted,
         }
 
-    def _crafted(self, attack: Attack, indices: np.ndarray) -> Batch:
+    def _crafted(self, attack: Attack, indices: np.ndarray, *, first: bool) -> Batch:
         x, y = self.images.batch(indices), self.images.labels[indices]
         began = time.monotonic()
         self.classifier.pulse = self._pulse
@@ -298,8 +310,8 @@ class NetworkEvaluator:
         linf, l2 = distances(x, x_adv)
         outside = _outside(attack, x_adv, {"linf": linf, "l2": l2})
         # One batch is enough; the first one gives the earliest warning.
-        first = self.diagnose and indices[0] == self.right[0]
-        found = of_batch(attack, self.classifier, x, x_adv, y) if first else []
+        diagnose = self.diagnose and first
+        found = of_batch(attack, self.classifier, x, x_adv, y) if diagnose else []
         batch = {
             "indices": indices,
             "success": np.asarray(result.success) & ~outside,

@@ -61,6 +61,9 @@ class Column:
         predictions: int (images,), the predicted class under the attack, or the clean
             prediction for an image that was not attacked. None for the worst case and
             for batches of version 0.1, which did not store it.
+        spread: "linf" or "l2" -> float (images,), the distance at which an image was
+            fooled: 0 if it is misclassified clean, infinity if it is robust. None for
+            clean images and the worst case, and in a record that was read.
     """
 
     robust: np.ndarray
@@ -69,6 +72,7 @@ class Column:
     distance: Distance | None = None
     stages: Mapping[str, int] | None = None
     predictions: np.ndarray | None = None
+    spread: Mapping[str, np.ndarray] | None = None
 
     @property
     def correct(self) -> int:
@@ -201,7 +205,7 @@ class Evaluation:
         environment: versions, backend, precision, seed and batch size.
         wanted: the attack for W-Robust accuracy, if it was run.
         pictures: indices of the images that are saved as PNG.
-        class_names: names of class 0, 1 and so on; empty where there are none.
+        class_names: names of class 0, 1 and so on; empty if unknown.
 
     Example:
         >>> found = kmtard.evaluation.evaluate(model, (x, y), attacks=["fgsm"])
@@ -338,7 +342,7 @@ class Evaluation:
             "networks": [each.to_dict(self.labels) for each in self.networks],
             "pictures": pictures if self.pictures else None,
             "labels": _words(self.labels),
-            # Only where there are some: earlier versions of kmtard wrote none.
+            # Left out if empty, because earlier versions of kmtard wrote no such key.
             **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 

@@ -16,7 +16,7 @@ from kmtard.methods.scores import set_directions
 
 
 class CheckedModel(backend.AttackingModel):
-    """A model that checks its data, and that its networks can be trained.
+    """A model that checks its data, and checks that its networks can be trained.
 
     Attributes:
         trackers: name -> average in the logs.
@@ -38,15 +38,15 @@ class CheckedModel(backend.AttackingModel):
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
     ) -> Any:
-        """Train as `keras.Model.fit` does, after a check of the data.
+        """Train like `keras.Model.fit`, after checking the data.
 
-        Arrays are checked before the first step. All other data are checked in the
-        steps; the epoch then ends with an error that names the first invalid batch.
+        Arrays are checked before the first step. All other data are checked in each
+        step. The epoch then ends with an error that names the first invalid batch.
 
         Raises:
             ValueError: images are not finite floats in [0, 1], labels are neither
-                integers of the student's classes nor one-hot rows, or a network that
-                should be trained is frozen.
+                class numbers of the student nor one-hot rows, or a network that should
+                be trained is frozen.
         """
         given = _bound(super().fit, x, y, *args, callbacks=callbacks, **kw)
         check_trainable(self.trained_networks)
@@ -63,21 +63,21 @@ class CheckedModel(backend.AttackingModel):
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kw: Any
     ) -> Any:
-        """Evaluate as `keras.Model.evaluate` does, after the checks of `fit`.
+        """Evaluate like `keras.Model.evaluate`, after the checks of `fit`.
 
         Raises:
             ValueError: images or labels are invalid; see `fit`.
         """
         given = _bound(super().evaluate, x, y, *args, callbacks=callbacks, **kw)
         callbacks = given.arguments["callbacks"]
-        # Inside `fit`, Keras passes the callbacks of `fit`, and the data are checked.
+        # Inside `fit`, Keras passes the callbacks of `fit`, which checked the data.
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             check_data(x, y, self.num_classes)
         given.arguments["callbacks"] = _guarded(callbacks)
         return super().evaluate(*given.args, **given.kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Train on one batch as `keras.Model` does, after the checks of `fit`.
+        """Train on one batch like `keras.Model`, after the checks of `fit`.
 
         Raises:
             ValueError: images or labels are invalid, or a network is frozen; see `fit`.
@@ -89,7 +89,7 @@ class CheckedModel(backend.AttackingModel):
         return logs
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kw: Any) -> Any:
-        """Evaluate one batch as `keras.Model` does, after the checks of `fit`.
+        """Evaluate one batch like `keras.Model`, after the checks of `fit`.
 
         Raises:
             ValueError: images or labels are invalid; see `fit`.
@@ -103,7 +103,7 @@ class CheckedModel(backend.AttackingModel):
 def _bound(
     function: Callable[..., Any], *args: Any, callbacks: Any, **kw: Any
 ) -> inspect.BoundArguments:
-    """Return arguments by name, also if `callbacks` is a positional argument.
+    """Return arguments by name, even if `callbacks` is a positional argument.
 
     Raises:
         TypeError: `function` does not accept the arguments.

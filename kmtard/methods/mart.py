@@ -21,7 +21,7 @@ class MART(AdversarialModel):
         L   = BCE(f(x_adv), y) + beta (1 - p(x)[y]) KL(p(x) || p(x_adv))
         BCE = CE(f(x_adv), y) - log(1.0001 - max of p(x_adv) over the other classes)
 
-    The loss is a mean over the batch. All terms have gradients, also the weight
+    The loss is a mean over the batch. All terms have gradients, even the weight
     `1 - p(x)[y]`. The attack maximizes the cross-entropy in inference mode. The
     constants 1.0001, and 1e-12 inside the logarithms, are those of the authors' code
     (github.com/YisenWang/MART). That code attacks with `PGD(0.031, step_size=0.007,

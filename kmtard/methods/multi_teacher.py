@@ -200,7 +200,7 @@ class MultiTeacherDistiller(Distiller):
         """Train as `AdversarialModel.fit` does.
 
         The callbacks of the balances apply to this call only. Afterwards the rates are
-        0, also if training fails. The next `fit` without the callbacks keeps the
+        0, even if training fails. The next `fit` without the callbacks keeps the
         current temperatures and weights.
         """
         try:

@@ -26,7 +26,7 @@ def logits_of(model: keras.Model, example: Any = None) -> keras.Model:
     one of them also trains the other. Both can be saved and loaded as usual.
 
     The softmax of a functional or sequential model is found as the activation of the
-    last layer, as a layer, or as a function, also inside nested models. Otherwise, as
+    last layer, as a layer, or as a function, even inside nested models. Otherwise, as
     in a subclassed model, the outputs for a few images show whether they are
     probabilities. In that case the new model returns their logarithm, which has the
     same softmax.

@@ -70,8 +70,8 @@ class StateDict(dict[str, np.ndarray]):
 
     Attributes:
         nest: the keys that lead to the weights in a checkpoint, joined by dots.
-        constants: the standardization of the images that the file records beside the
-            weights; None if it records none.
+        constants: the standardization of the images that the file records next to the
+            weights; None if the file does not record it.
     """
 
     nest: str = ""
@@ -79,7 +79,7 @@ class StateDict(dict[str, np.ndarray]):
 
 
 def read(path: str | os.PathLike[str], *, nest: str | None = None) -> StateDict:
-    """Read a state dict from a file, also one nested in a checkpoint.
+    """Read a state dict from a file, even if it is nested in a checkpoint.
 
     Args:
         path: a `.safetensors` file, or a PyTorch file with an ending in

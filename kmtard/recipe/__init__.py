@@ -22,7 +22,7 @@ from kmtard.recipe.document import (
 from kmtard.recipe.errors import Mistake, RecipeError, key_text
 from kmtard.recipe.identity import settings_key, teacher_key
 from kmtard.recipe.load import load
-from kmtard.recipe.overrides import SMOKE_SCHEDULE
+from kmtard.recipe.overrides import SMOKE_SCHEDULE, implied
 from kmtard.recipe.schema import ADJUSTABLE, Recipe, Training
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Table",
     "Training",
     "foreign_reason",
+    "implied",
     "key_text",
     "load",
     "method_key",

@@ -1,4 +1,4 @@
-"""Find the code that a recipe names, and decide whether the recipe is one's own."""
+"""Find the code that a recipe names, and decide whether the recipe is the user's."""
 
 from __future__ import annotations
 

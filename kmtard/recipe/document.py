@@ -109,7 +109,7 @@ def _unusable(path: Path, message: str, near: str | None = None) -> RecipeError:
 
 
 def table_at(document: Table, *path: str) -> Table:
-    """Return the table at a path of keys; an empty table if there is none."""
+    """Return the table at a path of keys; an empty table if the path does not exist."""
     value: Any = document
     for key in path:
         value = value.get(key, {}) if isinstance(value, dict) else {}

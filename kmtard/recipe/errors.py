@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from kmtard.registry import nearest
 
-# Characters that an error shows, however much a file holds.
+# Largest numbers of characters that an error shows, even for a huge file.
 LONGEST_VALUE = 60
 LONGEST_KEY = 200
 LONGEST_MESSAGE = 2000
@@ -49,10 +49,10 @@ class Mistake:
         key: the dotted key, such as `optimizer.learning_rate`; empty for the whole
             file.
         message: what is wrong, or what was expected.
-        value: the received value; None if there was none.
+        value: the received value; None if no value was received.
         allowed: the allowed names, or a range such as `> 0`; may be empty.
-        nearest: the known key or value most similar to the received one, None if there
-            is none.
+        nearest: the known key or value most similar to the received one; None if no
+            known one is similar.
         place: the file, or `--set` or `--method` on the command line.
     """
 

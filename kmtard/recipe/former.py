@@ -1,4 +1,4 @@
-"""What earlier versions hashed differently, so that their files are still found."""
+"""Reproduce the hashes of earlier versions, so that their files are still found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORMER_DEFAULTS = {
 
 
 def hashed_training(training: dict[str, Any], data_set: str) -> dict[str, Any]:
-    """Return the settings that a teacher's hash is made of, as in version 0.1.
+    """Return the settings that determine a teacher's hash, as in version 0.1.
 
     Args:
         training: the settings of the teacher's training.

@@ -67,7 +67,7 @@ def load(
 
 
 def _first(mistakes: list[Mistake], path: str) -> list[Mistake]:
-    """Return the first mistakes: nobody reads 10,000 unknown keys."""
+    """Return only the first mistakes, since a file may have 10,000 unknown keys."""
     more = len(mistakes) - MOST_MISTAKES
     if more <= 0:
         return mistakes

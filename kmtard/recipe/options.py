@@ -132,9 +132,9 @@ def _known_options(table: str, name: object) -> dict[str, Option] | None:
 
 @functools.cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    """Return what converts TOML values to a type that the registry read.
+    """Return an adapter that converts TOML values to a type from the registry.
 
-    What is no number, text, truth value or tuple of them may have any value.
+    A type other than a number, a text, a boolean or a tuple of them allows any value.
     """
     return TypeAdapter(of_recipe(hint))
 

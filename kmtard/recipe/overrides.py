@@ -77,7 +77,7 @@ def apply(document: Table, overrides: Sequence[Override]) -> list[Mistake]:
 
 
 def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]:
-    """Return what has to change with another backend.
+    """Return the settings that must change with another backend.
 
     A recipe's `jit = false` is for its own backend. JAX would run each operation by
     itself, and need minutes for what takes seconds.
@@ -89,6 +89,22 @@ def _belonging(document: Table, overrides: Sequence[Override]) -> list[Override]
         return []
     eager = runtime.get("jit") is False and runtime.get("backend") != "jax"
     return [Override(jit, "auto")] if eager else []
+
+
+def implied(document: Table, texts: Iterable[str]) -> list[str]:
+    """Return the arguments of `--set` that others imply, in the same form.
+
+    Args:
+        document: the recipe.
+        texts: arguments of `--set`.
+
+    Example:
+        >>> document = {"runtime": {"backend": "tensorflow", "jit": False}}
+        >>> implied(document, ["runtime.backend=jax"])
+        ['runtime.jit="auto"']
+    """
+    overrides, _ = parse(texts, document)
+    return [f'{each.key}="{each.value}"' for each in _belonging(document, overrides)]
 
 
 def shrink(document: Table) -> None:

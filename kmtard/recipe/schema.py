@@ -183,8 +183,8 @@ class Schedule(Section):
     )
     evaluate_every: ranges.Epochs = Field(
         1,
-        description="Evaluate every so many epochs; epoch 1, the last epoch and all "
-        "epochs from the first milestone on are always evaluated.",
+        description="Number of epochs between evaluations. Epoch 1, the last epoch and "
+        "all epochs from the first milestone on are always evaluated.",
     )
 
 
@@ -256,8 +256,8 @@ class Runtime(Section):
     )
     on_non_finite: Literal["stop", "continue"] = Field(
         "stop",
-        description="Whether an epoch that ends with a loss or weights of NaN or inf "
-        "ends the run; such weights are never saved.",
+        description="Whether a run stops or continues after an epoch with NaN or inf "
+        "in the loss or the weights. Such weights are never saved.",
     )
     runs_dir: FilePath = Field("runs", description="Folder for the run folders.")
     cache_dir: FilePath = Field(
@@ -299,7 +299,7 @@ def _exclude(tables: tuple[Options, ...]) -> tuple[Options, ...]:
 
 
 METHOD_SETS = ("all", "paper")
-"""Words that stand for several methods in a study."""
+"""Words that mean several methods in a study."""
 
 
 def _known_or_all(name: str) -> str:
@@ -317,21 +317,23 @@ SlurmWord = Annotated[str, AfterValidator(_one_word)]
 
 
 class Slurm(Section):
-    """What a study asks SLURM for, for each run."""
+    """The SLURM resources of each run of a study."""
 
     partition: SlurmWord | None = Field(
         None, description="Partition; the cluster's own choice if left out."
     )
     hours: Positive = Field(
-        24.0, description="Time limit. A run that reaches it goes on in a new job."
+        24.0,
+        description="Time limit in hours. A run that reaches it continues in another "
+        "job.",
     )
     nodes: ranges.Processes = Field(
         1,
-        description="Nodes, which share the processes of a run (runtime.processes) "
-        "equally.",
+        description="Number of nodes, which share the processes of a run "
+        "(runtime.processes) equally.",
     )
-    gpus: ranges.Gpus = Field(1, description="GPUs per node.")
-    cpus: ranges.Cores = Field(4, description="CPU cores per process.")
+    gpus: ranges.Gpus = Field(1, description="Number of GPUs per node.")
+    cpus: ranges.Cores = Field(4, description="Number of CPU cores per process.")
     memory: Positive | None = Field(
         None, description="Memory in GB per node; the cluster's own choice if left out."
     )
@@ -342,37 +344,39 @@ class Slurm(Section):
     )
     grace: ranges.Seconds = Field(
         90,
-        description="Seconds before the time limit at which a run is asked to end its "
-        "batch and to save.",
+        description="Seconds before the time limit when a run is asked to finish its "
+        "batch and save.",
     )
     max_timeouts: ranges.Repeats = Field(
-        100, description="How often a run may reach the time limit and go on."
+        100, description="How often a run may reach the time limit and continue."
     )
 
 
 class Study(Section):
-    """Many runs: methods, times settings, times seeds."""
+    """A grid of runs: each method with each setting and each seed."""
 
     methods: Annotated[
         tuple[Annotated[str, AfterValidator(_known_or_all)], ...], Field(strict=False)
     ] = Field(
         (),
-        description='Methods; "all" stands for each that has a table in [methods], '
-        '"paper" for those of the paper\'s tables. The method of [method] if empty.',
+        description='Methods; "all" means every method with a table in [methods], '
+        '"paper" means those of the paper\'s tables. If empty, the method of [method].',
     )
     seeds: Annotated[tuple[ranges.Seed, ...], Field(strict=False)] = Field(
-        (), description="Seeds; runtime.seed if empty."
+        (), description="Seeds. If empty, runtime.seed."
     )
     axes: Annotated[Options, AfterValidator(_axes)] = Field(
         {}, description="Key of the recipe -> list of its values; all are combined."
     )
     cells: Annotated[dict[str, Options], AfterValidator(_cells)] = Field(
-        {}, description="Name -> keys with their values: settings beside the axes."
+        {}, description="Name -> keys with their values: settings besides the axes."
     )
     exclude: Annotated[
         tuple[Options, ...], Field(strict=False), AfterValidator(_exclude)
-    ] = Field((), description="Cells left out: those in which all of the keys agree.")
-    slurm: Slurm = Field(Slurm(), description="What each run asks SLURM for.")
+    ] = Field(
+        (), description="Entries of keys and values; matching cells are left out."
+    )
+    slurm: Slurm = Field(Slurm(), description="SLURM resources of each run.")
 
 
 class Method(BaseModel):

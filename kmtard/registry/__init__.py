@@ -309,9 +309,9 @@ def options(table: str, name: str) -> dict[str, Option]:
 
 
 def meanings(table: str, name: str) -> dict[str, str]:
-    """Read what the docstring of an object says of each parameter, on one line each.
+    """Return the description of each parameter in an object's docstring.
 
-    Those of its base classes, which `**kwargs` stand for, are read as well.
+    If the parameters include `**kwargs`, those of the base classes are included.
 
     Args:
         table: a key of `TABLES`.
@@ -389,7 +389,7 @@ def _target(table: str, name: str) -> tuple[str, str]:
 
 
 def _meant(table: str, name: str) -> str | None:
-    """Return the names that an unknown name probably means, None if there are none."""
+    """Return the names that an unknown name probably means; None if none is close."""
     family = FAMILIES.get(table, {}).get(_plain(name))
     return " or ".join(family) if family else nearest(name, TABLES[table])
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 
 class RegistryError(KeyError):
-    """A name that is in no table and does not refer to code that may be used.
+    """A name that is not in a table and does not refer to code that may be used.
 
     Attributes:
         expected: what was expected.
         received: what was received.
         allowed: the names of the table; empty if `package.module:Object` was received.
-        nearest: the allowed name most similar to the received one, None if there is
-            none.
+        nearest: the allowed name most similar to the received one; None if no allowed
+            name is similar.
         reason: why the name is refused and what to do; may be empty.
     """
 

@@ -105,7 +105,7 @@ def may_be_read(module: str) -> bool:
 def plugins() -> tuple[str, ...]:
     """Return the modules that installed packages declare as plugins.
 
-    Packages that are merely in the working folder do not count: unpacking somebody's
+    Packages that are merely in the working folder do not count, because unpacking an
     archive there does not install it.
     """
     folder = working_folder()
@@ -124,9 +124,14 @@ def _plugins(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def source_path(module: str) -> Path | None:
-    """Return a module's file, or None if there is none.
+    """Return the file of a module, or None if the module has no file.
 
-    `importlib.util.find_spec` is not used for dotted names: it imports the parents.
+    This does not use `importlib.util.find_spec` for dotted names, because that imports
+    the parent packages.
+
+    Example:
+        >>> source_path("json.decoder").name
+        'decoder.py'
     """
     top, *parts = module.split(".")
     spec = _top(top)
@@ -165,13 +170,13 @@ def _refuse_reserved(module: str) -> None:
         reason = f"the module {top} is part of Python's standard library"
         raise RegistryError(ACCEPTED, repr(module), reason=reason)
     if top in PACKAGES:
-        reason = f"a recipe names the parts of {top} by their registered names"
+        reason = f"a recipe must use the registered names of the parts of {top}"
         raise RegistryError(ACCEPTED, repr(module), reason=reason)
 
 
 def _is_in_working_folder(path: Path) -> bool:
     folder = working_folder()
-    # A virtual environment in the working folder holds installed packages.
+    # A virtual environment in the working folder contains installed packages.
     installed = not PACKAGE_FOLDERS.isdisjoint(Path(os.path.realpath(path)).parts)
     return folder is not None and lies_within(path, folder) and not installed
 

@@ -1,12 +1,12 @@
-"""The ranges of options: types that say which values they take.
+"""The ranges of options, as types that declare the allowed values.
 
-This is the one place of every bound. A constructor annotates its arguments with these
-types and `checked` holds it to them; recipes, the launcher's form and the documentation
-read the same annotations from its source. `Annotated[float, Interval(gt=0)]` serves as
-well as a name of this module.
+All bounds are in this module. A constructor annotates its arguments with these types,
+and `checked` enforces them. Recipes, the launcher's form and the documentation read the
+same annotations from the source. An annotation such as
+`Annotated[float, Interval(gt=0)]` works like a name of this module.
 
-The upper bounds are far above any use. They refuse what could only be a slip, such as
-`1e308`, before anything is trained.
+The upper bounds are far above any useful value. They refuse obvious mistakes, such as
+`1e308`, before training starts.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from typing import (
 from annotated_types import Interval
 
 LONGEST = 200
-"""Characters of a received value that an error shows."""
+"""Largest number of characters of a received value in an error."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Ascending:
-    """Marks values of which none is less than the one before."""
+    """Marks a sequence of values that never decreases."""
 
 
 ASCENDING = Ascending()
 
-# Numbers. Images lie in [0, 1]: an epsilon of 8 was meant for [0, 255].
+# Numbers. Images are in [0, 1]. An epsilon of 8 would be meant for [0, 255].
 Epsilon = Annotated[float, Interval(ge=0, le=1)]
 StepSize = Annotated[float, Interval(gt=0, le=1)]
 Radius = Annotated[float, Interval(ge=0, lt=inf)]
@@ -79,19 +79,22 @@ SomeTargets = Annotated[int, Interval(ge=1, le=100_000)]
 Targets = Annotated[int, Interval(ge=0, le=100_000)]
 Width = Annotated[int, Interval(ge=1, le=4_096)]
 
-# What a network subtracts from the channels of its images, and divides them by.
+# Values that a network subtracts from the channels of its images, and divides them by.
 Standard = Literal["cifar10", "cifar100", "tiny_imagenet", "2x-1"]
 Mean = Standard | tuple[Constant, ...] | None
 Std = Standard | tuple[Positive, ...] | None
 
 
 def checked(function: Function) -> Function:
-    """Check the arguments of a function or constructor by its annotations.
+    """Make a function or constructor check its arguments against its annotations.
 
-    Annotations that say nothing of a range, such as a network's, are not looked at.
+    Annotations without a range, such as that of a network, are ignored.
 
-    Raises:
-        ValueError: an argument is out of its range; from each call.
+    Args:
+        function: the function or constructor.
+
+    Returns:
+        The function. Each call raises a ValueError if an argument is out of range.
 
     Example:
         >>> @checked
@@ -108,27 +111,32 @@ def checked(function: Function) -> Function:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:
-            given = {}  # Python says better what is missing
+            given = {}  # the call below raises Python's own error, which is clearer
         for name, hint in _hints(function).items():
             if name in given:
                 check(name, given[name], hint)
         return function(*args, **kwargs)
 
-    # Keras reads the names of the arguments from it.
+    # Keras reads the names of the arguments from the signature.
     wrapper.__signature__ = signature  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
 
 
 def check(name: str, value: object, hint: Any) -> None:
-    """Refuse a value that a type does not take.
+    """Refuse a value that a type does not allow.
 
     Args:
-        name: of the argument.
-        value: what was received.
-        hint: a type of this module, or one made of the same parts.
+        name: name of the argument.
+        value: the received value.
+        hint: a type of this module, or one built from the same parts.
 
     Raises:
-        ValueError: says what is allowed.
+        ValueError: the value is not allowed; the error says which values are.
+
+    Example:
+        >>> check("steps", 0, SomeSteps)
+        Traceback (most recent call last):
+        ValueError: `steps` must be a whole number >= 1, <= 10000. Received: 0.
     """
     if not fits(value, hint):
         shown = repr(value)
@@ -138,9 +146,13 @@ def check(name: str, value: object, hint: Any) -> None:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Tell whether a type takes a value; one that says no more than its name does.
+    """Return whether a type allows a value. An unknown type allows every value.
 
-    Whole numbers stand for numbers, True and False for neither; NaN fits nothing.
+    Whole numbers count as numbers. True, False and NaN never count as numbers.
+
+    Example:
+        >>> fits(0.5, Share), fits(2, Share), fits(True, Share)
+        (True, False, False)
     """
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -190,7 +202,12 @@ def _holds(value: Any, mark: Any) -> bool:
 
 
 def words(hint: Any) -> str:
-    """Say which values a type takes, such as `a number > 0, <= 1000`."""
+    """Return a text about the values that a type allows.
+
+    Example:
+        >>> words(Positive)
+        'a number > 0, <= 1000'
+    """
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, *marks = parts
@@ -215,7 +232,12 @@ SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def limits(marks: Sequence[Any]) -> list[str]:
-    """Return the bounds among the marks of a type, such as `<= 1000` or `finite`."""
+    """Return the bounds among the marks of a type.
+
+    Example:
+        >>> limits([Interval(gt=0, le=1_000)])
+        ['> 0', '<= 1000']
+    """
     return [
         f"{sign} {bound}" if isfinite(bound) else "finite"
         for mark in marks
@@ -232,7 +254,7 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _is_bounded(hint: Any) -> bool:
-    """Tell whether a type is made of what `fits` knows alone, and bounds something."""
+    """Return whether a type restricts its values in a way that `fits` can check."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return any(isinstance(mark, Interval | Ascending) for mark in parts[1:])

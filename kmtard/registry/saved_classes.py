@@ -1,9 +1,9 @@
 """How `keras.models.load_model` finds the classes of kmtard after `import kmtard`.
 
-Keras looks up the classes that a file names in one table. A class is added to it when
-its module is imported, and `import kmtard` imports none of these modules. Instead, as
-soon as Keras is loaded, `kmtard` adds a stand-in for each class, which imports the
-class when a file needs it.
+Keras looks up the classes in a file by name, in one table. A class enters the table
+when its module is imported, but `import kmtard` imports none of these modules. Instead,
+once Keras is loaded, `kmtard` adds a placeholder for each class. The placeholder
+imports the class when a file needs it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ ATTACKS = ("APGD", "AutoAttack", "FAB", "GradientEstimation", "PGD", "RayS", "Sq
 
 
 def places() -> dict[str, str]:
-    """Return registered name -> `module:Class` of all classes that files may name."""
+    """Return registered name -> `module:Class` for every class that files can contain.
+
+    Example:
+        >>> places()["kmtard>L2SGD"]
+        'kmtard.optimizers:L2SGD'
+    """
     classes = [
         *registry.METHODS.values(),
         "kmtard.methods:MultiTeacherDistiller",
@@ -29,7 +34,7 @@ def places() -> dict[str, str]:
 
 
 class StandIn:
-    """Stands for a class in Keras's table until a file asks for the class.
+    """A placeholder for a class in Keras's table, until a file needs the class.
 
     Args:
         place: `module:Class`.
@@ -42,13 +47,13 @@ class StandIn:
         return f"<class {self.place!r}>"
 
     def from_config(self, config: dict[str, Any]) -> Any:
-        """Return an object of the class, which takes its own place in the table."""
+        """Return an object of the class. Its import replaces this placeholder."""
         module, _, name = self.place.partition(":")
         return getattr(import_module(module), name).from_config(config)
 
 
 def register(keras: ModuleType) -> None:
-    """Put the stand-ins into the table; classes that are there already stay."""
+    """Add the placeholders to Keras's table. Existing entries are kept."""
     table = keras.saving.get_custom_objects()
     for name, place in places().items():
         table.setdefault(name, StandIn(place))

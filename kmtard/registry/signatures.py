@@ -29,11 +29,11 @@ class Option:
 
     Attributes:
         name: the parameter's name.
-        annotation: the type as written in the source; empty if there is none.
+        annotation: the type as written in the source; empty without an annotation.
         default: the default value if `literal` is true, else its source text.
         required: whether the parameter has no default.
         literal: whether `default` is a value; false if `required` is true.
-        hint: the type as an object, made of what `ranges` knows; Any for others.
+        hint: the type as an object if `ranges` can check it; otherwise Any.
     """
 
     name: str
@@ -50,8 +50,12 @@ def definition(module: str, name: str) -> Found | None:
     Imports from the standard library and from installed packages are not followed.
 
     Returns:
-        The definition, the name of the module that holds it, and that module's syntax
-        tree; None if there is no such definition.
+        The definition, the name of the module that contains it, and that module's
+        syntax tree; None if there is no such definition.
+
+    Example:
+        >>> definition("kmtard.balance", "entropy_balance")[1]
+        'kmtard.balance'
     """
     path = source_path(module)
     if path is None:
@@ -157,9 +161,10 @@ def _joined(own: ast.arguments, inherited: ast.arguments | None) -> ast.argument
 
 
 def _marked(given: ast.arguments, tree: ast.Module) -> ast.arguments:
-    """Return keyword-only parameters whose types of `ranges` carry their full name.
+    """Return keyword-only parameters with the full names of the types in `ranges`.
 
-    A class inherits parameters from modules that know a type by other names.
+    A class can inherit parameters from modules that import these types under other
+    names.
     """
     marked = copy.copy(given)
     marked.kwonlyargs = [_marked_one(each, tree) for each in given.kwonlyargs]
@@ -184,9 +189,9 @@ class _Marker(ast.NodeTransformer):
 def meanings_of(
     node: ast.FunctionDef | ast.ClassDef, module: str, tree: ast.Module
 ) -> dict[str, str]:
-    """Read what docstrings say of parameters: name -> one line.
+    """Return parameter -> its description in the docstring, on one line.
 
-    Those of the base classes, which `**kwargs` stand for, are read as well.
+    If the parameters include `**kwargs`, those of the base classes are included.
     """
     said = _entries(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):
@@ -212,7 +217,7 @@ def _entries(docstring: str) -> dict[str, str]:
 
 
 def hint_of(node: ast.expr | None) -> Any:
-    """Return the type that an annotation stands for, Any where it is not known.
+    """Return the type of an annotation; Any if the type is unknown.
 
     Known are float, int, bool, str, None, Literal, tuples, unions, the types of
     `ranges`, and `Annotated` with an `Interval`.
@@ -245,7 +250,7 @@ def _member(node: ast.expr) -> Any:
 def _literal(values: ast.expr) -> Any:
     try:
         return Literal[ast.literal_eval(values)]
-    except ValueError:  # a name stands for a value
+    except ValueError:  # it contains a name instead of a value
         return Any
 
 

@@ -1,6 +1,6 @@
-"""Keys that version 0.1 did not have, with the value that stands for their absence.
+"""Keys that are newer than version 0.1, with the value that 0.1 used implicitly.
 
-Recipes and runs with and without such a key are equal if the key has this value.
+Two recipes or runs are equal if one lacks such a key and the other has this value.
 """
 
 from __future__ import annotations
@@ -10,4 +10,4 @@ SINCE_0_1: dict[str, object] = {
     "on_non_finite": "stop",
     "processes": 1,
 }
-"""Last part of the key -> the value."""
+"""Last part of the key -> its value."""

@@ -1,7 +1,7 @@
-"""What a report can draw, and how it looks. Matplotlib is imported to draw only.
+"""The figures of a report. Matplotlib is imported only when a figure is drawn.
 
-Every series has its own marker or hatching besides its color, and the colors are those
-of Okabe and Ito. So a drawing can be read in gray and by color-blind readers.
+The colors are those of Okabe and Ito, and every series also has its own marker or
+hatching. So a figure can be read in gray and by color-blind readers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARKERS = "osD^vPX*"
 LINES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---")
 INK = "#010203"
-"""Color of text and axes. A page replaces it by the color of its own text."""
+"""Color of text and axes. A page replaces it with the color of its own text."""
 
 WIDTH = 7.2  # inches
 PANEL_HEIGHT = 2.9
@@ -39,19 +39,19 @@ FONTS = (
     *("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC"),
     *("WenQuanYi Zen Hei", "Unifont"),
 )
-MARKED = 10  # markers per line, about
+MARKED = 10  # approximate number of markers per line
 LONGEST_LABEL = 44  # characters
-MOST_NUMBERS = 12  # columns of a grid whose cells have room for numbers
+MOST_NUMBERS = 12  # a grid with more columns has no room for numbers in its cells
 
 Values = Sequence[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing(ABC):
-    """Something to draw.
+    """A figure.
 
     Attributes:
-        caption: what it shows, below it.
+        caption: text below the figure.
     """
 
     caption: str
@@ -63,7 +63,7 @@ class Drawing(ABC):
 
     @abstractmethod
     def draw(self, figure: Figure) -> None:
-        """Draw on an empty figure."""
+        """Draw on an empty Matplotlib figure."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Curve:
         x: positions.
         y: one value per position; None is a gap.
         spread: half the height of the band around the line, per position.
-        look: number of its color, marker and line style; its place in the panel if
-            left out.
+        look: number of its color, marker and line style. If None, it is the position
+            of the curve in the panel.
     """
 
     label: str
@@ -103,7 +103,11 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves(Drawing):
-    """Panels of lines, two per row, with one legend for all."""
+    """Panels of lines, two per row, with one legend for all.
+
+    Attributes:
+        panels: the panels.
+    """
 
     panels: Sequence[Panel]
 
@@ -195,7 +199,7 @@ class Bars(Drawing):
         return WIDTH, 3.4 + 0.22 * ((len(self.series) + 1) // 2)
 
     def draw(self, figure: Figure) -> None:
-        """Draw the bars. The axis begins near the lowest bar, to show differences."""
+        """Draw the bars. The axis starts near the lowest bar, to show differences."""
         axes = figure.add_subplot()
         width = 0.8 / len(self.series)
         handles = {}
@@ -235,7 +239,7 @@ class Point:
         x_spread: half the length of the horizontal error bar.
         y_spread: half the length of the vertical error bar.
         look: number of its color and marker.
-        is_paper: whether the number is the paper's; it is drawn hollow.
+        is_paper: whether the number is the paper's. Such a point is drawn hollow.
     """
 
     label: str
@@ -330,7 +334,7 @@ class Grid:
     """A rectangle of values in [0, 100].
 
     Attributes:
-        title: what it shows, above it.
+        title: title above the grid.
         rows: names of the rows.
         columns: names of the columns.
         values: one value per row and column; None is a gap.
@@ -348,11 +352,11 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Grids(Drawing):
-    """Grids of colored cells: darker is more. Cells have numbers if there is room.
+    """Grids of colored cells. Darker cells have higher values, shown if there is room.
 
     Attributes:
         grids: the grids.
-        is_beside: whether two grids are drawn beside each other.
+        is_beside: whether the grids are drawn side by side.
     """
 
     grids: Sequence[Grid]
@@ -403,9 +407,9 @@ class Tile:
     """One image.
 
     Attributes:
-        pixels: rows of pixels; each pixel one number, or three for red, green and blue,
-            in 0 .. 255.
-        title: text above it.
+        pixels: rows of pixels in 0 .. 255. A pixel is one number, or three for red,
+            green and blue.
+        title: text above the image.
     """
 
     pixels: Any
@@ -417,7 +421,7 @@ class Gallery(Drawing):
     """Rows of small images.
 
     Attributes:
-        rows: name of the row -> its images, as many in each row.
+        rows: (name, images) per row, with the same number of images in each.
     """
 
     rows: Sequence[tuple[str, Sequence[Tile]]]
@@ -429,7 +433,7 @@ class Gallery(Drawing):
         return WIDTH, len(self.rows) * (WIDTH / max(columns, 8) + 0.12)
 
     def draw(self, figure: Figure) -> None:
-        """Draw the images without smoothing."""
+        """Draw the images without interpolation."""
         columns = max(8, *(len(tiles) for _, tiles in self.rows))
         for row, (name, tiles) in enumerate(self.rows):
             for column, tile in enumerate(tiles):
@@ -447,18 +451,23 @@ class Gallery(Drawing):
 
 
 def rendered(drawing: Drawing, kind: str, *, is_clear: bool = False) -> bytes:
-    """Return a drawing as the content of a file.
+    """Return a figure as the content of a file.
 
     Args:
-        drawing: what to draw.
+        drawing: the figure.
         kind: `svg` or `png`.
         is_clear: whether the background is transparent.
 
     Raises:
-        RunError: it cannot be drawn, for example because Matplotlib finds no room for
-            its cache.
+        RunError: it cannot be drawn, for example because the disk has no space for
+            Matplotlib's cache.
+
+    Example:
+        >>> plane = Plane(caption="", points=[Point("a", 90, 50)], y_label="robust, %")
+        >>> rendered(plane, "png")[1:4]
+        b'PNG'
     """
-    # Its messages have nowhere to go: they are about fonts, not about the report.
+    # Matplotlib's log messages are about fonts, which the reader cannot change.
     logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     try:
         from matplotlib import font_manager, rc_context
@@ -469,7 +478,7 @@ def rendered(drawing: Drawing, kind: str, *, is_clear: bool = False) -> bytes:
         settings: Any = {
             "font.family": [name for name in FONTS if name in installed],
             "font.size": 9,
-            # The texts of an SVG stay texts: its viewer has fonts for every script.
+            # Text in an SVG stays text, because the viewer has fonts for every script.
             "svg.fonttype": "none",
             "svg.hashsalt": "kmtard",
             "hatch.linewidth": 0.6,
@@ -482,7 +491,7 @@ def rendered(drawing: Drawing, kind: str, *, is_clear: bool = False) -> bytes:
             warnings.simplefilter("ignore")
             figure = Figure(figsize=drawing.size, layout="constrained")
             drawing.draw(figure)
-            # Names come from other people: none of them is a formula.
+            # Names come from other people and must not be read as formulas.
             for text in cast("list[Text]", figure.findobj(Text)):
                 text.set_parse_math(False)
             content = io.BytesIO()
@@ -510,7 +519,7 @@ def _legend(figure: Figure, handles: dict[str, Any]) -> None:
         frameon=False,
         fontsize=8,
     )
-    # A label given to `legend` could be a formula, or hidden by an underscore.
+    # `legend` would read a label as a formula, or hide one that begins with "_".
     for text, name in zip(legend.get_texts(), handles, strict=True):
         text.set_text(_short(name))
 

@@ -1,4 +1,4 @@
-"""A report as a folder: the page, its text in Markdown, its tables and its figures."""
+"""Write a report as a folder: HTML page, Markdown text, tables and figures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,12 @@ def write(folder: Path, title: str, lead: str, sections: Sequence[Section]) -> N
 
 
 def to_text(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """Return a report in Markdown. Its figures are links to `figures/`."""
+    """Return a report in Markdown. Its figures are links to `figures/`.
+
+    Example:
+        >>> to_text("Report", "Two runs.", []).splitlines()
+        ['# Report', '', 'Two runs.']
+    """
     parts = [f"# {markdown_text(title)}", markdown_text(lead)]
     for section in sections:
         if section.blocks:

@@ -1,4 +1,4 @@
-"""Sections as one HTML file, without scripts and without anything from a network."""
+"""Write sections as one HTML file that runs no scripts and needs no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 GAPS = "What is not in this report"
-# Even if a text were not escaped, the browser would neither run nor load anything.
+# If a text were not escaped, the browser would still run and load nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -27,8 +27,8 @@ def to_html(title: str, lead: str, sections: Sequence[Section]) -> str:
     Args:
         title: heading of the page.
         lead: paragraph below the heading.
-        sections: the sections. Those without blocks are left out; what fills them is
-            listed at the end.
+        sections: the sections. Those without blocks are left out. The end of the page
+            lists how to fill them.
 
     Raises:
         RunError: a figure cannot be drawn.
@@ -67,7 +67,11 @@ def to_html(title: str, lead: str, sections: Sequence[Section]) -> str:
 def gap_list(sections: Iterable[Section]) -> list[str]:
     """Return what sections lack and how to get it, each text once.
 
-    The text between backquotes is a command.
+    Text between backquotes is a command.
+
+    Example:
+        >>> gap_list([Section("a", "Cost", missing=["not measured."])])
+        ['Cost: not measured.']
     """
     gaps = (f"{each.title}: {gap}" for each in sections for gap in each.missing)
     return list(dict.fromkeys(gaps))
@@ -100,17 +104,17 @@ def _with_code(text: str) -> str:
 
 
 def inline(drawing: Drawing, name: str) -> str:
-    """Return a drawing as an `<svg>` element that belongs to a page.
+    """Return a drawing as an `<svg>` element for a page.
 
-    Its ink has the color of the page's text, and its ids begin with `name`, because the
-    ids of all drawings are alike.
+    Lines and text take the color of the page's text. The ids begin with `name`, because
+    Matplotlib uses the same ids in every drawing.
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
     root = ElementTree.fromstring(rendered(drawing, "svg", is_clear=True))
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
-    # A rule of the drawing for `*` would hold for the whole page.
+    # A style rule for `*` in the drawing would apply to the whole page.
     for element in root.iter():
         for key, value in element.attrib.items():
             if key == "id":

@@ -1,4 +1,4 @@
-"""What a report is made from: runs, grouped by setting, and settings by data."""
+"""The input of a report: runs grouped by setting, and settings grouped by data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_SETTINGS = ("evaluation.epsilon", "attack.epsilon")
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One run and everything that a report shows of it.
+    """One run with everything that a report shows about it.
 
     Attributes:
         run: the run.
@@ -46,7 +46,7 @@ class Measured:
 
     @property
     def seed(self) -> str:
-        """The seed, as the recipe has it."""
+        """The seed in the recipe."""
         return self.settings.get("runtime.seed", "")
 
     @property
@@ -130,7 +130,7 @@ class Setting:
         return [value for value in values if value is not None]
 
     def having(self, column: str) -> Setting:
-        """Return the row with only those runs that have a column."""
+        """Return the row with only the runs that have a column."""
         return replace(self, members=[r for r in self.members if column in r.scores])
 
     def last(self, metric: str) -> list[float]:
@@ -145,7 +145,7 @@ class Setting:
         return found
 
     def paper(self, bench: Bench, attack: str, metric: str) -> paper.Number | None:
-        """Return the paper's number for a cell of this row; None without one."""
+        """Return the paper's number for a cell of this row, or None."""
         if self.epsilon is None or abs(self.epsilon - paper.EPSILON) > 1e-4:
             return None
         norms = (
@@ -219,12 +219,12 @@ class Bench:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a report is made from.
+    """The input of a report.
 
     Attributes:
         benches: one per data set and student.
         problems: messages about runs and records that cannot be read.
-        gaps: what studies have not trained yet, one text per study.
+        gaps: one text per study with cells that were not trained yet.
     """
 
     benches: Sequence[Bench]
@@ -248,18 +248,23 @@ class Source:
 
 
 def command(*words: str) -> str:
-    """Return a `kmtard` command line whose words are quoted for a shell."""
+    """Return a `kmtard` command line, quoted for a shell.
+
+    Example:
+        >>> command("evaluate", "my runs/a")
+        "kmtard evaluate 'my runs/a'"
+    """
     return shlex.join(("kmtard", *words))
 
 
 def run_folders(
     paths: Iterable[Path], *, finished: bool = False
 ) -> tuple[list[Path], list[str]]:
-    """Return the folders of all runs that are named by paths.
+    """Return the folders of all runs that paths refer to.
 
     Args:
-        paths: each the folder of a run or of a study, or a folder with run folders.
-        finished: whether a study stands for its finished runs only.
+        paths: folders of runs or studies, or folders that contain runs.
+        finished: whether a study refers only to its finished runs.
 
     Returns:
         The folders, and one message per path that does not exist.
@@ -317,8 +322,8 @@ def _open_cells(paths: Iterable[Path]) -> list[str]:
             if record and (cells := [c.name for c in record.cells if c.run is None]):
                 gaps.append(
                     f"{len(cells)} of {len(record.cells)} cells of the study "
-                    f"{record.name} have no run, such as {cells[0]}. Its own "
-                    "`kmtard study` command trains them when it is called again."
+                    f"{record.name} have no run, such as {cells[0]}. Repeat the "
+                    "study's `kmtard study` command to train them."
                 )
     return gaps
 
@@ -361,10 +366,10 @@ def _benches(runs: Sequence[Measured]) -> list[Bench]:
 
 
 def _comparable(runs: Sequence[Measured]) -> list[list[Measured]]:
-    """Return runs of one setting, apart where accuracies must not be averaged.
+    """Split the runs of one setting into groups that may be averaged.
 
-    That is on different images or at different radii. A run that was not evaluated
-    belongs to the first of them, because only its curves are shown.
+    Accuracies on different images or at different radii must not be averaged. A run
+    that was not evaluated is in the first group, because only its curves are shown.
     """
     groups: dict[tuple[object, ...], list[Measured]] = {}
     for run in runs:
@@ -395,7 +400,7 @@ def _settings(groups: Sequence[Sequence[Measured]]) -> list[Setting]:
 
 
 def _told(run: Measured) -> dict[str, str]:
-    """Return what tells a row from others of its method: settings, images, radius."""
+    """Return the settings, images and radius that distinguish rows of one method."""
     told = {key: v for key, v in run.settings.items() if key not in NOT_SETTINGS}
     trained = run.settings.get("attack.epsilon")
     if (
@@ -411,12 +416,17 @@ def _told(run: Measured) -> dict[str, str]:
 
 
 def is_plausible(value: float) -> bool:
-    """Return whether a metric can be averaged and drawn. No training gives others."""
+    """Return whether a metric can be averaged and drawn, unlike a damaged value."""
     return abs(value) < LARGEST
 
 
 def number_of(text: str) -> float | None:
-    """Return a text as a number; None if it is none."""
+    """Return a text as a number; None if it is not a number.
+
+    Example:
+        >>> number_of("0.5"), number_of("8/255")
+        (0.5, None)
+    """
     try:
         return float(text)
     except ValueError:

@@ -7,8 +7,8 @@
 - `settings`, `summary`, `library`, `comparison`, `groups`: the settings of a run, one
   run in brief, all runs in a folder, several runs side by side, and one row per setting
   with the mean over its seeds.
-- `replay`, `revision`: whether a run that was made again came out the same, and the
-  commit of the source files.
+- `replay`, `revision`: whether a repeated run gives the same results, and the commit of
+  the source files.
 - `tables`, `formats`: tables in every output format, numbers as text.
 - `documents`, `log_file`, `visible`: files and text whose content cannot be trusted.
 - `places`: folders for the user's own files, outside all runs folders.

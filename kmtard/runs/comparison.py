@@ -101,11 +101,11 @@ def metrics_of(runs: Iterable[Compared]) -> list[str]:
 
 
 def legend_of(runs: Sequence[Compared]) -> list[str]:
-    """Return a label per run for a figure: method and seed where they tell runs apart.
+    """Return a label per run for a figure: method and seed if they distinguish all.
 
     Args:
-        runs: in their order. If two have the same method and seed, or one has none,
-            the labels are the names of the folders.
+        runs: the runs, in order. If two have the same method and seed, or one lacks
+            either, the labels are the names of the folders.
     """
     pairs = [(run.summary.method, run.summary.seed) for run in runs]
     if len(set(pairs)) < len(runs) or not all(map(all, pairs)):

@@ -22,7 +22,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def table(document: Any, *keys: str) -> dict[str, Any]:
-    """Return the table at a path of keys; empty if there is none."""
+    """Return the table at a path of keys; empty if the path does not exist."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}

@@ -112,7 +112,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _sealed(line: bytes) -> bytes:
-    # At its end, so that it is found without a look at the rest.
+    # The checksum is at the end, so that it is found without parsing the line.
     return b'%s%s%08x"}\n' % (line[:-1], SUM, zlib.crc32(line))
 
 
@@ -120,7 +120,7 @@ def _unsealed(line: bytes) -> bytes:
     """Return an event without its checksum.
 
     Raises:
-        ValueError: the line is not as it was written.
+        ValueError: the line is damaged.
     """
     text, mark, end = line.rpartition(SUM)
     if not mark:

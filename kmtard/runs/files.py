@@ -15,7 +15,7 @@ from typing import BinaryIO
 from kmtard.registry.bounded import check_regular, read_bounded
 
 TEMPORARY = ".tmp-"
-"""How the name of a file begins that is not in its place yet."""
+"""Prefix of the names of temporary files."""
 
 LARGEST = 64 * 2**20
 """Largest allowed size in bytes of a document of a run, such as run.json."""
@@ -64,8 +64,8 @@ def append_regular(path: str | os.PathLike[str]) -> BinaryIO:
 def refuse_links(*paths: Path) -> None:
     """Check that none of the paths is a link.
 
-    Use it before files are written, replaced or deleted in a folder that may come from
-    somebody else. A link there may lead to any of the user's files.
+    Call this before writing, replacing or deleting files in a folder that may come from
+    somebody else. A link there could lead to any of the user's files.
 
     Raises:
         RunError: a path is a link.
@@ -89,11 +89,11 @@ def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name to write to, then put that file in the place of `path`.
+    """Context manager: write to a temporary file, which then replaces `path`.
 
-    Readers see the old or the new content, never a part. The temporary file is beside
-    `path` and keeps its suffix; what a killed process leaves of it,
-    `remove_leftovers` removes.
+    Readers see the old or the new content, never a part of it. The temporary file is in
+    the same folder as `path` and has the same suffix. `remove_leftovers` removes
+    temporary files of a killed process.
 
     Args:
         path: the file, in a folder that exists.
@@ -130,13 +130,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
 
 
 def remove_leftovers(folder: Path, *, of: str = "", older_than: float = 0.0) -> None:
-    """Remove what killed processes left behind of files that `replaced` writes.
+    """Remove temporary files of `replaced` that killed processes left behind.
 
     Args:
-        folder: of the files. It is locked, or `older_than` keeps what another process
-            may be writing.
-        of: how the names of the files end.
-        older_than: seconds.
+        folder: folder of the files. Unless it is locked, `older_than` must spare files
+            that another process may be writing.
+        of: suffix of the names of the files.
+        older_than: smallest age of the files in seconds.
     """
     newest = time.time() - older_than
     for path in folder.glob(f"{TEMPORARY}*{of}"):
@@ -147,33 +147,33 @@ def remove_leftovers(folder: Path, *, of: str = "", older_than: float = 0.0) -> 
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> RunError:
-    """Return what to tell the user about a file that cannot be written."""
+    """Return an error about a file that cannot be written."""
     return RunError(f"Cannot write {path}: {_reason(Path(path), error)}")
 
 
 def _reason(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
         return (
-            f"there is no folder {path.parent}. If it was moved or deleted meanwhile, "
-            "continue in its new place, or put it back."
+            f"there is no folder {path.parent}. If it was moved, continue the run in "
+            "its new place. If it was deleted, restore it."
         )
     reason = error.strerror or str(error)
-    # HDF5 puts a long text of its own in the place of the system's.
+    # HDF5 replaces the system's message by a long text.
     if error.errno and "errno = " in reason:
         reason = os.strerror(error.errno)
     return f"{reason}."
 
 
 def make_folder(path: Path, *, parents: int = 0) -> None:
-    """Make a folder that may be there already.
+    """Create a folder if it does not exist.
 
     Args:
         path: the folder.
-        parents: so many folders above it are made too. A folder above those that was
-            deleted under this process is not made anew.
+        parents: number of parent folders to create too. Folders above these are not
+            created again if they were deleted while this process was running.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: the folder cannot be created.
     """
     try:
         if parents and not path.parent.is_dir():

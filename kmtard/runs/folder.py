@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-"""Version of the run folder, in run.json; runs before it had one are read, too."""
+"""Version of the run folder, in run.json. Older runs without one can be read too."""
 
 FINAL = {"run_finished": "finished", "run_stopped": "stopped", "run_failed": "failed"}
 RUN_EVENTS = ("run_started", *FINAL)
@@ -109,7 +109,8 @@ class Run:
                 "Choose another folder with runtime.runs_dir."
             ) from error
         run.claim(details)
-        # Last: it makes the folder a run, and a run without an owner needs trust.
+        # Written last, since it makes the folder a run. A run without an owner needs
+        # trust.
         write_atomic(run.recipe_path, sealed_recipe(recipe_text))
         return run
 
@@ -133,7 +134,8 @@ class Run:
         """Refuse a run of a newer version, or one whose recipe was damaged.
 
         Raises:
-            RunError: says which, and what to do.
+            RunError: the version is newer, or the recipe is damaged. The text says what
+                to do.
         """
         schema = self.info().get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
@@ -149,9 +151,9 @@ class Run:
             ) from error
         if not is_recipe_whole(content):
             raise RunError(
-                f"{self.recipe_path} is not as it was when the run began: it is "
-                "damaged, or was changed. Put the original in its place. After a "
-                "change of your own, delete its last line, the checksum."
+                f"{self.recipe_path} was damaged or changed after the run started. "
+                "Restore the original. If you edited it yourself, delete its last "
+                "line, which is the checksum."
             )
 
     @property
@@ -246,12 +248,12 @@ class Run:
         write_atomic(self.info_path, json.dumps(content, indent=2) + "\n")
 
     def _prepare_folders(self) -> None:
-        """Make the folders that are missing, and remove what a kill left half-made."""
+        """Create missing folders, and remove incomplete files of a killed process."""
         for folder in (self.checkpoints, self.best):
             make_folder(folder)
         for folder in (self.best, *self.checkpoints.glob("*")):
             remove_leftovers(folder)
-        # The evaluation has a lock of its own, and looks after its own files.
+        # The evaluation has its own lock, and removes its own incomplete files.
         for path in (self.recipe_path, self.info_path):
             remove_leftovers(self.path, of=path.name)
 

@@ -26,7 +26,7 @@ SHORT_LABELS = {
     "adv_teacher": "adv",
     "evaluation": "testing",
 }
-"""Phase -> its name where there is room for one word only."""
+"""Phase -> its short name, for narrow columns."""
 
 HEAD = 256  # first bytes of the file; if they change, the file was replaced
 LONGEST_GAP = 86_400.0  # seconds between two events; longer gaps mean a changed clock
@@ -38,7 +38,7 @@ LONGEST_TEXT = 2_000  # characters
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come. A value that is not known is None.
+    """The progress of a run. Unknown values are None.
 
     Attributes:
         fraction: share of all epochs that are done, in [0, 1].
@@ -60,7 +60,7 @@ class Progress:
         """Return the progress in words.
 
         Args:
-            is_running: whether the run goes on: only then there is a time left.
+            is_running: whether the run is still running, so that it has a time left.
         """
         facts = [self.text]
         if is_running:
@@ -90,11 +90,11 @@ class History:
         warnings: messages of the most recent warnings.
         reason: why the run failed; None if it did not.
         method: name of the method.
-        outcome: `finished`, `stopped` or `failed`; None if the run still works or ended
-            without a final event.
+        outcome: `finished`, `stopped` or `failed`; None if the run is still running or
+            ended without a final event.
         devices: descriptions of the devices that a finished run used.
         peak_memory: `host` and `device` -> largest memory of a finished run in bytes,
-            as far as it was recorded.
+            if it was recorded.
         skipped: number of lines that are not events.
         error: why the events cannot be read; None if they can.
         started: time of the first event, in UNIX seconds.
@@ -265,8 +265,8 @@ class History:
         """Return the working time over all restarts, in seconds.
 
         Args:
-            now: the present time in UNIX seconds, for a run that still works; up to
-                the last event if left out.
+            now: the present time in UNIX seconds, for a run that is still running. If
+                None, the time ends at the last event.
         """
         if now is None or self.updated is None or self.outcome:
             return self.seconds
@@ -334,7 +334,7 @@ class History:
         return f"{SHORT_LABELS.get(name, name)} {count}".strip()
 
     def progress(self) -> Progress:
-        """Return how far the run has come. The time left is that of this phase only."""
+        """Return the progress. The time left is that of the current phase only."""
         if self._plan is None:
             self._read_recipe()
         phase = self.phases.get(self.phase or "")

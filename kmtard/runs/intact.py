@@ -1,9 +1,10 @@
-"""Tell whether a file is as it was written: checksums, and what is done about damage.
+"""Detect damaged files by their checksums.
 
-A `.keras` file is a zip, which has a checksum for each part. HDF5 has none: a file of
-weights ends in a line with one, which HDF5 does not read. The JSON documents and the
-events of a run hold theirs under `crc32`, and a run's recipe in its last line. Files
-without a checksum, as earlier versions wrote them, are taken as they are.
+A `.keras` file is a zip file, which has a checksum for each part. HDF5 has no
+checksums, so a file of weights ends with a line that contains one. HDF5 ignores this
+line. The JSON documents and the events of a run have a key `crc32`, and a run's recipe
+has a checksum in its last line. Files without a checksum, which earlier versions wrote,
+are accepted.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ DIGITS = 64
 PIECE = 1 << 20
 
 ZIP_END = b"PK\x05\x06"
-MOST_PARTS = 0xFFFF  # and that many where the number is elsewhere
+MOST_PARTS = 0xFFFF  # zip64 files store this and keep the number elsewhere
 
 RECIPE_END = "# sha256 "
-RECIPE_HINT = ". After a change of your own, delete this line.\n"
+RECIPE_HINT = ". If you edit this file, delete this line.\n"
 
 
 def seal_weights(path: str | os.PathLike[str]) -> None:
-    """Add a checksum to a finished file of weights."""
+    """Append a checksum to a finished file of weights."""
     with open(path, "r+b") as file:
         digest = _sha256(file, os.fstat(file.fileno()).st_size)
         file.seek(0, os.SEEK_END)
@@ -43,14 +44,14 @@ def seal_weights(path: str | os.PathLike[str]) -> None:
 
 
 def check_intact(path: str | os.PathLike[str], advice: str) -> None:
-    """Refuse a saved network that is missing or not as it was written.
+    """Refuse a saved network that is missing or damaged.
 
     Args:
         path: a `.keras` file, or a file of weights.
-        advice: what to do about it, a sentence.
+        advice: a sentence that says what to do about it.
 
     Raises:
-        RunError: it is missing, cannot be read, or is damaged.
+        RunError: the file is missing, cannot be read, or is damaged.
     """
     try:
         with open_regular(path) as file:
@@ -67,10 +68,10 @@ def _damage(file: BinaryIO, is_zip: bool) -> str:
             with zipfile.ZipFile(file) as archive:
                 check_members(file, archive)
                 part = archive.testzip()
-        # Damage raises nearly anything: unknown compression, encryption, zlib.error.
+        # A damaged zip can raise nearly any error, such as one about encryption.
         except Exception as error:
             return f"it is damaged ({error})"
-        return f"it is damaged ({part} is not as it was saved)" if part else ""
+        return f"it is damaged (wrong checksum of {part})" if part else ""
     size = os.fstat(file.fileno()).st_size
     whole = size - len(TRAILER) - DIGITS
     if whole < 0:
@@ -81,21 +82,21 @@ def _damage(file: BinaryIO, is_zip: bool) -> str:
         return ""
     file.seek(0)
     same = end[len(TRAILER) :] == _sha256(file, whole).encode()
-    return "" if same else "it is damaged (not as it was saved)"
+    return "" if same else "it is damaged (wrong checksum)"
 
 
 def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Refuse a zip that has not as many parts as its end declares.
+    """Refuse a zip file with fewer parts than its end record declares.
 
-    A damaged directory can hide some, of which Python says nothing.
+    Python does not notice parts that a damaged directory hides.
 
     Raises:
-        zipfile.BadZipFile: some are missing.
+        zipfile.BadZipFile: parts are missing.
     """
     file.seek(-len(ZIP_END) - 18, os.SEEK_END)
     end = file.read()
     declared, found = int.from_bytes(end[10:12], "little"), len(archive.infolist())
-    # After a comment, the end is elsewhere.
+    # With a comment in the file, the end record is elsewhere.
     if end.startswith(ZIP_END) and declared < MOST_PARTS and declared != found:
         raise zipfile.BadZipFile(f"it has {found} of {declared} parts")
 
@@ -109,24 +110,33 @@ def _sha256(file: BinaryIO, size: int) -> str:
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON document with its checksum."""
+    """Return a JSON document with its checksum.
+
+    Example:
+        >>> sealed({"a": 1})
+        {'a': 1, 'crc32': '561bacaf'}
+    """
     content = json.loads(json.dumps(document))
     return {**content, CRC: _crc(content)}
 
 
 def unsealed(document: Any) -> dict[str, Any]:
-    """Return a JSON document without its checksum, if it fits.
+    """Return a JSON document without its checksum, after checking it.
 
     Raises:
-        ValueError: it is no JSON object, or has changed since it was written.
+        ValueError: it is not a JSON object, or its checksum is wrong.
+
+    Example:
+        >>> unsealed(sealed({"a": 1}))
+        {'a': 1}
     """
     if not isinstance(document, dict):
         raise ValueError("expected a JSON object")
     content = {key: value for key, value in document.items() if key != CRC}
     if CRC in document and document[CRC] != _crc(content):
         raise ValueError(
-            f"it is damaged: its checksum {CRC} does not fit. After a change of your "
-            f"own, delete {CRC} from it"
+            f"it is damaged: its checksum {CRC} is wrong. If you edited it yourself, "
+            f"delete {CRC} from it"
         )
     return content
 
@@ -144,6 +154,11 @@ def sealed_recipe(text: str) -> str:
 
 
 def is_recipe_whole(content: bytes) -> bool:
-    """Tell whether a recipe fits the checksum in its last line, if it has one."""
+    """Return whether a recipe matches the checksum in its last line, if it has one.
+
+    Example:
+        >>> is_recipe_whole(sealed_recipe("a = 1").encode())
+        True
+    """
     text, mark, end = content.rpartition(RECIPE_END.encode())
     return not mark or end[:DIGITS] == hashlib.sha256(text).hexdigest().encode()

@@ -57,7 +57,7 @@ class Library:
         readers = {}
         for path in each_once(self.runs_dir / name for name in sorted(names)):
             run, name = Run(path), path.name
-            # What is no file there is shown as damaged, and not left out.
+            # An entry that is not a regular file is shown as damaged, not left out.
             if os.path.lexists(run.recipe_path):
                 readers[name] = self._readers.get(name) or SummaryReader(run)
         self._readers = readers

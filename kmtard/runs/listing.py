@@ -18,9 +18,9 @@ class Column:
 
     Attributes:
         title: its heading, and its name in the settings.
-        text: its text for a run; a dash if there is none.
-        key: the value it is sorted by; None goes last.
-        falls: whether its order starts with the largest value.
+        text: returns the text for a run; a dash if the run has no value.
+        key: returns the value to sort by; None goes last.
+        falls: whether the order starts with the largest value.
     """
 
     title: str
@@ -78,7 +78,12 @@ FIELDS: dict[str, Callable[[Summary], str]] = {
 
 
 def matches(row: Summary, query: str) -> bool:
-    """Return whether a run has every word, such as `mtard` or `state:running`."""
+    """Return whether a run matches every word of a query.
+
+    Args:
+        row: the run.
+        query: words such as `mtard` or `state:running`, separated by spaces.
+    """
     for word in query.casefold().split():
         field, colon, value = word.partition(":")
         fields = [FIELDS[field]] if colon and field in FIELDS else FIELDS.values()
@@ -93,12 +98,12 @@ def ordered(
 ) -> list[Summary]:
     """Return runs in the order of a column; runs without a value go last.
 
-    Accuracies under attacks of different radii are not ranked together: the runs are
-    grouped by radius.
+    Accuracies under attacks of different radii are not comparable, so these columns
+    group the runs by radius.
 
     Args:
         rows: the runs, newest first; runs with equal values keep this order.
-        title: of the column.
+        title: title of the column.
         turned: whether the order is reversed.
     """
     column = BY_TITLE[title]
@@ -113,7 +118,7 @@ def ordered(
 
 
 def as_table(rows: Iterable[Summary]) -> Table:
-    """Return the runs as a table for a file, with the time in seconds."""
+    """Return the runs as a table for a file, with times in seconds."""
     titles = ["seconds" if title == "time" else title for title in BY_TITLE]
     lines = [
         [

@@ -83,7 +83,7 @@ class Series:
 
     @property
     def last(self) -> float | None:
-        """The newest value; None if there is none."""
+        """The newest value; None before the first one."""
         return self.y[-1] if self.y else None
 
     def smoothed(self, strength: float) -> list[float | None]:

@@ -14,6 +14,11 @@ def config_dir() -> Path:
     return DIRS.user_config_path
 
 
+def cache_dir() -> Path:
+    """Return the folder for files that can be made again, such as compiled programs."""
+    return DIRS.user_cache_path
+
+
 def state_dir() -> Path:
     """Return the folder for state that is kept from one start to the next."""
     return DIRS.user_state_path

@@ -1,6 +1,6 @@
-"""The content of an evaluation record: networks, their scores and their findings.
+"""The content of an evaluation record: networks with their scores and findings.
 
-`kmtard.runs.results` reads them from `evaluation.json`, without NumPy and Keras.
+`kmtard.runs.results` reads it from `evaluation.json`, without NumPy or Keras.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ HEADLINE = "pgd_trades"
 """The attack that W-Robust accuracy is against if the recipe names no other."""
 
 MODEL = "model"
-"""Role of a network that does not belong to a run."""
+"""Role of a network that is not part of a run."""
+
+
+SETTLED = " Settled: "
+"""Separates the answer of a later attack from the message of a finding."""
 
 
 class Finding(NamedTuple):
@@ -33,6 +37,11 @@ class Finding(NamedTuple):
 
     name: str
     message: str
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an attack has answered the finding."""
+        return SETTLED in self.message
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,17 @@ class Distance:
     Attributes:
         linf: largest change of a pixel, in [0, 1].
         l2: Euclidean length of the change.
+        median_linf: upper bound of the median minimal distance: the median over all
+            images of the L_inf distance at which the attack fooled them. It is 0 for an
+            image that is misclassified clean. None if the attack fooled fewer than half
+            of the images, or if the record does not tell.
+        median_l2: the same in L2.
     """
 
     linf: float | None
     l2: float | None
+    median_linf: float | None = None
+    median_l2: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ class NetworkResults:
 
     Attributes:
         role: `student`, `nat_teacher`, `adv_teacher`, or `model`.
-        name: name of the network for people.
+        name: readable name of the network.
         clean: score on the clean images.
         attacks: name -> score, in the order of the table.
         headline: the attack that `w_robust` is against; None if no attack was run.
@@ -137,7 +153,7 @@ class NetworkResults:
 
     @property
     def label(self) -> str:
-        """The role as tables show it."""
+        """The name of the role in tables."""
         return LABELS.get(self.role, self.role)
 
     @property
@@ -197,7 +213,7 @@ class Results:
             None if unknown.
         environment: versions, backend, precision and batch size; None if unknown.
         labels: labels of the images; empty if unknown.
-        pictures: the images saved as PNG; None if there are none.
+        pictures: the images saved as PNG; None if no images were saved.
         class_names: names of class 0, 1 and so on; empty if unknown.
     """
 

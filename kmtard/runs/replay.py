@@ -1,4 +1,4 @@
-"""Compare two executions of one recipe: did the second come out as the first?"""
+"""Compare two runs of one recipe, to check whether the results are the same."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from kmtard.runs.results import (
 )
 
 MOST = 40
-"""Differences that are listed."""
+"""Largest number of differences in the list."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two runs have in common, and where they differ.
+    """The result of comparing two runs.
 
     Attributes:
-        compared: what was compared, such as `3 epochs of the student`.
+        compared: the compared parts, such as `3 epochs of the student`.
         differing: one text per difference.
-        notes: what could not be compared, and versions that differ.
+        notes: parts that could not be compared, and versions that differ.
+
+    Example:
+        >>> Agreement(["3 epochs of the student"], [], []).lines()
+        ['the same: 3 epochs of the student']
     """
 
     compared: Sequence[str]
@@ -39,11 +43,11 @@ class Agreement:
 
     @property
     def is_same(self) -> bool:
-        """Whether something was compared, and all of it is the same."""
+        """Whether at least one part was compared, and nothing differs."""
         return bool(self.compared) and not self.differing
 
     def lines(self) -> list[str]:
-        """Return the result for people, one text per line."""
+        """Return the result as readable lines."""
         what = ", ".join(self.compared) or "nothing could be compared"
         if self.is_same:
             return [f"the same: {what}", *self.notes]
@@ -53,9 +57,13 @@ class Agreement:
 
 
 def compare(first: Run, second: Run) -> Agreement:
-    """Compare the figures of each epoch and the evaluations of two runs.
+    """Compare the metrics of each epoch and the evaluations of two runs.
 
-    Times are not compared. A metric that differs is named with its first such epoch.
+    Times are not compared. For a metric that differs, the first such epoch is named.
+
+    Args:
+        first: the original run.
+        second: its repetition.
     """
     compared: list[str] = []
     differing: list[str] = []
@@ -126,7 +134,7 @@ def _different_results(first: Results, second: Results) -> Iterator[str]:
 
 
 def _in_one_only(first: Results, second: Results) -> Iterator[str]:
-    """Yield what only one record has, such as attacks that were run later."""
+    """Yield the columns that only one record has, such as later attacks."""
     sets = [
         {f"{each.label}, {name}" for each in found.networks for name in each.columns}
         for found in (first, second)
@@ -153,5 +161,5 @@ def _different_scores(first: Score, second: Score) -> str:
     answers = first.predictions or first.robust, second.predictions or second.robust
     if all(answers) and answers[0] != answers[1]:
         count = sum(a != b for a, b in zip(*answers, strict=False))
-        parts.append(f"{count} images have another outcome")
+        parts.append(f"{count} images have different outcomes")
     return ", ".join(parts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS
-from kmtard.runs.formats import ABSENT, figure, percent
+from kmtard.runs.formats import ABSENT, figure, percent, radius_text
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
 from kmtard.runs.tables import Table
 
@@ -21,6 +22,9 @@ LEGEND = (
     "accuracy of a class (its label); queries, forward, back: mean model queries, "
     "forward and backward passes per attacked image; s: seconds in total."
 )
+MOST_CLASSES = 20
+"""With more classes, only the most frequent mistakes are shown."""
+
 SHOWN_SETTINGS = ("epsilon", "step_size", "steps", "queries", "norm")
 
 
@@ -91,6 +95,119 @@ def attacks_table(results: Results, network: NetworkResults) -> Table:
         notes=notes,
         warnings=network.findings,
     )
+
+
+def radii_table(records: Sequence[Results]) -> Table:
+    """Return robust accuracy over the radius, one row per radius.
+
+    Args:
+        records: evaluations of one network on the same images, one per radius, in
+            ascending order. The first row, radius 0, is clean accuracy.
+    """
+    first = records[0].student
+    names = [n for n in first.attacks if all(n in r.student.attacks for r in records)]
+    lines = [["0", *[_with_interval(first.clean)] * len(names)]]
+    for record in records:
+        scores = [record.student.attacks[name] for name in names]
+        radius = (record.conditions or {}).get("epsilon")
+        lines.append([radius_text(radius), *map(_with_interval, scores)])
+    notes = ["Accuracy in % with its 95 % Wilson interval. Radius 0: clean accuracy."]
+    for name in names:
+        found = records[-1].student.attacks[name].distance
+        if found and found.median_linf is not None:
+            notes.append(
+                f"{label(name)}: the median minimal distance is at most L_inf "
+                f"{found.median_linf:.4g}, L2 {found.median_l2 or 0:.4g} (0 for images "
+                "that are misclassified clean)"
+            )
+    title = f"Robust accuracy over epsilon, {about(records[0], first)}"
+    heading = ["epsilon", *map(label, names)]
+    return Table(heading, lines, heading, title=title, notes=notes)
+
+
+def classes_table(results: Results, network: NetworkResults) -> Table:
+    """Return clean and robust accuracy per class, the worst class and the fairness gap.
+
+    The fairness gap is the largest accuracy of a class minus the smallest.
+
+    Args:
+        results: the record, with an outcome per image.
+        network: one of the record's networks.
+    """
+    columns = network.columns
+    classes = sorted(set(results.labels))
+    shares = {name: _by_class(results, score) for name, score in columns.items()}
+    lines = []
+    for each in classes:
+        count = str(results.labels.count(each))
+        found = [percent(shares[name].get(each)) for name in columns]
+        lines.append([_class(results, each), count, *found])
+    worst, gaps = ["worst class", ""], ["fairness gap", ""]
+    for name in columns:
+        values = shares[name]
+        if not values:
+            worst, gaps = [*worst, ABSENT], [*gaps, ABSENT]
+            continue
+        low = min(values, key=lambda each: values[each])
+        worst.append(f"{percent(values[low])} ({_class(results, low)})")
+        gaps.append(percent(max(values.values()) - values[low]))
+    heading = ["class", "images", *map(label, columns)]
+    return Table(
+        heading,
+        [*lines, worst, gaps],
+        heading[1:],
+        title=f"Accuracy per class in %, {about(results, network)}",
+        notes=["fairness gap: the best class minus the worst one, in points"],
+    )
+
+
+def confusion_table(results: Results, network: NetworkResults) -> Table:
+    """Return what images of each class are taken for under the headline attack.
+
+    With more than `MOST_CLASSES` classes, only the most frequent mistakes are shown.
+
+    Args:
+        results: the record, with a prediction per image.
+        network: one of the record's networks, with at least one attack.
+    """
+    attack = network.headline or ""
+    score = network.attacks.get(attack)
+    predictions = score.predictions if score else ()
+    title = f"Predictions under {label(attack)}, {about(results, network)}"
+    counts = Counter(zip(results.labels, predictions, strict=False))
+    classes = sorted({*results.labels, *predictions})
+    if len(classes) > MOST_CLASSES:
+        wrong = {pair: count for pair, count in counts.items() if pair[0] != pair[1]}
+        mistakes = Counter(wrong)
+        lines = [
+            [_class(results, one), _class(results, other), str(count)]
+            for (one, other), count in mistakes.most_common(MOST_CLASSES)
+        ]
+        heading = ["class", "taken for", "images"]
+        return Table(heading, lines, heading[2:], title=title)
+    heading = ["class", *(_class(results, each) for each in classes)]
+    lines = [
+        [_class(results, one), *(str(counts[one, other]) for other in classes)]
+        for one in sorted(set(results.labels))
+    ]
+    note = "one row per true class, one column per prediction: number of images"
+    return Table(heading, lines, heading[1:], title=title, notes=[note])
+
+
+def _with_interval(score: Score) -> str:
+    low, high = score.interval or (None, None)
+    if low is None or high is None:
+        return percent(score.accuracy)
+    return f"{percent(score.accuracy)} ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _by_class(results: Results, score: Score) -> dict[int, float]:
+    """Return label -> accuracy in [0, 1]; empty if there is no outcome per image."""
+    if len(score.robust) != len(results.labels):
+        return {}
+    right = [n for n, d in zip(results.labels, score.robust, strict=True) if d == "1"]
+    total, correct = Counter(results.labels), Counter(right)
+    return {each: correct[each] / count for each, count in total.items()}
 
 
 def has_details(network: NetworkResults) -> bool:

@@ -68,7 +68,7 @@ SCHEMA = 2
 
 RECORD = "evaluation.json"
 
-# What a part of another type, or nested too deep, raises where it is read.
+# Errors from reading a value of the wrong type, or one that is nested too deeply.
 WRONG = (
     ArithmeticError,
     AttributeError,
@@ -79,10 +79,10 @@ WRONG = (
 )
 
 MANY = 10**15
-"""A larger number counts nothing."""
+"""Larger numbers are not plausible counts."""
 
 LONGEST_VALUE = 100
-"""Characters of a wrong value that an error shows."""
+"""Largest number of characters of a wrong value in an error."""
 
 Found = TypeVar("Found")
 
@@ -110,7 +110,7 @@ def read_figures(path: str | os.PathLike[str]) -> Results:
     Parsing those takes most of the time, and a list of many runs does not need them.
 
     Raises:
-        RunError: as `read_results`.
+        RunError: see `read_results`.
     """
     file = _file(path)
     content = read_content(file)
@@ -225,7 +225,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> list[Results]:
     if not found:
         raise RunError(
             f"Expected an evaluation in {path}. Received: an object with the keys "
-            f"{', '.join(map(_shown, list(content)[:10])) or 'none'}. Make it with "
+            f"{', '.join(map(_shown, list(content)[:10])) or 'none'}. Create it with "
             "`kmtard evaluate`."
         )
     return found
@@ -426,7 +426,10 @@ def _cost(content: Any) -> Cost:
 
 def _distance(content: Any) -> Distance:
     kept = _table(content)
-    return Distance(*(_optional(_number, kept[name]) for name in ("linf", "l2")))
+    means = (kept["linf"], kept["l2"])
+    # Earlier versions wrote no medians.
+    medians = (kept.get("median_linf"), kept.get("median_l2"))
+    return Distance(*(_optional(_number, each) for each in (*means, *medians)))
 
 
 def _stages(content: Any) -> dict[str, int]:

@@ -10,17 +10,17 @@ PATIENCE = 10.0  # seconds
 
 
 def source_revision(folder: Path | None = None) -> str | None:
-    """Return the commit of kmtard's files, with a + if they differ from it.
+    """Return the commit of kmtard's files, with a + if they have uncommitted changes.
 
     Args:
-        folder: a folder with an `__init__.py`; that of the package kmtard if left out.
+        folder: a folder with an `__init__.py`; None means that of the package kmtard.
 
     Returns:
-        Such as `0123456789ab+`; None if the files are not in a git repository, as after
-        an installation from a package index.
+        A text such as `0123456789ab+`; None if the files are not in a git repository,
+        for example after an installation from a package index.
     """
     folder = Path(__file__).parents[1] if folder is None else folder
-    # An installed package may lie in a repository that is the user's, not ours.
+    # An installed package may be inside a git repository of the user.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit = _git(folder, "rev-parse", f"--short={LENGTH}", "HEAD")

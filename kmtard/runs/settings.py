@@ -31,8 +31,8 @@ DEFAULTS = {key: str(value) for key, value in SINCE_0_1.items()}
 def read_settings(run: Run) -> dict[str, str]:
     """Return a run's settings as `flatten` does; empty if it has no readable recipe.
 
-    Keys that version 0.1 did not have are left out if they have the value that stands
-    for their absence. So runs of different versions compare equal.
+    Keys that are newer than version 0.1 are left out if they have the value that 0.1
+    used implicitly. So runs of different versions compare equal.
     """
     settings = {
         key: value

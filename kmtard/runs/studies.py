@@ -1,4 +1,4 @@
-"""What a study leaves in its folder: which runs belong to it, and its table.
+"""The folder of a study, with the list of its runs and its table.
 
 ```
 studies/NAME/  study.json  table.md  table.csv
@@ -23,20 +23,20 @@ from kmtard.runs.tables import to_csv, to_markdown
 
 SCHEMA = 1
 FOLDER = "studies"
-"""The folder of all studies, beside the runs."""
+"""The folder of all studies, in the folder of the runs."""
 RECORD = "study.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCell:
-    """One run of a study, as `study.json` has it.
+    """One cell of a study in `study.json`.
 
     Attributes:
-        name: of the cell.
+        name: name of the cell.
         method: its method.
         seed: its seed.
-        key: hash of the settings, and the seed: what a run of the cell has.
-        run: name of its run's folder; None before there is one.
+        key: hash of the settings, and the seed. All runs of the cell share it.
+        run: name of the folder of its run; None before the run starts.
     """
 
     name: str
@@ -48,12 +48,12 @@ class StudyCell:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """A study, as `study.json` has it.
+    """The content of `study.json`.
 
     Attributes:
-        name: of the study, which is that of its folder.
+        name: name of the study and of its folder.
         recipe: the recipe's file.
-        cells: all of its cells.
+        cells: all cells of the study.
     """
 
     name: str
@@ -77,7 +77,7 @@ class StudyFolder:
 
     @classmethod
     def beside(cls, runs_dir: str | Path, name: str) -> StudyFolder:
-        """Return the folder of a study whose runs are in `runs_dir`."""
+        """Return the folder of a study with runs in `runs_dir`."""
         return cls(Path(runs_dir) / FOLDER / name)
 
     @property
@@ -86,7 +86,7 @@ class StudyFolder:
         return self.path.parent.parent
 
     def is_study(self) -> bool:
-        """Return whether it holds a study's record."""
+        """Return whether the folder has the record of a study."""
         return (self.path / RECORD).is_file()
 
     def write(self, record: StudyRecord) -> None:
@@ -99,16 +99,16 @@ class StudyFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"Cannot make {self.path}: {error.strerror}.") from error
+            raise RunError(f"Cannot create {self.path}: {error.strerror}.") from error
         text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
         write_atomic(self.path / RECORD, text)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until no other study of these runs begins any, and keep it so.
+        """Context manager: only one study at a time starts runs in `runs_dir`.
 
         Raises:
-            RunError: the lock cannot be used.
+            RunError: the lock file cannot be opened.
         """
         path = self.path.parent / ".lock"
         refuse_links(self.path.parent)
@@ -128,7 +128,7 @@ class StudyFolder:
         """Return the record.
 
         Raises:
-            RunError: there is none, it is damaged, or of a newer version.
+            RunError: the record is missing, damaged, or of a newer version.
         """
         path = self.path / RECORD
         try:
@@ -143,7 +143,7 @@ class StudyFolder:
         )
 
     def runs(self) -> list[Path]:
-        """Return the folders of its runs, as far as there are any.
+        """Return the folders of its runs. Cells without a run are left out.
 
         Raises:
             RunError: its record cannot be read.
@@ -152,10 +152,10 @@ class StudyFolder:
         return [self.runs_dir / name for name in names if name is not None]
 
     def write_tables(self, groups: Sequence[Group]) -> None:
-        """Write the table of the finished runs, in each form.
+        """Write the table of the finished runs as Markdown and CSV.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: a file cannot be written.
         """
         table = groups_table(groups)
         write_atomic(self.path / "table.md", to_markdown(table))
@@ -163,7 +163,7 @@ class StudyFolder:
 
 
 def collect_finished(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
-    """Return groups and problems of the runs that have finished, as `collect`."""
+    """Return the groups and problems of the finished runs; see `groups.collect`."""
     return collect(path for path in paths if Run(path).state() == "finished")
 
 
@@ -171,7 +171,7 @@ def _record(values: dict[str, Any]) -> StudyRecord:
     cells = tuple(StudyCell(**cell) for cell in values.pop("cells"))
     for cell in cells:
         name = cell.run
-        # A name leads to no other folder.
+        # A name must not lead to another folder.
         if name is not None and (type(name) is not str or name != Path(name).name):
             raise ValueError(f"run: received {name!r}")
     return StudyRecord(cells=cells, **values)

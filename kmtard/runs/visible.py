@@ -15,19 +15,19 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 WIDE = 200
-"""Columns of an output that is not a terminal."""
+"""Width of an output that is not a terminal, in characters."""
 
 PLAIN = {
     **{"±": "+-", "…": "...", "Δ": "Delta", "×": "x", "•": "*"},
     **{"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{REPLACEMENT CHARACTER}": "?"},
 }
-"""What is printed where an output cannot encode a character; others are escaped."""
+"""Character -> its replacement if an output cannot encode it; others are escaped."""
 
 
 def accept_any_text() -> None:
-    """Let standard output print every text, also where it is ASCII, as under LANG=C."""
+    """Let standard output print every text, even if its encoding is ASCII (LANG=C)."""
     codecs.register_error("kmtard.plain", _plain)
-    # What stands in for it, as in a test, may be no file.
+    # A test may replace standard output by another object.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="kmtard.plain")
 
@@ -42,8 +42,8 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def visible(text: str) -> str:
     r"""Return the text with a mark in place of each character that is unsafe to print.
 
-    Unsafe are control characters, which also begin escape sequences, marks that change
-    the text direction, and bytes of a file name that are not UTF-8.
+    Unsafe are control characters (which begin escape sequences), marks that change the
+    text direction, and bytes of a file name that are not UTF-8.
 
     Example:
         >>> visible("red: \x1b[31m") == "red: \N{REPLACEMENT CHARACTER}[31m"
@@ -61,10 +61,10 @@ def visible_lines(text: str) -> str:
 
 
 def wide_console() -> Console:
-    """Return standard output for tables.
+    """Return a console on standard output that is wide enough for tables.
 
-    If it is not a terminal, such as a file, it is wide enough for tables, whose numbers
-    would be broken into lines at rich's 80 columns. `COLUMNS` sets another width.
+    Rich uses 80 columns if standard output is not a terminal. There, the numbers of a
+    table would not fit on one line. The variable `COLUMNS` sets another width.
     """
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
@@ -73,7 +73,7 @@ def wide_console() -> Console:
 
 
 def tell(console: Console, text: object) -> None:
-    """Print a text on separate lines, without interpreting any markup in it.
+    """Print a text without interpreting any markup in it.
 
     All output of a command goes through this function or through a `Table`, because
     names, recipes, logs and errors can come from other people.
@@ -83,7 +83,7 @@ def tell(console: Console, text: object) -> None:
 
 @contextlib.contextmanager
 def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
-    """Hand what is warned about meanwhile to `tell`, without its place in the code."""
+    """Context manager: pass warnings to `tell`, without their place in the code."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
         if issubclass(category, UserWarning):

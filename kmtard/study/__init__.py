@@ -1,7 +1,8 @@
-"""Studies: a grid of runs, where they run, and what they add up to.
+"""Studies: a grid of runs, the places that execute them, and the resulting table.
 
-`grid` makes the cells, `named` holds the paper's tables as data, `cells_state` tells
-from the run folders what is left to do, `local` and `slurm` are the places that runs
-are given to, `size` estimates them before they start, and `conduct` sees them through.
-The room imports `kmtard.training` and what lies below; only the commands import it.
+`grid` makes the cells, and `named` holds the studies of the paper's tables as data.
+`progress` reads from the run folders what is left to do. `local` and `slurm` are the
+places that execute runs. `forecast` estimates disk and time before the runs start, with
+`measure` in a separate process. `conduct` runs a study from start to end. This room
+imports `kmtard.training` and the rooms below it; only the commands import it.
 """

@@ -1,4 +1,4 @@
-"""See a study through: give its cells to a place, watch them, gather their table."""
+"""Run a study: submit its cells to a place, watch them, and write their table."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from kmtard.study.place import Place
 from kmtard.study.progress import Finder, Progress, Status, orders_of
 
 PAUSE = 1.0  # seconds between two looks
-LONGEST_PAUSE = 10.0  # where nothing changes for long
+LONGEST_PAUSE = 10.0  # seconds, if nothing changes for a long time
 
 
 @dataclass
 class Conductor:
-    """A study on its way.
+    """Run a study and report its progress.
 
     Args:
-        name: of the study.
+        name: name of the study.
         every: all cells of the study.
-        cells: those to be done, some or all.
-        place: that executes them.
+        cells: the cells to execute, some or all of `every`.
+        place: the place that executes the cells.
         line: called with each line of text for the user.
-        ignored: names of runs that do not count, since they are done again.
+        ignored: names of runs to ignore, because their cells are trained again.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Conductor:
         self._record: StudyRecord | None = None
 
     def look(self) -> list[Status]:
-        """Return the cells as of now.
+        """Return the current state of each cell.
 
         Raises:
             RunError: the place cannot be read.
@@ -61,12 +61,12 @@ class Conductor:
         return self._progress.look()
 
     def execute(self) -> list[Status]:
-        """Begin and resume what is to be done, and wait until all of it has ended.
+        """Start or resume the unfinished cells, and wait until all have ended.
 
         Raises:
-            RunError: the place cannot be used, or a file not be written.
+            RunError: the place cannot be used, or a file cannot be written.
         """
-        # Two calls at the same time begin each run once.
+        # Two calls at the same time must start each run only once.
         with self.folder.alone():
             statuses = self.look()
             self.place.submit(orders_of(statuses))
@@ -77,7 +77,7 @@ class Conductor:
             self._write(statuses)
             changed = [each for each in statuses if told[each.cell.key] != each.state]
             for each in changed:
-                # A preempted job waits again; that others wait says nothing.
+                # A preempted job waits again, which is news. Other waits are not.
                 if each.state != "waiting" or told[each.cell.key] == "running":
                     self._tell(each, statuses)
                 told[each.cell.key] = each.state
@@ -88,13 +88,13 @@ class Conductor:
 
     def finished(self) -> list[tuple[Cell, Run]]:
         """Return the finished cells of the whole study, with their newest runs."""
-        # Those that are done again, too: they tell how long it takes.
+        # Ignored runs count here too: they show how long a run takes.
         runs = Finder(self._finder.runs_dir).newest()
         pairs = [(cell, runs[cell.key]) for cell in self.every if cell.key in runs]
         return [(cell, run) for cell, run in pairs if run.state() == "finished"]
 
     def gather(self) -> tuple[list[Group], list[str]]:
-        """Return the groups of the finished runs, with problems, and write the tables.
+        """Write the tables; return the groups of finished runs, and any problems.
 
         Raises:
             RunError: the tables cannot be written.
@@ -135,7 +135,7 @@ class Conductor:
 
 
 def runs_of(cells: Sequence[Cell], runs_dir: Path) -> frozenset[str]:
-    """Return the names of all runs that cells have."""
+    """Return the names of all runs of the cells."""
     keys = {cell.key for cell in cells}
     finder = Finder(runs_dir)
     return frozenset(run.name for key, run in finder.all() if key in keys)
@@ -145,9 +145,13 @@ def study_name(recipe: str, name: str, cells: Sequence[Cell]) -> str:
     """Return the name of a study's folder.
 
     Args:
-        recipe: its file.
-        name: such as "table3"; "study" for that of the recipe.
-        cells: all of them; equal cells make an equal name.
+        recipe: the recipe's file.
+        name: name of the study, such as "table3"; "study" for the recipe's own study.
+        cells: all cells of the study. Equal cells give an equal name.
+
+    Example:
+        >>> study_name("recipes/digits.toml", "table3", [])
+        'digits-table3-e3b0'
     """
     keys = " ".join(sorted(cell.key for cell in cells))
     digits = hashlib.sha256(keys.encode()).hexdigest()[:4]

@@ -1,4 +1,4 @@
-"""What a study will take: runs, disk, and hours."""
+"""Estimate what a study needs: runs, disk space and time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kmtard.study.measure import Measured, measured
 from kmtard.study.progress import Status
 from kmtard.training.teachers import cached_weights, needed_teachers
 
-# Bytes of events, log, predictions and images; they do not grow with the networks.
+# Bytes of events, log, predictions and images. They do not depend on the networks.
 REST = 2**20
 BYTES = 4  # float32
 
@@ -30,13 +30,17 @@ class Forecast:
     """What is left to do of a study.
 
     Attributes:
-        left: runs to begin or to resume.
-        teachers: teachers to train first, each once for all runs.
-        size: bytes that come on the disk; None if unknown.
-        reason: why the size is unknown; empty mostly.
-        seconds: of work of the runs whose time is known, one after the other.
-        unknown: how many of the runs that is not known of.
-        unknown_teachers: how many of the teachers.
+        left: number of runs to start or resume.
+        teachers: number of teachers to train first, each once for all runs.
+        size: bytes that will be written to disk; None if unknown.
+        reason: why the size is unknown; empty if it is known.
+        seconds: total training time of the runs and teachers whose time is known.
+        unknown: number of runs whose time is unknown.
+        unknown_teachers: number of teachers whose time is unknown.
+
+    Example:
+        >>> Forecast(2, 1, 3 * 10**9, "", 5400.0, 0).lines()[1]
+        'Disk: about 3 GB'
     """
 
     left: int
@@ -48,7 +52,7 @@ class Forecast:
     unknown_teachers: int = 0
 
     def lines(self) -> list[str]:
-        """Return it as text."""
+        """Return the forecast as lines of text."""
         if not self.left:
             return ["Nothing is left to do."]
         size = f"unknown: {self.reason}"
@@ -74,7 +78,12 @@ class Forecast:
 
 
 def size_text(count: float) -> str:
-    """Return a number of bytes as text, such as `1.5 GB`."""
+    """Return a number of bytes as text.
+
+    Example:
+        >>> size_text(1.5e9)
+        '1.5 GB'
+    """
     units = {"GB": 1e9, "MB": 1e6}
     unit = next((name for name, size in units.items() if count >= size), "kB")
     return f"{count / units.get(unit, 1e3):.3g} {unit}"
@@ -86,12 +95,13 @@ def forecast(
     *,
     trials: bool = False,
 ) -> Forecast:
-    """Return what is left to do.
+    """Estimate the runs, disk space and time of the unfinished cells.
 
     Args:
-        statuses: of the cells to be done.
-        finished: cells of the study with their runs, which tell how long it takes.
-        trials: whether to try each training, for the hours.
+        statuses: the state of each chosen cell.
+        finished: finished cells of the study with their runs. Their times are the
+            estimate for equal settings.
+        trials: whether to measure a few steps of each training to estimate its time.
 
     Raises:
         RunError: a trial failed.
@@ -121,7 +131,7 @@ def forecast(
 
 
 def _teachers(cells: Iterable[Cell]) -> dict[Path, tuple[Recipe, Role]]:
-    """Return the teachers that are trained, by their files."""
+    """Return the teachers that must be trained, by their files."""
     found: dict[Path, tuple[Recipe, Role]] = {}
     for cell in cells:
         for role in needed_teachers(cell.recipe):
@@ -133,11 +143,13 @@ def _teachers(cells: Iterable[Cell]) -> dict[Path, tuple[Recipe, Role]]:
 
 
 def _measured(cells: Sequence[Cell], *, trials: bool) -> dict[str, Measured]:
-    """Return what is known of the recipes of cells, by their settings."""
+    """Return the sizes, and times if tried, of each cell's recipe, by its settings."""
     recipes = {settings_key(cell.recipe): cell.recipe for cell in cells}
     for recipe in recipes.values():
         if code := named_code(tomllib.loads(recipe.to_toml())):
-            raise RunError(f"{code[0][0]} is code of your own, which is not built")
+            raise RunError(
+                f"{code[0][0]} names your own code, which an estimate does not run"
+            )
     found: dict[str, Measured] = {}
     backends = {recipe.runtime.backend for recipe in recipes.values()}
     for backend in sorted(backends):
@@ -157,7 +169,7 @@ def _different_networks(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
 
 
 def _networks(recipe: Recipe) -> str:
-    """Return what the sizes of the networks depend on."""
+    """Return all settings that the sizes of the networks depend on."""
     roles = ("student", *needed_teachers(recipe))
     parts: list[Any] = [recipe.data.name, recipe.data.directory]
     for role in roles:
@@ -178,13 +190,16 @@ def _size(
         total += max(0, REST + _training_size(known, "student") - there)
     for recipe, role in teachers.values():
         known = found[settings_key(recipe)]
-        # Kept in the run and for all others.
+        # Kept in the run, and in the cache that all runs share.
         total += _training_size(known, role) + BYTES * known["values"][role]
     return total
 
 
 def _training_size(known: Measured, role: str) -> int:
-    """Return the bytes of two resume points, with the optimizer, and of the best."""
+    """Return the bytes of two resume points with optimizer state, and the best model.
+
+    A resume point holds the weights and two values per trained weight.
+    """
     return BYTES * (3 * known["values"][role] + 2 * known["trained"][role])
 
 
@@ -196,8 +211,8 @@ class _Times:
     """Seconds of trainings, from finished runs and from trials.
 
     Args:
-        finished: runs; those of equal settings take as long.
-        found: what trials measured, by settings.
+        finished: finished runs. Runs with equal settings take equally long.
+        found: what the trials measured, by settings.
     """
 
     def __init__(
@@ -210,7 +225,7 @@ class _Times:
             self._read(cell.recipe, run)
 
     def student(self, recipe: Recipe) -> float | None:
-        """Return the seconds of a run whose teachers are there; None if unknown."""
+        """Return the seconds of a run without its teachers; None if unknown."""
         key = settings_key(recipe)
         if key in self._students:
             return statistics.mean(self._students[key])

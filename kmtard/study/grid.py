@@ -1,4 +1,4 @@
-"""The cells of a study: methods, times settings, times seeds."""
+"""The cells of a study: every method with every setting and every seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kmtard.study.named import PAPER_METHODS
 from kmtard.training.teachers import check_weights, trained_instead
 
 METHOD_KEYS = ("method", "method.name")
-# What every cell of a study has in common, or has an option of its own.
+# Keys that are equal in all cells of a study, or that have an option of their own.
 NO_AXES = {
     "method": "give the methods with `methods` or --methods",
     "method.name": "give the methods with `methods` or --methods",
@@ -36,7 +36,7 @@ NO_AXES = {
     "runtime.runs_dir": "all runs of a study are in one folder",
     "runtime.devices": "the devices change no result; set them for all runs",
     "runtime.processes": "the processes change no result; set them for all runs",
-    "study": "a study has no studies",
+    "study": "a study cannot contain another study",
 }
 
 
@@ -45,13 +45,13 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        parts: what the cell is, such as `("b_mtard", "attack.steps=2", "s0")`.
+        parts: method, settings and seed: `("b_mtard", "attack.steps=2", "s0")`.
         path: the recipe's file.
-        method: given to `kmtard fit`; None for the recipe's own.
+        method: the method for `kmtard fit`; None for the recipe's own.
         overrides: `table.key=value` each, as for `--set`.
         smoke: whether it is a smoke test.
-        recipe: resolved.
-        key: of the run: the hash of its settings, and the seed.
+        recipe: the resolved recipe.
+        key: the hash of the settings, and the seed. Runs with this key belong to it.
     """
 
     parts: tuple[str, ...]
@@ -64,18 +64,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of the cell."""
+        """The parts of the cell, separated by commas."""
         return ",".join(self.parts)
 
     @property
     def task(self) -> Task:
-        """What a queue does for it."""
+        """The queue's task that trains the cell."""
         return Task.fit(
             self.path, method=self.method, overrides=self.overrides, smoke=self.smoke
         )
 
     def matches(self, pattern: str) -> bool:
-        """Tell whether a shell pattern is its name or one of its parts."""
+        """Return whether a shell pattern matches its name or one of its parts."""
         return any(fnmatchcase(each, pattern) for each in (self.name, *self.parts))
 
 
@@ -111,17 +111,22 @@ def cells_of(
 ) -> list[Cell]:
     """Return the cells of a study, each loaded and checked.
 
-    Those that come out equal, as where an axis changes an option of another method, are
-    one cell.
+    Cells with equal recipes are merged into one cell. This happens when an axis changes
+    an option that a method does not use.
 
     Args:
         path: the recipe's file.
         study: the grid.
-        overrides: as for `--set`, for every cell; the cells' own win.
-        smoke: whether to shrink each run to a minute's work.
+        overrides: as for `--set`, for every cell. A cell's own values take precedence.
+        smoke: whether to shorten each run to about a minute.
 
     Raises:
-        RecipeError: all that is wrong with the study and with its cells.
+        RecipeError: lists all mistakes of the study and of its cells.
+
+    Example:
+        >>> study = Study(methods=("sat", "trades"), seeds=(0, 1))
+        >>> [cell.name for cell in cells_of("recipes/digits.toml", study)]
+        ['sat,s0', 'trades,s0', 'sat,s1', 'trades,s1']
     """
     base = load(path, overrides=overrides, foreign=foreign_reason(path))
     mistakes = list(_mistakes(study, path))
@@ -129,7 +134,7 @@ def cells_of(
         raise RecipeError(path, mistakes)
     cells: dict[str, Cell] = {}
     used = [False] * len(study.exclude)
-    # One seed after the other: the first whole table is there early.
+    # One seed after the other, so that the first complete table is available early.
     for seed in study.seeds or (base.runtime.seed,):
         for method, setting in _points(study, path):
             facts = _facts(method or base.method.name, seed, setting)
@@ -143,12 +148,12 @@ def cells_of(
             except RecipeError as error:
                 mistakes += [_in_cell(each, setting) for each in error.mistakes]
     mistakes += [
-        Mistake("study.exclude", "no cell agrees with this", dict(each), place=path)
+        Mistake("study.exclude", "no cell matches this entry", dict(each), place=path)
         for each, was_used in zip(study.exclude, used, strict=True)
         if not was_used
     ]
     if mistakes:
-        # A mistake in what the cells share is one mistake.
+        # A mistake in a setting that all cells share is reported once.
         raise RecipeError(path, {str(each): each for each in mistakes}.values())
     if not cells:
         message = "all cells are excluded"
@@ -157,10 +162,10 @@ def cells_of(
 
 
 def chosen_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
-    """Return the cells that one of the patterns matches; all without patterns.
+    """Return the cells that match any of the patterns; all cells without patterns.
 
     Raises:
-        ValueError: a pattern matches none.
+        ValueError: a pattern matches no cell.
     """
     for pattern in patterns:
         if not any(cell.matches(pattern) for cell in cells):
@@ -177,10 +182,10 @@ def chosen_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
 
 
 def refuse_missing_weights(cells: Sequence[Cell]) -> None:
-    """Refuse cells whose teachers are read from files that are not there.
+    """Refuse cells whose teachers are read from missing files.
 
     Raises:
-        RecipeError: says which files, and where to get them.
+        RecipeError: a file is missing; the error says which, and where to get it.
     """
     mistakes: dict[str, Mistake] = {}
     for cell in cells:
@@ -194,15 +199,15 @@ def refuse_missing_weights(cells: Sequence[Cell]) -> None:
 
 
 def run_key(recipe: Recipe) -> str:
-    """Return what two equal runs have in common: settings and seed."""
+    """Return the key that equal runs share: the hash of the settings, and the seed."""
     return f"{settings_key(recipe)}-s{recipe.runtime.seed}"
 
 
 def axis_of(text: str) -> tuple[str, Any]:
-    """Return key and value of `--axis`, the value in TOML or a bare text.
+    """Return key and value of `--axis`. The value is TOML or plain text.
 
     Raises:
-        ValueError: the text has another form.
+        ValueError: the text is not `KEY=VALUE`.
 
     Example:
         >>> axis_of("attack.steps=7")
@@ -214,7 +219,12 @@ def axis_of(text: str) -> tuple[str, Any]:
 
 
 def toml_value(value: Any) -> str:
-    """Write a value in TOML, on one line."""
+    """Return a value as TOML on one line.
+
+    Example:
+        >>> toml_value({"width": 8})
+        '{width = 8}'
+    """
     array = tomlkit.array()
     array.append(value)
     return array.as_string()[1:-1]
@@ -245,9 +255,9 @@ def _recipe_methods(path: str) -> list[str]:
 
 
 def _settings(study: Study) -> list[_Setting]:
-    """Return what is combined with methods and seeds.
+    """Return the settings that are combined with methods and seeds.
 
-    Without axes the named cells are all there is.
+    If there are named cells but no axes, these are only the named cells.
     """
     named = [_Setting(name, values) for name, values in study.cells.items()]
     if named and not study.axes:
@@ -326,14 +336,15 @@ def _cell(
 
 
 def _refuse_code(recipe: Recipe, path: str, reason: str) -> None:
-    """Refuse code in `[study]` of a stranger's recipe.
+    """Refuse code in `[study]` of a recipe from an unknown author.
 
-    It reaches the runs as a command line does, where it would be taken for the user's.
+    The cells pass it to the runs as command-line options, which the runs would trust as
+    the user's own.
     """
     mistakes = [
         Mistake(
             key,
-            f"this is code, and the recipe may be a stranger's: {reason}. Read the "
+            f"this names code, and the recipe may not be yours: {reason}. Read the "
             "code; if you trust it, copy the recipe into the working folder",
             name,
             place=path,

@@ -1,4 +1,4 @@
-"""What runs in a job of SLURM: one cell, begun or resumed, in a process of its own."""
+"""The code of a SLURM job: start or resume one cell in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from kmtard.runs.queue.task import Task
 from kmtard.study.progress import Finder
 
 PAUSE = 0.5  # seconds between two looks at the child
-PATIENCE = 60.0  # seconds for SLURM's answer, and for its signal
-# SLURM sends the signal that means "go on later" to every process of the job. The
-# training knows SIGTERM alone.
+PATIENCE = 60.0  # seconds to wait for SLURM's answer, and for its signal
+# SLURM sends the signal that means "continue later" to every process of the job. The
+# training handles only SIGTERM.
 START = "trap '' USR2; exec \"$@\""
 
 
 class Listed(NamedTuple):
-    """A job as SLURM lists it."""
+    """A job in the list of `squeue`."""
 
     state: str
     name: str
 
 
 def listed_jobs() -> dict[str, Listed]:
-    """Return this user's jobs that wait or run, by their numbers.
+    """Return this user's waiting and running jobs, by number.
 
     Raises:
         RunError: SLURM does not answer.
@@ -56,7 +56,7 @@ def listed_jobs() -> dict[str, Listed]:
 
 
 def was_of_slurm(run: Run) -> str | None:
-    """Return the number of the SLURM job that owned a run; None if none did."""
+    """Return the number of the SLURM job that owned a run; None without a job."""
     number = run.info().get("slurm_job")
     return number if isinstance(number, str) else None
 
@@ -66,10 +66,10 @@ class Job:
     """A callable that submitit starts on a node, and again after a preemption.
 
     Attributes:
-        task: that begins the run.
+        task: the task that starts the run.
         runs_dir: folder of the runs.
-        key: what the runs of the cell have in common.
-        ignored: names of runs that do not count.
+        key: the key that all runs of the cell share; see `grid.run_key`.
+        ignored: names of runs to ignore.
     """
 
     task: Task
@@ -78,10 +78,10 @@ class Job:
     ignored: frozenset[str] = frozenset()
 
     def __call__(self) -> str:
-        """Begin the run or resume it, and return the path of its folder.
+        """Start or resume the run, and return the path of its folder.
 
         Raises:
-            RunError: it has not finished.
+            RunError: the run ended without finishing.
         """
         run = self._run()
         if run is not None and run.state() == "finished":
@@ -95,9 +95,9 @@ class Job:
         while child.poll() is None:
             time.sleep(PAUSE)
         run = self._run()
-        state = run.state() if run is not None else "not begun"
+        state = run.state() if run is not None else "not started"
         if state == "stopped":
-            _go_on_later()
+            _requeue()
         if run is None or state != "finished":
             where = f" {run.path}" if run else ""
             raise RunError(
@@ -106,13 +106,13 @@ class Job:
         return str(run.path)
 
     def checkpoint(self) -> Any:
-        """Let the training save, and return what submitit starts next time."""
+        """Let the training save, and return the job that submitit starts next."""
         import submitit
 
         child: int | None = getattr(self, "_child", None)
         if child is not None:
             _end(child)
-        # Without the child, which is no part of what is written.
+        # A copy has no child process, so that submitit can pickle it.
         return submitit.helpers.DelayedSubmission(replace(self))
 
     def _run(self) -> Run | None:
@@ -120,10 +120,10 @@ class Job:
 
 
 def _end(pid: int) -> None:
-    """Ask a child to save and to exit, and wait for it.
+    """Ask a child to save and exit, and wait for it.
 
-    This is called within a handler of signals, which may have interrupted the very
-    lock of `Popen.wait`: the kernel is asked instead.
+    A signal handler calls this. It may have interrupted `Popen.wait` while that held
+    its lock, so this waits through the kernel instead.
     """
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
@@ -136,11 +136,11 @@ def _end(pid: int) -> None:
             os.close(handle)
 
 
-def _go_on_later() -> None:
-    """Ask for another turn where SLURM, and not the user, stopped the training.
+def _requeue() -> None:
+    """Requeue the job if SLURM, and not the user, stopped the training.
 
-    Clusters that do not send the signal of submitit when they preempt a job send
-    SIGTERM, which the training gets as well. A job that the user cancels completes.
+    Some clusters preempt a job with SIGTERM instead of submitit's signal. The training
+    receives it too. A job that the user canceled is no longer in the state RUNNING.
     """
     number = os.environ.get("SLURM_JOB_ID", "")
     listed = listed_jobs().get(number)
@@ -150,10 +150,10 @@ def _go_on_later() -> None:
 
 
 def _take_over(run: Run) -> None:
-    """Take a run from a node where its process has certainly ended.
+    """Take over a run from a node where its process has certainly ended.
 
     Raises:
-        RunError: the job that owns it goes on.
+        RunError: the job that owns the run is still active.
     """
     number = was_of_slurm(run)
     if run.state() != "remote" or number is None:

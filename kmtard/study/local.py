@@ -1,4 +1,4 @@
-"""This machine as a place for runs: the queue that the launcher uses, too."""
+"""This machine as a place for runs, through the queue that the launcher also uses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kmtard.study.grid import Cell
 from kmtard.study.place import ACTIVE, Order
 
 PAUSE = 0.1  # seconds between two looks at an entry that has just ended
-PATIENCE = 10.0  # seconds for the runner to write down how
+PATIENCE = 10.0  # seconds to wait until the runner records how an entry ended
 
 
 class Local:
-    """The queue of a folder of runs; its runner goes on without the study.
+    """The queue of a folder of runs. Its runner continues without the study.
 
     Args:
-        runs_dir: the folder.
-        jobs: so many runs at a time. If it is None: one per GPU where there are
-            several, otherwise as the queue is set.
+        runs_dir: folder of the runs.
+        jobs: number of runs at a time. None means one run per GPU if there are
+            several GPUs, and the limit of the queue otherwise.
     """
 
     def __init__(self, runs_dir: Path, jobs: int | None = None) -> None:
@@ -35,7 +35,7 @@ class Local:
         self._is_working = False
 
     def look(self) -> None:
-        """Read the queue; once cells were submitted, see to it that it is worked on."""
+        """Read the queue. Restart a missing runner if cells were submitted."""
         deadline = time.monotonic() + PATIENCE
         while True:
             entries = self.queue.entries()
@@ -44,7 +44,7 @@ class Local:
             if self._is_working and not watched and any(map(_is_pending, entries)):
                 self.queue.ensure_runner()
                 watched = True
-            # The runner writes down how an entry has ended a moment later.
+            # The runner records how an entry ended a moment after its process exits.
             late = watched and any(map(_has_died, self._entries))
             if not late or time.monotonic() > deadline:
                 return
@@ -55,11 +55,11 @@ class Local:
         entry = self._entry(cell, run)
         if entry is None or entry.state not in (*ACTIVE, "failed", "cancelled"):
             return ""
-        # Runner and run were killed together: nobody wrote down that it has ended.
+        # If runner and run were killed together, no one recorded the end.
         return "" if _has_died(entry) else entry.state
 
     def is_gone(self, run: Run) -> bool:
-        """Return False: only the other host knows."""
+        """Return False, since only the other host can know."""
         del run
         return False
 
@@ -93,10 +93,11 @@ class Local:
         return ""
 
     def advice(self) -> str:
-        """Say what goes on and how to end it."""
+        """Say what continues and how to stop it."""
         return (
-            "The queue goes on without this command. Call it again to watch and to "
-            "get the table; `kmtard-launch` shows the queue and ends runs."
+            "The queue continues without this command. Repeat the command to watch "
+            "the runs and to get the table. `kmtard-launch` shows the queue and can "
+            "stop runs."
         )
 
     def _entry(self, cell: Cell, run: Run | None) -> Entry | None:
@@ -135,5 +136,5 @@ def _is_pending(entry: Entry) -> bool:
 
 
 def _has_died(entry: Entry) -> bool:
-    """Return whether an entry's process is gone, which nobody wrote down yet."""
+    """Return whether an entry's process ended but its end is not recorded yet."""
     return entry.state == "running" and not (entry.is_elsewhere or entry.is_alive)

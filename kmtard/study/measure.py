@@ -1,8 +1,8 @@
-"""Build the networks of recipes, and try their trainings, in a process of its own.
+"""Build the networks of recipes, and try their trainings, in a separate process.
 
 `python -m kmtard.study.measure` reads JSON from standard input and writes JSON to
-standard output. The process that watches a study stays free of Keras: it would hold
-memory of the GPU that the runs need.
+standard output. The process that watches a study never imports Keras, which would
+reserve GPU memory that the runs need.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from kmtard.runs import RunError
 from kmtard.training.startup import silent_native_code
 from kmtard.training.teachers import needed_teachers
 
-# Building needs no accelerator, and must not take its memory from runs.
+# Building a network needs no accelerator, and must not take its memory from the runs.
 ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 LONGEST_REASON = 500
 
 
 class Measured(TypedDict):
-    """What is known of a recipe.
+    """Sizes and times of a recipe's networks.
 
     Attributes:
-        values: role -> number of values of its network.
-        trained: role -> how many of them are trained.
-        seconds: role -> of its training, as measured; empty where none was.
+        values: role -> number of values in its network.
+        trained: role -> number of trainable values in its network.
+        seconds: role -> estimated seconds of its training; empty without trials.
     """
 
     values: dict[str, int]
@@ -42,11 +42,11 @@ class Measured(TypedDict):
 
 
 def measured(recipes: Sequence[Recipe], *, trials: bool = False) -> list[Measured]:
-    """Return what is known of recipes of one backend.
+    """Return the sizes and times of recipes that share a backend.
 
     Args:
-        recipes: resolved; code that they name is imported.
-        trials: whether to try the trainings, which needs minutes.
+        recipes: resolved recipes. Code that they name is imported.
+        trials: whether to try the trainings, which takes minutes.
 
     Raises:
         RunError: the process failed.
@@ -69,7 +69,7 @@ def measured(recipes: Sequence[Recipe], *, trials: bool = False) -> list[Measure
     )
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no reason is known"])[-1]
+        last = (done.stderr.strip().splitlines() or ["the reason is unknown"])[-1]
         raise RunError(f"The networks cannot be built: {last[:LONGEST_REASON]}")
     answers: list[Measured] = json.loads(lines[-1])
     return answers
@@ -92,7 +92,7 @@ def _measure(recipe: Recipe, *, trials: bool) -> Measured:
             continue
         trial, counts = Trial(recipe, role, data), counts_of(recipe, facts)
         steps = counts.steps * trial.training.schedule.epochs
-        # And once more when the run is over.
+        # One more evaluation follows at the end of the run.
         evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))
         batches = counts.batches * evaluations
         seconds = trial.step().total(steps) + trial.evaluation().total(batches)

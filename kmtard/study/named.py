@@ -16,7 +16,7 @@ PAPER_METHODS = (
 
 
 def named_studies() -> dict[str, Study]:
-    """Return the studies by their names.
+    """Return the named studies, by name.
 
     Example:
         >>> named_studies()["beta"].axes
@@ -29,14 +29,18 @@ def named_studies() -> dict[str, Study]:
 
 
 def named_study(name: str) -> Study:
-    """Return a study of the paper.
+    """Return the study of a table of the paper.
 
     Raises:
-        ValueError: there is none of this name; says which there are.
+        ValueError: no study has this name; the error lists the names.
+
+    Example:
+        >>> named_study("ablation").methods
+        ('baseline', 'baseline_ebb', 'mtard', 'b_mtard')
     """
     known = named_studies()
     if name in known:
         return known[name]
     near = nearest(name, known)
-    hint = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}."
+    hint = f"Did you mean {near}?" if near else f"Known names: {', '.join(known)}."
     raise ValueError(f"Expected the name of a study. Received: {name!r}. {hint}")

@@ -1,4 +1,4 @@
-"""What a study asks of the place that its runs are given to."""
+"""The interface of a place that executes the runs of a study."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Order:
     """A cell to execute.
 
     Attributes:
-        run: the one to resume; None to begin anew.
-        after: cells that train teachers which this one needs.
+        cell: the cell.
+        run: the run to resume; None to start a new run.
+        after: cells that train the teachers of this cell, and must end first.
     """
 
     cell: Cell
@@ -27,39 +28,39 @@ class Order:
 
 
 class Place(Protocol):
-    """Where runs are executed: a queue that goes on without the study."""
+    """A queue that executes runs and continues without the study."""
 
     def look(self) -> None:
-        """Read what waits and runs.
+        """Read which cells wait or run.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: the place cannot be read.
         """
 
     def state(self, cell: Cell, run: Run | None) -> str:
-        """Return what became of a cell here, at the last look.
+        """Return the state of a cell at the last look.
 
         Args:
             cell: the cell.
-            run: its run, if there is one.
+            run: its run, or None.
 
         Returns:
-            "waiting", "running", "failed" or "cancelled"; empty where the run itself
-            tells, or nothing is known.
+            "waiting", "running", "failed" or "cancelled"; empty if the place does not
+            know the cell, or if only the run's own folder has its state.
         """
 
     def is_gone(self, run: Run) -> bool:
         """Return whether a run that another host owns has certainly ended."""
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take cells, in their order.
+        """Submit cells in the given order.
 
         Raises:
-            RunError: it cannot take them.
+            RunError: a cell cannot be submitted.
         """
 
     def last_line(self, cell: Cell, run: Run | None) -> str:
         """Return the last line that a cell's process wrote; empty if unknown."""
 
     def advice(self) -> str:
-        """Say how to watch and how to end what goes on without the study."""
+        """Say how to watch and how to stop the runs after the study was interrupted."""

@@ -1,4 +1,4 @@
-"""What is left to do of a study: the run folders tell, and the place that runs them."""
+"""Find what is left to do in a study, from its run folders and its place."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from kmtard.study.place import ACTIVE, Order, Place
 from kmtard.training.teachers import cached_weights, needed_teachers
 
 SETTLED = ("finished", "remote", *ACTIVE)
-"""The states of cells that are not begun or resumed."""
+"""The states of cells that need not be started or resumed."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A cell as of now.
+    """The current state of a cell.
 
     Attributes:
-        state: as of `Run.state`, or "waiting", "cancelled", and "new" without a run.
-        run: the newest of the cell; None without.
-        reason: why it failed, empty mostly.
+        cell: the cell.
+        state: a state of `Run.state`, or "waiting", "cancelled", or "new" without a
+            run.
+        run: the newest run of the cell, or None.
+        reason: why it failed; empty in other states.
     """
 
     cell: Cell
@@ -34,16 +36,16 @@ class Status:
 
     @property
     def is_active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the cell is waiting or running."""
         return self.state in ACTIVE
 
 
 class Finder:
-    """Finds the runs of cells by what they are: equal settings and an equal seed.
+    """Find the runs of cells by their settings and seed.
 
     Args:
-        runs_dir: their folder.
-        ignored: names of runs that do not count.
+        runs_dir: folder of the runs.
+        ignored: names of runs to ignore.
     """
 
     def __init__(self, runs_dir: Path, ignored: Collection[str] = ()) -> None:
@@ -63,7 +65,7 @@ class Finder:
         """Yield each run with its key, newest first."""
         for run in list_runs(self.runs_dir):
             if run.name not in self.ignored:
-                # A known one reads only what is new.
+                # A run that is known already reads only what is new in its files.
                 yield self._key(run), self._runs.setdefault(run.name, run)
 
     def _key(self, run: Run) -> str:
@@ -81,9 +83,9 @@ class Progress:
     """The cells of a study and their states.
 
     Args:
-        cells: what is to be done.
-        finder: of their runs.
-        place: that executes them.
+        cells: the cells to execute.
+        finder: finds the runs of the cells.
+        place: the place that executes the cells.
     """
 
     cells: Sequence[Cell]
@@ -91,7 +93,7 @@ class Progress:
     place: Place
 
     def look(self) -> list[Status]:
-        """Return each cell as of now.
+        """Return the current state of each cell.
 
         Raises:
             RunError: the place cannot be read.
@@ -110,7 +112,7 @@ class Progress:
         if state != "failed":
             return Status(cell, state or "new", run)
         reason = _reason(run) or self.place.last_line(cell, run)
-        return Status(cell, state, run, reason or "no reason is known")
+        return Status(cell, state, run, reason or "the reason is unknown")
 
 
 def _reason(run: Run | None) -> str:
@@ -122,18 +124,19 @@ def _reason(run: Run | None) -> str:
 
 
 def orders_of(statuses: Iterable[Status]) -> list[Order]:
-    """Return what is to be begun or resumed, in an order that shares teachers.
+    """Return the cells to start or resume, in an order that trains each teacher once.
 
-    First those that train teachers, each teacher once; then those that need none which
-    is not there; last those that wait for a teacher.
+    The cells that train teachers come first, then those that need no missing teacher,
+    and last those that wait for a teacher.
 
     Args:
-        statuses: of all cells; those that wait or run may train teachers already.
+        statuses: the state of each cell. Those that wait or run may already train
+            teachers.
     """
     statuses = list(statuses)
     trainers: dict[Path, Cell] = {}
     missing = {each.cell.key: missing_teachers(each.cell) for each in statuses}
-    # Who is at work already comes first, then who trains the most.
+    # Active cells come first, then those that train the most teachers.
     for each in sorted(
         statuses,
         key=lambda each: (not each.is_active, -len(missing[each.cell.key])),
@@ -158,7 +161,7 @@ def orders_of(statuses: Iterable[Status]) -> list[Order]:
 
 
 def missing_teachers(cell: Cell) -> list[Path]:
-    """Return the files of the teachers that a cell trains unless they are there."""
+    """Return the missing files of the teachers that a cell needs and can train."""
     recipe = cell.recipe
     roles = [each for each in needed_teachers(recipe) if getattr(recipe, each).train]
     files = [cached_weights(recipe, role) for role in roles]

@@ -1,4 +1,4 @@
-"""SLURM as a place for runs: one job per cell, given to it through submitit."""
+"""SLURM as a place for runs: one job per cell, submitted through submitit."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MINUTE = 60
 
 
 class Slurm:
-    """Jobs of SLURM, recognized by their names.
+    """SLURM jobs, identified by their names.
 
-    What a job did is read in its run folder, and whether it waits or runs is asked of
-    `squeue`: accounting is not needed.
+    The result of a job is read from its run folder. `squeue` shows whether it waits or
+    runs. SLURM's accounting is not needed.
 
     Args:
         runs_dir: folder of the runs, on a file system that the nodes share.
-        settings: what each run asks for.
-        folder: for the files of the jobs.
-        ignored: names of runs that do not count.
+        settings: the resources of each job.
+        folder: folder for the files of the jobs.
+        ignored: names of runs to ignore.
     """
 
     def __init__(
@@ -53,11 +53,16 @@ class Slurm:
         self._numbers: dict[str, str] = {}
 
     def look(self) -> None:
-        """Ask SLURM for the jobs that wait or run."""
+        """Ask SLURM for the waiting and running jobs."""
         self._jobs = listed_jobs()
 
     def state(self, cell: Cell, run: Run | None) -> str:
-        """Return "waiting" or "running" by the job, and "failed" without any run."""
+        """Return the state of the cell's job.
+
+        Returns:
+            "waiting" or "running" for a job in the list of `squeue`, "failed" if a
+            submitted job is gone without any run, and an empty text otherwise.
+        """
         number = self._number(cell)
         if number is not None:
             is_waiting = self._jobs[number].state in WAITING
@@ -65,12 +70,12 @@ class Slurm:
         return "failed" if cell.key in self._numbers and run is None else ""
 
     def is_gone(self, run: Run) -> bool:
-        """Return whether the run was a job's that neither waits nor runs."""
+        """Return whether the SLURM job that owned the run is no longer listed."""
         number = was_of_slurm(run)
         return number is not None and number not in self._jobs
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Submit a job per cell; those that need another one's teacher begin after it.
+        """Submit one job per cell. A job starts after those that train its teachers.
 
         Raises:
             RunError: submitit or SLURM is missing, or SLURM refuses a job.
@@ -81,9 +86,9 @@ class Slurm:
             job = Job(cell.task, self.runs_dir, cell.key, self.ignored)
             try:
                 self._numbers[cell.key] = executor.submit(job).job_id
-            except Exception as error:  # submitit raises what sbatch says in its own
+            except Exception as error:  # submitit wraps sbatch's error in several types
                 reason = str(error).strip().splitlines()[-1]
-                raise RunError(f"SLURM did not take {cell.name}: {reason}") from error
+                raise RunError(f"SLURM refused {cell.name}: {reason}") from error
 
     def last_line(self, cell: Cell, run: Run | None) -> str:
         """Return the last line of the job's output."""
@@ -96,14 +101,15 @@ class Slurm:
         return ""
 
     def advice(self) -> str:
-        """Say what goes on and how to end it."""
+        """Say what continues and how to stop it."""
         return (
-            "The jobs go on without this command. Call it again to watch and to get "
-            "the table; `squeue --me` lists the jobs and `scancel` ends them."
+            "The jobs continue without this command. Repeat the command to watch them "
+            "and to get the table. `squeue --me` lists the jobs and `scancel` stops "
+            "them."
         )
 
     def _name(self, cell: Cell) -> str:
-        """Return the name by which the job of a cell is found again."""
+        """Return the name that identifies the job of a cell."""
         about = f"{os.path.realpath(self.runs_dir)}\n{cell.key}"
         return f"kmtard-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
 
@@ -117,13 +123,13 @@ class Slurm:
             import submitit
         except ImportError as error:
             raise RunError(
-                "SLURM is reached through submitit, which is not installed: "
+                "Running on SLURM needs submitit, which is not installed: "
                 "pip install 'kmtard[slurm]'"
             ) from error
         if shutil.which("sbatch") is None:
             raise RunError(
-                "Expected SLURM's command `sbatch` on this machine. Received: none. "
-                "Call this where jobs are submitted, or leave out --on slurm."
+                "Expected SLURM's command `sbatch` on this machine, which was not "
+                "found. Run this on a login node, or leave out --on slurm."
             )
         settings = self.settings
         executor = submitit.AutoExecutor(
@@ -131,7 +137,7 @@ class Slurm:
             cluster="slurm",
             slurm_max_num_timeout=settings.max_timeouts,
         )
-        # A cell that runs already has its number from squeue.
+        # The number of a cell that runs already comes from squeue.
         before = [self._numbers.get(c.key) or self._number(c) for c in order.after]
         after = ":".join(number for number in before if number)
         asked: dict[str, Any] = {

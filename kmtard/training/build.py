@@ -21,7 +21,7 @@ from kmtard.runs.files import RunError
 from kmtard.training.evaluation import selection_attack
 
 LONGEST_REASON = 2000
-"""Characters of another library's error that are shown."""
+"""Largest number of characters of another library's error in a message."""
 
 # Networks of the same architecture must not start with the same weights.
 SEED_OFFSETS = {"student": 0, "nat_teacher": 1, "adv_teacher": 2}
@@ -47,15 +47,15 @@ def load_data(recipe: Recipe) -> DataSet:
 
 
 def load_test_split(name: str, directory: str | None, model: Any) -> Split:
-    """Return the test images for a model; of a folder, only these are read.
+    """Return the test images for a model. For a folder of images, only these are read.
 
     Args:
-        name: of the data set, or `module:function`.
-        directory: of its files.
-        model: whose input tells the size that images in a folder must have.
+        name: name of the data set, or `module:function`.
+        directory: folder with its files.
+        model: the model. Images in a folder must have the size of its input.
 
     Raises:
-        RunError: a data set of the user's own is no `DataSet`, or, as a `DataError`,
+        RunError: the user's own data set is not a `DataSet`, or (as a `DataError`)
             files are missing, damaged or of another size.
     """
     load = registry.resolve("datasets", name)
@@ -114,10 +114,11 @@ def build_network(recipe: Recipe, role: Role, data: DataSet) -> Any:
 
 
 def _count_names_anew() -> None:
-    """Give equal layers equal names, however many networks were built before.
+    """Give equal layers equal names, regardless of the networks built before.
 
-    A resumed run builds fewer than an unbroken one. The finished batches of an
-    evaluation are known by the model with its names, and would be done again.
+    A resumed run builds fewer networks than an uninterrupted one. The finished batches
+    of an evaluation are identified by the model's configuration, which contains the
+    names. With other names, they would be computed again.
     """
     with suppress(ImportError):
         from keras.src.utils.naming import reset_uids
@@ -154,16 +155,16 @@ def load_teacher(recipe: Recipe, role: Role, data: DataSet) -> Any:
 
 
 def _check_fit(network: Any, data: DataSet) -> None:
-    """Refuse a network of other images or classes; Keras itself may call it."""
+    """Refuse a network for other images or classes, which Keras might accept."""
     shape = image_shape(network)
     if shape not in (None, data.input_shape):
         raise ValueError(
-            f"it takes images {shape}, and the data's are {data.input_shape}."
+            f"it takes images of shape {shape}, but the data have {data.input_shape}."
         )
     classes = num_classes(network, (None, *data.input_shape))
     if classes not in (None, data.num_classes):
         raise ValueError(
-            f"it gives {classes} logits, and the data have {data.num_classes} classes."
+            f"it gives {classes} logits, but the data have {data.num_classes} classes."
         )
 
 

@@ -98,7 +98,7 @@ def counts_of(recipe: Recipe, facts: Facts) -> Counts:
 def dry_run(
     recipe: Recipe, screen: Console, *, measure: bool = False, build_own: bool = False
 ) -> None:
-    """Show what a recipe would run, without writing or downloading anything.
+    """Show the size of what a recipe would run, without writing or downloading.
 
     With `measure`, steps are run with the recipe's networks, method and batch size,
     which takes a while for large networks. Each line is shown as soon as it is known.
@@ -115,7 +115,6 @@ def dry_run(
         DataError: the user's own data cannot be read.
     """
     if registry.is_code("datasets", recipe.data.name) and not build_own:
-        tell(screen, recipe.to_toml())
         text = "your own data set: not read, nothing measured; --trust runs its code"
         tell(screen, text)
         return
@@ -123,7 +122,6 @@ def dry_run(
     counts = counts_of(recipe, facts)
     chosen_by = recipe.evaluation.selection.replace("_", "-")
     lines = (
-        recipe.to_toml(),
         f"{counts.images:,} training images, {counts.steps:,} steps per epoch",
         f"{counts.chosen:,} {chosen_by} images choose the best epoch",
     )

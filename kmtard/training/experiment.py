@@ -147,7 +147,7 @@ class Experiment:
     def _try_building(
         self, roles: Sequence[Role], needed: Sequence[str], loaded: dict[Role, Any]
     ) -> None:
-        """Build all that will be trained, so that a mistake ends the run before it."""
+        """Build everything to be trained, to find mistakes before training."""
         shape = (None, *self.data.input_shape)
         teachers: dict[Role, Any] = {}
         for role in roles:
@@ -164,7 +164,7 @@ class Experiment:
         keras.mixed_precision.set_dtype_policy("float32")
 
     def _trained(self, role: Role) -> Any:
-        """Return a teacher that is trained here, or that was before."""
+        """Return a teacher that is trained now or was trained earlier."""
         cached = cached_weights(self.recipe, role)
         if not agreed_turn(
             cached,
@@ -204,7 +204,7 @@ class Experiment:
 
     def _figures(self, role: Role) -> dict[str, Any]:
         """Return the best epoch's accuracies, as a row; empty if unknown."""
-        # The events may have been damaged; the weights are what counts.
+        # The events may be damaged, but only the weights are needed.
         rows = (
             {name: number(table(event, "metrics").get(name)) for name in ACCURACIES}
             for event in self.run.events().poll()
@@ -223,7 +223,7 @@ class Experiment:
         }
 
     def _tell_cached(self, role: Role, path: Path) -> None:
-        # Caches of earlier versions have no figures.
+        # Caches of earlier versions have no accuracies.
         with contextlib.suppress(OSError, ValueError, RecursionError):
             if figures := table(unsealed(json.loads(read_regular(path)))):
                 self.events.write("evaluation", phase=role, metrics=figures)
@@ -334,8 +334,8 @@ class Experiment:
         if keeper.state["score"] is None:
             raise RunError(
                 f"Expected at least one epoch of the {LABELS[role]} with a finite "
-                "W-Robust accuracy, by which the best epoch is chosen. There is none. "
-                "Check the losses above."
+                "W-Robust accuracy, which selects the best epoch. All values were NaN "
+                "or inf. Check the losses above."
             )
         keeper.restore(model)
         self.line(

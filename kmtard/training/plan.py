@@ -52,6 +52,8 @@ class Plan:
         surrogate: .keras file of the model on which transfer attacks craft their
             images; None for the run's robust teacher.
         input_range: range of the images that the model expects; None for [0, 1].
+        epsilons: several radii to evaluate instead of `epsilon`, for a curve; None for
+            one.
         output: folder for the results; None for the model's own.
         own: as in `evaluate`: True under the conditions of the run's recipe, False
             under others, None if there is no run or `output` is given.
@@ -64,6 +66,7 @@ class Plan:
     directory: str | None = None
     limit: int | None = None
     epsilon: float = Strength.epsilon
+    epsilons: tuple[float, ...] | None = None
     step_size: float | None = None
     steps: int | None = None
     norm: str = "linf"
@@ -92,6 +95,9 @@ class Plan:
         if {"attacks", "suite"} & given.keys():
             settings |= {"attacks": (), "suite": None}
         plan = cls(**{**settings, **given})
+        # The smallest radius has the record that it would have alone.
+        if positive := [radius for radius in plan.epsilons or () if radius > 0]:
+            plan = replace(plan, epsilon=min(positive))
         if recipe is None or plan.output is not None:
             return plan
         same = all(getattr(plan, key) == of_run.get(key) for key in CONDITIONS)
@@ -131,6 +137,8 @@ class Plan:
                 "Expected --surrogate to be the .keras file of a model. Received: "
                 f"{self.surrogate!r}, which is not a file."
             )
+        if self.epsilons is not None:
+            found += self._curve_mistakes()
         if subject is not None or self.data is not None:
             found += self._data_mistakes()
         return [*found, *self._strength_mistakes()]
@@ -163,34 +171,60 @@ class Plan:
             ValueError: images or logits do not fit.
         """
         from kmtard.evaluation.evaluator import evaluate
+
+        model, images = self._model_and_images(subject)
+        return evaluate(
+            model,
+            images,
+            epsilon=self.epsilon,
+            save_images=self.save_images,
+            watch=watch,
+            **self._arguments(subject),
+        )
+
+    def execute_curve(
+        self, subject: Subject, watch: Callable[[float, Step], None]
+    ) -> list[Evaluation]:
+        """Evaluate the subject at each radius of `epsilons`; otherwise as `execute`.
+
+        Args:
+            subject: what to evaluate.
+            watch: called with the radius and the step.
+        """
+        from kmtard.evaluation.radii import curve
+
+        model, images = self._model_and_images(subject)
+        radii, arguments = self.epsilons or (), self._arguments(subject)
+        return curve(model, images, radii, watch=watch, **arguments)
+
+    def _model_and_images(self, subject: Subject) -> tuple[Any, Any]:
         from kmtard.evaluation.images import ImageSet
         from kmtard.training.build import load_test_split
 
         name = str(self.data)
         model = subject.load_model()
         test = load_test_split(name, self.directory, model).limit(self.limit)
-        return evaluate(
-            model,
-            ImageSet.of_split(image_set_name(name), test),
-            attacks=self.attacks,
-            suite=self.suite,
-            epsilon=self.epsilon,
-            step_size=self.step_size,
-            steps=self.steps,
-            norm=self.norm,
-            surrogate=self._surrogate(subject),
-            headline=self.headline,
-            input_range=self.input_range or (0.0, 1.0),
-            seed=self.seed,
-            batch_size=self.batch_size,
-            folder=self.output or subject.folder,
-            own=self.own,
-            save_images=self.save_images,
-            name=subject.name,
-            role=subject.role,
-            trained_accuracy=subject.trained_accuracy,
-            watch=watch,
-        )
+        return model, ImageSet.of_split(image_set_name(name), test)
+
+    def _arguments(self, subject: Subject) -> dict[str, Any]:
+        """Return the arguments that `evaluate` and `curve` share."""
+        return {
+            "attacks": self.attacks,
+            "suite": self.suite,
+            "step_size": self.step_size,
+            "steps": self.steps,
+            "norm": self.norm,
+            "surrogate": self._surrogate(subject),
+            "headline": self.headline,
+            "input_range": self.input_range or (0.0, 1.0),
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "folder": self.output or subject.folder,
+            "own": self.own,
+            "name": subject.name,
+            "role": subject.role,
+            "trained_accuracy": subject.trained_accuracy,
+        }
 
     def _surrogate(self, subject: Subject) -> Any:
         names = (*self.attacks, *SUITES.get(self.suite or "", ()))
@@ -224,6 +258,24 @@ class Plan:
             if self.batch_size % self.devices:
                 return [_indivisible(self.batch_size, self.devices)]
         return []
+
+    def _curve_mistakes(self) -> list[str]:
+        found = []
+        radii = self.epsilons or ()
+        if not any(radius > 0 for radius in radii):
+            found.append(f"--epsilons needs a radius above 0. Received: {radii}.")
+        for radius in radii:
+            try:
+                Strength(radius)
+            except ValueError as error:
+                found.append(f"--epsilons: {error}")
+        if self.save_images:
+            found.append(
+                "--save-images needs one radius: images that are fooled at a smaller "
+                "radius are not attacked at a larger one. Give --epsilon instead of "
+                "--epsilons."
+            )
+        return found
 
     def _strength_mistakes(self) -> list[str]:
         try:

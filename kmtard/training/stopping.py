@@ -12,27 +12,28 @@ from types import FrameType
 from typing import Any
 
 AT_ONCE = 1.0
-"""Seconds in which a second SIGTERM is the first one: wrappers pass it on twice."""
+"""Seconds in which a second SIGTERM is ignored, since wrappers may send it twice."""
 
 GRACE = 5.0
-"""Seconds that Python has to end in order after a second signal."""
+"""Seconds for Python to end cleanly after a second signal."""
 
 
 class Stopped(BaseException):
     """A signal ended the run after its resume point was saved.
 
-    No `Exception`: it may be raised inside of libraries, which must not handle it.
+    It is not an `Exception`: it may be raised inside libraries, which must not handle
+    it.
     """
 
 
 class StopSignal:
     """Context manager: SIGTERM and Ctrl-C stop training after the current batch.
 
-    Keras looks at `model.stop_training` after each batch. While the first batch of a
-    model is built and compiled, which can take minutes, there is nothing to lose yet:
-    a signal then raises `Stopped` at once. A second signal ends the process, also
-    where it is inside a compiler; it interrupts Python first, so that a run can write
-    why it ended. SIGHUP is ignored: a closed terminal does not end a run.
+    Keras checks `model.stop_training` after each batch. Building and compiling the
+    first batch of a model can take minutes, and no work is lost by then, so a signal
+    raises `Stopped` at once. A second signal ends the process, even inside a compiler.
+    It interrupts Python first, so that a run can write why it ended. SIGHUP is ignored,
+    so that closing the terminal does not end a run.
 
     Several processes that train together stop after the same batch, whichever of them
     gets a signal: what each of them received is compared after each batch, and the
@@ -62,7 +63,7 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._stop)
         self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # Python runs no handler while a compiler runs; this byte is written anyway.
+        # Python runs no handlers while a compiler runs, but it does write this byte.
         self._seen, self._written = socket.socketpair()
         self._written.setblocking(False)
         self._descriptor = signal.set_wakeup_fd(
@@ -91,7 +92,7 @@ class StopSignal:
             model.stop_training = True
 
     def batch_ended(self) -> None:
-        """Let batches end from now on, since the first one has."""
+        """Let later batches finish before stopping, because the first one is done."""
         self._starting = False
         if self._any_process is None:
             return
@@ -122,7 +123,7 @@ class StopSignal:
             raise Stopped
 
     def _end_at_second(self) -> None:
-        """End the process where Python could not do so after the second signal."""
+        """End the process if Python did not end after the second signal."""
         since: float | None = None
         while data := self._seen.recv(64):
             for number in set(data) & {signal.SIGTERM, signal.SIGINT}:

@@ -131,7 +131,7 @@ class Subject:
             )
         keras.mixed_precision.set_dtype_policy("float32")
         network = build_network(recipe, "adv_teacher", data)
-        check_intact(found, "Put a copy in its place, or name another --surrogate.")
+        check_intact(found, "Restore a copy, or name another --surrogate.")
         network.load_weights(found)
         return network
 
@@ -168,7 +168,7 @@ def load_model(path: Path) -> Any:
 
     from kmtard.methods import AdversarialModel
 
-    # A pipe would block whoever opens it, and Keras does not look at checksums.
+    # Opening a pipe would block, and Keras does not check the checksums.
     check_intact(path, "Expected a Keras model; put a good copy in its place.")
     try:
         model = keras.models.load_model(path, compile=False)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kmtard import registry
 from kmtard.evaluation.suites import SUITES, needs_surrogate
 from kmtard.recipe import Mistake, Recipe, RecipeError, teacher_key
@@ -42,19 +40,19 @@ def cached_weights(recipe: Recipe, role: Role) -> Path:
 def wait_for_turn(
     cached: Path, role: Role, check: Callable[[], None], line: Callable[[str], None]
 ) -> bool:
-    """Return whether this process is to train a teacher that is not there yet.
+    """Return whether this process must train a missing teacher.
 
-    While another process trains it, this one waits: for the teacher, or for the other
-    process to end without it. The right stays with this process until it ends.
+    If another process is training it, wait until the teacher is finished or the other
+    process has ended. The lock is held until this process ends.
 
     Args:
-        cached: the file that keeps the teacher.
-        role: of the teacher.
-        check: called while waiting; may raise to stop it.
+        cached: the file of the teacher.
+        role: the teacher's role.
+        check: called while waiting; may raise an exception to stop waiting.
         line: called with a line of text for the user.
 
     Raises:
-        RunError: the folder cannot be made, or has no locks.
+        RunError: the folder cannot be created, or its file system has no locks.
     """
     lock = cached.with_name(f".{cached.name}.lock")
     told = False
@@ -70,11 +68,11 @@ def wait_for_turn(
             time.sleep(PAUSE)
         except OSError as error:
             raise RunError(
-                f"Cannot make {cached.parent}: {error.strerror}. Choose another place "
+                f"Cannot create {cached.parent}: {error.strerror}. Choose another one "
                 "with runtime.cache_dir."
             ) from error
         else:
-            # It may have been finished just before.
+            # The other process may have finished it just before.
             return not cached.exists()
     return False
 
@@ -140,6 +138,9 @@ def check_accuracy(recipe: Recipe, role: Role, network: Any, split: Any) -> str 
     expected = teacher.expected_accuracy
     if expected is None:
         return None
+    # Commands import this module before they need NumPy, which takes a moment.
+    import numpy as np
+
     part = split.limit(CHECKED_IMAGES)
     size = recipe.data.batch_size
     right = 0

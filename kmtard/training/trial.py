@@ -23,7 +23,7 @@ STEPS = 3
 
 
 def generated(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> DataSet:
-    """Return as many random images as a trial needs.
+    """Return the random images that a trial needs.
 
     Args:
         recipe: the resolved recipe, with the batch size.
@@ -80,7 +80,7 @@ class Trial:
         data: images from `generated`.
 
     Attributes:
-        parameters: role -> number of trainable values, also of the teachers.
+        parameters: role -> number of trainable values, including the teachers.
     """
 
     def __init__(self, recipe: Recipe, role: Role, data: DataSet) -> None:

@@ -14,6 +14,7 @@ from tomlkit.items import InlineTable
 from kmtard.recipe import (
     ADJUSTABLE,
     RecipeError,
+    implied,
     load,
     method_key,
     read_text,
@@ -62,7 +63,8 @@ def changed_text(text: str, method: str | None, overrides: Sequence[str]) -> str
     document = tomlkit.parse(text)
     if method is not None:
         _write(document, ["method"], {"name": method})
-    for override in overrides:
+    # What the command line implies must be in the file.
+    for override in (*overrides, *implied(document.unwrap(), overrides)):
         key, _, value = override.partition("=")
         for path in _places(document, key.split(".")):
             _write(document, path, _value(value))

@@ -1,4 +1,4 @@
-"""Processes that stand in for training, and ways to wait for what they do."""
+"""Processes in place of training, and ways to wait for them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
 def program(folder: Path, code: str, *words: object) -> Task:
     """Return the task that runs a program, where `programs` are run.
 
-    The words stand in `sys.argv` after the program.
+    The words are in `sys.argv` after the program.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4().hex}.py"

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, which can be killed and have faults."""
+"""Runs in separate processes, which tests can kill or give faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kmtard.runs import Run, list_runs
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
-"""Seconds after which a child is taken to hang."""
+"""Seconds after which a child counts as hanging."""
 WORKERS = 2
 
 Case = TypeVar("Case")
@@ -33,9 +33,9 @@ class Ended:
     """How a child ended.
 
     Attributes:
-        code: negative if a signal ended it.
-        text: what it printed.
-        seconds: how long it worked.
+        code: its exit code; negative if a signal ended it.
+        text: everything that it printed.
+        seconds: how long it ran.
     """
 
     code: int
@@ -47,7 +47,7 @@ class Children:
     """Starts `kmtard` commands as forked children of a process with Keras loaded.
 
     Args:
-        folder: for what the children print.
+        folder: folder for the output of the children.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,11 +100,11 @@ class Children:
 
         Args:
             command: "fit" or "evaluate".
-            *argv: its words.
+            *argv: its arguments.
             cwd: its working folder.
-            fault: as of `faults.Faults`.
+            fault: the fault to install; see `faults.Faults`.
             kill_after: seconds until SIGKILL.
-            watch: called twice a second with the number of the child.
+            watch: called twice per second with the process id of the child.
         """
         self._count += 1
         log = self.folder / f"{self._count}.log"
@@ -122,7 +122,7 @@ class Children:
         child = int(self._answer(PATIENCE))
         if kill_after is not None:
             time.sleep(kill_after)
-            # The server has not reaped it before it has answered.
+            # The server answers after it reaps the child. Until then the id is valid.
             if self._answers.empty():
                 os.kill(child, signal.SIGKILL)
         while watch and self._answers.empty():
@@ -137,8 +137,8 @@ class Children:
         seconds = time.monotonic() - began
         return Ended(code, log.read_text(errors="replace"), seconds)
 
-    def go_on(self, cwd: Path, **options: Any) -> Ended:
-        """Resume the run of a working folder, or start it if there is none."""
+    def resume(self, cwd: Path, **options: Any) -> Ended:
+        """Resume the run in a working folder, or start one if the folder is empty."""
         runs = list_runs(cwd / "runs")
         words = ["--resume", str(runs[-1].path)] if runs else ["tiny.toml"]
         return self("fit", *words, cwd=cwd, **options)
@@ -149,13 +149,13 @@ def spread(
     check: Callable[[Children, Path, Case], object],
     folder: Path,
 ) -> list[str]:
-    """Check cases side by side; return the losses, one text for each.
+    """Check cases in parallel; return one text per case that failed.
 
     Args:
-        cases: each of them gets a working folder of its own, which stays where the
-            check fails.
-        check: called with children, the folder, which does not exist, and the case.
-        folder: for all of this.
+        cases: the cases. Each gets its own working folder, which is kept if the check
+            fails.
+        check: called with children, the folder, which does not exist yet, and the case.
+        folder: parent of the working folders.
     """
     losses: list[str] = []
     left = iter(enumerate(cases))

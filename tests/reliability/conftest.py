@@ -1,4 +1,4 @@
-"""The unbroken run that all others are compared with, and processes to break some."""
+"""The unbroken run for comparison with all others, and processes for broken runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.run_facts import facts
 
 @dataclass(frozen=True)
 class Unbroken:
-    """A run that nothing broke.
+    """A run without any interruption.
 
     Attributes:
-        run: its folder, in a working folder of its own.
-        ended: what its process said.
-        facts: what every equal run has in common with it.
-        operations: its writes in their order, such as `rename student.keras`.
+        run: its folder, in its own working folder.
+        ended: how its process ended, with its output.
+        facts: the values that every equal run must have, too.
+        operations: its writes in order, such as `rename student.keras`.
     """
 
     run: Run
@@ -31,7 +31,7 @@ class Unbroken:
     operations: tuple[str, ...]
 
     def places(self) -> dict[str, list[int]]:
-        """Return the operations of each kind by their numbers, from 1."""
+        """Return kind -> the numbers of its operations, counted from 1."""
         found: dict[str, list[int]] = {}
         for number, name in enumerate(self.operations, 1):
             kind = "npz" if name.endswith(".npz") else name
@@ -42,14 +42,14 @@ class Unbroken:
 
 @pytest.fixture(scope="session")
 def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    """A process with Keras loaded, for runs in processes of their own."""
+    """A process with Keras loaded, which starts runs in separate processes."""
     with Children(tmp_path_factory.mktemp("printed")) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def unbroken(children: Children, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
-    """The run of the recipe, from its begin to its end in one process."""
+    """The run of the recipe, from start to end in one process."""
     folder = tmp_path_factory.mktemp("unbroken")
     prepare(folder)
     trace = folder / "operations"

@@ -19,7 +19,7 @@ def cuts(size: int) -> Iterator[tuple[str, Damage]]:
 
 
 def flips(size: int, count: int, random: Random) -> Iterator[tuple[str, Damage]]:
-    """Yield so many bits of a file that change."""
+    """Yield the given number of random bit flips of a file."""
     for _ in range(count if size else 0):
         place, bit = random.randrange(size), random.randrange(8)
 
@@ -32,7 +32,7 @@ def flips(size: int, count: int, random: Random) -> Iterator[tuple[str, Damage]]
 
 
 def replacements() -> Iterator[tuple[str, Damage]]:
-    """Yield what may stand in the place of a file."""
+    """Yield replacements of a file by something that is not a regular file."""
 
     def folder(path: Path) -> None:
         path.unlink()
@@ -60,14 +60,14 @@ def replacements() -> Iterator[tuple[str, Damage]]:
 
 
 def all_damages(size: int, random: Random, bits: int) -> Iterator[tuple[str, Damage]]:
-    """Yield every kind, with so many flipped bits."""
+    """Yield every kind of damage, with the given number of bit flips."""
     yield from cuts(size)
     yield from flips(size, bits, random)
     yield from replacements()
 
 
 def put_back(path: Path, content: bytes) -> None:
-    """Make a file what it was."""
+    """Restore a file with its original content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,8 +1,8 @@
-"""Failing writes and deaths at an exact place, inside the process of a run.
+"""Failing writes and kills at an exact place, inside the process of a run.
 
-Each write of a run passes an operation of `kmtard.runs.files` and `events`: a temporary
-file is opened, written, flushed and renamed; an event or a line of the log is appended.
-A fault counts these and strikes at one of them.
+Every write of a run goes through `kmtard.runs.files` or `kmtard.runs.events`: a
+temporary file is opened, written, flushed and renamed; an event or a line of the log is
+appended. A fault counts these operations and strikes at one of them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ OPERATIONS = ("open", "write", "flush", "rename", "append", "log")
 
 
 class Faults:
-    """Counts operations, and strikes at one.
+    """Counts operations, and strikes at one of them.
 
     Args:
-        spec: `at`, the number of the operation from 1, of those called `place` if it is
-            given, such as "rename student.keras"; `kind`, "kill", "short", the
-            name of an errno, or "move" and "remove" of the run's folder; `when` a kill
-            comes, "before", "inside" or "after" it; `lasting`, whether all writes after
-            it fail as well, as on a full disk; `trace`, a file for the names of all
-            operations.
+        spec: a table with these keys:
+            `at`: number of the operation, from 1.
+            `place`: count only operations with this name, such as "rename
+            student.keras".
+            `kind`: "kill", "short" (write one half, then fail), the name of an errno,
+            or "move" or "remove" for the run's folder.
+            `when`: "before", "inside" or "after" the operation, for a kill.
+            `lasting`: whether all later writes fail as well, as on a full disk.
+            `trace`: a file for the names of all operations.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -50,9 +53,9 @@ class Faults:
         whole: Callable[[], Any],
         half: Callable[[], Any] = lambda: None,
     ) -> Any:
-        """Do an operation, or what the fault makes of it."""
+        """Run an operation, or the fault in its place."""
         name = f"{operation} {_plain_name(path)}"
-        # Named, it is the same one whatever else was written: slow epochs tell steps.
+        # Counting by name is stable. Slow epochs write additional `step` events.
         if self.place in ("", name):
             self.count += 1
         if self.trace:
@@ -79,13 +82,13 @@ class Faults:
 
 
 def _plain_name(path: object) -> str:
-    """Return the name of a file, that of the file to be for a temporary one."""
+    """Return the name of a file; for a temporary file, that of its target."""
     name = Path(str(path)).name
     return name.split("-", 2)[-1] if name.startswith(".tmp-") else name
 
 
 def install(spec: dict[str, Any] | None) -> None:
-    """Let the operations of this process pass a fault."""
+    """Install a fault around the operations of this process."""
     if spec is None:
         return
     import keras
@@ -96,7 +99,7 @@ def install(spec: dict[str, Any] | None) -> None:
     faults = Faults(spec)
 
     class File(io.FileIO):
-        """A new file, of which one piece may fail."""
+        """A new file with writes that can fail."""
 
         def write(self, data: Any) -> int:
             def half() -> None:

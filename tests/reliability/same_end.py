@@ -1,4 +1,4 @@
-"""What a broken run is compared with."""
+"""Checks that a broken run ends like the unbroken one, or names its problem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_same(unbroken: Unbroken, folder: Path) -> None:
 
 
 def check_said(ended: Ended, name: str, reason: str) -> None:
-    """See that a command failed with one message, which names the file."""
+    """Check that a command failed with one message that names the file."""
     assert ended.code in (1, 2), ended.text
     text = ended.text.replace("\n", "")
     assert re.search(f"{re.escape(name)}.*{reason}", text), ended.text

@@ -1,4 +1,4 @@
-"""Seeds of the random tests: a failure names its seed, and a variable repeats it."""
+"""Seeds of the random tests. A failure names its seed, which a variable can set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ VARIABLE = "KMTARD_TEST_SEED"
 
 
 def seeds(count: int) -> list[int]:
-    """Return the seeds of so many cases, or the one that the environment names."""
+    """Return seeds for the given number of cases, or the one in the environment."""
     named = os.environ.get(VARIABLE)
     return [int(named)] if named else list(range(count))
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[random.Random]:
-    """Give the random numbers of a seed; what fails says how to repeat it."""
+    """Yield the random numbers of a seed. A failure says how to repeat the case."""
     try:
         yield random.Random(seed)
     except BaseException as error:

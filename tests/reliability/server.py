@@ -1,7 +1,7 @@
-"""A process with Keras loaded, whose forked children are the runs of the tests.
+"""A process with Keras loaded that forks a child for each run of the tests.
 
-Loading takes longer than such a run. Nothing has been computed before the fork: JAX
-begins in the child, which dies like any other process.
+Loading Keras takes longer than such a run. Nothing is computed before the fork: JAX
+starts in the child, which can be killed like any other process.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ jit = "auto"
 runs_dir = "runs"
 cache_dir = "teachers"
 """
-"""Two trainings and an evaluation of two networks on two batches, with one step."""
+"""Two trainings, and an evaluation of two networks on two batches with one step."""
 
 NETWORK = """
 import keras
@@ -79,14 +79,14 @@ def dense(num_classes, input_shape):
 
 
 def prepare(folder: Path) -> None:
-    """Put the recipe and the network of its own into a working folder."""
+    """Write the recipe and the code of its network into a working folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.toml").write_text(RECIPE)
     (folder / "dense.py").write_text(NETWORK)
 
 
 def load() -> None:
-    """Import what a run needs, and compute nothing."""
+    """Import everything that a run needs, without computing anything."""
     from kmtard.training.startup import choose_backend, silent_native_code
 
     choose_backend("jax")
@@ -105,7 +105,7 @@ def load() -> None:
 
 
 def serve() -> None:
-    """Fork a child for each request, a line of JSON, and say how it ended."""
+    """Fork a child for each request (a line of JSON), and print its exit code."""
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Damaged run folders: a resume or an evaluation is right, or names the file."""
+"""Damaged run folders: a resume or an evaluation is correct, or names the file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ pytestmark = pytest.mark.once("jax")
 
 
 def content_of(path: Path) -> Any:
-    """Return what a checksum guards; a RunError or ValueError where it is damaged."""
+    """Return the content under a checksum.
+
+    Raises:
+        RunError, ValueError: the file is damaged.
+    """
     if path.suffix == ".npz":
         if path.is_symlink():
             raise ValueError
@@ -72,14 +76,14 @@ def test_damaged_arrays_are_found(
                     put_back(path, whole)
                 accepted += 1
                 assert found == right, f"{path.name} {name}"
-    # A link to the file, and bits that no reader looks at.
+    # Harmless damages are a link to the file, and bits that no reader uses.
     assert accepted
 
 
 def one_of_each(
     names: list[str], folder: Path, random: Random
 ) -> Iterator[tuple[str, str, Damage]]:
-    """Yield for each file a cut, a flipped bit, and each replacement."""
+    """Yield a cut, a flipped bit and each replacement, for each file."""
     for name in names:
         size = (folder / name).stat().st_size
         for kind, damage in (
@@ -91,10 +95,10 @@ def one_of_each(
 
 
 def broken_run(children: Children, unbroken: Unbroken, folder: Path) -> Run:
-    """Return a run that was killed in its student's last epoch, with two points."""
+    """Return a run killed in its student's last epoch, with two resume points."""
     prepare(folder)
     last = unbroken.places()["rename npz"][4]
-    ended = children.go_on(folder, fault={"kind": "kill", "at": last})
+    ended = children.resume(folder, fault={"kind": "kill", "at": last})
     assert ended.code < 0, ended.text
     run = only_run(folder)
     assert len(list((run.checkpoints / "student").glob("0*.npz"))) == 2
@@ -123,13 +127,13 @@ def test_a_resume_uses_an_older_point_or_names_the_file(
         check_told(ended, name)
         if ended.code:
             return
-        # Nothing reads these any more, once the teacher is in the cache.
+        # These files are no longer read once the teacher is in the cache.
         if "adv_teacher" in name:
             put_back(folder / name, (template / name).read_bytes())
         found = facts(Run(folder / place), repeats=True)
         for key, value in found.items():
             assert value == unbroken.facts[key], key
-        # An event that is damaged is gone, and everything else is there.
+        # Only a damaged event may be missing.
         missing = unbroken.facts.keys() - found.keys()
         assert all(" epoch " in key for key in missing), missing
         if name.endswith(f"student/{newest}"):
@@ -145,7 +149,7 @@ def test_a_resume_uses_an_older_point_or_names_the_file(
 
 
 def check_told(ended: Ended, name: str) -> None:
-    """See that a command that failed named the file, without a traceback."""
+    """Check that a failed command named the file, without a traceback."""
     assert "Traceback" not in ended.text, ended.text
     if ended.code:
         assert ended.code in (1, 2), ended.text
@@ -154,7 +158,7 @@ def check_told(ended: Ended, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", seeds(1))
-def test_an_evaluation_is_right_or_names_the_file(
+def test_an_evaluation_is_correct_or_names_the_file(
     unbroken: Unbroken, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     template = unbroken.run.path.parents[1]
@@ -188,7 +192,7 @@ def test_an_evaluation_is_right_or_names_the_file(
 
 
 def student_of(record: Mapping[str, Any]) -> list[Any]:
-    """Return what a record says of the student on each image."""
+    """Return the student's outcome and prediction for each image of a record."""
     [student] = [each for each in record["networks"] if each["role"] == "student"]
     columns = student["clean"], student["attacks"]["fgsm"]
     return [(each["accuracy"], each["predictions"]) for each in columns]

@@ -1,4 +1,4 @@
-"""Run folders that are moved or deleted while their process works, or claimed twice."""
+"""Run folders that are moved or deleted while a process uses them, or claimed twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLACES = (
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["move", "remove"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_folder_that_goes_away_is_told_and_not_made_anew(
+def test_a_removed_folder_is_reported_and_not_created_again(
     children: Children, unbroken: Unbroken, tmp_path: Path, place: str, kind: str
 ) -> None:
     prepare(tmp_path)
@@ -58,7 +58,7 @@ def test_the_second_of_two_processes_is_refused(
 ) -> None:
     prepare(tmp_path)
     at = unbroken.places()["write student.keras"][0]
-    children.go_on(tmp_path, fault={"kind": "kill", "at": at})
+    children.resume(tmp_path, fault={"kind": "kill", "at": at})
     run = tmp_path / "runs" / unbroken.run.name
     told: list[str] = []
     with Children(tmp_path / "printed") as others:
@@ -82,7 +82,7 @@ def test_the_second_of_two_processes_is_refused(
 
 
 def until_claimed(pid: int, run: Run) -> None:
-    """Let the first process work until the run is its own, and stop it there."""
+    """Let the first process run until it owns the run, and pause it there."""
     while run.info().get("pid") != pid:
         os.kill(pid, signal.SIGCONT)
         os.sched_yield()

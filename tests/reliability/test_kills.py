@@ -1,4 +1,4 @@
-"""Runs that are killed again and again end as the one that nothing broke."""
+"""Runs that are killed repeatedly end like the unbroken one."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from tests.reliability.server import prepare
 pytestmark = pytest.mark.once("jax")
 
 MOST = 6
-"""Kills of one run."""
+"""Largest number of kills per run."""
 KILLS = 200
 
 
 def check(
     children: Children, unbroken: Unbroken, folder: Path, random: Random, most: int
 ) -> Counter[str]:
-    """Kill a run at random places until it is through; return where."""
+    """Kill a run at random places until it finishes; return the places."""
     prepare(folder)
     killed: Counter[str] = Counter()
     for _ in range(most):
         place, how = death(unbroken, random)
-        ended = children.go_on(folder, **how)
+        ended = children.resume(folder, **how)
         if ended.code == 0:
             break
         assert ended.code == -signal.SIGKILL, ended.text
         killed[place] += 1
     else:
-        ended = children.go_on(folder)
+        ended = children.resume(folder)
         assert ended.code == 0, ended.text
     check_same(unbroken, folder)
     return killed
 
 
 def death(unbroken: Unbroken, random: Random) -> tuple[str, dict[str, Any]]:
-    """Choose a moment or a write to be killed at."""
+    """Choose a moment or a write for a kill."""
     if random.random() < 0.4:
-        # Compiled for the first time, that run took longer.
+        # The unbroken run took longer, because it compiled first.
         seconds = random.uniform(0, 0.8 * unbroken.ended.seconds)
         return "at a moment", {"kill_after": seconds}
     places = unbroken.places()
     place = random.choice(sorted(places))
-    # What a resumed run has done already is not written again: rather an early one.
+    # A resumed run has fewer writes left, so early ones are more likely to occur.
     number = min(random.choice(places[place]) for _ in range(2))
     when = random.choice(["before", "inside", "after"])
     return f"{when} {place}", {"fault": {"kind": "kill", "at": number, "when": when}}

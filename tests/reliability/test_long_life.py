@@ -1,4 +1,4 @@
-"""Long runs and many runs: neither memory nor files grow."""
+"""Long runs and many runs: neither memory nor the number of files grows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_memory_and_files_stay_flat_over_20000_steps(
     assert ended.code == 0, ended.text
     run = only_run(tmp_path)
     assert len(memory) >= 10
-    # The last moments are those of the evaluation, which compiles.
+    # The last measurements are during the evaluation, which compiles.
     third = len(memory) // 3
     early = statistics.median(memory[third : third + 5])
     late = statistics.median(memory[-third:])
@@ -101,8 +101,8 @@ def test_200_runs_are_listed_quickly_and_with_flat_memory(
     grown = process.memory_info().rss - memory
     with capsys.disabled():
         print(
-            f"\n200 runs: first look {first:.2f} s, another {1000 * again:.1f} ms of "
-            f"processor time, {grown / MEGABYTE:.1f} MB grown in 50"
+            f"\n200 runs: first scan {first:.2f} s, later {1000 * again:.1f} ms of "
+            f"processor time, {grown / MEGABYTE:.1f} MB more after 50"
         )
     assert first < 10
     assert again < 0.5

@@ -1,4 +1,4 @@
-"""A queue whose runner and runs are killed: each run is executed once, to its end."""
+"""A queue with killed runners and runs: each run is executed once, to its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once("jax")
 
 __all__ = ["programs"]
 
-# Silent: its log holds nothing but what the queue's runner writes there.
+# It prints nothing, so its log has only the lines of the queue's runner.
 WORK = """
 import os, sys, time
 from kmtard.runs import EventWriter, Run
@@ -55,7 +55,7 @@ def queue(tmp_path: Path, programs: None) -> Iterator[Queue]:
 
 
 class Chaos:
-    """A queue at work, and who kills what belongs to it."""
+    """A working queue, with random kills of its runner and its runs."""
 
     def __init__(self, queue: Queue, count: int, random: random.Random) -> None:
         self.queue = queue
@@ -89,7 +89,7 @@ class Chaos:
         return True
 
     def kill_run(self) -> None:
-        """Kill a run that has begun: before that, there is none."""
+        """Kill a run that has started."""
         begun = self.noted("begin")
         alive = [
             entry
@@ -98,7 +98,7 @@ class Chaos:
         ]
         if alive:
             entry = self.random.choice(alive)
-            # Itself, and not its number: it may be gone.
+            # Read before the kill, because the run may end on its own meanwhile.
             with_ended = self.noted("end")[entry.title]
             try:
                 self.queue.kill(entry.id)
@@ -118,7 +118,7 @@ class Chaos:
     def run(self, runner_kills: int, run_kills: int) -> None:
         deadline = time.monotonic() + PATIENCE
         while any(not entry.is_ended for entry in self.queue.entries()):
-            assert time.monotonic() < deadline, "the queue does not come to its end"
+            assert time.monotonic() < deadline, "the queue does not finish"
             self.queue.ensure_runner()
             time.sleep(self.random.uniform(0, 0.6))
             if self.runner_kills < runner_kills:

@@ -1,4 +1,4 @@
-"""A few kills and a full disk: the small sample of the long tests."""
+"""One kill and a full disk: a small sample of the long tests."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def test_a_run_survives_a_full_disk_and_a_kill_within_a_resume_point(
     prepare(tmp_path)
     places = unbroken.places()
     full = {"kind": "short", "at": places["write student.keras"][0], "lasting": True}
-    ended = children.go_on(tmp_path, fault=full)
+    ended = children.resume(tmp_path, fault=full)
     check_said(ended, "student.keras", "No space left on device")
-    # The first write of a resume point after it.
+    # Inside the first write of a resume point after the restart.
     kill = {"kind": "kill", "at": 6, "when": "inside"}
-    ended = children.go_on(tmp_path, fault=kill)
+    ended = children.resume(tmp_path, fault=kill)
     assert ended.code == -signal.SIGKILL, ended.text
-    ended = children.go_on(tmp_path)
+    ended = children.resume(tmp_path)
     assert ended.code == 0, ended.text
     check_same(unbroken, tmp_path)

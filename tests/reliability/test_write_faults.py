@@ -1,4 +1,4 @@
-"""Writes that fail: the run says which file and why, and goes on bit for bit later."""
+"""Failing writes: the run names file and reason, and later continues bit for bit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REASONS = {
 
 
 def check(children: Children, unbroken: Unbroken, folder: Path, fault: Any) -> None:
-    """Let one write fail, look at what is said, and go on without the fault."""
+    """Let one write fail, check the message, and continue without the fault."""
     place = unbroken.operations[fault["at"] - 1]
     operation, name = place.split()
     nth = unbroken.operations[: fault["at"]].count(place)
@@ -35,19 +35,19 @@ def check(children: Children, unbroken: Unbroken, folder: Path, fault: Any) -> N
     prepare(folder)
     ended = children("fit", "tiny.toml", cwd=folder, fault=fault)
     assert "Traceback" not in ended.text, ended.text
-    # A folder that cannot be flushed is no failure: its files are safe.
+    # A folder that cannot be flushed is not a failure, since its files are safe.
     if operation != "flush" or "." in name:
         check_said(ended, name, REASONS[fault["kind"]])
     if ended.code:
         assert all(run.state() != "finished" for run in list_runs(folder / "runs"))
-        ended = children.go_on(folder)
+        ended = children.resume(folder)
         assert ended.code == 0, ended.text
     check_same(unbroken, folder)
     assert leftovers(folder) == []
 
 
 def some(unbroken: Unbroken, random: Random) -> list[dict[str, Any]]:
-    """Return a fault at one write of each kind, and a short one where that can be."""
+    """Return a fault for each kind of write, and short writes where possible."""
     faults = []
     for place, numbers in sorted(unbroken.places().items()):
         kinds = [random.choice(ERRORS)]

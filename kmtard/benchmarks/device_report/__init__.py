@@ -1,11 +1,11 @@
-"""Measure everything about a device in a few minutes, with one command.
+"""Measure a device in a few minutes, with one command.
 
 `kmtard benchmark --device-report FILE` runs the parts in `PARTS` in a separate process
 (`worker`), writes their results to a JSON file after each row (`report`), and shows one
 table (`table`). A part is a module with a function `rows(scale)`, which yields each
-result as soon as it is known. A part that is cut off or fails keeps its earlier rows.
-The parts run our step through Keras. `rival` also starts a process with the plain
-PyTorch step.
+result as soon as it is available. A part that fails or runs out of time keeps its
+earlier rows. All parts run our step through Keras. The part `rival` also starts a
+process with the plain PyTorch step.
 """
 
 from __future__ import annotations
@@ -41,34 +41,42 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--device-report",
         metavar="FILE",
         type=os.path.expanduser,
-        help="measure everything on this device instead, and write FILE as JSON",
+        help="measure this device with all parts instead, and write FILE as JSON",
     )
     group.add_argument(
         "--parts",
         help=f"parts to run, separated by commas (default: {','.join(PARTS)})",
     )
     group.add_argument(
-        "--minutes", type=float, default=4.0, help="time limit (default: 4)"
+        "--minutes",
+        type=float,
+        default=4.0,
+        help="time limit for all parts together (default: 4)",
     )
     group.add_argument(
         "--miniature",
         action="store_true",
-        help="only check that the report runs; always the case without a GPU",
+        help="use tiny networks, only to check that every part runs; always the case "
+        "without a GPU",
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write and show a report; return the command's exit code.
+    """Write and show a report.
+
+    Args:
+        arguments: the options of `kmtard benchmark`.
 
     Returns:
-        0 if no part failed, even if the time was too short for some; 1 if a part
-        failed; 2 if the arguments are wrong.
+        The exit code. 0: no part failed, although some may have run out of time. 1: a
+        part failed. 2: the arguments are wrong.
     """
     names = arguments.parts.split(",") if arguments.parts else list(PARTS)
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         return _refuse(
-            f"--parts: expected names of {', '.join(PARTS)}. Received: {unknown[0]!r}.",
+            f"--parts: expected names from {', '.join(PARTS)}. "
+            f"Received: {unknown[0]!r}.",
             nearest(unknown[0], PARTS),
         )
     if not arguments.minutes > 0:

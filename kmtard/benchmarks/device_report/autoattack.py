@@ -1,4 +1,4 @@
-"""Measure AutoAttack on images that cannot be fooled, so no attack can stop early."""
+"""Measure AutoAttack on images that cannot be fooled, so that no attack stops early."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kmtard.benchmarks.device_report.scale import Scale, networks
 from kmtard.benchmarks.workload import random_batch
 
 EPSILON = 0.0
-"""With this radius no image can be fooled, so all stay until the end."""
+"""With this radius no image can be fooled, so all are attacked until the end."""
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield the images per second of each attack, then of the whole sequence.
+    """Yield the images per second of each attack, then of all attacks together.
 
-    Each attack runs twice. The first run compiles and is not counted.
+    Each attack runs twice. The first run includes compilation and is not counted.
     """
     network = networks(scale, scale.cases[-1])[0]
     images, _ = random_batch(scale.shape, scale.attacked)

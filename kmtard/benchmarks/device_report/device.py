@@ -1,4 +1,4 @@
-"""List the devices, the processor, and the versions of all relevant packages."""
+"""List the devices, the processor, and the versions of relevant packages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kmtard.benchmarks.device_report.scale import Scale
 QUERIED = "name,driver_version,memory.total,power.limit,clocks.max.sm,compute_cap"
 PACKAGES = ("jax", "keras", "kmtard", "ml_dtypes", "numpy", "tensorflow", "torch")
 FAMILIES = ("jax", "nvidia-", "pytorch-triton", "triton")
-"""Packages whose names begin like this are listed too: CUDA, cuDNN, compilers."""
+"""Packages with these prefixes are listed too: CUDA, cuDNN, compilers."""
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield the cards, the processor, and the versions."""
+    """Yield the devices, the GPUs, the processor, and the versions."""
     del scale
     yield {"case": "devices", "devices": backend.devices()}
     yield {"case": "nvidia-smi", "cards": _cards()}

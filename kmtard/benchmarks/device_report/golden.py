@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 """Absolute and relative tolerance of most of these tests."""
 
 WORKERS = 16
-"""Most processes that share the device. Compiling takes longer than computing."""
+"""Largest number of processes on the device. Most of their time is compilation."""
 
 _OUTCOME = re.compile(r"^(?P<file>\S+?)::.* (?P<outcome>PASSED|FAILED|SKIPPED|ERROR)\b")
 _OUTCOME_OF_WORKER = re.compile(
@@ -31,9 +31,9 @@ _FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+::.*)$")
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield the number of outcomes in each file, then the tests that failed.
+    """Yield the number of outcomes per file, then the failed tests.
 
-    `tests/conftest.py` sets the backends to full precision. Where pytest-xdist is
+    `tests/conftest.py` sets the backends to full precision. If pytest-xdist is
     installed, several processes share the device.
     """
     if not (ROOT / "tests" / "golden").is_dir():
@@ -66,8 +66,8 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 def read(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Turn pytest's verbose output into one row per file and one with the failures.
 
-    After each test, the row of its file is yielded anew with `"running": True`, so that
-    a part that is cut off keeps the counts so far.
+    After each test, the row of its file is yielded again with `"running": True`. So a
+    part that runs out of time keeps the counts so far.
     """
     counts: dict[str, Counter[str]] = {}
     failures = []

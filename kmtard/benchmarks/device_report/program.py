@@ -16,10 +16,10 @@ TOLERANCE = 0.02
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Yield what the program of the first case does.
+    """Yield the operations in the program of the first case.
 
-    PyTorch has no compiled program. For it, only the operations that move values to or
-    from the host are listed.
+    PyTorch has no compiled program, so only the operations that move values to or from
+    the host are listed.
     """
     case = scale.cases[0]
     batch = random_batch(scale.shape, case.batch_size)

@@ -1,4 +1,4 @@
-"""Run the parts of a device report within a time limit, and keep their results."""
+"""Run the parts of a device report within a time limit, and save their results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["SCHEMA", "STATES", "Report", "RunError", "run"]
 
 
 class Report:
-    """The JSON document of a report, written to the disk after each change.
+    """The JSON document of a report, written to disk after each change.
 
     Args:
         path: the file. Its folder is created if missing.
@@ -103,8 +103,8 @@ def run(
 ) -> None:
     """Run the parts in workers, and end parts that take too long.
 
-    A part may use its share of the remaining time. So later parts get the time that
-    earlier parts did not need. When the time is up, the worker and all its child
+    A part may use its share of the remaining time, so later parts get the time that
+    earlier parts did not need. When its time is up, the worker and all its child
     processes are killed, and a new worker continues with the next part.
 
     Args:
@@ -160,7 +160,7 @@ def _environment(folder: str) -> dict[str, str]:
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     defaults = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        # Our step and its rival share a GPU, so neither may take all of its memory.
+        # Our step and its rival share a GPU, so neither may reserve all of its memory.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         # Later parts reuse what earlier parts have compiled.

@@ -1,4 +1,4 @@
-"""Compare our step with the same step in plain PyTorch, by turns on one device."""
+"""Compare our step with the same step in plain PyTorch, alternating on one device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _compare(scale: Scale, case: Case, rival: Rival) -> dict[str, Any]:
             networks(scale, case), pgd_steps=scale.pgd_steps, unroll=case.unroll
         )
         run = stepper(model, callbacks, random_batch(scale.shape, case.batch_size))
-        # The first call of each compiles.
+        # The first call of each step includes compilation.
         first = {"ours": seconds(run, 1)}
         first |= {kind: rival.seconds(kind, 1) for kind in ("eager", "compiled")}
         for kind in ("eager", "compiled"):

@@ -1,4 +1,4 @@
-"""The process with the PyTorch step: it runs a number of steps and returns the time."""
+"""Start a process with the PyTorch step, and measure its steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rival:
 
     Attributes:
         compiler: backend of `torch.compile` for the compiled step.
-        device: name of the device on which it runs.
+        device: name of the device that it uses.
 
     Raises:
         RuntimeError: the process ended, for example because PyTorch is not installed.

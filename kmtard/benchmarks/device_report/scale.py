@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PRECISIONS = ("mixed_bfloat16", "tf32", "float32")
-"""Precisions of matrix products, with float32 weights: bfloat16, TF32 and float32."""
+"""Precisions of matrix products. The weights are float32 in all of them."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of everything that is measured.
+    """Sizes of the measurements.
 
     Attributes:
         miniature: whether the report only checks that everything runs.
-        cases: the steps, the most important first: if time is short, the last ones are
-            cut.
+        cases: the steps, most important first. If time is short, the last ones are cut.
         rivals: the steps that are also run in plain PyTorch.
         shape: `(height, width, channels)` of an image.
         pgd_steps: steps of the attack.
         repeats: number of measurements; their median is reported.
         lasting: approximate duration of a measurement in seconds.
-        matmul: rows of the square matrices whose product measures the peak speed.
+        matmul: rows of the square matrices that measure the peak speed.
         attacked: number of images for AutoAttack.
         golden: test files, relative to the folder of the tests.
     """
@@ -94,7 +93,7 @@ FULL = Scale(
         "attacks/test_golden_attack_rays.py",
     ),
 )
-"""Sizes for a data-center GPU, which needs four minutes."""
+"""Sizes for a data-center GPU, where the report takes four minutes."""
 
 MINIATURE = Scale(
     miniature=True,
@@ -111,12 +110,12 @@ MINIATURE = Scale(
     attacked=2,
     golden=("attacks/test_golden_attack_units.py",),
 )
-"""Sizes for a CPU, which needs seconds."""
+"""Sizes for a CPU, where the report takes seconds."""
 
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Context manager: networks built inside compute in one of `PRECISIONS`."""
+    """Context manager: networks built inside it compute in one of `PRECISIONS`."""
     import keras
 
     from kmtard import backend
@@ -132,7 +131,7 @@ def computing_in(precision: str) -> Iterator[None]:
 
 
 def networks(scale: Scale, case: Case) -> list[Any]:
-    """Return the student, the clean and the robust teacher of a case."""
+    """Return the student, the clean teacher and the robust teacher of a case."""
     from kmtard import registry
     from kmtard.benchmarks.workload import CLASSES
 

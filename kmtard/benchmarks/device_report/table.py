@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 
 MINIATURE = (
-    "A miniature: it only checks that every part runs. Its figures mean nothing."
+    "A miniature report only checks that every part runs. Its times are meaningless."
 )
 
 
 def table(document: Mapping[str, Any]) -> Table:
-    """Return a table with the rows of all parts and how each part ended."""
+    """Return a table with the rows of all parts and the final state of each part."""
     shown = Table(
         title=f"Device report, {document['backend']}",
         box=box.SIMPLE_HEAD,

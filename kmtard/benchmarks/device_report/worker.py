@@ -1,10 +1,10 @@
 """The process that runs the parts: `python -m ...worker BACKEND SIZE PART ...`.
 
 It writes its results to stdout, one JSON object per line. The first line is
-`{"miniature": true}` or false. For each part follow rows
-`{"part": NAME, "row": {...}}`, and at its end `{"part": NAME, "state": "done"}`, or the
-state "failed" with an "error". SIZE is "miniature", or "auto" for a miniature only on a
-machine without an accelerator.
+`{"miniature": true}` or `{"miniature": false}`. Each part writes its rows as
+`{"part": NAME, "row": {...}}` and ends with `{"part": NAME, "state": "done"}`, or with
+the state "failed" and an "error". SIZE is "miniature", or "auto" for a miniature only
+on a machine without an accelerator.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time the PyTorch step in a separate process.
 
-The settings are a JSON object in the only argument. The process writes
-`{"device": NAME}` when it is ready. For each line `[KIND, STEPS]` on stdin it answers
-with `{"seconds": SECONDS_PER_STEP}`.
+The only argument is a JSON object with the settings. The process writes
+`{"device": NAME}` when it is ready. It answers each line `[KIND, STEPS]` on stdin with
+`{"seconds": SECONDS_PER_STEP}`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLASSES = 10
 
 def main(settings: dict[str, Any]) -> int:
     """Answer until stdin ends; return the exit code."""
-    # Compilers print to stdout too, which must not get between the answers.
+    # Compilers print to stdout too, which must not mix with the answers.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

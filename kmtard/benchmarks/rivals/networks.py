@@ -1,4 +1,4 @@
-"""Networks for the PyTorch step, with the keys of their public PyTorch weights."""
+"""Networks for the PyTorch step, with the same keys as public PyTorch weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Block(nn.Module):
 
 
 class SmallCNN(nn.Sequential):
-    """The same as `kmtard.networks.small_cnn.small_cnn`, except for the feature order.
+    """Same as `kmtard.networks.small_cnn.small_cnn`, except for the order of features.
 
     Args:
         classes: number of logits.

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Step:
-    """The step, with its optimizer and its balances.
+    """A training step with its optimizer and its balances.
 
     Args:
         student: module from images (batch, channels, height, width) in [0, 1] to
@@ -73,7 +73,7 @@ class Step:
         Args:
             x: (batch, channels, height, width) in [0, 1], channels last in memory.
             y: (batch,) int64.
-            start: images where the attack starts; drawn at random if None.
+            start: images from which the attack starts; None means random ones.
         """
         if start is None:
             start = x + 0.001 * torch.randn_like(x)
@@ -93,7 +93,7 @@ class Step:
         return loss.detach()
 
     def attack(self, x: torch.Tensor, y: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """Return the adversarial images of PGD that starts at `u`."""
+        """Return the adversarial images of PGD, started from `u`."""
         self.network.eval()
         # Otherwise a compiled backward pass would compute the gradients of all weights.
         self.network.requires_grad_(False)
@@ -127,7 +127,7 @@ class Step:
     def _balance(
         self, losses: torch.Tensor, nat_target: torch.Tensor, adv_target: torch.Tensor
     ) -> None:
-        """Move the weights (NLB) and then the temperatures (EBB)."""
+        """Update the weights (NLB) and then the temperatures (EBB)."""
         if self.initial_losses is None:
             self.initial_losses = losses.clone()
         relative = losses / self.initial_losses

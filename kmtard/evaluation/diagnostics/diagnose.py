@@ -19,10 +19,12 @@ from kmtard.evaluation.diagnostics.attacks import (
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.diagnostics.model import check_model
 from kmtard.evaluation.diagnostics.results import (
+    abstains,
     check_outcome,
     check_results,
     kind_of,
     settled,
+    tolerance_of,
 )
 from kmtard.runs.results import epsilon_of
 
@@ -65,12 +67,13 @@ def of_results(columns: Mapping[str, Column]) -> list[Finding]:
     """Return findings from comparing attacks with each other."""
     accuracies = {name: column.accuracy for name, column in columns.items()}
     kinds = {name: kind_of(column.settings) for name, column in columns.items()}
-    found = check_results(accuracies, kinds)
+    images = max((len(column.robust) for column in columns.values()), default=1)
+    tolerance = tolerance_of(images)
+    found = check_results(accuracies, kinds, tolerance=tolerance)
     for column in columns.values():
         if column.stages:
-            images = len(column.robust)
             stages = {name: n / images for name, n in column.stages.items()}
-            found += check_results(stages, {})
+            found += check_results(stages, {}, tolerance=tolerance)
     return found
 
 
@@ -91,13 +94,17 @@ def of_outcome(
         name: (clean.correct - column.correct, epsilon_of(column.settings) or 0.0)
         for name, column in columns.items()
     }
-    return check_outcome(
-        images.labels,
-        clean.predictions,
-        fooled,
-        num_classes,
-        class_names=images.class_names,
-    )
+    attacked = {name: column.predictions for name, column in columns.items()}
+    return [
+        *check_outcome(
+            images.labels,
+            clean.predictions,
+            fooled,
+            num_classes,
+            class_names=images.class_names,
+        ),
+        *abstains(images.labels, clean.predictions, attacked),
+    ]
 
 
 def with_answers(

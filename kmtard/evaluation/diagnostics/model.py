@@ -142,16 +142,21 @@ def non_finite(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings
 def zero_gradients(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Findings:
     """Find images at which the gradient of a loss is exactly zero.
 
-    AutoAttack checks only the DLR loss, but it is the cross-entropy that underflows.
+    AutoAttack checks only DLR, but it is the cross-entropy that underflows. DLR
+    is constant where the label has the third largest logit, so only images that are
+    classified correctly count for it.
     """
     found = []
+    right = eager_logits(classifier, x).argmax(axis=1) == y
     for name in ("ce", "dlr") if classifier.num_classes > 2 else ("ce",):
-        zero = np.sum((_gradient(classifier, x, y, name) == 0).all(axis=1))
+        zeros = (_gradient(classifier, x, y, name) == 0).all(axis=1)
+        zero = np.sum(zeros & right if name == "dlr" else zeros)
         found += when(
             zero,
             "zero-gradients",
             f"The gradient of the loss {name!r} is zero at {zero} of {len(x)} images: "
-            "attacks that follow it do not move. Run FAB and Square.",
+            "attacks that follow it do not move. Run square, which needs no gradient, "
+            "and apgd_t, which follows another loss.",
         )
     return found
 

@@ -9,12 +9,16 @@ import numpy as np
 
 from kmtard.evaluation.diagnostics.finding import Finding, Findings, when
 from kmtard.evaluation.statistics import wilson_interval
+from kmtard.runs.records import SETTLED
 
 TOLERANCE = 0.002
 """Difference in robust accuracy up to which a weaker attack may seem stronger."""
 
 FEW = 10
 """Smallest number of images from which a diagnostic draws a conclusion."""
+
+OFTEN = 0.1
+"""Share of the changed predictions from which a class without images is reported."""
 
 FAR_BELOW = 0.1
 """A clean accuracy that is this much lower than in training is reported."""
@@ -32,9 +36,6 @@ OF_GRADIENTS = frozenset(
 )
 """Findings that an attack without gradients, or AutoAttack, can settle."""
 
-SETTLED = " Settled: "
-"""Separates the answer of a later attack from the message of a finding."""
-
 RANGE_FIX = (
     "If the model expects images of 0 to 255, use --input-range 0,255, or "
     "input_range=(0, 255) in code."
@@ -42,7 +43,10 @@ RANGE_FIX = (
 
 
 def check_results(
-    accuracies: Mapping[str, float], kinds: Mapping[str, str]
+    accuracies: Mapping[str, float],
+    kinds: Mapping[str, str],
+    *,
+    tolerance: float = TOLERANCE,
 ) -> Findings:
     """Compare the robust accuracies of the attacks with each other.
 
@@ -50,17 +54,34 @@ def check_results(
         accuracies: attack -> robust accuracy in [0, 1].
         kinds: attack -> "white-box", "black-box" or "transfer"; attacks without a kind
             are not compared by kind.
+        tolerance: difference up to which an attack may seem stronger; see
+            `tolerance_of`.
     """
-    return [*square_better(accuracies), *white_box_weaker(accuracies, kinds)]
+    return [
+        *square_better(accuracies, tolerance),
+        *white_box_weaker(accuracies, kinds, tolerance),
+    ]
 
 
-def square_better(accuracies: Mapping[str, float]) -> Findings:
+def tolerance_of(images: int) -> float:
+    """Return the difference in accuracy that two images make, at least `TOLERANCE`.
+
+    Example:
+        >>> tolerance_of(10_000), tolerance_of(100)
+        (0.002, 0.025)
+    """
+    return max(TOLERANCE, 2.5 / images)
+
+
+def square_better(
+    accuracies: Mapping[str, float], tolerance: float = TOLERANCE
+) -> Findings:
     """Find Square stronger than all other attacks: a sign of masked gradients."""
     others = [value for name, value in accuracies.items() if name != "square"]
     if "square" not in accuracies or len(others) < 2:
         return []
     return when(
-        accuracies["square"] < min(others) - TOLERANCE,
+        accuracies["square"] < min(others) - tolerance,
         "square-better",
         f"Robust accuracy is {accuracies['square']:.2%} under Square and at least "
         f"{min(others):.2%} under all other attacks: gradients are probably masked. "
@@ -69,7 +90,9 @@ def square_better(accuracies: Mapping[str, float]) -> Findings:
 
 
 def white_box_weaker(
-    accuracies: Mapping[str, float], kinds: Mapping[str, str]
+    accuracies: Mapping[str, float],
+    kinds: Mapping[str, str],
+    tolerance: float = TOLERANCE,
 ) -> Findings:
     """Find black-box or transfer attacks stronger than every white-box attack."""
     white = [a for name, a in accuracies.items() if kinds.get(name) == "white-box"]
@@ -77,7 +100,7 @@ def white_box_weaker(
     for name, accuracy in accuracies.items() if white else ():
         found += when(
             kinds.get(name) in ("black-box", "transfer")
-            and accuracy < min(white) - TOLERANCE,
+            and accuracy < min(white) - tolerance,
             "white-box-weaker",
             f"Robust accuracy is {accuracy:.2%} under {name} and {min(white):.2%} "
             "under the strongest white-box attack: gradients are probably masked. "
@@ -135,6 +158,35 @@ def check_outcome(
         "gradient reaches the images, or epsilon is too small for the model's input "
         f"range. Run square and autoattack. {RANGE_FIX}",
     )
+    return found
+
+
+def abstains(
+    labels: np.ndarray, clean: np.ndarray, attacked: Mapping[str, np.ndarray | None]
+) -> Findings:
+    """Find a class without images that is predicted for attacked images: a detector.
+
+    Args:
+        labels: int (images,).
+        clean: int (images,), the predicted classes of the clean images.
+        attacked: attack -> int (images,), the predicted classes under it; None if they
+            were not recorded.
+    """
+    if len(labels) < FEW:
+        return []
+    found = []
+    for name, predictions in attacked.items():
+        if predictions is None:
+            continue
+        changed = predictions != clean
+        other = int(np.count_nonzero(~np.isin(predictions[changed], labels)))
+        found += when(
+            other > OFTEN * np.count_nonzero(changed),
+            "abstains",
+            f"{name}: {other} of {np.count_nonzero(changed)} changed predictions are "
+            "of a class that no image has. If the model abstains by this class, an "
+            "attack that also avoids the detector is needed.",
+        )
     return found
 
 
@@ -234,6 +286,6 @@ def _averages(settings: Mapping[str, Any]) -> bool:
 def _without_gradients(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether an attack can settle findings about gradients of other attacks."""
     each = settings.get(name, {})
-    return len(settings) > 1 and (
-        kind_of(each) == "black-box" or each.get("kind") == "AutoAttack"
-    )
+    if each.get("kind") == "AutoAttack":
+        return True
+    return len(settings) > 1 and kind_of(each) == "black-box"

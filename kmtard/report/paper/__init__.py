@@ -1,6 +1,6 @@
-"""The numbers in the tables of the B-MTARD paper, found by their cell.
+"""Look up numbers in the tables of the B-MTARD paper.
 
-`tables.json` holds Tables 1 to 11 of "Balanced Multi-Teacher Adversarial Robustness
+`tables.json` contains Tables 1 to 11 of "Balanced Multi-Teacher Adversarial Robustness
 Distillation" (TPAMI 2024), in percent.
 """
 
@@ -46,10 +46,14 @@ class Number:
     """A number that the paper prints.
 
     Attributes:
-        value: in percent.
+        value: the number, in percent.
         table: number of the table, such as "3, 4".
-        computed: for a W-Robust accuracy that is not half of the printed clean and
-            robust accuracy: that half, in percent. None if it adds up.
+        computed: mean of the printed clean and robust accuracy, in percent, if the
+            printed W-Robust accuracy differs from it; None if it agrees.
+
+    Example:
+        >>> Number(67.82, "3, 4").text
+        '67.82'
     """
 
     value: float
@@ -58,7 +62,7 @@ class Number:
 
     @property
     def text(self) -> str:
-        """The number as tables show it, with a mark if it does not add up."""
+        """The number for tables, with a mark if it differs from `computed`."""
         return f"{self.value:.2f}{'' if self.computed is None else ' †'}"
 
 
@@ -80,18 +84,32 @@ def benches() -> list[tuple[str, str]]:
 
 
 def methods(part: str, data: str, student: str) -> list[str]:
-    """Return the methods of one table, in its order; empty for other data.
+    """Return the methods of one table in its order; empty if it lacks this data.
 
     Args:
         part: `white_box` or `black_box`.
         data: name of the data set.
         student: name of the student's network.
+
+    Example:
+        >>> methods("white_box", "cifar10", "resnet18")[:3]
+        ['natural', 'sat', 'trades']
     """
     return _column(part, data, student, "method")
 
 
 def attacks(part: str, data: str, student: str) -> list[str]:
-    """Return the attacks of one table, in its order; empty for other data."""
+    """Return the attacks of one table in its order; empty if it lacks this data.
+
+    Args:
+        part: as in `methods`.
+        data: name of the data set.
+        student: name of the student's network.
+
+    Example:
+        >>> attacks("white_box", "cifar10", "resnet18")[:2]
+        ['fgsm', 'pgd_sat']
+    """
     return _column(part, data, student, "attack")
 
 
@@ -117,9 +135,8 @@ def number(
         method: name of the method, in snake_case.
         attack: name of the attack.
         metric: `clean`, `robust` or `w_robust`.
-        settings: flat settings of the run. A run whose temperature, beta or teachers
-            are not those of the table is compared with Table 7, 8 or 11, or with
-            nothing.
+        settings: flat settings of the run. If its temperature, beta or teachers differ
+            from the main tables, the number is from Table 7, 8 or 11, or None.
 
     Example:
         >>> number("cifar10", "resnet18", "b_mtard", "autoattack", "w_robust").text
@@ -139,6 +156,10 @@ def teacher_number(data: str, network: str, role: str, column: str) -> Number | 
         network: name of the teacher's network.
         role: `nat_teacher` or `adv_teacher`.
         column: `clean`, or the name of an attack.
+
+    Example:
+        >>> teacher_number("cifar10", "resnet56", "nat_teacher", "clean").text
+        '93.18'
     """
     for row in tables()["teachers"]["rows"]:
         about = row["data"], TEACHER_NAMES[row["network"]], ROLES[row["kind"]]
@@ -148,7 +169,19 @@ def teacher_number(data: str, network: str, role: str, column: str) -> Number | 
 
 
 def knowledge_scale(data: str, network: str) -> Mapping[str, Number]:
-    """Return `unbalanced` and `balanced` knowledge scale of a teacher (Table 1)."""
+    """Return the knowledge scale of a teacher in Table 1.
+
+    Args:
+        data: name of the data set.
+        network: name of the teacher's network.
+
+    Returns:
+        `unbalanced` and `balanced` -> number; empty if the teacher is not in the table.
+
+    Example:
+        >>> knowledge_scale("cifar10", "resnet56")["unbalanced"].value
+        2.2518
+    """
     found = tables()["knowledge_scale"]
     for row in found["rows"]:
         if (data, network) == (found["data"], TEACHER_NAMES[row["network"]]):
@@ -160,7 +193,23 @@ def knowledge_scale(data: str, network: str) -> Mapping[str, Number]:
 def ablation_difference(
     data: str, student: str, method: str, minus: str, attack: str
 ) -> float | None:
-    """Return a difference of W-Robust accuracies in the text about Figure 3, in %."""
+    """Return a difference of W-Robust accuracies from the text about Figure 3, in %.
+
+    Args:
+        data: name of the data set.
+        student: name of the student's network.
+        method: the method with the balance.
+        minus: the method without it.
+        attack: name of the attack.
+
+    Returns:
+        The difference; None if the text does not mention it.
+
+    Example:
+        >>> about = "cifar10", "resnet18", "mtard", "baseline"
+        >>> ablation_difference(*about, attack="cw_inf")
+        0.6
+    """
     found = tables()["ablation_differences"]
     if (data, student) == (found["data"], found["student"]):
         for row in found["rows"]:
@@ -171,7 +220,7 @@ def ablation_difference(
 
 
 def _varied(data: str, method: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that are not those of the paper's main tables."""
+    """Return the settings that differ from the paper's main tables."""
     usual = dict(VARIED) if method == OURS else {}
     # A recipe may hold a teacher that the method does not use.
     for role in positional("methods", method):
@@ -259,7 +308,7 @@ def _of_pairs(found: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
 
 
 def _of_estimation(content: Mapping[str, Any]) -> Iterator[tuple[Key, Number]]:
-    """Yield Table 9. It names no student; its PGD column says which one it is."""
+    """Yield Table 9. It names no student, but its PGD column identifies the student."""
     found = content["gradient_estimation"]
     students = {
         (row["data"], row["robust"]): row["student"]

@@ -1,4 +1,4 @@
-"""What each balance adds: the bars of the paper's Figure 3."""
+"""The effect of each balance: the bars of the paper's Figure 3."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def _bars(bench: Bench, rows: Mapping[str, Setting]) -> Bars:
         series=series,
         y_label="W-Robust accuracy, %",
         caption=f"{bench.title}: W-Robust accuracy per attack. Error bars: standard "
-        "deviation over the seeds. The axis does not begin at 0.",
+        "deviation over the seeds. The axis does not start at 0.",
     )
 
 
 def _differences(bench: Bench, rows: Mapping[str, Setting]) -> Table:
-    header = ["what is added", "A", "B", "attack", "seeds", "A - B", "A - B, paper"]
+    header = ["effect of", "A", "B", "attack", "seeds", "A - B", "A - B, paper"]
     lines = []
     for first, second, name in STEPS:
         if first not in rows or second not in rows:
@@ -111,7 +111,7 @@ def _differences(bench: Bench, rows: Mapping[str, Setting]) -> Table:
         header,
         lines,
         {"seeds", "A - B", "A - B, paper"},
-        title=f"{bench.title}: what each balance adds to W-Robust accuracy",
+        title=f"{bench.title}: effect of each balance on W-Robust accuracy",
         notes=[
             "Percentage points; mean ± standard deviation over the seeds that A and B "
             "share."

@@ -1,4 +1,4 @@
-"""Accuracies in the form of the paper's tables, with its numbers beside ours."""
+"""Accuracies in the form of the paper's tables, next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _how(source: Source, name: str) -> str:
     if run.state in ("running", "remote"):
         return "it has not finished."
     if run.state == "finished":
-        return f"`{command('evaluate', path)}` does that."
+        return f"`{command('evaluate', path)}` evaluates it."
     return f"`{command('fit', '--resume', path)}` continues it."
 
 
@@ -109,7 +109,7 @@ def _attacked(
             tables.append(_comparison(bench, part, attacks))
         absent = [label(each) for each in usual if each not in attacks]
         if absent:
-            missing.append(f"{bench.title}: {', '.join(absent)} not measured. {SUITE}")
+            missing.append(f"{bench.title}: not measured: {', '.join(absent)}. {SUITE}")
     return Section(name, title, tables, missing)
 
 
@@ -128,7 +128,7 @@ def _comparison(bench: Bench, part: str, attacks: Sequence[str]) -> Table:
             ]
             shares: list[list[float]] = [[], [], []]
             if setting and setting.shares(attack):
-                # The clean accuracy of the same runs: other ones would not add up.
+                # W-Robust is the mean of clean and robust accuracy of the same runs.
                 runs = setting.having(attack)
                 shares = [
                     runs.shares(CLEAN),
@@ -156,7 +156,7 @@ def _comparison(bench: Bench, part: str, attacks: Sequence[str]) -> Table:
     header, rows = without_empty(header, rows, droppable)
     notes = [*explanations(header), *notes]
     if "command" in header:
-        notes.append("command: what fills the empty cells of the row.")
+        notes.append("command: measures the empty cells of the row.")
     words = {"attack", "method", "command"}
     return Table(
         header,
@@ -169,7 +169,7 @@ def _comparison(bench: Bench, part: str, attacks: Sequence[str]) -> Table:
 
 
 def _entries(bench: Bench, part: str) -> list[tuple[str, Setting | None]]:
-    """Return the methods of the paper's table, then those that only we measured."""
+    """Return the methods in the paper's table, then the other methods of the runs."""
     printed = paper.methods(part, bench.data, bench.student)
     ours = bench.evaluated
     found: list[tuple[str, Setting | None]] = []
@@ -192,7 +192,7 @@ def _to_fill(bench: Bench, method: str, setting: Setting | None, attack: str) ->
 
 
 def estimated_gradients(source: Source) -> Section:
-    """Return PGD beside gradient estimation, as in the paper's Table 9."""
+    """Return the accuracies under PGD and gradient estimation (Table 9)."""
     tables, missing = [], []
     for bench in source.benches:
         measured = [each for each in bench.evaluated if each.shares(GE)]
@@ -261,8 +261,8 @@ def teachers(source: Source) -> Section:
             tables.append(table)
         elif bench.evaluated:
             missing.append(
-                f"{bench.title}: the runs have no results of their teachers. A "
-                "run that distills evaluates them at its end."
+                f"{bench.title}: the runs have no results for teachers. A run that "
+                "distills evaluates its teachers at the end."
             )
     return Section("teachers", "Teachers (form of Table 2)", tables, missing)
 

@@ -34,14 +34,29 @@ def beside(shares: Sequence[float], number: Number | None) -> list[str]:
 
 
 def headings(name: str) -> list[str]:
-    """Return the headings of the three columns of `beside`."""
+    """Return the headings of the three columns of `beside`.
+
+    Example:
+        >>> headings("robust")
+        ['robust', 'robust, paper', 'robust, Δ']
+    """
     return [name, f"{name}, paper", f"{name}, Δ"]
 
 
 def without_empty(
     header: Sequence[str], rows: Sequence[Sequence[str]], droppable: Iterable[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return a table without those droppable columns in which every cell is a dash."""
+    """Return a table without the droppable columns that contain only dashes.
+
+    Args:
+        header: names of the columns.
+        rows: the rows.
+        droppable: names of the columns that may be removed.
+
+    Example:
+        >>> without_empty(["a", "b"], [["1", "-"]], ["a", "b"])
+        (['a'], [['1']])
+    """
     may_go = set(droppable)
     kept = [
         place
@@ -57,10 +72,10 @@ def explanations(header: Sequence[str]) -> list[str]:
 
 
 def odd_note(label: str, number: Number | None) -> list[str]:
-    """Return a note on a W-Robust accuracy of the paper that does not add up."""
+    """Return a note on a W-Robust accuracy in the paper that is not the stated mean."""
     if number is None or number.computed is None:
         return []
     return [
-        f"† {label}: the paper prints {number.value:.2f}, but half of its clean and "
-        f"robust accuracy is {number.computed:.2f}."
+        f"† {label}: the paper prints {number.value:.2f}, but the mean of its clean "
+        f"and robust accuracy is {number.computed:.2f}."
     ]

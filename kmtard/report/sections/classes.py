@@ -1,4 +1,4 @@
-"""Accuracy per class, and what images are taken for."""
+"""Accuracy per class, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def per_class(source: Source) -> Section:
 
 
 def _detailed(setting: Setting, columns: Sequence[str]) -> list[Measured]:
-    """Return the runs that have an outcome for each image in each column."""
+    """Return the runs that have an outcome per image in each column."""
     return [
         run
         for run in setting.members
@@ -58,8 +58,8 @@ def _command(bench: Bench) -> list[str]:
         return []
     path = str(bench.evaluated[0].members[0].run.path)
     return [
-        f"{bench.title}: the record holds no outcome per image. "
-        f"`{command('evaluate', path)}` writes one."
+        f"{bench.title}: the record has no outcome per image. "
+        f"`{command('evaluate', path)}` writes them."
     ]
 
 
@@ -129,13 +129,13 @@ def _worst(
         set(header[1:]),
         title=f"{bench.title}: the class with the lowest accuracy",
         notes=[
-            "%; mean ± standard deviation over the seeds. mean: mean of all classes."
+            "%; mean ± standard deviation over the seeds. mean: mean over the classes."
         ],
     )
 
 
 def confusions(source: Source) -> Section:
-    """Return what clean and adversarial images of each class are taken for."""
+    """Return the predictions for clean and adversarial images of each class."""
     blocks: list[Grids | Table] = []
     missing = []
     for bench, setting in source.settings:
@@ -146,7 +146,7 @@ def confusions(source: Source) -> Section:
         if not runs:
             path = str(setting.members[0].run.path)
             missing.append(
-                f"{bench.title}, {setting.label}: the record holds no predictions. "
+                f"{bench.title}, {setting.label}: the record has no predictions. "
                 f"`{command('evaluate', path)}` writes them."
             )
             continue
@@ -199,8 +199,8 @@ def _matrices(
         grids.append(Grid(title, names, names, values, "prediction", "label"))
     caption = (
         f"{name}: share of each class in %, {seeds} seed{'s' if seeds > 1 else ''}. "
-        "An image that is wrong without an attack is not attacked and keeps its "
-        "prediction."
+        "An image that is misclassified without an attack is not attacked and keeps "
+        "its prediction."
     )
     return Grids(grids=grids, caption=caption, is_beside=True)
 

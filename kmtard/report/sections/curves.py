@@ -22,7 +22,7 @@ BALANCED = ("b_mtard", "baseline_ebb")
 UNBALANCED = ("mtard", "baseline")
 """Methods with the same teachers and fixed temperatures."""
 
-NO_EPOCHS = "no run has an epoch with it"
+NO_EPOCHS = "no run has a finished epoch with this metric"
 
 
 def losses(source: Source) -> Section:
@@ -98,7 +98,7 @@ def _section(
             )
             if name == "epochs":
                 caption = (
-                    f"{bench.title}: on the images that choose the best epoch; mean "
+                    f"{bench.title}: on the images that select the best epoch; mean "
                     "over the seeds, band: standard deviation."
                 )
             drawings.append(Curves(panels=panels, caption=caption))
@@ -108,7 +108,7 @@ def _section(
 
 
 def _curve(setting: Setting, metric: str, look: int) -> Curve | None:
-    """Return the mean over the seeds, at the epochs that any of them has."""
+    """Return the mean over the seeds, for each epoch that any seed has."""
     scale = 100 if metric.endswith("_accuracy") else 1
     found: dict[float, list[float]] = {}
     places: set[float] = set()
@@ -151,7 +151,7 @@ def knowledge_scale(source: Source) -> Section:
             if found is None:
                 missing.append(
                     f"{bench.title}: no run of {label(method)}. "
-                    f"`{bench.fit_command(method)}` fills its column."
+                    f"`{bench.fit_command(method)}` trains one."
                 )
     return Section("knowledge", "Knowledge scale (form of Table 1)", tables, missing)
 
@@ -199,7 +199,7 @@ def _scales(
     notes = [
         f"ln({classes}) minus the mean entropy of the teacher's output in the last "
         f"epoch, in nats. {'; '.join(used)}.",
-        "EBB is meant to make the scales of both teachers equal.",
+        "EBB aims to make the scales of both teachers equal.",
     ]
     numbers = set(header) - {"teacher", "network"}
     return Table(header, rows, numbers, title=bench.title, notes=notes)

@@ -1,17 +1,19 @@
-"""What runs cost, and what speaks against their numbers."""
+"""The cost of runs, and the findings of the diagnostics."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kmtard.registry import label
 from kmtard.report.section import Section
 from kmtard.report.sections.cells import without_empty
-from kmtard.report.source import Bench, Setting, Source, command
-from kmtard.runs.formats import ABSENT, duration, figure
+from kmtard.report.source import Bench, Measured, Setting, Source, command
+from kmtard.runs.formats import ABSENT, counted, duration, figure
 from kmtard.runs.results import Cost
 from kmtard.runs.tables import Table
+from kmtard.runs.verdict import Verdict, verdict
 
 
 def cost(source: Source) -> Section:
@@ -59,8 +61,9 @@ def _training(bench: Bench) -> Table:
         )
     header, rows = without_empty(header, rows, header[-2:])
     notes = [
-        "Means over the runs. training: of the student. whole run: with the teachers "
-        "that were not trained before, and the evaluation. memory: the largest."
+        "Means over the runs. training: time to train the student. whole run: "
+        "including the evaluation and any teachers trained in the run. memory: "
+        "largest value of all runs."
     ]
     title = f"{bench.title}: training"
     return Table(header, rows, header[1:], title=title, notes=notes)
@@ -91,7 +94,7 @@ def _attacks(bench: Bench) -> Table:
         rows.append([label(attack), str(len(costs)), *cells])
     notes = [
         "Means over the runs. forward, backward, queries: passes and model queries per "
-        "attacked image. seconds: in total for one student, with compilation."
+        "attacked image. seconds: total for one student, including compilation."
     ]
     title = f"{bench.title}: attacks"
     return Table(header, rows, header[1:], title=title, notes=notes)
@@ -102,23 +105,45 @@ def _numbers(cost: Cost) -> Sequence[float]:
 
 
 def diagnostics(source: Source) -> Section:
-    """Return the findings of the evaluations and the warnings of the runs."""
+    """Return the verdicts, the findings behind them and the warnings of the runs."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for run in source.runs:
         for network in run.results.networks if run.results else ():
             for name, message in network.findings:
-                # The name of a run begins its messages, but not those that are alike.
+                # Equal messages of several runs become one row, with the first run.
                 place = run.run.name
                 found.setdefault((network.label, name, message), []).append(place)
         for message in run.history.warnings:
             found.setdefault(("run", "warning", message), []).append(run.run.name)
+    verdicts = _verdicts(source)
     if not found:
         checked = sum(run.results is not None for run in source.runs)
-        text = f"No diagnostic found a reason to doubt the numbers of {checked} runs."
-        return Section("diagnostics", "Diagnostics", [text] if checked else [])
+        text = f"The diagnostics found no problem in {counted(checked, 'run')}."
+        return Section(
+            "diagnostics", "Diagnostics", [text, verdicts] if checked else []
+        )
     rows = [
         [*about, runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"]
         for about, runs in found.items()
     ]
     header = ["network", "diagnostic", "finding", "run"]
-    return Section("diagnostics", "Diagnostics", [Table(header, rows)])
+    first = [verdicts] if verdicts.rows else []
+    return Section("diagnostics", "Diagnostics", [*first, Table(header, rows)])
+
+
+def _verdicts(source: Source) -> Table:
+    """Return whether the robust accuracy of each student may be quoted, and why not."""
+    found: dict[Verdict, list[Measured]] = {}
+    for run in source.runs:
+        if run.student is not None:
+            told = replace(verdict(run.student), reasons=())
+            found.setdefault(told, []).append(run)
+    rows = []
+    for told, runs in found.items():
+        todo = told.advice or ABSENT
+        if told.attacks:
+            attacks = ",".join(told.attacks)
+            todo = command("evaluate", str(runs[0].run.path), "--attacks", attacks)
+        others = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        rows.append([told.sentence, todo, f"{runs[0].run.name}{others}"])
+    return Table(["verdict", "what to do", "run"], rows)

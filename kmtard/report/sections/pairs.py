@@ -14,7 +14,7 @@ from kmtard.runs.formats import ABSENT
 from kmtard.runs.tables import Table
 
 MOST_ROWS = 7
-"""With more rows than these, each is compared with the best one only."""
+"""With more rows than this, each is compared only with the best one."""
 
 NUMBERS = ("seeds", "A - B", "only A", "only B", "p")
 NOTES = (
@@ -22,9 +22,9 @@ NOTES = (
     "seeds. only A, only B: images that only this method classifies correctly, summed "
     "over the seeds.",
     "p: two-sided, on the same images. One seed: McNemar's exact test. Several seeds: "
-    "Wilcoxon's signed-rank test on how many seeds of A and of B are right, per image. "
-    "p speaks about the images, not about seeds that were not run. It is not corrected "
-    "for the number of rows.",
+    "Wilcoxon's signed-rank test on the number of correct seeds of A and of B per "
+    "image. p covers the choice of images, not the choice of seeds. It is not "
+    "corrected for the number of comparisons.",
 )
 
 
@@ -45,9 +45,9 @@ def tests(source: Source) -> Section:
             tables.append(table)
         elif len(bench.evaluated) > 1:
             missing.append(
-                f"{bench.title}: no two methods share a seed and the images of their "
-                "evaluation. Train them with equal `runtime.seed`, and evaluate both "
-                "with the same options."
+                f"{bench.title}: no two methods share a seed and evaluated images. "
+                "Train both with the same `runtime.seed`, and evaluate both with the "
+                "same options."
             )
     return Section("pairs", "Paired differences between methods", tables, missing)
 
@@ -69,7 +69,7 @@ def _row(first: Setting, second: Setting, column: str) -> list[str] | None:
     ]
     if not seeds:
         return None
-    # Seeds on other images than the first one cannot be added to it.
+    # Only seeds with the same images as the first one can be added to it.
     seeds = [seed for seed in seeds if _fits(ours[seeds[0]], ours[seed], column)]
     digits = [
         (ours[seed].scores[column].robust, theirs[seed].scores[column].robust)
@@ -97,7 +97,7 @@ def _row(first: Setting, second: Setting, column: str) -> list[str] | None:
 
 
 def _by_seed(setting: Setting, column: str) -> Mapping[str, Measured]:
-    """Return one run per seed that has an outcome for each image."""
+    """Return seed -> a run that has an outcome per image."""
     return {
         run.seed: run
         for run in setting.members
@@ -106,7 +106,7 @@ def _by_seed(setting: Setting, column: str) -> Mapping[str, Measured]:
 
 
 def _fits(one: Measured, other: Measured, column: str) -> bool:
-    """Return whether two runs were evaluated on the same images at one radius."""
+    """Return whether two runs were evaluated on the same images at the same radius."""
     images = [
         each.results and (each.results.conditions or {}).get("images", ABSENT)
         for each in (one, other)

@@ -1,4 +1,4 @@
-"""Adversarial images beside the clean ones, with their amplified difference."""
+"""Clean and adversarial images, with their amplified difference."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
     attack, results = setting.headline or "", run.results
     if results is None or results.pictures is None or attack not in run.scores:
         return None
-    # The record says where its images are. Only those of the run itself are shown.
+    # The record names the folder of its images. It must be inside the run's folder.
     if not _lies_within(results.pictures.folder, run.run.path):
         return None
     found = _pairs(results.pictures, attack)
@@ -67,8 +67,8 @@ def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
     names = ("clean", "adversarial", f"difference × {factor}")
     caption = (
         f"{bench.title}, {setting.label}, seed {visible(run.seed)}: images of "
-        f"{label(attack)}. Above each image: what the student takes it for; the label "
-        "is in parentheses where it differs. Gray in the last row is no change."
+        f"{label(attack)}. Above each image: the student's prediction, with the label "
+        "in parentheses if they differ. Gray in the last row means no change."
     )
     return Gallery(rows=list(zip(names, rows, strict=True)), caption=caption)
 
@@ -90,7 +90,7 @@ def _pairs(pictures: Pictures, attack: str) -> list[tuple[int, np.ndarray, np.nd
 def _lies_within(folder: Path, path: Path) -> bool:
     try:
         return folder.resolve().is_relative_to(path.resolve())
-    # Links that lead to one another.
+    # Links can form a loop.
     except (OSError, RuntimeError):
         return False
 
@@ -104,12 +104,12 @@ def _read(path: Path) -> np.ndarray | None:
         with Image.open(
             io.BytesIO(read_regular(path, limit=LARGEST_FILE)), formats=["PNG"]
         ) as image:
-            # The size is known before anything is decompressed.
+            # The size is known before the image is decompressed.
             if max(image.size) > LARGEST_SIDE:
                 return None
             mode = "L" if image.mode in ("L", "1", "LA") else "RGB"
             return np.asarray(image.convert(mode)).astype("int16")
-    # Everything that Pillow raises for a damaged file.
+    # Pillow raises any of these for a damaged file.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

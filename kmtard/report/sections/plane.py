@@ -39,7 +39,7 @@ def _plane(bench: Bench, attack: str) -> Plane:
         y_label=f"accuracy under {label(attack)}, %",
         caption=f"{bench.title}: each dashed line joins points of equal W-Robust "
         "accuracy, written on it in %. Error bars: standard deviation over the seeds. "
-        "Hollow: the paper's numbers, where it has any.",
+        "Hollow markers: the paper's numbers.",
     )
 
 
@@ -49,7 +49,7 @@ def _percent(shares: Sequence[float]) -> tuple[float, float]:
 
 
 def radii(source: Source) -> Section:
-    """Return robust accuracy over the radius of the attack, where it was measured."""
+    """Return robust accuracy over the radius, if it was measured at several radii."""
     drawings, missing = [], []
     for bench in source.benches:
         panels = _panels(bench)

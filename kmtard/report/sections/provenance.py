@@ -1,4 +1,4 @@
-"""Where the numbers come from: versions, device, seeds, settings and commands."""
+"""The origin of the numbers: versions, device, seeds, settings and commands."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kmtard.runs.tables import Table
 SELECTION = {"test": "test images", "held_out": "held-out images"}
 NOTES = (
     "recipe: hash of the settings without the seed and the folders. revision: the git "
-    "commit of kmtard; + means that files differed from it. best epoch by: the images "
-    "on which the best epoch was chosen.",
-    "kmtard fit --replay RUN makes a run again and says whether it comes out the same.",
+    "commit of kmtard; + means that the files had uncommitted changes. best epoch by: "
+    "the images on which the best epoch was chosen.",
+    "kmtard fit --replay RUN repeats a run and says whether the results are the same.",
 )
 
 
 def provenance(source: Source) -> Section:
-    """Return what each run was made with, and its command."""
+    """Return the environment, settings and command of each run."""
     runs = source.runs
     if not runs:
         return Section("provenance", "Provenance")

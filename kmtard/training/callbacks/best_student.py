@@ -70,10 +70,10 @@ class BestStudent(keras.callbacks.Callback):
             network.load_weights(self._path_of(role))
 
     def check(self, model: Any) -> None:
-        """Check that the best networks are there and undamaged.
+        """Check that the files of the best networks exist and are undamaged.
 
         Raises:
-            RunError: names the file, and says what to do.
+            RunError: a file is missing or damaged. The text says what to do.
         """
         if self.state["score"] is None:
             return

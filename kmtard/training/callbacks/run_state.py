@@ -28,7 +28,7 @@ class CheckpointError(ValueError):
 
 
 class RunState(keras.callbacks.Callback):
-    """Saves a checkpoint at the end of each epoch, also of one that a stop cut short.
+    """Saves a checkpoint at the end of each epoch, even if a stop cut it short.
 
     One file holds the values of all variables except those of frozen networks: student
     and teachers that learn, optimizer, averages of BatchNorm, balance, random seeds,
@@ -133,7 +133,7 @@ class RunState(keras.callbacks.Callback):
                 f"and {len(broken)} of {count} weight arrays contain values that are "
                 "not finite. The checkpoint of the previous epoch is kept. Lower "
                 "optimizer.learning_rate, or check the data and the teachers. With "
-                'runtime.on_non_finite = "continue", such an epoch ends no run.'
+                'runtime.on_non_finite = "continue", the run would continue.'
             )
         if not broken:
             self.save()
@@ -220,7 +220,7 @@ def _array(variable: Any) -> np.ndarray:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     if path.is_symlink():
-        raise CheckpointError("is a link; what it leads to is not read")
+        raise CheckpointError("is a link, which is not followed")
     try:
         with open_arrays(path) as loaded:
             arrays = dict(loaded)

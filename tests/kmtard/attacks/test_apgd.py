@@ -1,4 +1,4 @@
-"""What holds of APGD whatever the network."""
+"""Properties of APGD on any network."""
 
 import keras
 import numpy as np
@@ -131,7 +131,7 @@ def test_zero_epsilon(net, norm, images):
 
 
 def test_ties_go_to_the_first_class(images):
-    """Classes 0 and 1 are equal everywhere: the judge sees 0, so 1 is always wrong."""
+    """Classes 0 and 1 are equal everywhere, so 0 is predicted and 1 is always wrong."""
     net = dense(4)
     kernel, bias = net.get_weights()
     kernel[:, 1], bias[:] = kernel[:, 0], [5, 5, 0, 0]

@@ -1,4 +1,4 @@
-"""What constructor arguments with a table of names may be."""
+"""Constructor arguments that must be a name from a table."""
 
 import pytest
 

@@ -78,7 +78,7 @@ def test_stages_tell_what_each_attack_did(net, x):
     np.testing.assert_array_equal(little.queries, [3, 3, 3, 3, 3, 0])
     np.testing.assert_array_equal(much.forwards, [0, 4, 0, 4, 0, 0])
     np.testing.assert_array_equal(much.backwards, [0, 2, 0, 2, 0, 0])
-    # The clean image is asked about as well, and judged at the end.
+    # The clean image adds one query, and the final prediction another forward pass.
     np.testing.assert_array_equal(result.queries, [4, 7, 4, 7, 4, 1])
     np.testing.assert_array_equal(result.forwards, [6, 10, 6, 10, 6, 2])
     np.testing.assert_array_equal(result.backwards, [2, 4, 2, 4, 2, 0])

@@ -1,4 +1,4 @@
-"""What `Attack.run` promises for any attack, model, array and batch."""
+"""Properties of `Attack.run` for any attack, model, array and batch."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SHAPE = (4, 4, 3)
 
 
 class Own(keras.Model):
-    """A subclassed model, whose end nobody can see."""
+    """A subclassed model, which hides its last layers."""
 
     def __init__(self, units=5, activation=None):
         super().__init__()

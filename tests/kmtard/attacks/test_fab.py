@@ -1,4 +1,4 @@
-"""What holds of FAB on every network."""
+"""Properties of FAB on any network."""
 
 import keras
 import numpy as np

@@ -12,7 +12,7 @@ from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.rays import RayS, Search
 
 TIE = 1e-6
-"""Lead over the largest logit that float32 convolutions do not tell from zero."""
+"""Lead over the largest logit that float32 convolutions cannot tell from zero."""
 
 
 class Recording(Classifier):
@@ -38,7 +38,7 @@ class Recording(Classifier):
 
 
 def met_a_tie(net, attack, x, y):
-    """Tell whether a rounding decides one of the queries of this image."""
+    """Return whether rounding decides one of the queries of this image."""
     classifier = Recording(net.model)
     classifier.smallest = np.full(1, np.inf, "float32")
     x, y = ops.convert_to_tensor(x[None]), ops.convert_to_tensor([y], "int32")

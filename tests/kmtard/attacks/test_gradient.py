@@ -1,4 +1,4 @@
-"""What holds of every attack that follows the gradient, whatever the network."""
+"""Properties of every attack that follows the gradient, on any network."""
 
 import keras
 import numpy as np

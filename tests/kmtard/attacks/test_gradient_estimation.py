@@ -1,4 +1,4 @@
-"""What holds of attacks by an estimated gradient on every network."""
+"""Properties of attacks by an estimated gradient, on any network."""
 
 import keras
 import numpy as np

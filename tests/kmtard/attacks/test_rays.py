@@ -1,4 +1,4 @@
-"""What holds of RayS on every network."""
+"""Properties of RayS on any network."""
 
 import keras
 import numpy as np
@@ -159,7 +159,7 @@ def test_stops_early(conv, images, labels):
     np.testing.assert_array_equal(found, full.success)
     assert (stopped.queries <= full.queries).all()
     assert stopped.queries[found].max() < 30
-    # Queries leave out the clean prediction and the judge's.
+    # Queries exclude the first and the final prediction.
     np.testing.assert_array_equal(full.forwards, full.queries + 2)
 
 

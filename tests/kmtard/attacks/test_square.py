@@ -1,4 +1,4 @@
-"""What holds of Square on every network."""
+"""Properties of Square on any network."""
 
 import keras
 import numpy as np
@@ -8,6 +8,7 @@ from keras import layers, ops
 from kmtard.attacks.base import AttackBatch
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import radii
 from kmtard.attacks.square import Square, shares, sides, square_100
 
 SHAPE = (5, 4, 2)
@@ -180,7 +181,7 @@ def windows(keys, side, height, width):
         "active": ops.ones(y.shape, "bool"),
         "queries": ops.ones(y.shape, "int32"),
     }
-    state = attack._step(Classifier.of(net), state, x, y, keys)
+    state = attack._step(Classifier.of(net), state, x, y, keys, radii(0.25, x))
     return ops.convert_to_numpy(state["best"])[..., 0] != 0.5
 
 

@@ -1,4 +1,4 @@
-"""What each backend tells of its device, and of the program of a step."""
+"""What each backend reports about its device and about the program of a step."""
 
 import keras
 import numpy as np

@@ -192,6 +192,91 @@ def test_file_with_options(
     assert "pgd_sat" in capsys.readouterr().out
 
 
+def test_several_radii_and_classes(
+    student: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.keras"
+    student.save(path)
+    words = [str(path), "--data", "digits", "--attacks", "fgsm", "--limit", "20"]
+    assert main([*words, "--epsilons", "0,0.1,2/255", "--per-class"]) == 0
+    output = capsys.readouterr().out
+    assert "epsilon 2/255: fgsm (2/2): accuracy" in output
+    assert "epsilon 0.1: fgsm (2/2): accuracy" in output
+    text = " ".join(output.split())
+    for title in (
+        "Robust accuracy over epsilon",
+        "Accuracy per class",
+        "Predictions under fgsm",
+        "fairness gap",
+        "median minimal distance",
+    ):
+        assert title in text, title
+    records, _ = read_all(tmp_path / "net.evaluation")
+    shares = {r.conditions["epsilon"]: r.student.attacks["fgsm"] for r in records}
+    assert sorted(shares) == [2 / 255, 0.1]
+    assert shares[0.1].accuracy <= shares[2 / 255].accuracy
+    assert Evaluation.load(tmp_path / "net.evaluation").conditions["epsilon"] == 2 / 255
+
+
+def test_radii_of_a_run_leave_its_own_record(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), "--attacks", "fgsm"]) == 0
+    before = Evaluation.load(run.path).to_dict()
+    # The recipe's radius is 0.1, which here depends on the smaller one.
+    words = ["--attacks", "fgsm", "--epsilons", "0.05,0.1"]
+    assert main([str(run.path), *words]) == 0
+    assert Evaluation.load(run.path).to_dict() == before
+    radii = sorted(
+        (each.conditions["epsilon"], *each.conditions.get("smaller_epsilons", ()))
+        for each in read_all(run.path)[0]
+    )
+    assert radii == [(0.05,), (0.1,), (0.1, 0.05)]
+    capsys.readouterr()
+    assert main([str(run.path), "--epsilons", "0.1,0.2", "--attacks", "fgsm"]) == 0
+    assert Evaluation.load(run.path).to_dict() == before, "already evaluated"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--epsilons", "0"], "--epsilons needs a radius above 0"),
+        (["--epsilons", "4,8"], "--epsilons: `epsilon` must be a number in [0, 1]"),
+        (["--epsilons", "0.1", "--save-images"], "--save-images needs one radius"),
+    ],
+)
+def test_radii_that_cannot_be(
+    run: Run, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), *words]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not (run.path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--epsilon", "0.1", "--epsilons", "0.1,0.2"], ["--epsilons", "0.1,x"]],
+)
+def test_radii_that_nobody_can_read(run: Run, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main([str(run.path), *words])
+    assert error.value.code == 2
+
+
+def test_the_verdict_names_the_command_to_run(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(run.path), "--attacks=fgsm", "--limit", "20"]
+    assert main([*words, "--strict"]) == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert "verdict: Do not quote this robust accuracy, because fgsm gives only" in text
+    command = (
+        f"run: kmtard evaluate {run.path} --limit 20 --strict --attacks autoattack"
+    )
+    assert command in text
+    assert main(words) == 0
+
+
 def test_clean_accuracy_far_below_that_of_the_training_smells(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,7 +51,7 @@ Finished = tuple[subprocess.CompletedProcess[str], Run]
 
 
 def settings(folder: Path, *others: str) -> list[str]:
-    """What keeps a run and its teachers in a folder, and further overrides."""
+    """Overrides that keep a run and its teachers in a folder, and further ones."""
     places = (f'runtime.runs_dir="{folder / "runs"}"', *others)
     cache = f'runtime.cache_dir="{folder / "teachers"}"'
     return [word for setting in (*places, cache) for word in ("--set", setting)]
@@ -397,6 +397,21 @@ def test_a_damaged_teacher_ends_the_run_before_another_one_trains(
     assert "has NaN or inf in 1 of" in reason and str(weights) in reason
 
 
+def test_a_dry_run_shows_the_recipe_before_it_imports_keras(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kmtard.commands.fit.silent_native_code", interrupted)
+    assert main([str(recipe), "--dry-run", *settings(tmp_path)]) == 130
+    output = capsys.readouterr().out
+    assert "[student]" in output and "interrupted" in output
+
+
 def test_a_dry_run_of_missing_data_is_no_traceback(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -593,7 +608,7 @@ def test_replay_and_resume_exclude_each_other(
     with pytest.raises(SystemExit) as error:
         main(["--replay", str(tmp_path), "--resume", str(tmp_path)])
     assert error.value.code == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "cannot be used together" in capsys.readouterr().err
     assert main(["--replay", str(tmp_path)]) == 1
     assert "Expected the folder of a run" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a file or on the command line, no command ends in a traceback.
+"""No content of a file or of the command line ends a command with a traceback.
 
 Each case goes through `main` in this process: it may print and return, or leave by
 argparse's `SystemExit`. The default run has a sample; the slow one has 10,000 cases.
@@ -113,7 +113,7 @@ def damages(content: bytes) -> st.SearchStrategy[bytes]:
 
 
 def fuzzed(*strategies: st.SearchStrategy[Any], cases: int) -> Any:
-    """Return a decorator that runs a function with so many cases."""
+    """Return a decorator that runs a function with the given number of cases."""
 
     def decorate(function: Callable[..., None]) -> Callable[[], None]:
         checks = list(HealthCheck)

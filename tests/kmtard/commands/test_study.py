@@ -1,4 +1,4 @@
-"""`kmtard study`: from a grid to its table, killed and called again."""
+"""`kmtard study`: from a grid to its table, also after it was killed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return out + err
 
 
-def test_failures_end_no_other_cell_and_the_same_command_goes_on(
+def test_a_failed_cell_stops_no_other_and_the_same_command_continues(
     stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [recipe, "--methods", "natural,sat,score", "--seeds", "0,1", "--jobs", "3"]
@@ -65,7 +65,7 @@ def test_failures_end_no_other_cell_and_the_same_command_goes_on(
     assert "6 runs (2 finished, 4 failed)" in text
     assert "Not finished: 2 of 6 cells." in text
     runs = list_runs("runs")
-    assert len(runs) == 4, "resumed, and not begun anew"
+    assert len(runs) == 4, "failed runs are resumed, not started again"
     assert {run.state() for run in runs} == {"finished"}
     [folder] = Path("runs/studies").glob("a-*")
     study = StudyFolder(folder)
@@ -120,7 +120,7 @@ def test_a_dry_run_writes_nothing(
     assert os.listdir() == ["a.toml"]
 
 
-def test_a_stopped_cell_is_told_and_resumed(
+def test_a_stopped_cell_is_reported_and_resumed(
     stand_in: Queue, quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [recipe, "--methods", "trades"]
@@ -137,7 +137,7 @@ def test_a_stopped_cell_is_told_and_resumed(
     assert run.state() == "finished"
 
 
-def test_two_calls_at_the_same_time_begin_each_run_once(
+def test_two_calls_at_the_same_time_start_each_run_once(
     stand_in: Queue, recipe: str
 ) -> None:
     words = [recipe, "--methods", "natural,ard", "--jobs", "2"]
@@ -164,7 +164,7 @@ def test_ctrl_c_leaves_the_runs_alone(
 
     monkeypatch.setattr(conduct.time, "sleep", interrupt)
     assert main([recipe, "--methods", "natural"]) == 130
-    assert "goes on without this command" in said(capsys)
+    assert "continues without this command" in said(capsys)
     monkeypatch.undo()
     os.chdir(stand_in.runs_dir.parent)
     until(lambda: {e.state for e in stand_in.entries()} == {"finished"})
@@ -203,7 +203,7 @@ def test_missing_weights_start_nothing(
     assert os.listdir() == ["a.toml"]
 
 
-def test_slurm_that_is_not_there_is_told(
+def test_missing_slurm_is_reported(
     quick: None,
     recipe: str,
     capsys: pytest.CaptureFixture[str],
@@ -231,7 +231,7 @@ seeds = {}
 """
 
 
-# The command, which builds no networks to tell the size of the study.
+# The command, without building networks to estimate the size of the study.
 QUICK = """
 import sys
 from kmtard.commands.study import main
@@ -247,7 +247,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 class Real:
-    """The command in a process of its own, on a tiny recipe that is really trained."""
+    """The command in its own process, with a tiny recipe that really trains."""
 
     def __init__(self, folder: Path, methods: list[str], seeds: list[int]) -> None:
         self.folder = folder
@@ -276,7 +276,7 @@ class Real:
         return {run.name: run for run in list_runs(self.folder / "runs")}
 
     def kill_all(self) -> None:
-        """Kill the runner and the runs, as a machine does that goes down."""
+        """Kill the runner and the runs, as when the machine goes down."""
         runner = self.queue.runner()
         if runner is not None and runner.is_alive:
             os.kill(runner.pid, signal.SIGKILL)
@@ -290,7 +290,7 @@ class Real:
         return [file for run in self.runs().values() for file in run.best.iterdir()]
 
     def has_trained(self, epochs: int) -> bool:
-        """Whether a student has so many epochs behind it."""
+        """Whether a student has trained at least this number of epochs."""
         return any(
             event.get("phase") == "student" and event["event"] == "epoch"
             and event["epoch"] >= epochs
@@ -314,7 +314,7 @@ def test_killed_in_an_epoch_and_called_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_as_an_unbroken_study(tmp_path: Path) -> None:
+def test_a_repeatedly_killed_study_ends_like_an_unbroken_one(tmp_path: Path) -> None:
     from tests.kmtard.training.test_resume import facts  # loads Keras
 
     whole = Real(tmp_path / "whole", ["b_mtard", "rslad", "natural"], [0, 1])
@@ -338,7 +338,7 @@ def test_killed_again_and_again_it_ends_as_an_unbroken_study(tmp_path: Path) -> 
     assert len(teachers[0]) == 4
     for name, run in whole.runs().items():
         ours, theirs = facts(run), facts(broken.runs()[name])
-        # Which run trained a teacher depends on who was first.
+        # Which run trained a teacher depends on which was first.
         students = {key for key in ours if key.startswith("student")}
         assert students
         assert all(ours[key] == theirs[key] for key in students)

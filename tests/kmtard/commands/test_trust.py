@@ -228,7 +228,7 @@ def test_a_dry_run_measures_the_rest(
 
 
 def rewritten(run: Run, **info: object) -> Run:
-    """Say in run.json whose run it is."""
+    """Write the owner of the run into run.json."""
     known = {**run.info(), **info}
     text = json.dumps({key: each for key, each in known.items() if each is not None})
     run.info_path.write_text(text)

@@ -264,7 +264,7 @@ def test_folders_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="same class folders.*In only one of them: c"):
         image_folder(str(tmp_path))
     (tmp_path / "test" / "c").mkdir()
-    with pytest.raises(DataError, match=f"(?s)in 1 of 3.*{tmp_path}/train/c"):
+    with pytest.raises(DataError, match=f"(?s)1 of 3 are empty.*{tmp_path}/train/c"):
         image_folder(str(tmp_path))
 
 

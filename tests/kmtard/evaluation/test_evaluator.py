@@ -326,7 +326,7 @@ def test_stages_of_an_attack_survive_the_store(
     )
 
 
-def test_doubts_about_a_model_are_told(data: Any) -> None:
+def test_findings_about_a_model_are_reported(data: Any) -> None:
     model = linear()
     model.add(layers.Rescaling(0.0))
     evaluation = evaluate(model, data, attacks="fgsm")
@@ -522,7 +522,7 @@ def test_folder_that_is_a_file(model: keras.Model, data: Any, tmp_path: Path) ->
 
 
 class Sign(keras.Model):
-    """Has no `get_config`: two of them differ in what nobody can read."""
+    """A layer without `get_config`, so its configuration does not identify it."""
 
     def __init__(self, sign: Any) -> None:
         super().__init__()
@@ -534,7 +534,7 @@ class Sign(keras.Model):
 
 
 class Configured(layers.Layer):
-    """A layer of one's own that tells what it is."""
+    """The user's own layer, with `get_config`."""
 
     def __init__(self, sign: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

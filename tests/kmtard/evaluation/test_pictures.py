@@ -1,4 +1,4 @@
-"""Which images are kept as PNG, and what stands in the files."""
+"""Which images are kept as PNG, and the content of the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation works out, writes and reads; tables; paired comparisons."""
+"""The values of an evaluation, its file, its tables, and paired comparisons."""
 
 from __future__ import annotations
 

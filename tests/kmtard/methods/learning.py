@@ -36,7 +36,7 @@ class LearningTeacher(Distiller):
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells the first addition of the model which share of the epochs is over."""
+    """Pass the share of finished epochs to the first addition of the model."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         (addition, *_) = self.model.additions

@@ -1,4 +1,4 @@
-"""What users hand over by mistake, and what they are told."""
+"""Mistakes in the arguments of methods, and the errors for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compiled step costs and keeps: traces, memory, precision, waiting."""
+"""Properties of the compiled step: traces, memory, precision, waiting."""
 
 from __future__ import annotations
 

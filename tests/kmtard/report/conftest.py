@@ -1,4 +1,4 @@
-"""Runs to report on, made without Keras."""
+"""Runs for reports, written without Keras."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Reported = Callable[..., Run]
 
 
 def column(right: int, seed: int, epsilon: float | None = None) -> dict[str, Any]:
-    """Return a column in which `right` of the images are right."""
+    """Return a column with `right` correctly classified images."""
     order = random.Random(seed).sample(range(IMAGES), IMAGES)
     good = set(order[:right])
     answers = [
@@ -74,7 +74,7 @@ def column(right: int, seed: int, epsilon: float | None = None) -> dict[str, Any
 def network(
     role: str, attacks: Mapping[str, int], seed: int, epsilon: float, clean: int
 ) -> dict[str, Any]:
-    """Return a network whose attacks leave so many images right."""
+    """Return a network with the given number of correct images per attack."""
     found = {name: column(right, seed, epsilon) for name, right in attacks.items()}
     for each in found.values():
         each["w_robust_accuracy"] = (clean / IMAGES + each["accuracy"]) / 2
@@ -114,7 +114,7 @@ def record(
 
 @pytest.fixture
 def reported(make_run: MakeRun) -> Reported:
-    """Return a function that makes a finished run with everything that is shown."""
+    """Return a function that writes a finished run with everything a report shows."""
 
     def make(
         method: str = "b_mtard",

@@ -1,4 +1,4 @@
-"""A report of runs with damaged files: nothing in them raises."""
+"""A report of runs with damaged files raises no error."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def damaged(document: Any, chance: random.Random) -> str:
-    """Return a document as JSON, with another value in one to three places."""
+    """Return a document as JSON, with one to three values replaced."""
     copy = json.loads(json.dumps(document))
-    # Without its checksum, a changed document is taken as it is.
+    # A document without a checksum is read even if it was changed.
     copy.pop("crc32", None)
     for _ in range(chance.randint(1, 3)):
         *path, last = chance.choice(list(places(copy)))

@@ -93,7 +93,7 @@ def test_series_differ_without_color() -> None:
     assert len(set(drawings.HATCHES)) == len(drawings.COLORS) == len(drawings.MARKERS)
 
 
-def test_no_room_for_matplotlib_is_an_error_for_people(
+def test_a_full_disk_is_a_readable_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(self: Plane, figure: object) -> None:

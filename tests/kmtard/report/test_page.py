@@ -87,7 +87,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page: str) -> None:
     assert {"one", "three", "missing"} <= set(tags.ids) and "two" not in tags.ids
 
 
-def test_what_is_missing_stands_at_the_end_with_its_command(page: str) -> None:
+def test_gaps_are_at_the_end_with_their_commands(page: str) -> None:
     assert "<li>Two: a <code>b</code></li>" in page
     assert page.index("What is not in this report</h2>") > page.index('id="three"')
 

@@ -32,7 +32,7 @@ def test_seeds_share_a_row_and_rows_have_the_order_of_the_registry(
     assert bench.settings[1].w_robust == [0.7, 0.7]
 
 
-def test_other_radii_and_data_are_apart(reported: Reported) -> None:
+def test_radii_and_data_sets_are_kept_apart(reported: Reported) -> None:
     runs = [reported(), reported(epsilon=0.1), reported(data="cifar100")]
     benches = read([run.path for run in runs]).benches
     assert [bench.data for bench in benches] == ["cifar10", "cifar100"]
@@ -64,7 +64,7 @@ def test_folders_of_runs_are_opened_and_wrong_paths_are_named(
     assert "is not a folder" in problem and str(tmp_path / "none") in problem
 
 
-def test_a_study_stands_for_its_runs_and_names_what_is_left(
+def test_a_study_is_read_as_its_runs_and_names_missing_cells(
     reported: Reported,
 ) -> None:
     runs = [reported(seed=0), reported(seed=1)]
@@ -88,7 +88,7 @@ def test_a_study_stands_for_its_runs_and_names_what_is_left(
     assert "record of a study" in source.problems[0]
 
 
-def test_damaged_runs_are_left_out_and_told(reported: Reported) -> None:
+def test_damaged_runs_are_left_out_and_reported(reported: Reported) -> None:
     good, bad, newer = reported(seed=0), reported(seed=1), reported(seed=2)
     bad.recipe_path.write_text("no [ toml")
     newer.evaluation_path.write_text(json.dumps({"schema": 99}))

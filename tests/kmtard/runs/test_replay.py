@@ -80,7 +80,7 @@ def _other_weights(content: dict[str, Any]) -> None:
     [
         (
             _other_answer,
-            "student, pgd_trades: 50.00 and 75.00 %, 1 images have another outcome",
+            "student, pgd_trades: 50.00 and 75.00 %, 1 images have different outcomes",
         ),
         (_other_weights, "student: the weights differ"),
     ],

@@ -11,8 +11,11 @@ import pytest
 from kmtard.runs.result_tables import (
     about,
     attacks_table,
+    classes_table,
+    confusion_table,
     has_details,
     networks_table,
+    radii_table,
     w_robust_heading,
 )
 from kmtard.runs.results import Results, read_all, read_results
@@ -133,3 +136,59 @@ def test_worst_class_has_its_name_where_one_is_known(tmp_path: Path) -> None:
         results = made(tmp_path, content | names)
         table = attacks_table(results, results.student)
         assert table.rows[0][table.header.index("worst")] == f"50.0 {shown}"
+
+
+def test_accuracy_over_the_radius(tmp_path: Path) -> None:
+    far = record()
+    far["conditions"]["epsilon"] = 16 / 255
+    attacks = far["networks"][1]["attacks"]
+    attacks["fgsm"] = column("1000", 0.5)
+    attacks["fgsm"]["distance"] |= {"median_linf": 0.05, "median_l2": 0.2}
+    del attacks["pgd_trades"]
+    near = made(tmp_path, record())
+    table = radii_table([near, made(tmp_path, far)])
+    assert table.header == ["epsilon", "fgsm"], "the attacks of all radii"
+    assert table.rows == [
+        ["0", "75.00 (10.0-90.0)"],
+        ["0.1", "75.00 (10.0-90.0)"],
+        ["16/255", "25.00 (10.0-90.0)"],
+    ]
+    assert any("at most L_inf 0.05, L2 0.2" in note for note in table.notes)
+
+
+def test_accuracy_per_class(tmp_path: Path) -> None:
+    found = made(tmp_path, {**record(), "class_names": ["cat", "dog"]})
+    table = classes_table(found, found.student)
+    assert table.header == [
+        *("class", "images", "clean", "pgd_trades", "fgsm", "worst case"),
+    ]
+    assert table.rows == [
+        ["cat", "1", "100.00", "100.00", "100.00", "100.00"],
+        ["dog", "3", "66.67", "33.33", "66.67", "33.33"],
+        [
+            *("worst class", "", "66.67 (dog)", "33.33 (dog)"),
+            *("66.67 (dog)", "33.33 (dog)"),
+        ],
+        ["fairness gap", "", "33.33", "66.67", "33.33", "66.67"],
+    ]
+
+
+def test_what_images_are_taken_for(tmp_path: Path) -> None:
+    found = made(tmp_path, record())
+    table = confusion_table(found, found.student)
+    assert table.header == ["class", "0", "1"]
+    assert table.rows == [["0", "1", "0"], ["1", "2", "1"]]
+    assert "pgd_trades" in (table.title or "")
+    content = record()
+    many = " ".join(map(str, range(30)))
+    shifted = " ".join(map(str, [*range(1, 30), 0]))
+    content |= {"labels": f"{many} 0", "images": 31}
+    for each in content["networks"]:
+        each["clean"] |= {"robust": "0" * 31, "predictions": None}
+        for attack in each["attacks"].values():
+            attack |= {"robust": "0" * 31, "predictions": f"{shifted} 1"}
+    found = made(tmp_path, content)
+    table = confusion_table(found, found.student)
+    assert table.header == ["class", "taken for", "images"]
+    assert table.rows[0] == ["0", "1", "2"]
+    assert len(table.rows) == 20

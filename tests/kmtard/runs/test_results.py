@@ -197,7 +197,7 @@ def test_file_that_holds_both(tmp_path: Path) -> None:
     content = {**of_training(), **of_evaluation(), "images": 2}
     written(tmp_path, content)
     training = read_results(tmp_path)
-    assert training.images is None, "those of the evaluation stand in its place"
+    assert training.images is None, "those of the evaluation replaced them"
     assert training.student.attacks["fgsm"].epsilon is None
     assert training.student.w_robust == 0.625
     (first, second), problems = read_all(tmp_path)

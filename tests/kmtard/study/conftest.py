@@ -1,4 +1,4 @@
-"""A stand-in for `kmtard.fit`, which makes finished runs without Keras."""
+"""A replacement for `kmtard.fit` that writes finished runs without Keras."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.run_folders import RECIPE
 
 ROOT = Path(__file__).parents[3]
 
-# The method decides how it ends: sat fails at first, score begins no run at all, and
-# trades goes on until it is asked to stop.
+# The method decides how a run ends: sat fails the first time, score never creates a
+# run, and trades continues until it is asked to stop.
 FIT = """
 import argparse, json, os, signal, sys, time
 from kmtard.commands.fit import run_name
@@ -74,7 +74,7 @@ def stand_in(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Queue]:
-    """Let the queue of the working folder run the stand-in; return the queue."""
+    """Let the queue of the working folder run the replacement; return the queue."""
     del recipe
     folder = tmp_path_factory.mktemp("stand_in")
     (folder / "fit.py").write_text(FIT)

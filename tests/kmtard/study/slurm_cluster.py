@@ -1,6 +1,6 @@
-"""SLURM on this machine: a cluster of one node, without systemd and accounting.
+"""SLURM on this machine: a cluster of one node, without systemd or accounting.
 
-Run by hand, it stays until it is interrupted:
+To start one by hand, which runs until it is interrupted:
 `python tests/kmtard/study/slurm_cluster.py FOLDER`.
 """
 
@@ -23,7 +23,7 @@ INSTALL = "apt-get install -y slurm-wlm munge"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 PATIENCE = 30.0
 
-# `low` is preempted by `high`: its jobs get their signal, five seconds, and requeued.
+# `high` preempts `low`: its jobs get a signal and five seconds, and are requeued.
 CONF = """
 ClusterName=kmtard
 SlurmctldHost={host}(127.0.0.1)
@@ -70,7 +70,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     """Run a cluster of one node; yield the environment of its users.
 
     Args:
-        folder: for its files; short, since sockets have short paths.
+        folder: folder for its files. Its path must be short, as those of sockets are.
     """
     environment = {**os.environ, "PATH": _path(), "SLURM_CONF": f"{folder}/slurm.conf"}
     for name in ("state", "spool"):
@@ -107,7 +107,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             stack.callback(_end, process)
             if command[0] == "munged":
                 _until(lambda: files["socket"].exists(), folder)
-        # What still runs is a job of a test that failed.
+        # A job that still runs belongs to a test that failed.
         user = ["scancel", "--user", getpass.getuser()]
         stack.callback(subprocess.run, user, env=environment)
         _until(lambda: "idle" in _state(environment), folder)
@@ -137,7 +137,7 @@ def _until(condition: object, folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         logs = "".join(each.read_text() for each in folder.glob("*.out"))
-        assert time.monotonic() < deadline, f"SLURM does not come up: {logs}"
+        assert time.monotonic() < deadline, f"SLURM does not start: {logs}"
         time.sleep(0.2)
 
 

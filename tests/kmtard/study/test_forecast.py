@@ -1,4 +1,4 @@
-"""What a study will take: runs, disk, hours; what is not known is said."""
+"""The estimate of a study: runs, disk space and time, and what is unknown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def new(found: list[Cell]) -> list[Status]:
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets networks have a million values; gets how many recipes were built."""
+    """Pretend that networks have a million values; list the recipes per call."""
     asked: list[int] = []
 
     def answer(recipes: list[object], *, trials: bool) -> list[Measured]:
@@ -70,7 +70,9 @@ def test_runs_disk_and_teachers(recipe: str, sizes: list[int]) -> None:
     ]
 
 
-def test_what_is_finished_or_there_takes_nothing(recipe: str, sizes: list[int]) -> None:
+def test_finished_cells_and_teachers_need_nothing(
+    recipe: str, sizes: list[int]
+) -> None:
     found = cells(recipe, "b_mtard", "mtard")
     for file in missing_teachers(found[0]):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def test_what_is_finished_or_there_takes_nothing(recipe: str, sizes: list[int]) 
     assert done.lines() == ["Nothing is left to do."]
 
 
-def test_trials_tell_the_hours(recipe: str, sizes: list[int]) -> None:
+def test_trials_estimate_the_time(recipe: str, sizes: list[int]) -> None:
     told = forecast(new(cells(recipe, "b_mtard", "mtard", seeds=(0, 1))), trials=True)
     # Four students, and two teachers for each of two seeds.
     assert told.seconds == 4 * 60 + 2 * (5 + 7)
@@ -90,7 +92,7 @@ def test_trials_tell_the_hours(recipe: str, sizes: list[int]) -> None:
     assert told.lines()[-1] == "Time, an estimate: 4m 24s of work for 4 runs"
 
 
-def test_finished_runs_tell_the_hours_without_their_teachers(
+def test_finished_runs_estimate_the_time_without_their_teachers(
     recipe: str, sizes: list[int]
 ) -> None:
     found = cells(recipe, "b_mtard", "rslad", seeds=(0, 1))
@@ -119,7 +121,7 @@ def test_finished_runs_tell_the_hours_without_their_teachers(
     assert "1 run, unknown for 2 runs and 2 teachers;" in told.lines()[-1]
 
 
-def test_what_cannot_be_built_is_told(recipe: str, tmp_path: Path) -> None:
+def test_a_network_that_is_not_built_is_reported(recipe: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def net(num_classes, input_shape): ...\n")
     found = cells_of(
         recipe, Study(axes={"student.network": ["mine:net"]}, methods=("natural",))
@@ -127,7 +129,8 @@ def test_what_cannot_be_built_is_told(recipe: str, tmp_path: Path) -> None:
     told = forecast(new(found))
     assert told.size is None
     assert told.lines()[1] == (
-        "Disk: unknown: student.network is code of your own, which is not built"
+        "Disk: unknown: student.network names your own code, which an estimate does "
+        "not run"
     )
 
 
@@ -140,12 +143,12 @@ def test_sizes() -> None:
 
 
 @pytest.mark.slow
-def test_networks_are_built_and_tried_and_a_run_is_as_large(
+def test_the_estimate_matches_the_size_of_a_real_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = f'{RECIPE}\n[runtime]\nbackend = "jax"\n'
-    # Large enough for the networks to count.
+    # Large enough that the networks take most of the disk space.
     text = text.replace("width = 2", "width = 48").replace("width = 3", "width = 40")
     Path("tiny.toml").write_text(text)
     [cell] = cells_of("tiny.toml", Study())

@@ -1,4 +1,4 @@
-"""The cells of a study: what is combined, left out, equal, and wrong."""
+"""The cells of a study: combinations, exclusions, equal cells and mistakes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_named_cells_stand_beside_the_axes(folder: Path) -> None:
     ]
 
 
-def test_a_cell_is_what_fit_makes_of_its_task(folder: Path) -> None:
+def test_a_cells_task_gives_fit_the_same_recipe(folder: Path) -> None:
     Path("a.toml").write_text(
         f"{DIGITS}\n[study]\nmethods = ['trades']\n"
         "axes.methods.trades.beta = [3.0]\ncells.c.student.options = {width = 2}"
@@ -142,7 +142,7 @@ def test_cells_are_excluded(folder: Path) -> None:
         ("[study]\naxes.runtime.runs_dir = ['a']", ["one folder"]),
         ("[study]\naxes.runtime.devices = [1, 2]", ["change no result"]),
         ("[study]\nexclude = [{attack.steps = 1}]", ["attack.steps", "an axis"]),
-        ("[study]\nexclude = [{method = 'sat'}]", ["no cell agrees"]),
+        ("[study]\nexclude = [{method = 'sat'}]", ["no cell matches"]),
         ("[study]\nexclude = [{seed = 0}]", ["all cells are excluded"]),
         ("[study.slurm]\npartition = 'a\\nrm'", ["study.slurm.partition", "one word"]),
         ("[study.cells]\na.student.netwrok = 'x'", ["study cell a", "network"]),
@@ -154,7 +154,7 @@ def test_mistakes_name_their_place(folder: Path, study: str, parts: list[str]) -
         assert part in text
 
 
-def test_a_mistake_of_many_cells_is_told_once(folder: Path) -> None:
+def test_a_mistake_of_many_cells_is_reported_once(folder: Path) -> None:
     study = "[study]\nseeds = [0, 1]\nmethods = ['sat', 'trades']"
     assert mistakes(f"{study}\naxes.attack.steps = [-1]").count("out of range") == 1
 
@@ -171,7 +171,7 @@ def test_a_strangers_study_names_no_code(folder: Path, tmp_path: Path) -> None:
     import os
 
     os.chdir(work)
-    with pytest.raises(RecipeError, match="stranger's"):
+    with pytest.raises(RecipeError, match="may not be yours"):
         cells_of("../a.toml", load("../a.toml").study)
     assert not (work / "imported").exists()
 
@@ -189,7 +189,7 @@ def test_some_cells_are_chosen_by_name_or_part(folder: Path) -> None:
         chosen_cells(cells, ["trade"])
 
 
-def test_missing_weights_are_told_with_their_source(folder: Path) -> None:
+def test_missing_weights_are_reported_with_their_source(folder: Path) -> None:
     study = """[study]
     seeds = [0, 1]
     [study.cells.a]

@@ -1,4 +1,4 @@
-"""What runs in a job of SLURM, without SLURM: only its commands are stood in for."""
+"""The code of a SLURM job, with a script in place of the command `squeue`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LISTED = "7|RUNNING|kmtard-a\n8|PENDING|other|name"
 
 @pytest.fixture
 def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """SLURM's list of jobs; returns the file that holds it."""
+    """Replace `squeue` by a script; return the file with the list that it prints."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "list").write_text(LISTED)
@@ -55,14 +55,14 @@ def test_jobs_are_listed(squeue: Path) -> None:
     assert jobs["8"] == ("PENDING", "other|name")
 
 
-def test_a_run_is_begun_once(stand_in: Queue, recipe: str) -> None:
+def test_a_run_is_started_once(stand_in: Queue, recipe: str) -> None:
     one = job_of(recipe, "natural")
     assert Run(one()).state() == "finished"
     assert one() == str(list_runs("runs")[0].path)
     assert len(list_runs("runs")) == 1
 
 
-def test_a_failure_is_told_and_the_next_job_resumes(
+def test_a_failure_is_reported_and_the_next_job_resumes(
     stand_in: Queue, recipe: str
 ) -> None:
     one = job_of(recipe, "sat")
@@ -71,11 +71,11 @@ def test_a_failure_is_told_and_the_next_job_resumes(
     one()
     [run] = list_runs("runs")
     assert run.state() == "finished"
-    with pytest.raises(RunError, match="is not begun"):
+    with pytest.raises(RunError, match="is not started"):
         job_of(recipe, "score")()
 
 
-def test_the_training_is_deaf_to_the_signal_of_the_job(tmp_path: Path) -> None:
+def test_the_training_ignores_the_signal_of_the_job(tmp_path: Path) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('alive')"
     done = subprocess.run(
         ["/bin/sh", "-c", START, "sh", sys.executable, "-c", code],
@@ -102,7 +102,7 @@ def test_a_checkpoint_waits_until_the_training_has_saved(tmp_path: Path) -> None
     _end(child.pid)  # it is gone: nothing to wait for
 
 
-def test_what_is_written_at_a_checkpoint_is_the_job_itself(recipe: str) -> None:
+def test_a_checkpoint_returns_an_equal_job(recipe: str) -> None:
     pytest.importorskip("submitit")
     one = job_of(recipe, "natural")
     assert one.checkpoint().function == one
@@ -111,7 +111,7 @@ def test_what_is_written_at_a_checkpoint_is_the_job_itself(recipe: str) -> None:
 @pytest.mark.parametrize(
     ("number", "refused"), [("6", False), ("7", True), (None, False)]
 )
-def test_a_run_is_taken_over_where_its_job_has_ended(
+def test_a_run_is_taken_over_if_its_job_has_ended(
     recipe: str, squeue: Path, number: str | None, refused: bool
 ) -> None:
     [cell] = cells_of(recipe, Study())
@@ -159,7 +159,7 @@ def test_jobs_are_found_by_their_names(recipe: str, squeue: Path) -> None:
     assert not place.is_gone(Run.create("runs", "b", "", {}))
 
 
-def test_what_stopped_a_training_decides_what_follows(
+def test_a_job_is_requeued_only_if_slurm_stopped_it(
     squeue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     got: list[int] = []
@@ -169,7 +169,7 @@ def test_what_stopped_a_training_decides_what_follows(
         for number in ("8", "9", "7"):
             monkeypatch.setenv("SLURM_JOB_ID", number)
             monkeypatch.setattr(job, "listed_jobs", lambda: LISTED_JOBS)
-            job._go_on_later()
+            job._requeue()
             assert got == ([signal.SIGUSR2] if number == "7" else [])
     finally:
         signal.signal(signal.SIGUSR2, previous)

@@ -39,7 +39,7 @@ def test_a_cell_waits_runs_and_is_over(stand_in: Queue, recipe: str) -> None:
     [entry] = stand_in.entries()
     assert (entry.title, entry.backend) == ("trades,s0", "tensorflow")
     until(lambda: list_runs("runs") and list_runs("runs")[0].info().get("pid"))
-    # It may not yet listen to signals.
+    # Before the first event, it may not handle signals yet.
     until(lambda: list(list_runs("runs")[0].events().poll()))
     stand_in.stop(entry.id)
     until(lambda: state_of(place, one) == "cancelled")
@@ -53,7 +53,7 @@ def test_a_cell_waits_runs_and_is_over(stand_in: Queue, recipe: str) -> None:
     ]
 
 
-def test_what_fails_without_a_run_shows_its_last_line(
+def test_a_cell_that_fails_without_a_run_shows_its_last_line(
     stand_in: Queue, recipe: str
 ) -> None:
     place, one = Local(Path("runs")), cell(recipe, "score")
@@ -66,7 +66,7 @@ def test_what_fails_without_a_run_shows_its_last_line(
 @pytest.mark.parametrize(
     ("jobs", "gpus", "limit"), [(None, "", 3), (2, "0,1,2,3", 2), (None, "0,1", 2)]
 )
-def test_so_many_at_a_time(
+def test_the_number_of_runs_at_a_time(
     stand_in: Queue,
     recipe: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -81,7 +81,7 @@ def test_so_many_at_a_time(
     assert stand_in.limit == limit
 
 
-def test_a_runner_is_started_again_where_one_died(
+def test_a_runner_that_died_is_started_again(
     stand_in: Queue, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, one = Local(Path("runs")), cell(recipe, "natural")
@@ -90,26 +90,26 @@ def test_a_runner_is_started_again_where_one_died(
         place.submit([Order(one)])
     assert not stand_in.runner_alive()
     assert state_of(Local(Path("runs")), one) == "waiting"
-    assert not stand_in.runner_alive(), "who only looks starts nothing"
+    assert not stand_in.runner_alive(), "without a submit, no runner starts"
     until(lambda: state_of(place, one) == "" and list_runs("runs"))
 
 
-def test_what_was_killed_with_its_runner_is_left_to_its_run(
+def test_an_entry_that_was_killed_with_its_runner_has_no_state(
     stand_in: Queue, recipe: str
 ) -> None:
     place, one = Local(Path("runs")), cell(recipe, "natural")
     entry = stand_in.add(one.task, "a", "jax")
     with stand_in.change() as content:
-        # The process of this number began at another time.
+        # The process with this number started at another time.
         owner = {"pid": os.getpid(), "process_start": 1.0}
         content.update(entry.id, state="running", host=socket.gethostname(), **owner)
     assert state_of(place, one) == ""
     place.submit([])
-    assert state_of(place, one) == "", "the runner wrote down that it has ended"
+    assert state_of(place, one) == "", "the runner recorded that it has ended"
     assert stand_in.entries()[0].state == "unknown"
 
 
-def test_an_entry_of_somebody_else_is_no_cell(stand_in: Queue, recipe: str) -> None:
+def test_another_users_entry_is_no_cell(stand_in: Queue, recipe: str) -> None:
     one = cell(recipe, "natural")
     entry = stand_in.add(one.task, "a", "jax")
     with stand_in.change() as content:
@@ -117,7 +117,7 @@ def test_an_entry_of_somebody_else_is_no_cell(stand_in: Queue, recipe: str) -> N
     assert state_of(Local(Path("runs")), one) == ""
 
 
-def test_a_queue_that_cannot_be_used_is_told(
+def test_an_unusable_queue_is_reported(
     stand_in: Queue, recipe: str, tmp_path: Path
 ) -> None:
     (tmp_path / "runs").write_text("a file")

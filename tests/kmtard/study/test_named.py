@@ -1,4 +1,4 @@
-"""The paper's studies fit its recipes, and hold the paper's settings."""
+"""The named studies work with the recipes and have the paper's settings."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_the_pairs_of_teachers() -> None:
     assert cells[1].recipe.nat_teacher != cells[0].recipe.nat_teacher
 
 
-def test_a_wrong_name_gets_the_right_one() -> None:
+def test_a_wrong_name_gets_a_suggestion() -> None:
     with pytest.raises(ValueError, match="Did you mean ablation"):
         named_study("ablations")
-    with pytest.raises(ValueError, match="There are: table3"):
+    with pytest.raises(ValueError, match="Known names: table3"):
         named_study("x")
     assert all(study.methods for study in named_studies().values())

@@ -1,4 +1,4 @@
-"""What is left to do: the newest run of each cell tells, and where it is executed."""
+"""What is left to do, from the newest run of each cell and from its place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once("jax")
 
 
 class Elsewhere:
-    """A place that says what the test says."""
+    """A place with the answers that a test gives it."""
 
     def __init__(self, state: str = "", *, gone: bool = False) -> None:
         self.answer, self.gone = state, gone
@@ -100,7 +100,7 @@ def test_without_a_run_it_is_new(recipe: str) -> None:
     assert (failed.state, failed.reason) == ("failed", "its last line")
 
 
-def test_a_run_whose_host_is_known_to_be_through_has_crashed(recipe: str) -> None:
+def test_a_remote_run_that_is_gone_has_crashed(recipe: str) -> None:
     [cell] = cells(recipe, "natural")
     run_of(cell, "run_started", host="other")
     assert look(cell, Elsewhere(gone=True)).state == "crashed"
@@ -119,7 +119,7 @@ def test_the_newest_run_of_equal_settings_and_seed_counts(recipe: str) -> None:
     assert Finder(Path("runs"), {new.name}).newest()[first.key].name == old.name
 
 
-def test_teachers_are_trained_once_and_what_needs_none_comes_before_who_waits(
+def test_teachers_are_trained_once_and_waiting_cells_come_last(
     recipe: str,
 ) -> None:
     found = cells(recipe, "rslad", "natural", "b_mtard", "mtard")
@@ -135,15 +135,15 @@ def test_teachers_are_trained_once_and_what_needs_none_comes_before_who_waits(
     }
 
 
-def test_who_runs_already_trains_the_teachers(recipe: str) -> None:
+def test_a_running_cell_trains_the_teachers(recipe: str) -> None:
     rslad, mtard = cells(recipe, "rslad", "mtard")
     statuses = [Status(mtard, "new"), Status(rslad, "running")]
     [order] = orders_of(statuses)
-    # It trains the clean teacher itself, and waits for the robust one.
+    # The new cell trains the clean teacher itself, and waits for the robust one.
     assert (order.cell, order.after) == (mtard, (rslad,))
 
 
-def test_teachers_that_are_there_make_nobody_wait(recipe: str) -> None:
+def test_no_cell_waits_for_existing_teachers(recipe: str) -> None:
     found = cells(recipe, "rslad", "mtard")
     for file in missing_teachers(found[1]):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def test_teachers_that_are_there_make_nobody_wait(recipe: str) -> None:
     assert missing_teachers(found[0]) == []
 
 
-def test_what_broke_is_resumed_and_what_is_settled_is_left(recipe: str) -> None:
+def test_interrupted_runs_are_resumed_and_settled_ones_are_not(recipe: str) -> None:
     [cell] = cells(recipe, "natural")
     run = run_of(cell, "run_failed")
     for state in ("stopped", "failed", "crashed", "cancelled", "unknown"):

@@ -1,4 +1,4 @@
-"""A study on a real SLURM: preempted and killed runs end as if nothing had happened."""
+"""A study on a real SLURM: preempted and killed runs end like undisturbed ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PATIENCE = 900.0
 
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
-    """The environment of the users of a cluster with one node."""
+    """Start a cluster with one node; return the environment of its users."""
     if missing := missing_programs():
         pytest.fail(f"Not installed: {', '.join(missing)}. Install with: {INSTALL}")
     # Sockets have short paths.
@@ -53,12 +53,12 @@ def environment() -> Iterator[dict[str, str]]:
 def until(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"it did not come true: {what}"
+        assert time.monotonic() < deadline, f"timed out waiting until {what}"
         time.sleep(0.2)
 
 
 class Study:
-    """The command `kmtard study` in a folder of its own."""
+    """The command `kmtard study` in its own folder."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
@@ -102,14 +102,14 @@ def slurm(environment: dict[str, str], *command: str) -> str:
     ).stdout
 
 
-def test_four_cells_of_which_one_is_preempted_and_one_is_killed(
+def test_four_cells_with_one_preempted_and_one_killed(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     broken = Study(tmp_path / "broken", environment)
     first = broken.start("--on", "slurm")
     until(lambda: broken.is_training("b_mtard-s0"), "the first run trains")
     number = str(broken.run("b_mtard-s0").info()["slurm_job"])
-    # More important work takes the cores of the whole node.
+    # A job of higher priority takes all cores of the node.
     urgent = subprocess.Popen(
         ["srun", "--partition=high", "--exclusive", "sleep", "5"], env=environment
     )
@@ -131,9 +131,9 @@ def test_four_cells_of_which_one_is_preempted_and_one_is_killed(
     code, text = broken.call("--on", "slurm")
     assert code == 0, text
     events = [event["event"] for event in broken.run("b_mtard-s0").events().poll()]
-    assert events.count("run_started") == 2, "it went on once"
+    assert events.count("run_started") == 2, "it continued once"
 
-    # Nothing of SLURM is in this one's environment.
+    # The environment of the second study has no SLURM variables.
     alone = {**os.environ, "PYTHONPATH": str(ROOT)}
     whole = Study(tmp_path / "whole", alone)
     code, text = whole.call("--jobs", "2")

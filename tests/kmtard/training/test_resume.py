@@ -202,5 +202,5 @@ def test_state_of_the_epochs_survives(
     if option is not None:
         states = [event["classes"][option] for event in epochs(runs[1])]
         assert len(states) == 3 and len(states[0]) == 10
-        # Clipped as they are, two epochs may give the same.
+        # With clipped values, two epochs may give the same.
         assert states[0] != [1.0] * 10 and len({str(state) for state in states}) > 1

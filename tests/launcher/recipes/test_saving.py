@@ -102,6 +102,17 @@ def test_a_teacher_that_is_read_is_saved_as_one_that_is_trained(
     }
 
 
+def test_another_backend_is_saved_with_the_compilation_that_it_needs(
+    recipe: Path, tmp_path: Path
+) -> None:
+    assert "jit = false" in recipe.read_text()
+    overrides = ["runtime.backend=jax"]
+    save(recipe, tmp_path / "saved.toml", method=None, overrides=overrides)
+    runtime = tomllib.loads((tmp_path / "saved.toml").read_text())["runtime"]
+    assert runtime == {"backend": "jax", "jit": "auto"}
+    assert load(tmp_path / "saved.toml") == load(recipe, overrides=overrides)
+
+
 @given(st.data())
 @settings(
     max_examples=8,

@@ -119,7 +119,7 @@ def test_folder_that_cannot_be_made_is_told(tmp_path):
     ("options", "told"),
     [
         (["--parts=step,goldn"], "Received: 'goldn'. Did you mean golden?"),
-        (["--parts=xyz"], "expected names of device, step, rival"),
+        (["--parts=xyz"], "expected names from device, step, rival"),
         (["--minutes=0"], "--minutes must be > 0. Received: 0.0."),
     ],
 )

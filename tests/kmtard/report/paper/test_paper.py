@@ -35,7 +35,7 @@ def test_marked_numbers_are_those_that_do_not_add_up() -> None:
             found = paper.number(*cell, "w_robust")
             assert found is not None and found.value == row["w_robust"]
             half = (row["clean"] + row["robust"]) / 2
-            # Either number is rounded to two decimals.
+            # Both numbers are rounded to two decimals.
             adds_up = abs(half - row["w_robust"]) < 0.0151
             assert (found.computed is None) == adds_up, cell
             marked += not adds_up
@@ -57,7 +57,7 @@ def test_marked_numbers_are_those_that_do_not_add_up() -> None:
             69.09,
         ),
         ("ard", {"adv_teacher.network": "resnet18"}, "clean", None),
-        # ARD has no clean teacher, and TRADES has none at all.
+        # ARD has no clean teacher, and TRADES has no teachers.
         ("ard", {"nat_teacher.network": "resnet18"}, "clean", 84.11),
         ("trades", {"adv_teacher.network": "resnet18"}, "clean", 83.0),
         ("lmtn", {}, "w_robust", 68.5),

@@ -31,7 +31,7 @@ def test_bars_have_the_spread_and_differences_are_paired(reported: Reported) -> 
     [row] = table.rows
     assert list(row) == [
         *("NLB without EBB", "mtard", "baseline", "pgd_trades", "2"),
-        # Baseline is in none of the paper's tables, but in the text about Figure 3.
+        # Baseline is not in the paper's tables, only in the text about Figure 3.
         *("+3.75 ± 1.77", "+0.56"),
     ]
     assert [gap.split(": ")[1].split(" was")[0] for gap in section.missing] == [
@@ -47,7 +47,7 @@ def test_other_data_is_not_compared_with_the_paper(reported: Reported) -> None:
     assert isinstance(table, Table) and "A - B, paper" not in table.header
 
 
-def test_one_method_is_no_ablation(reported: Reported) -> None:
+def test_one_method_gives_no_ablation(reported: Reported) -> None:
     section = bars(read([reported().path]))
     assert not section.blocks and len(section.missing) == 3
     section = bars(read([reported("trades").path]))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once("jax")
 
 
 def rewrite(run: Run, labels: list[int], answers: list[int]) -> None:
-    """Give all columns of the student the same answers."""
+    """Give all columns of the student the same predictions."""
     content = json.loads(run.evaluation_path.read_text())
     content.update(labels=" ".join(map(str, labels)), images=len(labels))
     student = content["networks"][-1]
@@ -61,7 +61,7 @@ def test_many_classes_become_tables(reported: Reported) -> None:
     assert [list(row[:2]) for row in table.rows] == [["29 → 3", "2"], ["0 → 7", "1"]]
 
 
-def test_without_outcomes_the_command_is_told(reported: Reported) -> None:
+def test_missing_outcomes_come_with_the_command(reported: Reported) -> None:
     run = reported()
     rewrite(run, [], [])
     for build in (classes.per_class, classes.confusions):

@@ -63,7 +63,7 @@ def test_a_curve_is_the_mean_over_the_seeds(reported: Reported) -> None:
     [curve] = panels(curves.losses(source))["total loss"].curves
     assert curve.x == [1, 2, 3, 4]
     assert list(curve.y) == pytest.approx([2 - 1 / 3, 2 - 2 / 3, 1, 2])
-    # The last epoch has one seed only.
+    # Only one seed has the last epoch.
     assert list(curve.spread) == [0, 0, 0, None]
     [curve] = panels(curves.epochs(source))["robust accuracy, %"].curves
     assert curve.y[-1] == 80
@@ -81,7 +81,7 @@ def test_hostile_numbers_are_gaps(reported: Reported) -> None:
     assert source.benches[0].settings[0].last("nat_entropy") == []
 
 
-def test_a_run_without_epochs_is_told(reported: Reported) -> None:
+def test_a_run_without_epochs_is_reported(reported: Reported) -> None:
     run = reported()
     run.events_path.write_text("")
     section = curves.losses(read([run.path]))

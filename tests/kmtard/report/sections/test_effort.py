@@ -39,7 +39,7 @@ def test_memory_that_was_not_recorded_can_be_estimated(reported: Reported) -> No
 def test_equal_findings_are_one_row(reported: Reported) -> None:
     runs = [reported(seed=seed) for seed in (0, 1)]
     EventWriter(runs[1].events_path).write("warning", message="low disk space")
-    [table] = effort.diagnostics(read([run.path for run in runs])).blocks
+    [_, table] = effort.diagnostics(read([run.path for run in runs])).blocks
     assert isinstance(table, Table)
     found = [list(row) for row in table.rows if row[0] in ("student", "run")]
     assert found == [
@@ -48,11 +48,21 @@ def test_equal_findings_are_one_row(reported: Reported) -> None:
     ]
 
 
-def test_no_finding_is_said_too(reported: Reported) -> None:
+def test_a_report_without_findings_says_so(reported: Reported) -> None:
     run = reported()
     content = json.loads(run.evaluation_path.read_text())
     for network in content["networks"]:
         network["findings"] = []
     run.evaluation_path.write_text(json.dumps(content))
-    [text] = effort.diagnostics(read([run.path])).blocks
-    assert isinstance(text, str) and "No diagnostic" in text
+    [text, _] = effort.diagnostics(read([run.path])).blocks
+    assert isinstance(text, str) and "found no problem in 1 run." in text
+
+
+def test_the_verdict_comes_first_with_the_command_to_run(reported: Reported) -> None:
+    runs = [reported(seed=seed) for seed in (0, 1)]
+    table = effort.diagnostics(read([run.path for run in runs])).blocks[0]
+    assert isinstance(table, Table)
+    [[sentence, todo, where]] = table.rows
+    assert sentence.startswith("Do not quote this robust accuracy, because")
+    assert todo.startswith("kmtard evaluate ") and "--attacks autoattack" in todo
+    assert where.endswith(" and 1 more")

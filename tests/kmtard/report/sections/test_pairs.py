@@ -48,7 +48,7 @@ def test_several_seeds_are_compared_image_by_image(reported: Reported) -> None:
     _, row = rows(*ours, *theirs)
     assert row["seeds"] == "2" and row["A - B"] == "+22.50 ± 3.54"
     assert (row["only A"], row["only B"]) == ("18", "0")
-    # Eight images are right for both seeds of A, and two for one of them.
+    # Both seeds of A are correct on eight images, and one seed on two more.
     assert row["p"] == f"{wilcoxon([2] * 8 + [1] * 2 + [0] * 30):.3g}"
 
 
@@ -58,7 +58,9 @@ def test_other_images_are_not_compared(reported: Reported) -> None:
     content["conditions"]["images"] = "other"
     second.evaluation_path.write_text(json.dumps(content))
     section = pairs.tests(read([first.path, second.path]))
-    assert not section.blocks and "share a seed and the images" in section.missing[0]
+    assert (
+        not section.blocks and "share a seed and evaluated images" in section.missing[0]
+    )
 
 
 def test_with_many_rows_each_is_compared_with_the_best(reported: Reported) -> None:

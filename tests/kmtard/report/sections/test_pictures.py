@@ -13,7 +13,7 @@ from tests.kmtard.report.conftest import Reported
 pytestmark = pytest.mark.once("jax")
 
 
-def test_the_difference_is_amplified_about_gray(reported: Reported) -> None:
+def test_the_difference_is_amplified_around_gray(reported: Reported) -> None:
     run = reported()
     [gallery] = pictures(read([run.path])).blocks
     assert isinstance(gallery, Gallery)
@@ -43,9 +43,7 @@ def test_images_outside_the_run_are_not_shown(reported: Reported) -> None:
 
 
 @pytest.mark.parametrize("damage", ["large", "text", "shape", "gone", "pipe"])
-def test_files_that_are_no_small_png_are_not_shown(
-    reported: Reported, damage: str
-) -> None:
+def test_only_small_png_files_are_shown(reported: Reported, damage: str) -> None:
     run = reported()
     folder = run.path / "evaluation" / "images"
     for path in (folder / "pgd_trades").iterdir():

@@ -23,7 +23,7 @@ def test_the_plane_holds_our_points_and_the_papers(reported: Reported) -> None:
     assert paper.is_paper and paper.look == ours.look != baseline.look
 
 
-def test_radii_are_drawn_where_several_were_measured(reported: Reported) -> None:
+def test_radii_are_drawn_if_several_were_measured(reported: Reported) -> None:
     run = reported()
     section = plane.radii(read([run.path]))
     assert (

@@ -13,7 +13,7 @@ from tests.run_folders import RECIPE
 pytestmark = pytest.mark.once("jax")
 
 
-def test_a_run_is_shown_with_what_made_it(reported: Reported) -> None:
+def test_a_run_is_shown_with_its_origin(reported: Reported) -> None:
     run = reported(seed=3, revision="0123456789ab+", argv=["kmtard", "fit", "a b.toml"])
     run.recipe_path.write_text(RECIPE.read_text())
     EventWriter(run.events_path).write(
@@ -50,7 +50,7 @@ def test_several_devices_are_counted(reported: Reported) -> None:
         assert made.rows[0][made.header.index("device")].startswith(expected)
 
 
-def test_what_is_not_known_is_a_dash(reported: Reported) -> None:
+def test_unknown_values_are_dashes(reported: Reported) -> None:
     first = reported(argv="not a list", versions={"keras": "3.14"})
     second = reported(seed=1, versions={"keras": "3.15.1", "jax": "0.10"})
     text = "[evaluation]\nselection = 'test'\n"

@@ -22,7 +22,7 @@ test "$*" = "--query-gpu=index --format=csv,noheader" && printf '0\\n1\\n'
 
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that tells of two GPUs."""
+    """A driver that reports two GPUs."""
     path = tmp_path / "bin" / "nvidia-smi"
     path.parent.mkdir()
     path.write_text(NVIDIA_SMI)

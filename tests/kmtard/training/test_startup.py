@@ -1,0 +1,103 @@
+"""What a command prepares before it loads Keras."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from kmtard.training import startup
+from kmtard.training.startup import choose_backend, keep_compiled_programs
+
+pytestmark = pytest.mark.once("torch")
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user who has set nothing, and the folder of the user's cache."""
+    for name in (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
+        "KMTARD_COMPILATION_CACHE",
+    ):
+        # So that what the test sets is undone, too.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
+    monkeypatch.setattr(startup, "cache_dir", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def folder() -> Path:
+    return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+
+
+def test_jax_keeps_programs_for_this_machine_and_user(environment: Path) -> None:
+    choose_backend("jax")
+    assert folder().parent == environment / "compiled"
+    assert folder().name.startswith("jaxlib-")
+    assert stat.S_IMODE(folder().stat().st_mode) == 0o700
+    assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
+    before = folder()
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    choose_backend("jax")
+    assert folder() == before
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_other_backends_keep_nothing(backend: str, environment: Path) -> None:
+    choose_backend(backend)
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    assert not environment.exists()
+
+
+def test_another_processor_has_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_compiled_programs()
+    first = folder()
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    monkeypatch.setattr("platform.machine", lambda: "another")
+    keep_compiled_programs()
+    assert folder() != first
+
+
+def test_it_can_be_switched_off_or_moved(
+    tmp_path: Path, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMTARD_COMPILATION_CACHE", "off")
+    keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    monkeypatch.setenv("KMTARD_COMPILATION_CACHE", str(tmp_path / "mine"))
+    keep_compiled_programs()
+    assert folder().parent == tmp_path / "mine"
+    assert not environment.exists()
+
+
+def test_the_folder_that_the_user_gave_to_jax_is_left_alone(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    keep_compiled_programs()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
+    assert not environment.exists()
+
+
+def test_without_a_writable_folder_everything_is_compiled(environment: Path) -> None:
+    environment.write_text("a file where the folder should be")
+    keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+def test_unused_programs_are_removed() -> None:
+    keep_compiled_programs()
+    old, new = folder() / "old-cache", folder() / "new-cache"
+    for path in (old, new):
+        path.write_bytes(b"program")
+    month_ago = time.time() - 31 * 86400
+    os.utime(old, (month_ago, month_ago))
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    keep_compiled_programs()
+    assert not old.exists() and new.exists()
