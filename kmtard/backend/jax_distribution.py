@@ -166,6 +166,9 @@ def names() -> list[jax.Device]:
 
 
 def distribute(count: int | str) -> int:
+    # Programs that wait for one another may take all threads of a CPU's devices. It has
+    # an effect only before the first computation, and none on accelerators.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     found = jax.devices()
     processes = jax.process_count()
     if count == "all":
