@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 
 from kmtard.runs import list_runs
 from launcher.app import LauncherApp
+from launcher.screens.sweep import SweepScreen
 from launcher.settings import Settings
 
 SIZE = (110, 32)
@@ -44,9 +45,27 @@ async def make(runs_dir: Path) -> None:
             _take(app, "compare")
             await pilot.press("escape", "2")
             await _settle(pilot)
-            await pilot.press("f5")
+            await _take_sweep(app, pilot)
+            await pilot.press("escape", "f5")
             await _settle(pilot)
             _take(app, "recipes")
+            for record in sorted(runs_dir.glob("studies/*/study.json"))[:1]:
+                await pilot.press("1", "slash", *f"study:{record.parent.name}")
+                await pilot.press("enter", "g", "enter")
+                await _settle(pilot)
+                _take(app, "study")
+
+
+async def _take_sweep(app: LauncherApp, pilot: Pilot[None]) -> None:
+    """Save a picture of the dialog for a study, once its plan is there."""
+    await pilot.press("f10")
+    # Its worker goes on as long as the dialog is open: `_settle` would not return.
+    while not isinstance(screen := app.screen, SweepScreen):
+        await pilot.pause(0.3)
+    await pilot.press("down", "space", "down", "space", "tab", "down", "space")
+    while not screen.plan.needs:
+        await pilot.pause(0.3)
+    _take(app, "sweep")
 
 
 async def _settle(pilot: Pilot[None]) -> None:

@@ -54,7 +54,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("back", "escape", "Back", "", "leave"),
     ),
     "runs": (
-        Key("open", "enter", "Open", "Show the run", "select_cursor"),
+        Key("open", "enter", "Open", "Show the run, or what is in it", "select_cursor"),
         Key("filter", "slash", "Filter", "By name, method, data or state"),
         Key("mark", "space", "Mark", "For a comparison"),
         Key("compare", "c", "Compare", "The marked runs, or this one"),
@@ -105,6 +105,18 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("back", "M", "Metric before", "", "metric(-1)"),
     ),
     "report": (Key("export", "x", "Export", "Write this table to a file"),),
+    "study_report": (
+        Key("export", "x", "Export", "Write this table to a file"),
+        Key("page", "h", "HTML report", "With all tables and figures, as a file"),
+        Key("copy", "y", "Copy", "Copy the command line"),
+    ),
+    "sweep": (
+        Key("start", "f9", "Start", "Start the study"),
+        Key("smoke", "f7", "Smoke", "Train for a minute only"),
+        Key("measure", "f6", "Measure", "Try each training, for the time"),
+        Key("copy", "f8", "Copy", "Copy the command line"),
+        Key("help", "question_mark", "Help", "About this dialog", "app.help"),
+    ),
     "queue": (
         Key("open", "enter", "Open", "Show the run", "select_cursor"),
         Key("start", "s", "Start", "Start the queue"),
@@ -120,6 +132,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "recipes": (
         Key("launch", "f9,l", "Launch", "Put a run into the queue"),
+        Key("study", "f10,t", "Study", "Methods × seeds: many runs, one table"),
         Key("view", "f5,v", "View", "Preview, form or command", "next_view"),
         Key("smoke", "f7,s", "Smoke", "Train for a minute only"),
         Key("dry_run", "f6,d", "Dry run", "Estimate memory and time"),

@@ -7,11 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from kmtard.runs.queue.task import Task
+from kmtard.runs.study_task import StudyTask
 
 
 def dry_run_command(task: Task) -> list[str]:
     """Return the command for a dry run of a training."""
     return [*task.command(), "--dry-run=measure"]
+
+
+def plan_command(task: StudyTask, *, measure: bool = False) -> list[str]:
+    """Return the command that tells what a study would take, line by line in JSON."""
+    option = "--dry-run=measure" if measure else "--dry-run"
+    return [*task.command(), option, "--json"]
 
 
 def command_text(argv: Sequence[str]) -> str:

@@ -21,29 +21,30 @@ COMMANDS = {
 """Name of each command and of its module -> what it does."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard") -> int:
     """Run a command; return its exit code.
 
     Args:
         argv: the name of the command and its arguments; `sys.argv[1:]` when None.
+        prog: name of the program in messages.
     """
     accept_any_text()
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(words[:1])
+    arguments = _parser(prog).parse_args(words[:1])
     command = import_module(f"kmtard.commands.{arguments.command}")
-    code: int = command.main(words[1:], prog=f"kmtard {arguments.command}")
+    code: int = command.main(words[1:], prog=f"{prog} {arguments.command}")
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
     parser = argparse.ArgumentParser(
-        prog="kmtard",
+        prog=prog,
         description="Train and evaluate adversarially robust image classifiers.",
         epilog="commands:\n"
         + "\n".join(lines)
-        + "\n\n`kmtard COMMAND --help` shows the options of a command.",
+        + f"\n\n`{prog} COMMAND --help` shows the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
 
+from kmtard.commands.trust import add_trust
 from kmtard.recipe import RecipeError, foreign_reason, load
 from kmtard.recipe.errors import mistakes_of
 from kmtard.recipe.schema import Study
-from kmtard.registry import RegistryError
+from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
 from kmtard.runs.formats import ABSENT, counted
 from kmtard.runs.groups import groups_table, without_shared
 from kmtard.runs.studies import StudyFolder
+from kmtard.runs.study_task import StudyTask
 from kmtard.runs.tables import Table, to_rich
 from kmtard.runs.visible import accept_any_text, tell, wide_console
 from kmtard.study.conduct import Conductor, runs_of, study_name
@@ -59,13 +63,22 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
     screen, errors = wide_console(), Console(stderr=True)
     place: Place | None = None
     try:
+        for module in arguments.imports:
+            modules.allow(module)
         conductor = _conductor(arguments, screen)
         place = conductor.place
         statuses = conductor.look()
+        if arguments.json:
+            _write_plan(conductor, statuses, arguments)
+            return 0
+        if not arguments.dry_run:
+            left = [each.cell for each in statuses if each.state != "finished"]
+            refuse_missing_weights(left)
+            # The launcher lists the study while its size is still being estimated.
+            conductor.record(statuses)
         _tell_plan(conductor, statuses, arguments, screen)
         if arguments.dry_run:
             return 0
-        refuse_missing_weights([e.cell for e in statuses if e.state != "finished"])
         return _end(conductor, conductor.execute(), screen)
     except (RecipeError, RegistryError, ValueError) as error:
         tell(errors, error)
@@ -113,6 +126,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--jobs", type=int, metavar="N", help="number of runs at a time on this "
         "machine (default: one per GPU if there are several, otherwise the limit of "
         "the queue)")  # fmt: skip
+    add("--json", action="store_true", help="with --dry-run, print the plan as two "
+        "lines of JSON: the cells, then what they need")  # fmt: skip
+    add_trust(parser)
     return parser
 
 
@@ -137,7 +153,10 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
     path, overrides = arguments.recipe, arguments.overrides
-    base = load(path, overrides=overrides, foreign=foreign_reason(path))
+    foreign = None if arguments.trust else foreign_reason(path)
+    base = load(path, overrides=overrides, foreign=foreign)
+    if arguments.json and not arguments.dry_run:
+        raise ValueError("--json: expected --dry-run with it.")
     study = named_study(arguments.name) if arguments.name else base.study
     study = _changed(study, arguments)
     if arguments.jobs is not None and (arguments.on != "local" or arguments.jobs < 1):
@@ -145,7 +164,14 @@ def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
             "--jobs: expected a number of at least 1, together with --on local. "
             f"Received: {arguments.jobs} with --on {arguments.on}."
         )
-    every = cells_of(path, study, overrides=overrides, smoke=arguments.smoke)
+    every = cells_of(
+        path,
+        study,
+        overrides=overrides,
+        smoke=arguments.smoke,
+        trust=arguments.trust,
+        imports=arguments.imports,
+    )
     name = study_name(path, arguments.name or OWN, every)
     cells = chosen_cells(every, arguments.only)
     runs_dir = Path(base.runtime.runs_dir)
@@ -163,6 +189,25 @@ def _conductor(arguments: argparse.Namespace, screen: Console) -> Conductor:
         place=place,
         line=lambda text: tell(screen, text),
         ignored=ignored,
+        task=_task(arguments),
+    )
+
+
+def _task(arguments: argparse.Namespace) -> StudyTask:
+    """Return what the record keeps. Called again, it begins nothing anew."""
+    return StudyTask(
+        recipe=arguments.recipe,
+        name=arguments.name,
+        methods=arguments.methods or (),
+        seeds=arguments.seeds or (),
+        axes=tuple(arguments.axes),
+        overrides=tuple(arguments.overrides),
+        only=tuple(arguments.only),
+        smoke=arguments.smoke,
+        on=arguments.on,
+        jobs=arguments.jobs,
+        trust=arguments.trust,
+        imports=tuple(arguments.imports),
     )
 
 
@@ -183,6 +228,32 @@ def _changed(study: Study, arguments: argparse.Namespace) -> Study:
     except ValidationError as error:
         [first, *_] = mistakes_of(error, ("study",), Study)
         raise ValueError(f"command line: {first}") from error
+
+
+def _write_plan(
+    conductor: Conductor, statuses: Sequence[Status], arguments: argparse.Namespace
+) -> None:
+    """Write the plan for a program: the cells at once, then what is left to do."""
+    cells = [
+        {
+            "name": each.cell.name,
+            "method": each.cell.recipe.method.name,
+            "seed": each.cell.recipe.runtime.seed,
+            "state": each.state,
+            "run": str(each.run.path) if each.run else None,
+        }
+        for each in statuses
+    ]
+    _write_line({"study": conductor.name, "cells": cells})
+    trials = arguments.dry_run == "measure"
+    found = forecast(statuses, conductor.finished(), trials=trials)
+    _write_line(found.as_json())
+
+
+def _write_line(values: Mapping[str, Any]) -> None:
+    # ASCII, so that no terminal and no pipe has to encode a name.
+    sys.stdout.write(f"{json.dumps(values)}\n")
+    sys.stdout.flush()
 
 
 def _tell_plan(

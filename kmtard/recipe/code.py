@@ -62,7 +62,7 @@ def untrusted(document: Table, names: list[str], reason: str) -> Iterator[Mistak
             message = (
                 f"this names code, and the recipe may not be yours: {reason}. Read the "
                 "code. If you trust it, give --trust on the command line (the launcher "
-                "and its queue have no such option)"
+                "has no such option)"
             )
             yield Mistake(key, message, name)
 

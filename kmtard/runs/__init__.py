@@ -7,6 +7,8 @@
 - `settings`, `summary`, `library`, `comparison`, `groups`: the settings of a run, one
   run in brief, all runs in a folder, several runs side by side, and one row per setting
   with the mean over its seeds.
+- `studies`, `study_task`, `study_views`, `outline`: the folder of a study, its command,
+  its cells as they are now, and the list of runs in which a study is one line.
 - `replay`, `revision`: whether a repeated run gives the same results, and the commit of
   the source files.
 - `tables`, `formats`: tables in every output format, numbers as text.

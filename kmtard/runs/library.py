@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run, each_once
+from kmtard.runs.study_views import StudyLibrary, StudyView
 from kmtard.runs.summary import Summary, SummaryReader
 
 if TYPE_CHECKING:
+    from kmtard.runs.queue.entry import Entry
     from kmtard.runs.queue.queue import Queue
 
 
@@ -25,11 +28,13 @@ class Scan:
         rows: one summary per run, newest first.
         problem: why the folder cannot be read; empty if it can.
         queue: how many entries are running and waiting, such as `1 running, 2 waiting`.
+        studies: newest first.
     """
 
     rows: list[Summary]
     problem: str
     queue: str
+    studies: tuple[StudyView, ...] = ()
 
 
 class Library:
@@ -42,6 +47,7 @@ class Library:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self._readers: dict[str, SummaryReader] = {}
+        self._studies = StudyLibrary(runs_dir)
 
     def scan(self) -> list[Summary]:
         """Return a summary of each run, newest first.
@@ -65,18 +71,24 @@ class Library:
         return sorted(rows, key=lambda row: -row.created)
 
     def look(self, queue: Queue) -> Scan:
-        """Return the runs and the queue. Problems with the folder are in `problem`."""
+        """Return the runs, studies and the queue.
+
+        Problems with the folder are in `problem`.
+        """
+        entries: list[Entry] = []
+        # The queue has its own screen, which shows its problems.
+        with contextlib.suppress(OSError, RunError):
+            entries = queue.entries()
         try:
-            return Scan(self.scan(), "", _summary(queue))
+            rows = self.scan()
         except OSError as error:
             problem = f"Cannot read {self.runs_dir}: {error.strerror}."
-            return Scan([], problem, _summary(queue))
+            return Scan([], problem, _summary(entries))
+        studies = self._studies.look(rows, entries)
+        return Scan(rows, "", _summary(entries), studies)
 
 
-def _summary(queue: Queue) -> str:
-    # The queue has its own screen, which shows its problems.
-    with contextlib.suppress(OSError, RunError):
-        counts = Counter(entry.state for entry in queue.entries())
-        states = [state for state in ("running", "waiting") if counts[state]]
-        return ", ".join(f"{counts[state]} {state}" for state in states)
-    return ""
+def _summary(entries: Sequence[Entry]) -> str:
+    counts = Counter(entry.state for entry in entries)
+    states = [state for state in ("running", "waiting") if counts[state]]
+    return ", ".join(f"{counts[state]} {state}" for state in states)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,14 @@ COLUMNS = (
         True,
     ),
     _text("attack", lambda row: row.score.attack if row.score else ""),
+    _text("where", lambda row: row.where),
 )
 BY_TITLE = {column.title: column for column in COLUMNS}
 ATTACKED = ("W-Robust", "robust")
 
 TEXTS = (
     *("state", "name", "method", "data"),
-    *("epoch", "seed", "of", "started", "attack"),
+    *("epoch", "seed", "of", "started", "attack", "where"),
 )
 FIELDS: dict[str, Callable[[Summary], str]] = {
     "state": lambda row: row.state,
@@ -77,18 +78,31 @@ FIELDS: dict[str, Callable[[Summary], str]] = {
 }
 
 
-def matches(row: Summary, query: str) -> bool:
+def matches(row: Summary, query: str, study: str = "") -> bool:
     """Return whether a run matches every word of a query.
 
     Args:
         row: the run.
         query: words such as `mtard` or `state:running`, separated by spaces.
+        study: name of the study that the run belongs to.
+    """
+    texts = {name: text(row) for name, text in FIELDS.items()}
+    return has_words({**texts, "study": study}, query)
+
+
+def has_words(texts: Mapping[str, str], query: str) -> bool:
+    """Return whether each word is in one of the texts, or in the text it names.
+
+    Example:
+        >>> has_words({"state": "running", "name": "a"}, "state:run a")
+        True
     """
     for word in query.casefold().split():
         field, colon, value = word.partition(":")
-        fields = [FIELDS[field]] if colon and field in FIELDS else FIELDS.values()
-        wanted = value if colon and field in FIELDS else word
-        if not any(wanted in text(row).casefold() for text in fields):
+        is_field = colon and field in texts
+        searched = [texts[field]] if is_field else texts.values()
+        wanted = value if is_field else word
+        if not any(wanted in text.casefold() for text in searched):
             return False
     return True
 

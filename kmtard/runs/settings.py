@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -79,6 +80,16 @@ def differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for each in settings for key in each)
     values = {key: [each.get(key, ABSENT) for each in settings] for key in keys}
     return {key: found for key, found in values.items() if len(set(found)) > 1}
+
+
+def setting_of(settings: Mapping[str, str]) -> str:
+    """Return a text that is equal for runs that differ only in their seed and folders.
+
+    Args:
+        settings: the flat settings of a run; without any, the text is empty.
+    """
+    kept = sorted(item for item in settings.items() if item[0] not in PLACES)
+    return hashlib.sha256(repr(kept).encode()).hexdigest()[:16] if kept else ""
 
 
 def radius_of(settings: Mapping[str, str]) -> float | None:

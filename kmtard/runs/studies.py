@@ -1,8 +1,11 @@
 """The folder of a study, with the list of its runs and its table.
 
 ```
-studies/NAME/  study.json  table.md  table.csv
+studies/NAME/  study.json  table.md  table.csv  out.log
 ```
+
+The launcher's processes write `out.log`. `study.json` keeps the command of the study,
+sealed as an entry of the queue, so that it can go on with what the user allowed.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
 from kmtard.runs.folder import Run
 from kmtard.runs.groups import Group, collect, groups_table
+from kmtard.runs.queue.seal import Seal
+from kmtard.runs.study_task import StudyTask, read_study_task
 from kmtard.runs.tables import to_csv, to_markdown
 
 SCHEMA = 1
@@ -37,6 +42,8 @@ class StudyCell:
         seed: its seed.
         key: hash of the settings, and the seed. All runs of the cell share it.
         run: name of the folder of its run; None before the run starts.
+        state: its state when the study last looked.
+        task: the queue's task for it, as `Task.as_json` returns it; empty if unknown.
     """
 
     name: str
@@ -44,6 +51,8 @@ class StudyCell:
     seed: int
     key: str
     run: str | None = None
+    state: str = ""
+    task: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +63,17 @@ class StudyRecord:
         name: name of the study and of its folder.
         recipe: the recipe's file.
         cells: all cells of the study.
+        task: the command of the study; None if unknown.
+        cwd: the folder in which the command was called; empty if unknown.
+        seal: proof that this user called it on this host; see `StudyFolder.is_own`.
     """
 
     name: str
     recipe: str
     cells: Sequence[StudyCell]
+    task: StudyTask | None = None
+    cwd: str = ""
+    seal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,26 @@ class StudyFolder:
         """The folder of its runs."""
         return self.path.parent.parent
 
+    @property
+    def log_path(self) -> Path:
+        """What the processes wrote that the launcher started."""
+        return self.path / "out.log"
+
+    def sealed(self, task: StudyTask, cwd: str) -> str:
+        """Return the proof that this user called a study so on this host.
+
+        Raises:
+            RunError: the user's key cannot be read or created.
+        """
+        return Seal(self.path).sign(["study", task.as_json(), cwd])
+
+    def is_own(self, record: StudyRecord) -> bool:
+        """Return whether this user called the study so on this host."""
+        if record.task is None:
+            return False
+        parts = ["study", record.task.as_json(), record.cwd]
+        return Seal(self.path).is_signed(parts, record.seal)
+
     def is_study(self) -> bool:
         """Return whether the folder has the record of a study."""
         return (self.path / RECORD).is_file()
@@ -95,13 +130,22 @@ class StudyFolder:
         Raises:
             RunError: it cannot be written.
         """
+        self.make()
+        task = record.task.as_json() if record.task else None
+        values = {"schema": SCHEMA, **asdict(record), "task": task}
+        write_atomic(self.path / RECORD, json.dumps(values, indent=1) + "\n")
+
+    def make(self) -> None:
+        """Make the folder unless it is there.
+
+        Raises:
+            RunError: it cannot be made, or is a link.
+        """
         refuse_links(self.path.parent, self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"Cannot create {self.path}: {error.strerror}.") from error
-        text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
-        write_atomic(self.path / RECORD, text)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -174,4 +218,15 @@ def _record(values: dict[str, Any]) -> StudyRecord:
         # A name must not lead to another folder.
         if name is not None and (type(name) is not str or name != Path(name).name):
             raise ValueError(f"run: received {name!r}")
-    return StudyRecord(cells=cells, **values)
+        if not isinstance(cell.task, dict) or type(cell.seed) is not int:
+            raise ValueError(f"cell: received {cell!r}")
+        if not all(type(each) is str for each in (cell.name, cell.method, cell.state)):
+            raise ValueError(f"cell: received {cell!r}")
+    task = values.pop("task", None)
+    record = StudyRecord(
+        cells=cells, task=None if task is None else read_study_task(task), **values
+    )
+    texts = (record.name, record.recipe, record.cwd, record.seal or "")
+    if not all(type(each) is str for each in texts):
+        raise ValueError(f"expected texts, received {texts!r}")
+    return record

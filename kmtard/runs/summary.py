@@ -15,7 +15,7 @@ from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
 from kmtard.runs.results import read_figures
-from kmtard.runs.settings import ABOUT, radius_of, read_settings
+from kmtard.runs.settings import ABOUT, radius_of, read_settings, setting_of
 
 DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
@@ -49,6 +49,9 @@ class Summary:
             unknown.
         created: time of creation in UNIX seconds; 0 if unknown.
         host: name of the machine with its process; empty if unknown.
+        job: number of its job of SLURM; empty without.
+        setting: equal for runs that differ only in their seed and folders; empty if
+            the recipe cannot be read.
         note: what went wrong; empty if nothing did.
     """
 
@@ -66,12 +69,19 @@ class Summary:
     epsilon: float | None = None
     created: float = 0.0
     host: str = ""
+    job: str = ""
+    setting: str = ""
     note: str = ""
 
     @property
     def name(self) -> str:
         """Name of the folder."""
         return self.run.name
+
+    @property
+    def where(self) -> str:
+        """What executes it or has: a host, or a job of SLURM on a host."""
+        return " on ".join(filter(None, [self.job and f"job {self.job}", self.host]))
 
 
 class SummaryReader:
@@ -89,7 +99,7 @@ class SummaryReader:
         self.run = run
         self.history = History(run, in_detail=in_detail)
         self._stamps: list[_Stamp | None] = []
-        self._settings: tuple[_Stamp | None, list[str], float | None] | None = None
+        self._settings: tuple[_Stamp | None, list[str], float | None, str] | None = None
         self._problem = ""
         self._summary: Summary | None = None
 
@@ -114,7 +124,8 @@ class SummaryReader:
         if self._settings is None or self._settings[0] != recipe:
             settings = read_settings(self.run)
             about = [settings.get(key, "") for key in ABOUT]
-            self._settings = recipe, about, radius_of(settings)
+            setting = setting_of(settings)
+            self._settings = recipe, about, radius_of(settings), setting
             self._problem = _problem(self.run)
         if self._problem:
             return Summary(self.run, DAMAGED, note=self._problem)
@@ -127,7 +138,9 @@ class SummaryReader:
             reason = getattr(error, "strerror", None) or error
             return Summary(self.run, DAMAGED, note=f"The run cannot be read: {reason}.")
         found = summary.score.epsilon if summary.score else None
-        return replace(summary, epsilon=self._settings[2] if found is None else found)
+        _, _, epsilon, setting = self._settings
+        epsilon = epsilon if found is None else found
+        return replace(summary, epsilon=epsilon, setting=setting)
 
     def _of(
         self, state: str, data: str, method: str, network: str, seed: str
@@ -152,6 +165,7 @@ class SummaryReader:
             seconds=history.worked(time.time() if running else None),
             created=number(info.get("created")) or 0.0,
             host=str(info.get("host", "")),
+            job=str(info.get("slurm_job", "")),
             note=_note(state, history),
         )
 

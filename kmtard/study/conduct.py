@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +18,7 @@ from kmtard.runs.studies import (
     StudyRecord,
     collect_finished,
 )
+from kmtard.runs.study_task import StudyTask
 from kmtard.study.grid import Cell
 from kmtard.study.place import Place
 from kmtard.study.progress import Finder, Progress, Status, orders_of
@@ -36,6 +38,7 @@ class Conductor:
         place: the place that executes the cells.
         line: called with each line of text for the user.
         ignored: names of runs to ignore, because their cells are trained again.
+        task: the command of the study, which the record keeps to resume it later.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Conductor:
     place: Place
     line: Callable[[str], None]
     ignored: Collection[str] = ()
+    task: StudyTask | None = None
 
     def __post_init__(self) -> None:
         runs_dir = Path(self.every[0].recipe.runtime.runs_dir)
@@ -51,6 +55,8 @@ class Conductor:
         self._finder = Finder(runs_dir, self.ignored)
         self._progress = Progress(self.cells, self._finder, self.place)
         self._record: StudyRecord | None = None
+        self._cwd = os.getcwd()
+        self._seal: str | None = None
 
     def look(self) -> list[Status]:
         """Return the current state of each cell.
@@ -74,7 +80,7 @@ class Conductor:
         pause = PAUSE
         while True:
             statuses = self.look()
-            self._write(statuses)
+            self.record(statuses)
             changed = [each for each in statuses if told[each.cell.key] != each.state]
             for each in changed:
                 # A preempted job waits again, which is news. Other waits are not.
@@ -106,8 +112,16 @@ class Conductor:
             self.folder.write_tables(groups)
         return groups, problems
 
-    def _write(self, statuses: Sequence[Status]) -> None:
+    def record(self, statuses: Sequence[Status]) -> None:
+        """Write which runs the cells have, and what the user asked for.
+
+        Raises:
+            RunError: the record cannot be written.
+        """
+        if self.task is not None and self._seal is None:
+            self._seal = self.folder.sealed(self.task, self._cwd)
         runs = {each.cell.key: each.run for each in statuses}
+        states = {each.cell.key: each.state for each in statuses}
         if len(self.every) > len(self.cells):
             runs = {**self._finder.newest(), **runs}
         cells = [
@@ -117,10 +131,19 @@ class Conductor:
                 seed=cell.recipe.runtime.seed,
                 key=cell.key,
                 run=run.name if (run := runs.get(cell.key)) else None,
+                state=states.get(cell.key, ""),
+                task=cell.task.as_json(),
             )
             for cell in self.every
         ]
-        record = StudyRecord(name=self.name, recipe=self.every[0].path, cells=cells)
+        record = StudyRecord(
+            name=self.name,
+            recipe=self.every[0].path,
+            cells=cells,
+            task=self.task,
+            cwd=self._cwd,
+            seal=self._seal,
+        )
         if record != self._record:
             self.folder.write(record)
             self._record = record

@@ -51,29 +51,47 @@ class Forecast:
     unknown: int
     unknown_teachers: int = 0
 
-    def lines(self) -> list[str]:
-        """Return the forecast as lines of text."""
+    def lines(self, hint: str = "; --dry-run=measure measures it") -> list[str]:
+        """Return the forecast as lines of text.
+
+        Args:
+            hint: the end of the line about a time that is unknown.
+        """
         if not self.left:
             return ["Nothing is left to do."]
-        size = f"unknown: {self.reason}"
-        if self.size is not None:
-            size = f"about {size_text(self.size)}"
+        size = self._size()
         teachers = counted(self.teachers, "teacher")
         return [
             f"Runs to do: {self.left}, and {teachers} to train first",
             f"Disk: {size}",
-            f"Time, an estimate: {self._time()}",
+            f"Time, an estimate: {self._time(hint)}",
         ]
 
-    def _time(self) -> str:
-        known, hint = self.left - self.unknown, "--dry-run=measure measures it"
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a program to read, with the texts for its user."""
+        seconds = None if self.unknown or self.unknown_teachers else self.seconds
+        return {
+            "left": self.left,
+            "teachers": self.teachers,
+            "bytes": self.size,
+            "seconds": seconds,
+            "lines": self.lines(hint=""),
+        }
+
+    def _size(self) -> str:
+        if self.size is None:
+            return f"unknown: {self.reason}"
+        return f"about {size_text(self.size)}"
+
+    def _time(self, hint: str) -> str:
+        known = self.left - self.unknown
         if not known:
-            return f"unknown until the first runs finish; {hint}"
+            return f"unknown until the first runs finish{hint}"
         text = f"{duration(self.seconds)} of work for {counted(known, 'run')}"
         unknown = {"run": self.unknown, "teacher": self.unknown_teachers}
         parts = [counted(count, noun) for noun, count in unknown.items() if count]
         if parts:
-            text += f", unknown for {' and '.join(parts)}; {hint}"
+            text += f", unknown for {' and '.join(parts)}{hint}"
         return text
 
 
@@ -145,17 +163,21 @@ def _teachers(cells: Iterable[Cell]) -> dict[Path, tuple[Recipe, Role]]:
 def _measured(cells: Sequence[Cell], *, trials: bool) -> dict[str, Measured]:
     """Return the sizes, and times if tried, of each cell's recipe, by its settings."""
     recipes = {settings_key(cell.recipe): cell.recipe for cell in cells}
-    for recipe in recipes.values():
-        if code := named_code(tomllib.loads(recipe.to_toml())):
+    for cell in cells:
+        if cell.trust:
+            continue
+        if code := named_code(tomllib.loads(cell.recipe.to_toml())):
             raise RunError(
-                f"{code[0][0]} names your own code, which an estimate does not run"
+                f"{code[0][0]} names your own code, which an estimate runs only with "
+                "--trust"
             )
+    imports = tuple({name: None for cell in cells for name in cell.imports})
     found: dict[str, Measured] = {}
     backends = {recipe.runtime.backend for recipe in recipes.values()}
     for backend in sorted(backends):
         group = {k: r for k, r in recipes.items() if r.runtime.backend == backend}
         asked = group if trials else _different_networks(group)
-        answers = measured(list(asked.values()), trials=trials)
+        answers = measured(list(asked.values()), trials=trials, imports=imports)
         answered = dict(zip(map(_networks, asked.values()), answers, strict=True))
         found |= {key: answered[_networks(recipe)] for key, recipe in group.items()}
         if trials:

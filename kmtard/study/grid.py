@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -52,6 +53,8 @@ class Cell:
         smoke: whether it is a smoke test.
         recipe: the resolved recipe.
         key: the hash of the settings, and the seed. Runs with this key belong to it.
+        trust: whether the user gave `--trust` on the command line.
+        imports: modules that the user gave with `--import`.
     """
 
     parts: tuple[str, ...]
@@ -61,6 +64,8 @@ class Cell:
     smoke: bool
     recipe: Recipe = field(repr=False)
     key: str
+    trust: bool = False
+    imports: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,8 +76,17 @@ class Cell:
     def task(self) -> Task:
         """The queue's task that trains the cell."""
         return Task.fit(
-            self.path, method=self.method, overrides=self.overrides, smoke=self.smoke
+            self.path,
+            method=self.method,
+            overrides=self.overrides,
+            smoke=self.smoke,
+            trust=self.trust,
+            imports=self.imports,
         )
+
+    def resume(self, run: Path) -> Task:
+        """Return what a queue does to resume a run of it."""
+        return Task.resume(run, trust=self.trust, imports=self.imports)
 
     def matches(self, pattern: str) -> bool:
         """Return whether a shell pattern matches its name or one of its parts."""
@@ -108,6 +122,8 @@ def cells_of(
     *,
     overrides: Sequence[str] = (),
     smoke: bool = False,
+    trust: bool = False,
+    imports: Sequence[str] = (),
 ) -> list[Cell]:
     """Return the cells of a study, each loaded and checked.
 
@@ -119,6 +135,8 @@ def cells_of(
         study: the grid.
         overrides: as for `--set`, for every cell. A cell's own values take precedence.
         smoke: whether to shorten each run to about a minute.
+        trust: whether the user trusts the code that somebody else's recipe names.
+        imports: modules that the user gave with `--import`, already allowed.
 
     Raises:
         RecipeError: lists all mistakes of the study and of its cells.
@@ -128,7 +146,8 @@ def cells_of(
         >>> [cell.name for cell in cells_of("recipes/digits.toml", study)]
         ['sat,s0', 'trades,s0', 'sat,s1', 'trades,s1']
     """
-    base = load(path, overrides=overrides, foreign=foreign_reason(path))
+    foreign = None if trust else foreign_reason(path)
+    base = load(path, overrides=overrides, foreign=foreign)
     mistakes = list(_mistakes(study, path))
     if mistakes:
         raise RecipeError(path, mistakes)
@@ -143,8 +162,9 @@ def cells_of(
             if any(hits):
                 continue
             try:
-                cell = _cell(path, method, setting, seed, overrides, smoke)
-                cells.setdefault(cell.key, cell)
+                cell = _cell(path, method, setting, seed, overrides, smoke, foreign)
+                granted = replace(cell, trust=trust, imports=tuple(imports))
+                cells.setdefault(cell.key, granted)
             except RecipeError as error:
                 mistakes += [_in_cell(each, setting) for each in error.mistakes]
     mistakes += [
@@ -315,9 +335,9 @@ def _cell(
     seed: int,
     overrides: Sequence[str],
     smoke: bool,
+    foreign: str | None,
 ) -> Cell:
     every = (*overrides, *setting.overrides, f"runtime.seed={seed}")
-    foreign = foreign_reason(path)
     recipe = load(path, method=method, overrides=every, smoke=smoke, foreign=foreign)
     if foreign is not None:
         _refuse_code(recipe, path, foreign)
@@ -345,7 +365,7 @@ def _refuse_code(recipe: Recipe, path: str, reason: str) -> None:
         Mistake(
             key,
             f"this names code, and the recipe may not be yours: {reason}. Read the "
-            "code; if you trust it, copy the recipe into the working folder",
+            "code. If you trust it, give --trust on the command line",
             name,
             place=path,
         )

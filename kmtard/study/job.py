@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kmtard.registry import modules
 from kmtard.runs import Run, RunError, write_atomic
 from kmtard.runs.queue.task import Task
 from kmtard.study.progress import Finder
@@ -89,7 +90,9 @@ class Job:
         # The first task owns the run, the others only take part in it.
         if run is not None and os.environ.get("SLURM_PROCID", "0") == "0":
             _take_over(run)
-        task = self.task if run is None else Task.resume(run.path)
+        task = self.task
+        if run is not None:
+            task = Task.resume(run.path).with_grants_of(self.task)
         child = subprocess.Popen(["/bin/sh", "-c", START, "sh", *task.command()])
         object.__setattr__(self, "_child", child.pid)
         while child.poll() is None:
@@ -116,6 +119,9 @@ class Job:
         return submitit.helpers.DelayedSubmission(replace(self))
 
     def _run(self) -> Run | None:
+        # Without its code, the recipe of a run could not be read here.
+        for module in self.task.imports:
+            modules.allow(module)
         return Finder(self.runs_dir, self.ignored).newest().get(self.key)
 
 

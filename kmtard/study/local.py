@@ -11,7 +11,6 @@ from kmtard.runs import Run, RunError
 from kmtard.runs.files import read_regular
 from kmtard.runs.queue.gpus import visible_gpus
 from kmtard.runs.queue.queue import Entry, Queue
-from kmtard.runs.queue.task import Task
 from kmtard.study.grid import Cell
 from kmtard.study.place import ACTIVE, Order
 
@@ -77,7 +76,7 @@ class Local:
             self.queue.limit = jobs
         for order in orders:
             cell, run = order.cell, order.run
-            task = cell.task if run is None else Task.resume(run.path)
+            task = cell.task if run is None else cell.resume(run.path)
             path = None if run is None else run.path
             backend = cell.recipe.runtime.backend
             self.queue.add(task, cell.name, backend, run=path)
@@ -103,7 +102,7 @@ class Local:
     def _entry(self, cell: Cell, run: Run | None) -> Entry | None:
         for entry in reversed(self._entries):
             if run is None or entry.run is None:
-                is_of_cell = entry.task == cell.task
+                is_of_cell = cell.task.is_same_work(entry.task)
             else:
                 is_of_cell = Path(entry.run).absolute() == run.path.absolute()
             if is_of_cell:

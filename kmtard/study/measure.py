@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 
 from kmtard.recipe import Recipe
 from kmtard.recipe.validation import validate
+from kmtard.registry import modules
 from kmtard.runs import RunError
 from kmtard.training.startup import silent_native_code
 from kmtard.training.teachers import needed_teachers
@@ -41,12 +42,15 @@ class Measured(TypedDict):
     seconds: dict[str, float]
 
 
-def measured(recipes: Sequence[Recipe], *, trials: bool = False) -> list[Measured]:
+def measured(
+    recipes: Sequence[Recipe], *, trials: bool = False, imports: Sequence[str] = ()
+) -> list[Measured]:
     """Return the sizes and times of recipes that share a backend.
 
     Args:
         recipes: resolved recipes. Code that they name is imported.
         trials: whether to try the trainings, which takes minutes.
+        imports: the user's own modules that the recipes may name.
 
     Raises:
         RunError: the process failed.
@@ -54,7 +58,11 @@ def measured(recipes: Sequence[Recipe], *, trials: bool = False) -> list[Measure
     if not recipes:
         return []
     backend = recipes[0].runtime.backend
-    question = {"recipes": [each.to_toml() for each in recipes], "trials": trials}
+    question = {
+        "recipes": [each.to_toml() for each in recipes],
+        "trials": trials,
+        "imports": list(imports),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "kmtard.study.measure"],
         input=json.dumps(question),
@@ -103,8 +111,11 @@ def _measure(recipe: Recipe, *, trials: bool) -> Measured:
 def main() -> int:
     """Answer the question on standard input."""
     question: dict[str, Any] = json.load(sys.stdin)
+    for module in question["imports"]:
+        modules.allow(module)
     with silent_native_code():
         import_module("kmtard.training.estimate")
+    modules.import_allowed()
     answers = []
     for text in question["recipes"]:
         recipe, _ = validate(tomllib.loads(text))

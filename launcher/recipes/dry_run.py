@@ -100,9 +100,10 @@ class DryRun:
                 os.killpg(self._process.pid, number)
 
     def _collect(self, output: IO[bytes] | None) -> None:
-        for line in output or ():
-            # Keep only the last state of a progress bar.
-            shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
-            self.lines.append(shown.decode("utf-8", errors="replace"))
+        with output or contextlib.nullcontext(()) as lines:
+            for line in lines:
+                # Keep only the last state of a progress bar.
+                shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
+                self.lines.append(shown.decode("utf-8", errors="replace"))
         self._process.wait()
         self._seconds = time.monotonic() - self._started

@@ -18,6 +18,7 @@ from launcher.bindings import bindings
 from launcher.runs.panels import Panel
 from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.ticks import Ticks
 
 
 class CurvesScreen(Dialog[None]):
@@ -48,7 +49,7 @@ class CurvesScreen(Dialog[None]):
         """Show each plot with its curves below it."""
         with Vertical(id="curves") as box:
             box.border_title = "Plots and curves"
-            yield SelectionList[str](
+            yield Ticks[str](
                 *(
                     Selection(Content(label), key, key not in self._hidden)
                     for key, label in self._labels.items()

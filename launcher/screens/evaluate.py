@@ -21,6 +21,7 @@ from launcher.bindings import bindings
 from launcher.commands import command_text
 from launcher.screens.base import Dialog
 from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.ticks import Ticks
 
 PAPER = "paper"
 SUITE = "suite: paper"
@@ -54,7 +55,7 @@ class EvaluateScreen(Dialog[Choice | None]):
         """Show the paper's suite and all attacks."""
         with Vertical(id="evaluate"):
             yield Static(Text(f"Attacks on {visible(self._run.name)}"), id="title")
-            yield SelectionList[str](*map(self._selection, [SUITE, *ATTACKS]))
+            yield Ticks[str](*map(self._selection, [SUITE, *ATTACKS]))
             yield Static(id="said")
         yield KeyBar()
 

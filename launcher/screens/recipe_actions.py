@@ -16,6 +16,7 @@ from kmtard.recipe import foreign_reason
 from kmtard.registry import label
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.task import Task
+from kmtard.runs.studies import StudyFolder
 from kmtard.runs.visible import visible
 from launcher.closing import while_open
 from launcher.commands import command_text, dry_run_command
@@ -23,13 +24,14 @@ from launcher.recipes.draft import Checked, Draft, check
 from launcher.recipes.dry_run import DryRun
 from launcher.recipes.recipe_files import RecipeFile
 from launcher.recipes.saving import SaveError, save
+from launcher.recipes.sweep import Sweep
 from launcher.screens.ask import AskScreen
-from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.dry_run import DryRunScreen
+from launcher.screens.study_starter import StudyStarter
 
 
-class RecipeActions(LauncherScreen[None]):
+class RecipeActions(StudyStarter):
     """A screen with a chosen recipe, and the actions on it."""
 
     @dataclass
@@ -120,6 +122,28 @@ class RecipeActions(LauncherScreen[None]):
             ]
             text = f"{heading(event.checked)} is in the queue: {' or '.join(keys)}."
             self.notify(visible(text), title="Launched", markup=False)
+
+    @work(exclusive=True, group="study")
+    async def action_study(self) -> None:
+        """Ask for methods and seeds, and start a study of the recipe."""
+        from launcher.screens.sweep import SweepScreen
+
+        chosen = self._chosen()
+        if chosen is None:
+            return
+        file, draft = chosen
+        checked = await asyncio.to_thread(check, file, draft, self.app.runs_dir)
+        if checked.recipe is None:
+            await self.refuse(checked)
+            return
+        sweep = Sweep.of(checked, checked.recipe, str(as_typed(file.path)))
+        screen = SweepScreen(file.path.stem, sweep, file.methods)
+        wanted = await self.app.push_screen_wait(screen)
+        if wanted is None:
+            return
+        folder = StudyFolder.beside(self.app.runs_dir, wanted.name)
+        with self.reported():
+            await self.start_study(wanted.task, folder, Path.cwd())
 
     def action_dry_run(self) -> None:
         """Show the dry run of the recipe, or start one."""

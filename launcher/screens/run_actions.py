@@ -134,6 +134,10 @@ class RunActions(LauncherScreen[None]):
 
     async def _enqueue(self, task: Task, title: str, run: Run) -> None:
         queue = self.app.queue
+        # What the user allowed on the command line that began it.
+        granted = await asyncio.to_thread(queue.granted, run.path)
+        if granted is not None:
+            task = task.with_grants_of(granted)
         backend = str((await asyncio.to_thread(run.info)).get("backend", ""))
         await asyncio.to_thread(queue.add, task, title, backend, run=run.path)
         await asyncio.to_thread(queue.ensure_runner)

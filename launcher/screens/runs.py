@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +16,10 @@ from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import Run
 from kmtard.runs.library import Library, Scan
-from kmtard.runs.listing import BY_TITLE, as_table, matches, ordered, states
+from kmtard.runs.listing import BY_TITLE, as_table, states
 from kmtard.runs.log_file import last_lines
+from kmtard.runs.outline import Line, outline
+from kmtard.runs.study_views import StudyView
 from kmtard.runs.summary import Summary
 from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
@@ -24,16 +27,20 @@ from launcher.bindings import bindings
 from launcher.closing import is_open
 from launcher.poller import Poller
 from launcher.screens.export import ExportScreen
-from launcher.screens.run_actions import RunActions
+from launcher.screens.study_actions import StudyActions
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable
 
 LOG_LINES = 12
+LINES_READ = 60
+FRAME = tuple("┏┃┡│├└┌")
+PATIENCE = 10.0  # seconds to wait until the runs have been read again
+TOGGLED = 200  # lines whose state is remembered
 
 
-class RunsScreen(RunActions):
-    """All runs of the folder: sorted, filtered, marked, one of them in detail."""
+class RunsScreen(StudyActions):
+    """All runs and studies of the folder: sorted, filtered, marked, one in detail."""
 
     PAGE = "runs"
     CSS_PATH = "runs.tcss"
@@ -42,6 +49,9 @@ class RunsScreen(RunActions):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[Summary] = []
+        self._studies_shown: tuple[StudyView, ...] = ()
+        self._toggled: list[str] = []
+        self._was_read = asyncio.Event()
         self._scan: Scan | None = None
         self._tail: tuple[Path | None, list[str]] = (None, [])
         self._sorted_by, self._turned = "started", False
@@ -70,35 +80,49 @@ class RunsScreen(RunActions):
         title = settings.get("runs.sort", "started")
         self._sorted_by = title if title in BY_TITLE else "started"
         self._turned = settings.get("runs.turned", False)
+        self._toggled = settings.get("runs.toggled", list[str]())
         library = Library(self.app.runs_dir)
         self.set_class(not settings.get("runs.detail", True), "-no-detail")
         self.query_one("#filter").display = False
         self.table.focus()
         self._show()
-        Poller(self, lambda: partial(library.look, self.app.queue), self.take)
+        self._poller = Poller(
+            self, lambda: partial(library.look, self.app.queue), self.take
+        )
 
     def selected_run(self) -> Run | None:
         """Return the run under the cursor."""
         row = self.table.selected
         return row.run if row else None
 
+    def selected_line(self) -> Line | None:
+        """Return the line under the cursor."""
+        return self.table.line
+
+    async def current_study(self, study: StudyView) -> StudyView:
+        """Read a study again, and return it as it is now."""
+        self._was_read.clear()
+        self._poller.now()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._was_read.wait(), PATIENCE)
+        path = study.folder.path
+        return next((s for s in self._studies_shown if s.folder.path == path), study)
+
     def take(self, found: Scan) -> None:
         """Show the runs."""
         self._scan = found
+        self._was_read.set()
         # The runs of a folder that cannot be read now are not gone.
         if not found.problem:
-            self._rows = found.rows
+            self._rows, self._studies_shown = found.rows, found.studies
             self.table.marked &= {row.run.path for row in found.rows}
         self._show()
-        self._read_log(self.selected_run())
+        self._read_log()
 
     @work(group="log", exclusive=True)
-    async def _read_log(self, run: Run | None) -> None:
-        if run:
-            tail = (
-                run.path,
-                await asyncio.to_thread(last_lines, run.log_path, LOG_LINES),
-            )
+    async def _read_log(self) -> None:
+        if path := _log_of(self.table.line):
+            tail = path, await asyncio.to_thread(_last_lines, path)
             if tail != self._tail and is_open(self):
                 self._tail = tail
                 self._describe()
@@ -106,23 +130,29 @@ class RunsScreen(RunActions):
     @on(DataTable.RowHighlighted)
     def _go_to(self) -> None:
         self._describe()
-        self._read_log(self.selected_run())
+        self._read_log()
 
     @on(Input.Changed, "#filter")
     def _show(self) -> None:
-        """Show the runs that the filter lets through."""
+        """Show the runs and studies that the filter lets through."""
         query = self.query_one("#filter", Input).value
-        found = [row for row in self._rows if matches(row, query)]
-        rows = ordered(found, self._sorted_by, turned=self._turned)
-        self.table.show(rows, (self._sorted_by, self._falls))
-        self._say(len(rows), query)
+        lines = outline(
+            self._rows,
+            self._studies_shown,
+            title=self._sorted_by,
+            turned=self._turned,
+            query=query,
+            toggled=self._toggled,
+        )
+        self.table.show(lines, (self._sorted_by, self._falls))
+        self._say(len(lines), query)
         self._describe()
 
     def _say(self, shown: int, query: str) -> None:
         folder = visible(str(self.app.runs_dir))
         if self._scan is None:
             empty = f"Reading {folder} ..."
-        elif query and self._rows:
+        elif query and (self._rows or self._studies_shown):
             empty = "No run matches the filter. Escape removes it."
         elif self._scan.problem:
             empty = visible(self._scan.problem)
@@ -136,13 +166,16 @@ class RunsScreen(RunActions):
         self.table.display = bool(shown)
         if shown and self.focused is None:
             self.table.focus()
-        self.query_one("#header", Static).update(self._header(shown, folder))
+        self.query_one("#header", Static).update(self._header(folder))
 
-    def _header(self, shown: int, folder: str) -> Text:
+    def _header(self, folder: str) -> Text:
         parts = [states(self._rows)]
+        if self._studies_shown:
+            count = len(self._studies_shown)
+            parts.insert(0, "1 study" if count == 1 else f"{count} studies")
         if self._scan and self._scan.problem:
             parts.append(visible(self._scan.problem))
-        if shown < len(self._rows):
+        if (shown := len(self.table.listed)) < len(self._rows):
             parts.append(f"{shown} shown")
         if marked := len(self.table.marked):
             parts.append(f"{marked} marked")
@@ -153,18 +186,37 @@ class RunsScreen(RunActions):
         return text.append(f"  {folder}", "dim")
 
     def _describe(self) -> None:
-        row = self.table.selected
+        line = self.table.line
         self.read_state()
-        self.set_class(row is None, "-no-run")
-        if row:
+        self.refresh_when_moved()
+        self.set_class(line is None, "-no-run")
+        if line:
             path, lines = self._tail
-            shown = lines if path == row.run.path else ()
-            self.query_one(RunDetail).show(row, shown)
+            shown = lines if path == _log_of(line) else ()
+            self.query_one(RunDetail).show(line, shown)
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        if run := self.selected_run():
-            self.app.open_run(run.path)
+        """Open the run, or open and close what has several."""
+        line = self.table.line
+        if line is None:
+            return
+        if line.is_open is not None:
+            self._toggle(line.key)
+        elif line.row is not None:
+            self.app.open_run(line.row.run.path)
+        else:
+            self.tell(f"{line.name} has no run yet: it is {line.state}.")
+
+    @on(RunTable.Turned)
+    def _turn_line(self, event: RunTable.Turned) -> None:
+        self._toggle(event.key)
+
+    def _toggle(self, key: str) -> None:
+        kept = [each for each in self._toggled if each != key]
+        self._toggled = kept if key in self._toggled else [*kept, key][-TOGGLED:]
+        self.app.settings.set("runs.toggled", self._toggled)
+        self._show()
 
     @on(DataTable.HeaderSelected)
     def _sort_by_heading(self, event: DataTable.HeaderSelected) -> None:
@@ -210,16 +262,21 @@ class RunsScreen(RunActions):
             self._show()
 
     def action_mark(self) -> None:
-        """Mark or unmark the run, and go to the next one."""
-        if run := self.selected_run():
-            self.table.marked ^= {run.path}
+        """Mark or unmark the runs of the line, and go to the next one."""
+        if line := self.table.line:
+            paths = {row.run.path for row in line.runs}
+            if paths <= self.table.marked:
+                self.table.marked -= paths
+            else:
+                self.table.marked |= paths
             self._show()
             self.table.action_cursor_down()
 
     def action_compare(self) -> None:
-        """Compare the marked runs, or show the selected one alone."""
+        """Compare the marked runs, or show those of the selected line."""
         marked = [row.run for row in self._rows if row.run.path in self.table.marked]
-        if runs := marked or [run for run in [self.selected_run()] if run]:
+        line = self.table.line
+        if runs := marked or [row.run for row in (line.runs if line else ())]:
             self.app.compare(runs)
 
     def action_export(self) -> None:
@@ -232,3 +289,19 @@ class RunsScreen(RunActions):
         """Show or hide what is below the list."""
         self.toggle_class("-no-detail")
         self.app.settings.set("runs.detail", not self.has_class("-no-detail"))
+
+
+def _last_lines(path: Path) -> list[str]:
+    """Return the end of a log, without tables: the one of a study is shown above."""
+    lines = last_lines(path, LINES_READ)
+    shown = [line.rstrip() for line in lines if line.strip()[:1] not in FRAME]
+    return shown[-LOG_LINES:]
+
+
+def _log_of(line: Line | None) -> Path | None:
+    """Return the log whose end is shown below the list."""
+    if line is None:
+        return None
+    if line.row is not None:
+        return line.row.run.log_path
+    return line.study.folder.log_path if line.study else None

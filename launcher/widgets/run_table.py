@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +15,11 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.color import Color
 from textual.coordinate import Coordinate
+from textual.message import Message
 from textual.widgets import DataTable
 
 from kmtard.runs.listing import BY_TITLE, COLUMNS, TEXTS, Column
+from kmtard.runs.outline import Line, line_text
 from kmtard.runs.summary import Summary
 from kmtard.runs.visible import shortened, visible
 from launcher.bindings import bindings
@@ -26,12 +29,19 @@ COMPACT = ("state", "name", "W-Robust")
 WIDTHS = {
     **{"state": 11, "name": 14, "method": 12, "W-Robust": 8, "clean": 6, "robust": 6},
     **{"epoch": 9, "time": 7, "of": 9, "seed": 5, "radius": 7},
-    **{"data": 13, "started": 12, "attack": 12},
+    **{"data": 13, "started": 12, "attack": 12, "where": 16},
 }
 """Title of a column -> its width in cells; the name gets what the others leave."""
 
+SCORES = ("W-Robust", "clean", "robust")
+"""Columns that grow where lines have a mean and a deviation."""
+
 MARK = "◆"
+OPEN, CLOSED = "▾", "▸"
 SYMBOLS = {
+    "new": ("·", ""),
+    "waiting": ("○", ""),
+    "cancelled": ("■", "text-warning"),
     "running": ("▶", "text-primary"),
     "finished": ("✓", "text-success"),
     "stopped": ("■", "text-warning"),
@@ -56,15 +66,16 @@ def theme_style(app: App[Any], colour: str) -> Style:
     return Style(color=Color.parse(app.theme_variables[colour]).rich_color)
 
 
-def name_cells(width: int, longest: int) -> int:
+def name_cells(width: int, longest: int, widths: Mapping[str, int] = WIDTHS) -> int:
     """Return the width of the name when as many columns as possible fit beside it.
 
     Args:
         width: of the list, in cells.
         longest: width of the longest name.
+        widths: title of a column -> its width in cells.
     """
-    _, least, *others = (WIDTHS[column.title] for column in COLUMNS)
-    left = width - WIDTHS["state"] - 1
+    _, least, *others = (widths[column.title] for column in COLUMNS)
+    left = width - widths["state"] - 1
     for other in others:
         if left - other - 1 <= least:
             break
@@ -73,10 +84,11 @@ def name_cells(width: int, longest: int) -> int:
 
 
 class RunTable(DataTable[Text]):
-    """Runs by their folders, with which cursor, marks and scroll stay.
+    """Runs, settings and studies by their keys, with which cursor and scroll stay.
 
     Attributes:
         marked: folders of the runs that the user has marked.
+        widths: title of a column -> its width in cells.
     """
 
     DEFAULT_CSS = """
@@ -87,13 +99,21 @@ class RunTable(DataTable[Text]):
         *bindings("every", "top", "bottom"),
     ]
 
+    @dataclass
+    class Turned(Message):
+        """The user clicked on the sign of a line that opens and closes."""
+
+        key: str
+
     def __init__(self, **options: Any) -> None:
         super().__init__(cursor_type="row", cell_padding=0, **options)
         self.marked: set[Path] = set()
-        self._listed: list[Summary] = []
+        self.widths: Mapping[str, int] = WIDTHS
+        self._listed: list[Line] = []
         self._lines: list[list[Cell]] = []
         self._shown: list[Column] = []
-        self._made: dict[Path, tuple[Any, list[Cell]]] = {}
+        self._made: dict[str, tuple[Any, list[Cell]]] = {}
+        self._means: dict[str, tuple[Line, list[int]]] = {}
         self._headings: list[str] = []
         self._order = ("", False)
 
@@ -106,37 +126,60 @@ class RunTable(DataTable[Text]):
         del event
         self.show(self._listed, self._order)
 
+    def on_click(self, event: events.Click) -> None:
+        """Open or close a line by one click on its sign; Textual needs two."""
+        row = event.style.meta.get("row", -1)
+        if not 0 <= row < len(self._listed) or self._listed[row].is_open is None:
+            return
+        start = WIDTHS["state"] + 1 + cell_len(_indent(self._listed[row]))
+        if start <= event.x < start + cell_len(OPEN) + 1:
+            event.prevent_default()
+            event.stop()
+            self.move_cursor(row=row)
+            self.post_message(self.Turned(self._listed[row].key))
+
     @property
     def listed(self) -> Sequence[Summary]:
-        """The runs in their order."""
+        """The runs in their order, each once, those of closed lines too."""
+        found = {row.run.path: row for line in self._listed for row in line.runs}
+        return list(found.values())
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The lines in their order."""
         return self._listed
 
     @property
-    def selected(self) -> Summary | None:
-        """The run under the cursor."""
+    def line(self) -> Line | None:
+        """The line under the cursor."""
         cursor = self.cursor_row
         return self._listed[cursor] if cursor < len(self._listed) else None
+
+    @property
+    def selected(self) -> Summary | None:
+        """The run under the cursor, if the line has one alone."""
+        return self.line.row if self.line else None
 
     def title_of(self, column: int) -> str:
         """Return the name of a column by its position."""
         return self._shown[column].title
 
-    def show(self, rows: Sequence[Summary], order: tuple[str, bool]) -> None:
-        """Show these runs in this order.
+    def show(self, lines: Sequence[Line], order: tuple[str, bool]) -> None:
+        """Show these lines.
 
         Args:
-            rows: sorted.
+            lines: sorted.
             order: title of the column that they are sorted by, and whether the largest
                 value comes first.
         """
-        selected, cursor, scroll = self.selected, self.cursor_row, self.scroll_y
-        self._listed, self._order = list(rows), order
+        selected, cursor, scroll = self.line, self.cursor_row, self.scroll_y
+        self._listed, self._order = list(lines), order
         name_width = self._lay_out()
-        self._made = {row.run.path: self._line(row, name_width) for row in rows}
-        lines = [made[-1] for made in self._made.values()]
+        self._made = {line.key: self._line(line, name_width) for line in lines}
+        cells = [made[-1] for made in self._made.values()]
         is_seen = scroll <= cursor < scroll + self.size.height - self.header_height
         with self.prevent(DataTable.RowHighlighted):
-            self._fill(lines)
+            self._fill(cells)
             place = self._place(selected, cursor)
             # New rows above the run move it, and the view follows.
             if scroll and scroll + place - cursor != self.scroll_y:
@@ -148,23 +191,23 @@ class RunTable(DataTable[Text]):
                 self.set_reactive(RunTable.cursor_coordinate, Coordinate(place, 0))
                 self.refresh()
 
-    def _place(self, selected: Summary | None, cursor: int) -> int:
-        paths = [row.run.path for row in self._listed]
-        if selected and selected.run.path in paths:
-            return paths.index(selected.run.path)
-        return max(0, min(cursor, len(paths) - 1))
+    def _place(self, selected: Line | None, cursor: int) -> int:
+        keys = [line.key for line in self._listed]
+        if selected and selected.key in keys:
+            return keys.index(selected.key)
+        return max(0, min(cursor, len(keys) - 1))
 
     def _lay_out(self) -> int:
         """Add the columns if they have changed; return the width of the name."""
+        self.widths = self._fitting()
         if self.app.size.width < NARROW:
             columns = [BY_TITLE[title] for title in COMPACT]
-            taken = sum(WIDTHS[title] + 1 for title in COMPACT if title != "name")
+            taken = sum(self.widths[title] + 1 for title in COMPACT if title != "name")
             name_width = max(8, self.size.width - taken - 1)
         else:
-            longest = max(
-                (cell_len(visible(row.name)) for row in self._listed), default=0
-            )
-            columns, name_width = list(COLUMNS), name_cells(self.size.width, longest)
+            longest = max((cell_len(_name(line)) for line in self._listed), default=0)
+            columns = list(COLUMNS)
+            name_width = name_cells(self.size.width, longest, self.widths)
         headings = [self._heading(column, name_width) for column in columns]
         if headings != self._headings:
             self._shown, self._headings = columns, headings
@@ -175,35 +218,54 @@ class RunTable(DataTable[Text]):
             self.fixed_columns = 2 if len(columns) > len(COMPACT) else 0
         return name_width
 
+    def _fitting(self) -> dict[str, int]:
+        """Return the widths, with room for the means of settings with several seeds."""
+        widths, known = dict(WIDTHS), self._means
+        self._means = {}
+        for line in self._listed:
+            if line.seeds:
+                made = known.get(line.key)
+                if made is None or made[0] != line:
+                    texts = [line_text(BY_TITLE[title], line) for title in SCORES]
+                    made = line, list(map(len, texts))
+                self._means[line.key] = made
+                for title, width in zip(SCORES, made[1], strict=True):
+                    widths[title] = max(widths[title], width)
+        return widths
+
     def _heading(self, column: Column, name_width: int) -> str:
         title, falls = self._order
         arrow = ("▼" if falls else "▲") if column.title == title else " "
         if column.title not in TEXTS:
-            return f"{column.title:>{WIDTHS[column.title]}}{arrow}"
-        width = name_width if column.title == "name" else WIDTHS[column.title]
+            return f"{column.title:>{self.widths[column.title]}}{arrow}"
+        width = name_width if column.title == "name" else self.widths[column.title]
         return set_cell_size(f"{column.title}{arrow}", width + 1)
 
-    def _line(self, row: Summary, name_width: int) -> tuple[Any, list[Cell]]:
-        """Return what the cells of a run depend on, and the cells."""
-        basis = (row, row.run.path in self.marked, name_width, len(self._shown))
-        made = self._made.get(row.run.path)
+    def _line(self, line: Line, name_width: int) -> tuple[Any, list[Cell]]:
+        """Return what the cells of a line depend on, and the cells."""
+        basis = (line, self._is_marked(line), name_width, self._headings)
+        made = self._made.get(line.key)
         if made and made[0] == basis:
             return made
-        return basis, [self._cell(column, row, name_width) for column in self._shown]
+        return basis, [self._cell(column, line, name_width) for column in self._shown]
 
-    def _cell(self, column: Column, row: Summary, name_width: int) -> Cell:
-        text = visible(column.text(row))
+    def _is_marked(self, line: Line) -> bool:
+        paths = {row.run.path for row in line.runs}
+        return bool(paths) and paths <= self.marked
+
+    def _cell(self, column: Column, line: Line, name_width: int) -> Cell:
+        text = visible(line_text(column, line))
         if column.title == "state":
-            sign, colour = symbol(row.state)
-            mark = MARK if row.run.path in self.marked else " "
+            sign, colour = symbol(line.state)
+            mark = MARK if self._is_marked(line) else " "
             return set_cell_size(
                 f"{mark}{sign} {text}", WIDTHS[column.title] + 1
             ), colour
         if column.title == "name":
-            return shortened(text, name_width) + " ", ""
+            return _fitted_name(line, name_width) + " ", ""
         if column.title in TEXTS:
             return shortened(text, WIDTHS[column.title]) + " ", ""
-        return f"{text:>{WIDTHS[column.title]}} ", ""
+        return f"{text:>{self.widths[column.title]}} ", ""
 
     def _fill(self, cells: list[list[Cell]]) -> None:
         if len(cells) < len(self._lines):
@@ -226,3 +288,23 @@ class RunTable(DataTable[Text]):
     def _painted(self, cell: Cell) -> Text:
         text, colour = cell
         return Text(text, theme_style(self.app, colour) if colour else "")
+
+
+def _indent(line: Line) -> str:
+    return "  " * line.depth
+
+
+def _sign(line: Line) -> str:
+    """Return the indent of a line, and whether it is open."""
+    if line.is_open is None:
+        return _indent(line)
+    return f"{_indent(line)}{OPEN if line.is_open else CLOSED} "
+
+
+def _name(line: Line) -> str:
+    return _sign(line) + visible(line.name)
+
+
+def _fitted_name(line: Line, width: int) -> str:
+    sign = _sign(line)
+    return sign + shortened(visible(line.name), width - cell_len(sign))

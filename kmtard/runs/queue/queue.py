@@ -133,6 +133,19 @@ class Queue(QueueFile):
         """Return whether this user wrote or confirmed an entry on this host."""
         return self._seal.fits(entry)
 
+    def granted(self, run: Path) -> Task | None:
+        """Return the user's newest own task for a run, which holds what it may run.
+
+        Raises:
+            RunError: the queue's file cannot be read.
+        """
+        path = os.path.abspath(run)
+        for entry in reversed(self.entries()):
+            if entry.run is not None and os.path.abspath(entry.run) == path:
+                if entry.task is not None and self.is_own(entry):
+                    return entry.task
+        return None
+
     def may_start(self, entry: Entry) -> bool:
         """Return whether an entry waits, has a task, and is this user's own."""
         return (
@@ -304,7 +317,9 @@ class Queue(QueueFile):
 
 
 def _is_pending(other: Entry, entry: Entry) -> bool:
-    return not other.is_ended and (other.task, other.run) == (entry.task, entry.run)
+    if other.is_ended or other.run != entry.run:
+        return False
+    return other.task is not None and other.task.is_same_work(entry.task)
 
 
 def _does_the_same(one: Entry, other: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 A runs folder can come from anywhere. A seal proves that an entry is the user's own:
 only the user can make it, because its key is in the user's state folder and never in a
-runs folder.
+runs folder. Studies seal their command lines in the same way.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kmtard.runs.files import RunError, read_regular
 from kmtard.runs.places import state_dir
@@ -43,27 +45,36 @@ class Seal:
         Raises:
             RunError: the key cannot be read or created.
         """
-        return self._of(entry, _key() or _new_key())
+        return self.sign(_parts(entry))
 
     def fits(self, entry: Entry) -> bool:
         """Return whether this user made the entry's seal here."""
-        key = _key()
-        if key is None or not entry.seal:
-            return False
-        made = self._of(entry, key)
-        return hmac.compare_digest(made.encode(), entry.seal.encode())
+        return self.is_signed(_parts(entry), entry.seal)
 
-    def _of(self, entry: Entry, key: bytes) -> str:
-        parts = [
-            socket.gethostname(),
-            os.path.realpath(self.folder),
-            entry.id,
-            entry.task.as_json() if entry.task else None,
-            entry.cwd,
-            entry.backend,
-        ]
-        message = json.dumps(parts, sort_keys=True).encode()
+    def sign(self, parts: Sequence[Any]) -> str:
+        """Return the seal of any values that JSON can hold.
+
+        Raises:
+            RunError: the key cannot be read or created.
+        """
+        return self._of(parts, _key() or _new_key())
+
+    def is_signed(self, parts: Sequence[Any], seal: str | None) -> bool:
+        """Return whether this user made the seal of these values here."""
+        key = _key()
+        if key is None or not seal:
+            return False
+        return hmac.compare_digest(self._of(parts, key).encode(), seal.encode())
+
+    def _of(self, parts: Sequence[Any], key: bytes) -> str:
+        place = [socket.gethostname(), os.path.realpath(self.folder)]
+        message = json.dumps([*place, *parts], sort_keys=True).encode()
         return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def _parts(entry: Entry) -> list[Any]:
+    task = entry.task.as_json() if entry.task else None
+    return [entry.id, task, entry.cwd, entry.backend]
 
 
 def key_path() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Task:
         smoke: whether to use few images and two epochs, for "fit".
         attacks: names of attacks, for "evaluate"; the recipe's attacks if empty.
         suite: name of a set of attacks, for "evaluate".
+        trust: whether the user said `--trust` on the command line for it.
+        imports: modules that the user named with `--import` on the command line.
 
     Raises:
         ValueError: the action is unknown, a value does not belong to the action, or a
@@ -45,6 +47,8 @@ class Task:
     smoke: bool = False
     attacks: tuple[str, ...] = ()
     suite: str | None = None
+    trust: bool = False
+    imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -62,8 +66,8 @@ class Task:
                 "`method`, `overrides` and `smoke` belong to 'fit', `attacks` and "
                 "`suite` to 'evaluate'."
             )
-        named = (self.target, self.method, self.suite, *self.overrides, *self.attacks)
-        for word in named:
+        lists = (*self.overrides, *self.attacks, *self.imports)
+        for word in (self.target, self.method, self.suite, *lists):
             if word is not None and (not word or word[0] == "-" or "\0" in word):
                 raise ValueError(
                     "Expected a text that is not empty, does not begin with '-' and "
@@ -82,6 +86,8 @@ class Task:
         method: str | None = None,
         overrides: Sequence[str] = (),
         smoke: bool = False,
+        trust: bool = False,
+        imports: Sequence[str] = (),
     ) -> Task:
         """Return the task that trains a recipe."""
         return cls(
@@ -90,12 +96,18 @@ class Task:
             method=method,
             overrides=tuple(overrides),
             smoke=smoke,
+            trust=trust,
+            imports=tuple(imports),
         )
 
     @classmethod
-    def resume(cls, run: str | Path) -> Task:
+    def resume(
+        cls, run: str | Path, *, trust: bool = False, imports: Sequence[str] = ()
+    ) -> Task:
         """Return the task that resumes a run."""
-        return cls(action="resume", target=_path(run))
+        return cls(
+            action="resume", target=_path(run), trust=trust, imports=tuple(imports)
+        )
 
     @classmethod
     def evaluate(
@@ -106,8 +118,19 @@ class Task:
             action="evaluate", target=_path(run), attacks=tuple(attacks), suite=suite
         )
 
+    def with_grants_of(self, other: Task) -> Task:
+        """Return the task with the `--trust` and `--import` of another one."""
+        return replace(self, trust=other.trust, imports=other.imports)
+
+    def is_same_work(self, other: Task | None) -> bool:
+        """Return whether both do the same, whatever code they are allowed to run."""
+        return other is not None and self.with_grants_of(other) == other
+
     def command(self) -> list[str]:
         """Return the command line. It begins with the present Python interpreter."""
+        return [*self._command(), *granting(self.imports, trust=self.trust)]
+
+    def _command(self) -> list[str]:
         if self.action == "resume":
             return _module("kmtard.fit", "--resume", self.target)
         if self.action == "evaluate":
@@ -125,10 +148,20 @@ class Task:
     def as_json(self) -> dict[str, Any]:
         """Return the task as it is stored in the queue's file."""
         values = asdict(self)
+        # Without them, the task is as versions wrote and sealed it that had neither.
+        for name in GRANTS:
+            if not values[name]:
+                del values[name]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
         }
+
+
+def granting(imports: Sequence[str], *, trust: bool) -> list[str]:
+    """Return the options of the command line that allow code to run."""
+    words = [word for module in imports for word in ("--import", module)]
+    return [*words, "--trust"] if trust else words
 
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -139,7 +172,11 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "smoke": (bool,),
     "attacks": (list,),
     "suite": (str, type(None)),
+    "trust": (bool,),
+    "imports": (list,),
 }
+GRANTS: Mapping[str, Any] = {"trust": False, "imports": []}
+"""Keys that are left out where the user allowed nothing."""
 
 
 def read_task(values: Any) -> Task:
@@ -148,6 +185,8 @@ def read_task(values: Any) -> Task:
     Raises:
         ValueError: it does not describe a task.
     """
+    if isinstance(values, dict):
+        values = {**GRANTS, **values}
     if not isinstance(values, dict) or values.keys() != TYPES.keys():
         raise ValueError(
             f"Expected a task with the keys {', '.join(TYPES)}, received {values!r}."

@@ -67,3 +67,16 @@ def test_python_m_does_the_same(name: str) -> None:
         check=True,
     )
     assert done.stdout.startswith(f"usage: python -m kmtard.{name} ")
+
+
+@pytest.mark.parametrize("words", [["report"], []])
+def test_python_m_of_the_package_runs_its_commands(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kmtard", *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    usage = " ".join(["usage: python -m kmtard", *words])
+    assert done.stdout.startswith(f"{usage} ")
+    assert words or "`python -m kmtard COMMAND --help`" in done.stdout

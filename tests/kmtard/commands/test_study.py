@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import submitit  # noqa: F401
 
 from kmtard.commands.study import main
+from kmtard.registry import modules
 from kmtard.runs import Run, list_runs
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.studies import StudyFolder
@@ -23,6 +25,7 @@ from kmtard.study.measure import Measured
 from tests.kmtard.conftest import RECIPE, ROOT
 from tests.kmtard.study.conftest import recipe, stand_in
 from tests.launcher.engine_fixtures import until
+from tests.run_folders import RECIPE as RECIPE_FILE
 
 __all__ = ["recipe", "stand_in"]
 
@@ -38,7 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         seconds={},
     )
     monkeypatch.setattr(
-        forecast, "measured", lambda recipes, trials: [known] * len(recipes)
+        forecast, "measured", lambda recipes, **options: [known] * len(recipes)
     )
     monkeypatch.setattr(conduct, "PAUSE", 0.05)
 
@@ -106,6 +109,108 @@ def test_only_some_cells(
     assert "(1 new, 3 finished)" in said(capsys)
     assert len(list_runs("runs")) == 4
     assert len(list(Path("runs/studies").glob("a-*"))) == 1
+
+
+METHOD = """
+from kmtard.methods import Natural
+
+class Method(Natural): ...
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on Python's path, outside the working folder, with a method."""
+    folder = tmp_path.parent / f"{tmp_path.name}-library"
+    folder.mkdir()
+    (folder / "own_parts.py").write_text(f"{METHOD}\nopen('imported', 'w')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{folder}")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(modules, "_given", {})
+    return folder
+
+
+def with_method(path: Path, name: str) -> str:
+    """Write a recipe whose method is code, and return its path."""
+    text = RECIPE_FILE.read_text()
+    path.write_text(text.replace('name = "b_mtard"', f'name = "{name}"', 1))
+    assert path.read_text() != text
+    return str(path)
+
+
+def test_code_of_a_module_elsewhere_runs_where_the_user_imports_it(
+    stand_in: Queue, quick: None, library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [with_method(Path("own.toml"), "own_parts:Method"), "--seeds", "0,1"]
+    assert main(words) == 2
+    assert "--import own_parts" in said(capsys)
+    assert sorted(os.listdir()) == ["a.toml", "own.toml"], "nothing was started"
+    granted = [*words, "--jobs", "2", "--import", "own_parts"]
+    assert main(granted) == 0
+    assert {each.task.imports for each in stand_in.entries() if each.task} == {
+        ("own_parts",)
+    }
+    assert all(map(stand_in.is_own, stand_in.entries()))
+    assert {run.state() for run in list_runs("runs")} == {"finished"}
+    [folder] = map(StudyFolder, Path("runs/studies").glob("own-*"))
+    record = folder.read()
+    assert folder.is_own(record)
+    assert record.task is not None
+    assert record.task.command()[3:] == granted
+    # Called again, it recognizes runs whose recipes name the code.
+    assert main(granted) == 0
+    assert "Nothing is left to do." in said(capsys)
+    # Nothing of a run allows code: without the option, it is refused again.
+    modules._given.clear()
+    assert main(words) == 2
+    assert not Path("imported").exists()
+
+
+def test_a_strangers_recipe_that_names_code_runs_with_trust_alone(
+    stand_in: Queue,
+    quick: None,
+    library: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "own_parts.py").write_text(METHOD)
+    foreign = with_method(library / "foreign.toml", "own_parts:Method")
+    words = [foreign, "--set", "runtime.runs_dir=runs"]
+    for refused in (words, [*words, "--import", "own_parts"], [*words, "--dry-run"]):
+        assert main(refused) == 2
+        assert "give --trust" in said(capsys)
+        assert sorted(os.listdir()) == ["a.toml", "own_parts.py"]
+    assert main([*words, "--trust"]) == 0
+    [entry] = stand_in.entries()
+    assert entry.task is not None and entry.task.trust
+    assert stand_in.is_own(entry)
+    [run] = list_runs("runs")
+    assert run.state() == "finished"
+    # Its study is trusted with what the user said, and with nothing once it changed.
+    [folder] = map(StudyFolder, Path("runs/studies").glob("foreign-*"))
+    record = folder.read()
+    assert folder.is_own(record) and record.task is not None and record.task.trust
+
+
+def test_a_plan_is_written_for_programs(
+    quick: None, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe, "--methods", "sat,ard", "--seeds", "0,1"]
+    assert main([*words, "--dry-run", "--json"]) == 0
+    cells, needs = map(json.loads, said(capsys).splitlines())
+    assert cells["study"].startswith("a-study-")
+    assert [cell["name"] for cell in cells["cells"]] == [
+        *("sat,s0", "ard,s0", "sat,s1", "ard,s1")
+    ]
+    assert {cell["state"] for cell in cells["cells"]} == {"new"}
+    assert (needs["left"], needs["teachers"], needs["seconds"]) == (4, 2, None)
+    assert needs["bytes"] > 0
+    assert needs["lines"][2] == (
+        "Time, an estimate: unknown until the first runs finish"
+    )
+    assert main([*words, "--json"]) == 2
+    assert "--json: expected --dry-run" in said(capsys)
+    assert os.listdir() == ["a.toml"]
 
 
 def test_a_dry_run_writes_nothing(
@@ -244,6 +349,29 @@ def not_built(cells, trials):
 forecast._measured = not_built
 sys.exit(main(sys.argv[1:]))
 """
+
+
+@pytest.mark.slow
+def test_code_of_the_users_own_is_really_trained(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "own_parts.py").write_text(METHOD)
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "tiny.toml").write_text(RECIPE)
+    words = ["tiny.toml", "--methods", "own_parts:Method", "--import", "own_parts"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kmtard.study", *words],
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{library}"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [run] = list_runs(work / "runs")
+    assert run.state() == "finished"
+    assert 'name = "own_parts:Method"' in run.recipe_path.read_text()
 
 
 class Real:

@@ -44,8 +44,8 @@ def test_a_row_stays_the_same_while_its_run_does(make_run, runs_dir):
 
 
 def test_a_look_tells_of_the_queue(runs_dir):
-    entries = [SimpleNamespace(state=state) for state in ("waiting", "failed")]
-    entries += [SimpleNamespace(state="running"), SimpleNamespace(state="waiting")]
+    states = ("waiting", "failed", "running", "waiting")
+    entries = [SimpleNamespace(state=each, task=None, run=None) for each in states]
 
     scan = Library(runs_dir).look(SimpleNamespace(entries=lambda: entries))
 

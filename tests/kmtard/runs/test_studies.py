@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,15 @@ from kmtard.runs.studies import (
     StudyRecord,
     collect_finished,
 )
+from kmtard.runs.study_task import StudyTask
 
 pytestmark = pytest.mark.once("jax")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's own key out of the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
 
 
 def record(*runs: str | None) -> StudyRecord:
@@ -48,6 +56,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         {"more": 1},
         {"cells": [{"name": "", "method": "", "seed": 0, "key": "", "run": "../a"}]},
         {"cells": [{"name": "", "method": "", "seed": 0, "key": "", "run": 3}]},
+        {"cells": [{"name": 1, "method": "", "seed": 0, "key": ""}]},
+        {"cells": [{"name": "", "method": "", "seed": "0", "key": ""}]},
+        {"cells": [{"name": "", "method": "", "seed": 0, "key": "", "task": "sh"}]},
+        {"task": {"recipe": "a.toml"}},
+        {"task": "sh"},
+        {"seal": 1},
+        {"cwd": None},
     ],
 )
 def test_damaged_and_newer_records_are_refused(
@@ -59,6 +74,30 @@ def test_damaged_and_newer_records_are_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(RunError, match=r"study\.json"):
         folder.runs()
+
+
+def test_a_command_is_the_users_own_only_in_its_place(tmp_path: Path) -> None:
+    folder = StudyFolder.beside(tmp_path / "runs", "a-table3-1234")
+    task = StudyTask(recipe="a.toml", seeds=(0,), trust=True, imports=("own",))
+    seal = folder.sealed(task, "/work")
+    mine = replace(record(None), task=task, cwd="/work", seal=seal)
+    folder.write(mine)
+    assert folder.read() == mine
+    assert folder.is_own(folder.read())
+    # Whoever can write the record can neither add trust nor choose the folder.
+    for changed in (
+        replace(mine, task=replace(task, imports=("other",))),
+        replace(mine, task=task.without_grants()),
+        replace(mine, cwd="/elsewhere"),
+        replace(mine, seal="0" * 64),
+        replace(mine, seal=None),
+        record(None),
+    ):
+        folder.write(changed)
+        assert not folder.is_own(folder.read())
+    copied = StudyFolder.beside(tmp_path / "runs", "copy")
+    copied.write(mine)
+    assert not copied.is_own(copied.read())
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:

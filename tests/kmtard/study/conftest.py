@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[3]
 FIT = """
 import argparse, json, os, signal, sys, time
 from kmtard.commands.fit import run_name
-from kmtard.recipe import load
+from kmtard.recipe import foreign_reason, load
+from kmtard.registry import modules
 from kmtard.runs import EventWriter, Run
 from tests.kmtard.runs.test_results import record
 
@@ -29,7 +30,11 @@ parser.add_argument("--method")
 parser.add_argument("--set", action="append", default=[])
 parser.add_argument("--smoke", action="store_true")
 parser.add_argument("--resume")
+parser.add_argument("--trust", action="store_true")
+parser.add_argument("--import", dest="imports", action="append", default=[])
 given = parser.parse_args()
+for module in given.imports:
+    modules.allow(module)
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 if given.method == "score":
@@ -40,7 +45,11 @@ if given.resume:
     recipe = load(run.recipe_path)
 else:
     recipe = load(
-        given.recipe, method=given.method, overrides=given.set, smoke=given.smoke
+        given.recipe,
+        method=given.method,
+        overrides=given.set,
+        smoke=given.smoke,
+        foreign=None if given.trust else foreign_reason(given.recipe),
     )
     name = run_name(recipe, given.recipe)
     run = Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,10 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pretend that networks have a million values; list the recipes per call."""
     asked: list[int] = []
 
-    def answer(recipes: list[object], *, trials: bool) -> list[Measured]:
+    def answer(
+        recipes: list[object], *, trials: bool, imports: Sequence[str]
+    ) -> list[Measured]:
+        assert not imports
         asked.append(len(recipes))
         seconds = {"student": 60.0, "nat_teacher": 5.0, "adv_teacher": 7.0}
         return [known(seconds if trials else None) for _ in recipes]
@@ -129,9 +133,26 @@ def test_a_network_that_is_not_built_is_reported(recipe: str, tmp_path: Path) ->
     told = forecast(new(found))
     assert told.size is None
     assert told.lines()[1] == (
-        "Disk: unknown: student.network names your own code, which an estimate does "
-        "not run"
+        "Disk: unknown: student.network names your own code, which an estimate runs "
+        "only with --trust"
     )
+
+
+def test_code_that_is_trusted_is_built_with_what_is_imported(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("def net(num_classes, input_shape): ...\n")
+    asked: list[dict[str, object]] = []
+
+    def answer(recipes: list[object], **options: object) -> list[Measured]:
+        asked.append(options)
+        return [known() for _ in recipes]
+
+    monkeypatch.setattr(module, "measured", answer)
+    study = Study(axes={"student.network": ["mine:net"]}, methods=("natural",))
+    found = cells_of(recipe, study, trust=True, imports=["other"])
+    assert forecast(new(found)).size is not None
+    assert asked == [{"trials": False, "imports": ("other",)}]
 
 
 def test_sizes() -> None:

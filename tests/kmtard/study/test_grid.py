@@ -173,6 +173,8 @@ def test_a_strangers_study_names_no_code(folder: Path, tmp_path: Path) -> None:
     os.chdir(work)
     with pytest.raises(RecipeError, match="may not be yours"):
         cells_of("../a.toml", load("../a.toml").study)
+    [cell] = cells_of("../a.toml", load("../a.toml").study, trust=True)
+    assert cell.task.trust and cell.resume(Path("r")).trust
     assert not (work / "imported").exists()
 
 

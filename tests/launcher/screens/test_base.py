@@ -33,6 +33,8 @@ from launcher.screens.queue import QueueScreen
 from launcher.screens.recipes import RecipesScreen
 from launcher.screens.report import ReportScreen
 from launcher.screens.runs import RunsScreen
+from launcher.screens.study_report import StudyReportScreen
+from launcher.screens.sweep import SweepScreen
 from launcher.widgets.log_pane import LogPane
 from launcher.widgets.recipe_list import RecipeList
 from tests.launcher.engine_fixtures import told
@@ -42,7 +44,7 @@ pytestmark = pytest.mark.asyncio
 SCREENS = [
     *(AskScreen, CompareScreen, ConfirmScreen, CurvesScreen, DryRunScreen),
     *(EvaluateScreen, ExportScreen, HelpScreen, LiveScreen, QueueScreen),
-    *(RecipesScreen, ReportScreen, RunsScreen),
+    *(RecipesScreen, ReportScreen, RunsScreen, StudyReportScreen, SweepScreen),
 ]
 
 Show = Callable[..., "asynccontextmanager[Pilot[object]]"]

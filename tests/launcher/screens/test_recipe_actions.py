@@ -77,7 +77,7 @@ async def test_a_strangers_recipe_that_names_code_is_not_queued(
         await until(pilot, lambda: rows(screen)["student.network"].has_mistakes)
         told = str(rows(screen)["student.network"].query_one(".mistakes").render())
         assert "it is outside the working folder" in told
-        assert "give --trust on the command line (the launcher and its" in told
+        assert "give --trust on the command line (the launcher has" in told
         assert app.queue.entries() == []
 
 

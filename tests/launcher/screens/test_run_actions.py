@@ -13,6 +13,7 @@ from textual.widgets import Footer, Input
 
 from kmtard.runs import Run
 from kmtard.runs.queue.queue import Queue
+from kmtard.runs.queue.task import Task
 from launcher.app import LauncherApp
 from launcher.bindings import bindings
 from launcher.screens.ask import AskScreen
@@ -157,6 +158,25 @@ async def test_what_cannot_be_done_is_said(
         await refused(pilot, key, reason)
     assert commands(app) == []
     assert run.path.is_dir()
+
+
+@pytest.mark.asyncio
+async def test_a_run_is_resumed_with_what_the_user_allowed_for_it(
+    app: LauncherApp, make_run: MakeRun
+) -> None:
+    run = make_run("a", state="stopped")
+    task = Task.fit("a.toml", trust=True, imports=["own_parts"])
+    entry = app.queue.add(task, "a", "jax")
+    with app.queue.change() as content:
+        content.update(entry.id, run=str(run.path), state="cancelled")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await pilot.press("r")
+        await until(pilot, lambda: len(app.queue.entries()) == 2)
+    allowed = ["--import", "own_parts", "--trust"]
+    assert app.queue.entries()[1].command[1:] == [
+        *["-m", "kmtard.fit", "--resume", str(run.path), *allowed]
+    ]
 
 
 @pytest.mark.asyncio

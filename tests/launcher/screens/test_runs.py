@@ -32,6 +32,7 @@ def show(tmp_path, runs_dir):
         app = LauncherApp(runs_dir, settings=Settings(tmp_path / "launch.json"))
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: app.screen._scan)
+            await pilot.pause()
             yield pilot
 
     return show
@@ -196,7 +197,7 @@ async def test_sorting_is_remembered(show, make_run):
     make_run("b", done=2)
     async with show() as pilot:
         assert "by started ▼" in text(pilot, "#header")
-        await pilot.press("s", "s")
+        await pilot.press("s", "s", "s")
         assert "by state ▲" in text(pilot, "#header")
         await pilot.press("s", "S")
         assert (names(pilot), "by name ▼" in text(pilot, "#header")) == (
@@ -263,7 +264,7 @@ async def test_the_list_is_written_as_it_is_shown(show, make_run, tmp_path):
     make_run("b", state="failed", phases=())
     make_run("a")
     async with show() as pilot:
-        await pilot.press("s", "s", "s", "x")
+        await pilot.press("s", "s", "s", "s", "x")
         assert isinstance(pilot.app.screen, ExportScreen)
         field = pilot.app.screen.query_one(Input)
         field.value = str(tmp_path / "out.csv")

@@ -110,6 +110,40 @@ def test_a_task_that_somebody_else_wrote_waits(queue: Queue, tmp_path: Path) -> 
     assert not touched.exists()
 
 
+def test_trust_that_somebody_else_added_starts_nothing(
+    queue: Queue, tmp_path: Path
+) -> None:
+    own = queue.add(program(tmp_path, ""), "own", "jax")
+    path = queue.folder / "queue.json"
+    content = json.loads(path.read_text())
+    for more in ({"trust": True}, {"imports": ["theirs"]}):
+        [entry] = json.loads(json.dumps(content))["entries"]
+        entry["task"] |= more
+        path.write_text(json.dumps({**content, "entries": [entry]}))
+        [found] = queue.unconfirmed()
+        assert found.id == own.id
+        # The question shows what it would be allowed.
+        assert {"--trust", "theirs"} & set(found.command)
+        assert queue.granted(tmp_path) is None
+    path.write_text(json.dumps(content))
+    assert queue.unconfirmed() == []
+
+
+def test_a_run_goes_on_with_what_its_own_entry_was_allowed(
+    queue: Queue, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "one"
+    task = replace(program(tmp_path, ""), imports=("own_parts",))
+    entry = queue.add(task, "one", "jax")
+    assert queue.granted(run) is None
+    with queue.change() as content:
+        content.update(entry.id, run=str(run))
+    assert queue.granted(run) == task
+    with queue.change() as content:
+        content.update(entry.id, seal="0" * 64)
+    assert queue.granted(run) is None
+
+
 def test_a_confirmation_is_remembered(queue: Queue, tmp_path: Path) -> None:
     task, touched = touches(tmp_path)
     values = {name: value for name, value in OLD.items() if name != "argv"}

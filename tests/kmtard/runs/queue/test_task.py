@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,30 @@ def test_resume_and_evaluate_name_the_folder() -> None:
         *("--attacks", "fgsm,ge", "--suite", "paper"),
     ]
     assert TASKS[4].command()[1:] == ["-m", "kmtard.evaluate", "runs/a"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_user_allowed_is_kept_and_not_part_of_the_work(task: Task) -> None:
+    granted = replace(task, trust=True, imports=("my.parts", "others"))
+    assert granted.command() == [
+        *task.command(),
+        *("--import", "my.parts", "--import", "others", "--trust"),
+    ]
+    assert read_task(json.loads(json.dumps(granted.as_json()))) == granted
+    assert granted != task
+    assert granted.is_same_work(task) and task.with_grants_of(granted) == granted
+    # Versions that knew no such options read and sealed the same text.
+    assert not {"trust", "imports"} & task.as_json().keys()
+    # A command line of version 0.1 had none: it allows nothing.
+    assert task_of(granted.command()) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"trust": 1}, {"imports": "a"}, {"imports": ["--trust"]}, {"more": 1}]
+)
+def test_damaged_grants_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="received"):
+        read_task({**TASKS[0].as_json(), **changes})
 
 
 @pytest.mark.parametrize("task", TASKS)
