@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.result import Evaluation
@@ -129,7 +130,7 @@ def _record(path: str) -> Evaluation:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Evaluate a model under attacks. If the evaluation was stopped, "
         "the same command continues it.",

@@ -26,6 +26,7 @@ from rich.progress import (
 )
 
 from kmtard.commands.method_list import method_lines
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
 from kmtard.registry import RegistryError, modules
@@ -144,7 +145,7 @@ def _compare(first: Run, second: Run) -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Train the student of a recipe, and its teachers if needed.",
     )
