@@ -1,7 +1,8 @@
 """The operations that Keras does not offer for all backends, one file per backend.
 
 Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the few
-exceptions. They import nothing else of kmtard.
+exceptions. They import nothing else of kmtard. `distribution` is for several devices
+and processes, which only JAX supports.
 
 Each module defines the same names:
 
@@ -18,7 +19,8 @@ Each module defines the same names:
 * `compile_function(model, function)`: return `function`, a function of tensors,
   compiled. It may read the model's variables; each call uses their current values.
 * `to_numpy(array)`, `from_numpy(array, like)`: convert to NumPy, and back to the array
-  type and the device of `like`.
+  type and the device of `like`. Of a batch that several processes divide, NumPy gets
+  the rows of this one.
 * `on_cpu()`: return whether there is no accelerator.
 * `replicas()`: return the number of replicas that share each batch.
 * `wait_for(values)`: return when the device has computed these tensors.

@@ -9,21 +9,46 @@ import jax
 import keras
 import numpy as np
 
+from kmtard.backend import jax_distribution as distribution
+
 JIT_COMPILE: bool | str = "auto"
 
 
 class AttackingModel(keras.Model):
+    fit = distribution.by_hand(keras.Model.fit)
+    evaluate = distribution.by_hand(keras.Model.evaluate)
+    predict = distribution.by_hand(keras.Model.predict)
+    train_on_batch = distribution.by_hand(keras.Model.train_on_batch)
+    test_on_batch = distribution.by_hand(keras.Model.test_on_batch)
+    predict_on_batch = distribution.by_hand(keras.Model.predict_on_batch)
+
+    train_function: Any
+    test_function: Any
+
+    def make_train_function(self, force: bool = False) -> None:
+        known = None if force else self.train_function
+        super().make_train_function(force)
+        if self.train_function is not known:
+            self.train_function = distribution.placing(self.train_function)
+
+    def make_test_function(self, force: bool = False) -> None:
+        known = None if force else self.test_function
+        super().make_test_function(force)
+        if self.test_function is not known:
+            self.test_function = distribution.placing(self.test_function)
+
     def train_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
         data, state = self._stateless(state, lambda: self.attacked(data, training=True))
         logs, state = super().train_step(state, data)
         _, state = self._stateless(state, self.after_update)
-        return logs, state
+        return logs, distribution.kept(state)
 
     def test_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
         data, state = self._stateless(
             state, lambda: self.attacked(data, training=False)
         )
-        return super().test_step(state, data)
+        logs, state = super().test_step(state, data)
+        return logs, distribution.kept(state)
 
     def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
         # Keras calls `call` here, not the layer itself. Without a call context, each
@@ -96,7 +121,7 @@ def repeat(
 
 def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     # Variables in a closure would be compiled as constants.
-    @jax.jit
+    @distribution.compiled
     def stateless(values: list, *args: Any) -> tuple[Any, list]:
         variables = model.variables
         with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
@@ -117,7 +142,7 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    return np.asarray(array)
+    return distribution.own_rows(array)
 
 
 def from_numpy(array: np.ndarray, like: Any) -> Any:
@@ -142,7 +167,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def devices() -> list[str]:
-    return [f"{device.device_kind} ({device})" for device in jax.devices()]
+    return [f"{device.device_kind} ({device})" for device in distribution.names()]
 
 
 def peak_memory() -> int | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kmtard.benchmarks import device_report, pipeline, step
+from kmtard.commands.parser import Parser
 from kmtard.runs.visible import accept_any_text
 from kmtard.training.startup import check_backend
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Time one B-MTARD step, compare it with the sum of the passes that "
         "it needs, and time the input pipeline. Or write a report about a device.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kmtard import registry
+from kmtard.commands.parser import Parser
 from kmtard.runs import RunError
 from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.startup import choose_backend, silent_native_code
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard convert") -> 
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Convert a file of weights to another format, and print what was "
         "read. No code in the file is run.",

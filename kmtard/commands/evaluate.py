@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.result import Evaluation
@@ -129,7 +130,7 @@ def _record(path: str) -> Evaluation:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Evaluate a model under attacks. If the evaluation was stopped, "
         "the same command continues it.",
@@ -161,6 +162,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--batch-size", type=int, help="images per batch")
     add("--seed", type=int, help="seed for all random numbers")
     add("--backend", choices=BACKENDS, help="Keras backend")
+    add("--devices", metavar="N", type=_devices, help='devices that share each batch, '
+        'or "all" (default: as the run, or 1); needs --backend jax')  # fmt: skip
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")
@@ -196,6 +199,17 @@ def _range(text: str) -> tuple[float, float]:
         "expected two increasing numbers such as 0,255 (a negative first number needs "
         f"an equals sign: --input-range=-1,1), received {text!r}"
     )
+
+
+def _devices(text: str) -> int | str:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected a whole number or "all", received {text!r}'
+        ) from None
 
 
 def _names(text: str) -> tuple[str, ...]:

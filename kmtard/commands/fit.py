@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +25,7 @@ from rich.progress import (
 )
 
 from kmtard.commands.method_list import method_lines
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import Recipe, RecipeError, foreign_reason, load, settings_key
 from kmtard.registry import RegistryError, modules
@@ -40,6 +41,9 @@ from kmtard.runs.visible import accept_any_text, tell
 from kmtard.training.startup import begin, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
+
+if TYPE_CHECKING:
+    from kmtard.training.together import Crew
 
 BAD_RECIPE = 2
 FAILED = 1
@@ -86,19 +90,47 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         choose_backend(recipe.runtime.backend)
         if arguments.dry_run:
             return _dry_run(recipe, arguments)
-        check_weights(recipe, arguments.recipe or arguments.resume or arguments.replay)
-        run = _run(arguments, recipe)
-        log = _log(run)
+        path = arguments.recipe or arguments.resume or arguments.replay
+        check_weights(recipe, path)
+        if recipe.runtime.devices != 1:
+            return _several_devices(arguments, recipe, path)
+        return _trained(_run(arguments, recipe), arguments, recipe)
     except (RecipeError, RegistryError, RunError) as error:
         tell(Console(stderr=True), error)
         return FAILED if isinstance(error, RunError) else BAD_RECIPE
+
+
+def _several_devices(arguments: argparse.Namespace, recipe: Recipe, path: str) -> int:
+    """Train on several devices, and in step with the run's other processes."""
+    with silent_native_code():
+        from kmtard.training.together import Crew
+    crew = Crew.prepared(recipe, path)
     try:
-        code = _execute(recipe, run, Console(file=log, width=100))
+        with crew.run(lambda: _run(arguments, recipe, crew.devices)) as run:
+            code = _trained(run, arguments, crew.own(recipe, run), crew)
+    except (RecipeError, RunError) as error:
+        tell(Console(stderr=True), error)
+        code = FAILED if isinstance(error, RunError) else BAD_RECIPE
+    crew.leave(code, at_once=code in (FAILED, BAD_RECIPE))
+    return code
+
+
+def _trained(
+    run: Run,
+    arguments: argparse.Namespace,
+    recipe: Recipe,
+    crew: Crew | None = None,
+) -> int:
+    log = _log(run)
+    try:
+        code = _execute(recipe, run, Console(file=log, width=100), crew)
     finally:
         # An error of a full disk has been reported already.
         with suppress(OSError):
             log.close()
     if arguments.replay is None or run.state() != "finished":
+        return code
+    if crew is not None and not crew.writes:
         return code
     return _compare(Run(arguments.replay), run)
 
@@ -112,7 +144,7 @@ def _compare(first: Run, second: Run) -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Train the student of a recipe, and its teachers if needed.",
     )
@@ -147,6 +179,17 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="list the methods, with their settings in RECIPE if it is given",
     )
     parser.add_argument(
+        "--devices",
+        metavar="N",
+        help='devices that share each batch, or "all" (default: runtime.devices of '
+        "the recipe); with --resume, also another number than before",
+    )
+    parser.add_argument(
+        "--processes",
+        metavar="N",
+        help="processes that train together (default: runtime.processes)",
+    )
+    parser.add_argument(
         "--resume",
         metavar="RUN",
         type=os.path.expanduser,
@@ -171,7 +214,7 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
         recipe = load(
             arguments.recipe,
             method=arguments.method,
-            overrides=arguments.overrides,
+            overrides=[*arguments.overrides, *_hardware(arguments)],
             smoke=arguments.smoke,
             foreign=_foreign(arguments, foreign_reason(arguments.recipe)),
         )
@@ -186,7 +229,13 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
         )
     run = Run.open(again)
     foreign = _foreign(arguments, run.foreign_reason())
-    return load(run.recipe_path, foreign=foreign)
+    return load(run.recipe_path, overrides=_hardware(arguments), foreign=foreign)
+
+
+def _hardware(arguments: argparse.Namespace) -> list[str]:
+    """Return the overrides that say where a recipe runs, not what it computes."""
+    given = {key: getattr(arguments, key) for key in ("devices", "processes")}
+    return [f"runtime.{key}={value}" for key, value in given.items() if value]
 
 
 def _foreign(arguments: argparse.Namespace, reason: str | None) -> str | None:
@@ -223,8 +272,8 @@ def _dry_run(recipe: Recipe, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
-    details = run_details(recipe)
+def _run(arguments: argparse.Namespace, recipe: Recipe, devices: int = 1) -> Run:
+    details = run_details(recipe, devices)
     if arguments.resume:
         run = Run.open(arguments.resume)
         _check_finished(run)
@@ -239,10 +288,12 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> Run:
     return Run.create(recipe.runtime.runs_dir, name, recipe.to_toml(), details)
 
 
-def run_details(recipe: Recipe) -> dict[str, object]:
+def run_details(recipe: Recipe, devices: int = 1) -> dict[str, object]:
     """Return what run.json tells about the process, besides its number and host."""
     details: dict[str, object] = {
         "backend": recipe.runtime.backend,
+        "devices": devices,
+        "processes": recipe.runtime.processes,
         "versions": _versions(),
         "revision": source_revision(),
     }
@@ -296,8 +347,9 @@ def run_name(recipe: Recipe, path: str) -> str:
     return f"{method}-s{seed}-{settings}-{Path(path).stem}"
 
 
-def _execute(recipe: Recipe, run: Run, log: Console) -> int:
-    screen = Console(file=cast(IO[str], Screen(sys.stdout)))
+def _execute(recipe: Recipe, run: Run, log: Console, crew: Crew | None) -> int:
+    quiet = crew is not None and not crew.writes
+    screen = Console(file=cast(IO[str], Screen(sys.stdout)), quiet=quiet)
     events = EventWriter(run.events_path)
 
     def line(text: str) -> None:
@@ -306,7 +358,10 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
 
     try:
         begin(recipe, run, line)
-        with StopSignal() as stop, progress_bar(screen) as bar:
+        with (
+            StopSignal(crew.any_process if crew else None) as stop,
+            progress_bar(screen) as bar,
+        ):
             with silent_native_code():
                 from kmtard.training import execution
             shown = bar if screen.is_terminal else None
@@ -318,7 +373,8 @@ def _execute(recipe: Recipe, run: Run, log: Console) -> int:
     except Stopped:
         return _stopped(run, events, line)
     except (Exception, KeyboardInterrupt) as error:
-        return _failed(error, run, events, screen, log)
+        reason = (crew and crew.reason(error)) or _reason(error)
+        return _failed(reason, run, events, screen, log)
     return 0
 
 
@@ -340,10 +396,9 @@ def _stopped(run: Run, events: EventWriter, line: Callable[[str], None]) -> int:
 
 
 def _failed(
-    error: BaseException, run: Run, events: EventWriter, screen: Console, log: Console
+    reason: str, run: Run, events: EventWriter, screen: Console, log: Console
 ) -> int:
     """Report why a run failed, even if its disk is full."""
-    reason = _reason(error)
     where = f"The full traceback is in {run.log_path}"
     try:
         _log_to(
@@ -352,6 +407,9 @@ def _failed(
         events.write("run_failed", reason=reason)
     except RunError as problem:
         where = f"The failure could not be recorded in the run: {problem}"
+    if screen.quiet:
+        screen = Console(stderr=True)
+        where = "The log of this process is not kept; the first process has one."
     tell(screen, f"failed: {reason}\n{where}")
     return FAILED
 

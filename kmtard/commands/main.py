@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import kmtard
+from kmtard.commands.parser import Parser
 from kmtard.runs.visible import accept_any_text
 
 COMMANDS = {
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard") -> int:
 def _parser(prog: str) -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Train and evaluate adversarially robust image classifiers.",
         epilog="commands:\n"

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kmtard import __version__
+from kmtard.commands.parser import Parser
 from kmtard.report import folder, page, sections, source
 from kmtard.runs.files import RunError, write_atomic
 from kmtard.runs.formats import ABSENT
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Show runs in one table, or write a report with tables and "
         "figures. Runs that differ only in their seed share one row with mean and "

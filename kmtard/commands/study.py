@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import RecipeError, foreign_reason, load
 from kmtard.recipe.errors import mistakes_of
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard study") -> in
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Train every cell of a grid and write one table. If it was stopped "
         "or killed, the same command continues the study.",

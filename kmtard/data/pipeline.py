@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmtard.backend import distribution
 from kmtard.data import philox
 from kmtard.data.augmentation import augment
 from kmtard.data.batches import Batch, Batches, Epoch
@@ -271,6 +272,8 @@ class TrainingStream:
         self.epoch = Epoch()
         self._lock = threading.Lock()
         self._draws: _Draws | None = None
+        # Here, because Keras keeps its distribution per thread.
+        self._feed = distribution.feed()
 
     def dataset(self, skip: int = 0) -> Batches:
         """Return the batches of one epoch, without the first `skip` batches.
@@ -296,14 +299,18 @@ class TrainingStream:
                 self._draws = self._drawn(epoch)
             draws = self._draws
         rows = draws.order[step * self._batch_size :][: self._batch_size]
+        count = len(rows)
+        part = self._feed.share(count)
+        rows = rows[part]
         images = self._images[rows]
         if self._pad or self._flip:
-            shifts = draws.shifts[step, : 2 * len(rows)].reshape(2, -1)
-            images = augment(images, shifts, draws.mirrored[step, : len(rows)])
+            shifts = draws.shifts[step, : 2 * count].reshape(2, -1)[:, part]
+            images = augment(images, shifts, draws.mirrored[step, :count][part])
         labels = self._labels[rows]
+        batch = _placed(self._feed, images, labels, count)
         if self._class_weights is None:
-            return _unit_range(images), labels
-        return _unit_range(images), labels, self._class_weights[labels]
+            return batch
+        return *batch, self._feed.place(self._class_weights[labels], count)
 
     def _drawn(self, epoch: int) -> _Draws:
         key, steps = np.array([self._seed, epoch]), self.steps_per_epoch
@@ -384,11 +391,15 @@ def evaluation_dataset(
     """
     _check_batch_size(batch_size)
     images, labels = _in_place(split.limit(limit))
+    feed = distribution.feed()
 
     def batch(epoch: int, step: int) -> Batch:
         del epoch
-        rows = slice(step * batch_size, (step + 1) * batch_size)
-        return _unit_range(images[rows]), labels[rows]
+        first = step * batch_size
+        count = min(batch_size, len(images) - first)
+        part = feed.share(count)
+        rows = slice(first + part.start, first + part.stop)
+        return _placed(feed, images[rows], labels[rows], count)
 
     return Batches(batch, range(math.ceil(len(images) / batch_size)))
 
@@ -399,6 +410,13 @@ def _in_place(split: Split) -> tuple[Images, np.ndarray]:
         # As a plain array, because indexing the subclass np.memmap is slower.
         images = np.asarray(images)
     return images, split.labels.astype(np.int32)
+
+
+def _placed(
+    feed: distribution.Feed, images: np.ndarray, labels: np.ndarray, count: int
+) -> Batch:
+    """Return a batch of `count` images, of which this process has read its share."""
+    return feed.place(_unit_range(images), count), feed.place(labels, count)
 
 
 def _unit_range(images: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import keras
 from kmtard import registry
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
+from kmtard.backend import distribution
 from kmtard.evaluation.diagnostics.diagnose import of_outcome, of_results, with_answers
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.diagnostics.results import below_training
@@ -408,7 +409,11 @@ def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     model = model.model if isinstance(model, Classifier) else model
+    devices = distribution.device_count()
+    # Only if it is not the default: records of version 0.1 do not contain it.
+    several = {"devices": devices} if devices > 1 else {}
     return {
+        **several,
         "backend": keras.config.backend(),
         "dtype": str(model.dtype_policy.name),
         "seed": seed,

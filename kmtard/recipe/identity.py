@@ -17,9 +17,11 @@ from kmtard.registry.since import SINCE_0_1
 TEACHER_FORMAT = 1
 # Keys of [evaluation] that change what is reported, not how a network is trained.
 REPORTED_ONLY = {"attacks", "headline", "suite"}
-# Keys of [runtime] that are not part of the settings. A run's name shows the seed.
 PIECE = 2**20  # bytes
-NOT_SETTINGS = {"runs_dir", "cache_dir", "seed"}
+# Keys of [runtime] that are not part of the settings. A run's name shows the seed.
+NOT_SETTINGS = {"runs_dir", "cache_dir", "seed", "processes", "coordinator"}
+# More devices compute the same, but earlier hashes contain their number.
+ONE_DEVICE = {"devices": 1}
 
 
 def teacher_key(recipe: Recipe, role: Role) -> str:
@@ -64,7 +66,8 @@ def file_digest(path: str) -> str:
 def settings_key(recipe: Recipe) -> str:
     """Return the hash of a recipe's settings, the same for every seed.
 
-    The seed, the folders for runs and teachers, and `[study]` are left out.
+    The seed, the devices, the processes, the folders for runs and teachers, and
+    `[study]` are left out.
 
     Args:
         recipe: a resolved recipe.
@@ -73,7 +76,9 @@ def settings_key(recipe: Recipe) -> str:
         16 hexadecimal digits.
     """
     exclude: Any = {"runtime": NOT_SETTINGS, "study": True, **_new_and_empty(recipe)}
-    return _digest(recipe.model_dump(exclude=exclude))[:16]
+    settings = recipe.model_dump(exclude=exclude)
+    settings["runtime"] |= ONE_DEVICE
+    return _digest(settings)[:16]
 
 
 def _new_and_empty(recipe: Recipe) -> dict[str, set[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from kmtard import registry
 from kmtard.recipe.document import Table, method_key, table_at
@@ -23,6 +24,8 @@ def mismatches(document: Table) -> Iterator[Mistake]:
     yield from _no_images_to_select_on(document)
     yield from _no_surrogate(document)
     yield from _linf_only(document)
+    yield from _indivisible(document)
+    yield from _uneven_nodes(document)
 
 
 def _lacking_teachers(document: Table) -> Iterator[Mistake]:
@@ -78,6 +81,57 @@ def _no_surrogate(document: Table) -> Iterator[Mistake]:
                 "that model"
             )
             yield Mistake(key_text(("evaluation", "attacks")), message)
+
+
+def _indivisible(document: Table) -> Iterator[Mistake]:
+    """Check that the backend supports several devices, which share a batch."""
+    runtime = table_at(document, "runtime")
+    devices, processes = runtime.get("devices", 1), runtime.get("processes", 1)
+    batch = table_at(document, "data").get("batch_size")
+    if not (_is_count(devices) or devices == "all"):
+        return
+    several = [key for key in ("devices", "processes") if runtime.get(key, 1) != 1]
+    if several and runtime.get("backend", "tensorflow") != "jax":
+        message = (
+            "expected 1, because only the backend jax trains one network on several "
+            'devices; set runtime.backend = "jax", or train several runs at once, '
+            "each on a device of its own"
+        )
+        yield Mistake(f"runtime.{several[0]}", message, runtime[several[0]])
+    elif _is_count(devices) and _is_count(processes):
+        if devices % processes:
+            message = (
+                f"expected a multiple of runtime.processes = {processes}, since each "
+                "process has as many devices"
+            )
+            yield Mistake("runtime.devices", message, devices)
+        elif _is_count(batch) and batch % devices:
+            message = (
+                f"expected a multiple of runtime.devices = {devices}, which share "
+                f"each batch equally, such as {_near(batch, devices)}"
+            )
+            yield Mistake("data.batch_size", message, batch)
+
+
+def _uneven_nodes(document: Table) -> Iterator[Mistake]:
+    """Check that SLURM's nodes can share the processes of a run equally."""
+    processes = table_at(document, "runtime").get("processes", 1)
+    nodes = table_at(document, "study", "slurm").get("nodes", 1)
+    if _is_count(processes) and _is_count(nodes) and processes % nodes:
+        message = (
+            f"expected a divisor of runtime.processes = {processes}, which the nodes "
+            "share equally"
+        )
+        yield Mistake("study.slurm.nodes", message, nodes)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 1
+
+
+def _near(count: int, divisor: int) -> int:
+    """Return the multiple of `divisor` that is nearest to `count`."""
+    return max(1, round(count / divisor)) * divisor
 
 
 def _linf_only(document: Table) -> Iterator[Mistake]:

@@ -9,7 +9,15 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 from kmtard import registry
@@ -66,6 +74,30 @@ def _path(text: str) -> str:
 
 FilePath = Annotated[str, AfterValidator(_path)]
 """A path in which `~` means the home folder."""
+
+
+def _devices(value: Any, check: Callable[[Any], Any]) -> Any:
+    # One message in place of one for each member of the union.
+    try:
+        return check(value)
+    except ValidationError as error:
+        message = f"expected {ranges.words(ranges.Devices)}"
+        raise PydanticCustomError("devices", "{message}", {"message": message}) from (
+            error
+        )
+
+
+Devices = Annotated[ranges.Devices, WrapValidator(_devices)]
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit()):
+        raise PydanticCustomError("address", "expected host:port, such as node1:8476")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 # Types of `ranges`, which here take fractions in quotes too.
 Epsilon = Annotated[ranges.Epsilon, FRACTION]
@@ -229,7 +261,21 @@ class Runtime(Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Dtype policy of Keras."
     )
-    devices: Literal[1] = Field(1, description="Devices to train on.")
+    devices: Devices = Field(
+        1,
+        description="Devices that share each batch, of all processes together. More "
+        "than 1 needs the backend jax.",
+    )
+    processes: ranges.Processes = Field(
+        1,
+        description="Processes that train together, for example one per host. Each is "
+        "started with the same command.",
+    )
+    coordinator: Address | None = Field(
+        None,
+        description="host:port of the first process; from the environment or SLURM if "
+        "left out.",
+    )
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: Keras decides."
     )
@@ -306,10 +352,15 @@ class Slurm(Section):
         description="Time limit in hours. A run that reaches it continues in another "
         "job.",
     )
-    gpus: ranges.Gpus = Field(1, description="Number of GPUs.")
-    cpus: ranges.Cores = Field(4, description="Number of CPU cores.")
+    nodes: ranges.Processes = Field(
+        1,
+        description="Number of nodes, which share the processes of a run "
+        "(runtime.processes) equally.",
+    )
+    gpus: ranges.Gpus = Field(1, description="Number of GPUs per node.")
+    cpus: ranges.Cores = Field(4, description="Number of CPU cores per process.")
     memory: Positive | None = Field(
-        None, description="Memory in GB; the cluster's own choice if left out."
+        None, description="Memory in GB per node; the cluster's own choice if left out."
     )
     account: SlurmWord | None = Field(None, description="Account that is charged.")
     qos: SlurmWord | None = Field(None, description="Quality of service.")

@@ -5,9 +5,10 @@ Two recipes or runs are equal if one lacks such a key and the other has this val
 
 from __future__ import annotations
 
-SINCE_0_1 = {
+SINCE_0_1: dict[str, object] = {
     "norm": "linf",
     "on_non_finite": "stop",
+    "processes": 1,
     "class_weights": None,
     "freeze": None,
     "initial_losses": "first",

@@ -14,7 +14,10 @@ from kmtard.runs.documents import read_toml
 from kmtard.runs.folder import Run
 from kmtard.runs.formats import ABSENT
 
-PLACES = ("runtime.seed", "runtime.runs_dir", "runtime.cache_dir")
+PLACES = (
+    *("runtime.seed", "runtime.runs_dir", "runtime.cache_dir"),
+    *("runtime.devices", "runtime.processes", "runtime.coordinator"),
+)
 """Settings that may differ between runs that count as equal."""
 
 ABOUT = ("data.name", "method.name", "student.network", "runtime.seed")
@@ -22,6 +25,8 @@ ABOUT = ("data.name", "method.name", "student.network", "runtime.seed")
 
 MOST = 3  # settings that are written out in the name of a row
 LONGEST = 24  # characters of a value in the name of a row
+
+DEFAULTS = {key: str(value) for key, value in SINCE_0_1.items()}
 
 
 def read_settings(run: Run) -> dict[str, str]:
@@ -33,7 +38,7 @@ def read_settings(run: Run) -> dict[str, str]:
     settings = {
         key: value
         for key, value in flatten(read_toml(run.recipe_path)).items()
-        if SINCE_0_1.get(key.rpartition(".")[2]) != value
+        if DEFAULTS.get(key.rpartition(".")[2]) != value
     }
     if method := settings.get("method.name"):
         # Earlier versions wrote names with hyphens. Equal methods must compare equal.

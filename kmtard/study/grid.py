@@ -35,6 +35,8 @@ NO_AXES = {
     "method.name": "give the methods with `methods` or --methods",
     "runtime.seed": "give the seeds with `seeds` or --seeds",
     "runtime.runs_dir": "all runs of a study are in one folder",
+    "runtime.devices": "the devices change no result; set them for all runs",
+    "runtime.processes": "the processes change no result; set them for all runs",
     "study": "a study cannot contain another study",
 }
 

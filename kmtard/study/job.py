@@ -87,7 +87,8 @@ class Job:
         run = self._run()
         if run is not None and run.state() == "finished":
             return str(run.path)
-        if run is not None:
+        # The first task owns the run, the others only take part in it.
+        if run is not None and os.environ.get("SLURM_PROCID", "0") == "0":
             _take_over(run)
         task = self.task
         if run is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kmtard.runs import Run
+from kmtard.runs import Run, RunError
 from kmtard.runs.files import read_regular
 from kmtard.runs.queue.gpus import visible_gpus
 from kmtard.runs.queue.queue import Entry, Queue
@@ -67,6 +67,8 @@ class Local:
         self._is_working = True
         if not orders:
             return
+        for order in orders:
+            _refuse_several(order.cell)
         jobs = self.jobs
         if jobs is None and len(gpus := visible_gpus()) > 1:
             jobs = len(gpus)
@@ -106,6 +108,26 @@ class Local:
             if is_of_cell:
                 return entry
         return None
+
+
+def _refuse_several(cell: Cell) -> None:
+    """Refuse a run that the queue cannot give what it needs.
+
+    Raises:
+        RunError: it needs several processes, or several of this machine's GPUs.
+    """
+    runtime = cell.recipe.runtime
+    if runtime.processes > 1:
+        raise RunError(
+            f"{cell.name} needs {runtime.processes} processes, and this queue starts "
+            "one per run. Use --on slurm, or start each process with kmtard fit."
+        )
+    if runtime.devices != 1 and len(visible_gpus()) > 1:
+        raise RunError(
+            f"{cell.name} needs runtime.devices = {runtime.devices}, and this queue "
+            "gives each run one GPU. Set runtime.devices = 1, use --on slurm, or start "
+            "the run with kmtard fit."
+        )
 
 
 def _is_pending(entry: Entry) -> bool:

@@ -142,8 +142,9 @@ class Slurm:
         after = ":".join(number for number in before if number)
         asked: dict[str, Any] = {
             "timeout_min": math.ceil(settings.hours * MINUTE),
-            "nodes": 1,
-            "tasks_per_node": 1,
+            "nodes": settings.nodes,
+            # JAX finds the processes of a run by the variables of their tasks.
+            "tasks_per_node": order.cell.recipe.runtime.processes // settings.nodes,
             "cpus_per_task": settings.cpus,
             "gpus_per_node": settings.gpus or None,
             "mem_gb": settings.memory,

@@ -224,7 +224,9 @@ def _networks(
 def _times(
     trials: dict[Role, Trial], counts: Counts, screen: Console, left_out: Set[Role]
 ) -> Table:
-    tell(screen, "Measured on generated images:")
+    several = any(trial.recipe.runtime.devices != 1 for trial in trials.values())
+    place = ", on one device" if several else ""
+    tell(screen, f"Measured on generated images{place}:")
     table = _table(
         "Time of the run, an estimate",
         ("phase", "epochs", "steps", "evaluations", "time"),

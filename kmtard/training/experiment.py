@@ -15,6 +15,7 @@ import keras
 from rich.progress import Progress as Bar
 
 from kmtard import registry
+from kmtard.backend import distribution
 from kmtard.callbacks import ClassCallback
 from kmtard.callbacks.rate import RateCallback
 from kmtard.data.pipeline import (
@@ -57,6 +58,7 @@ from kmtard.training.schedules import EvaluationEpochs, learning_rates
 from kmtard.training.split_file import SPLIT_FILE, keep_split
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import cached_weights, check_accuracy, wait_for_turn
+from kmtard.training.together import agreed_turn
 
 DAY = 86400.0  # seconds
 
@@ -179,7 +181,11 @@ class Experiment:
     def _trained(self, role: Role) -> Any:
         """Return a teacher that is trained now or was trained earlier."""
         cached = cached_weights(self.recipe, role)
-        if not wait_for_turn(cached, role, self.stop.check, self.line):
+        if not agreed_turn(
+            cached,
+            self.stop.check,
+            lambda check: wait_for_turn(cached, role, check, self.line),
+        ):
             self.line(f"{LABELS[role]}: already trained, weights from {cached}")
             self._tell_cached(role, _figures_path(cached))
         else:
@@ -259,7 +265,7 @@ class Experiment:
         keeper = BestStudent(best, replaced)
         state = RunState(
             self.run.checkpoints / role,
-            write_atomic,
+            write_atomic if distribution.process().writes else _nowhere,
             steps,
             {"best": keeper},
             stop_if_not_finite=self.recipe.runtime.on_non_finite == "stop",
@@ -320,7 +326,7 @@ class Experiment:
         # Keras resets `stop_training` at the beginning of each `fit`.
         watch = keras.callbacks.LambdaCallback(
             on_train_begin=lambda logs: self.stop.watch(model),
-            on_train_batch_end=lambda batch, logs: self.stop.compiled(),
+            on_train_batch_end=lambda batch, logs: self.stop.batch_ended(),
         )
         # Keras assumes that all epochs of a `fit` are as long as the first one. The
         # rest of an epoch that a stop cut short therefore gets its own `fit`.
@@ -356,6 +362,10 @@ class Experiment:
             f"{100 * keeper.state['score']:.2f} % on "
             f"{self.recipe.evaluation.selection.replace('_', '-')} images"
         )
+
+
+def _nowhere(path: Path, data: bytes) -> None:
+    """Write nothing: the first process has the checkpoints."""
 
 
 def _figures_path(cached: Path) -> Path:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kmtard import registry
 from kmtard.evaluation.suites import (
@@ -49,6 +49,7 @@ class Plan:
         data_options: options of the data set.
         limit: number of test images; None for all.
         backend: Keras backend.
+        devices: number of devices that share each batch, or "all".
         surrogate: .keras file of the model on which transfer attacks craft their
             images; None for the run's robust teacher.
         input_range: range of the images that the model expects; None for [0, 1].
@@ -74,6 +75,7 @@ class Plan:
     batch_size: int = 128
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    devices: int | Literal["all"] = 1
     surrogate: str | None = None
     input_range: tuple[float, float] | None = None
     output: str | None = None
@@ -118,6 +120,7 @@ class Plan:
             check_backend(self.backend)
         except ValueError as error:
             found.append(str(error))
+        found += self._device_mistakes()
         # If no subject was found, only that is reported.
         has_teacher = subject is None or subject.has_teacher
         has_surrogate = has_teacher or self.surrogate is not None
@@ -143,10 +146,18 @@ class Plan:
         return [*found, *self._strength_mistakes()]
 
     def prepare(self) -> None:
-        """Import Keras and the module of the data set. Choose the backend before."""
-        import keras
+        """Import Keras and the module of the data set, and take the devices.
 
-        del keras
+        Choose the backend before.
+
+        Raises:
+            ValueError: there are fewer devices, or they cannot share a batch equally.
+        """
+        from kmtard.backend import distribution
+
+        devices = distribution.distribute(self.devices)
+        if self.batch_size % devices:
+            raise ValueError(_indivisible(self.batch_size, devices))
         registry.resolve("datasets", str(self.data))
 
     def execute(self, subject: Subject, watch: Callable[[Step], None]) -> Evaluation:
@@ -236,6 +247,20 @@ class Plan:
             return [str(error)]
         return []
 
+    def _device_mistakes(self) -> list[str]:
+        if self.devices != 1 and self.backend != "jax":
+            return [
+                "Expected --devices 1, because only the backend jax divides batches "
+                f"among devices. Received: --devices {self.devices}, backend "
+                f"{self.backend}. Add --backend jax, or leave out --devices."
+            ]
+        if isinstance(self.devices, int):
+            if self.devices < 1:
+                return [f"Expected --devices >= 1 or all. Received: {self.devices}."]
+            if self.batch_size % self.devices:
+                return [_indivisible(self.batch_size, self.devices)]
+        return []
+
     def _curve_mistakes(self) -> list[str]:
         found = []
         radii = self.epsilons or ()
@@ -260,6 +285,14 @@ class Plan:
         except ValueError as error:
             return [str(error)]
         return []
+
+
+def _indivisible(batch_size: int, devices: int) -> str:
+    return (
+        f"Expected a multiple of {devices}, the number of devices that share each "
+        f"batch equally. Received: --batch-size {batch_size}. Choose another batch "
+        "size, or another number with --devices."
+    )
 
 
 def find_subject(path: str, *, trust: bool = False) -> tuple[Subject | None, list[str]]:
@@ -287,4 +320,5 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "batch_size": recipe.data.batch_size,
         "seed": recipe.runtime.seed,
         "backend": recipe.runtime.backend,
+        "devices": recipe.runtime.devices,
     }

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -34,12 +35,24 @@ class StopSignal:
     It interrupts Python first, so that a run can write why it ended. SIGHUP is ignored,
     so that closing the terminal does not end a run.
 
+    Several processes that train together stop after the same batch, whichever of them
+    gets a signal: what each of them received is compared after each batch, and the
+    answer is read after the next one, so that no step waits for it.
+
+    Args:
+        any_process: for several processes, `kmtard.backend.distribution.any_process`.
+
     Attributes:
-        requested: whether a signal was received.
+        requested: whether the run is to stop, in all processes alike.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, any_process: Callable[[bool], Callable[[], bool]] | None = None
+    ) -> None:
         self.requested = False
+        self._any_process = any_process
+        self._answer: Callable[[], bool] | None = None
+        self._received = False
         self._since = 0.0
         self._model: Any = None
         self._starting = False
@@ -73,25 +86,37 @@ class StopSignal:
     def watch(self, model: Any) -> None:
         """Stop this model when a signal is received, or now if one already was."""
         self._model = model
-        self._starting = True
+        self._starting = self._any_process is None
+        self._answer = None
         if self.requested:
             model.stop_training = True
 
-    def compiled(self) -> None:
+    def batch_ended(self) -> None:
         """Let later batches finish before stopping, because the first one is done."""
         self._starting = False
+        if self._any_process is None:
+            return
+        answer, self._answer = self._answer, self._any_process(self._received)
+        if answer is not None and answer():
+            self.requested = True
+            self._model.stop_training = True
 
     def check(self) -> None:
         """Raise `Stopped` if a signal was received. Call it between batches."""
+        if self._any_process is not None:
+            self.requested |= self._any_process(self._received)()
         if self.requested:
             raise Stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._received:
             if _is_second(number, self._since):
                 raise KeyboardInterrupt
             return
-        self.requested, self._since = True, time.monotonic()
+        self._received, self._since = True, time.monotonic()
+        if self._any_process is not None:
+            return
+        self.requested = True
         if self._model is not None:
             self._model.stop_training = True
         if self._starting:

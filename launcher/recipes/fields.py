@@ -107,11 +107,21 @@ def fields_of_model(
         values: what the file has in it.
     """
     for name, info in model.model_fields.items():
+        default = None if info.is_required() else info.default
+        if len(_kinds(info.annotation)) > 1:
+            yield Field(
+                (*path, name),
+                "value",
+                value=_shown("value", values.get(name)),
+                blank=_shown("value", default),
+                help=info.description or "",
+                allowed=words(info.annotation),
+            )
+            continue
         annotation, metadata = _bare(info.annotation, info.metadata)
         if annotation == schema.Options or _is_model(annotation):
             continue
         kind, choices = _kind(annotation, metadata)
-        default = None if info.is_required() else info.default
         yield Field(
             (*path, name),
             kind,
@@ -186,6 +196,10 @@ def _option_kind(option: Option) -> tuple[Kind, tuple[str, ...], str]:
     if kind == "list":
         return kind, choices, words(parts[0])
     return kind, choices, ", ".join([TYPES[kind], *limits(metadata)])
+
+
+def _kinds(hint: Any) -> list[Any]:
+    return [each for each in _members(hint) if each is not NoneType]
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -49,12 +49,22 @@ def _row(run: Measured) -> list[str]:
         run.state,
         run.seed or ABSENT,
         str(run.info.get("backend") or environment.get("backend") or ABSENT),
-        ", ".join(run.history.devices) or ABSENT,
+        _devices(run),
         recipe_hash(run),
         str(run.info.get("revision") or ABSENT),
         SELECTION.get(run.settings.get("evaluation.selection", ""), "held-out images"),
         ABSENT if images is None else str(images),
     ]
+
+
+def _devices(run: Measured) -> str:
+    """Return the devices of a run, with their number if there are several."""
+    names = ", ".join(run.history.devices) or ABSENT
+    count, processes = run.info.get("devices"), run.info.get("processes")
+    if not isinstance(count, int) or count < 2:
+        return names
+    shared = f" in {processes} processes" if processes not in (None, 1) else ""
+    return f"{count} devices{shared}: {names}"
 
 
 def recipe_hash(run: Measured) -> str:

@@ -636,3 +636,26 @@ def test_command_loads_no_keras_before_it_has_chosen_a_backend(
 ) -> None:
     heavy = {"keras", "jax", "tensorflow", "torch"}
     assert not loaded("import kmtard.evaluate") & heavy
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--devices", "2", "--backend", "torch"], "only the backend jax divides"),
+        (["--devices", "0", "--backend", "jax"], "Expected --devices >= 1 or all."),
+        (["--devices", "3", "--batch-size", "8", "--backend", "jax"], "multiple of 3"),
+    ],
+)
+def test_devices_that_cannot_share_a_batch_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    model = tmp_path / "a.keras"
+    model.write_bytes(b"")
+    assert main([str(model), "--data", "digits", *words]) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_devices_are_a_number_or_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["a.keras", "--devices", "some"])
+    assert 'expected a whole number or "all"' in capsys.readouterr().err

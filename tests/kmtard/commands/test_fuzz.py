@@ -310,7 +310,7 @@ def recipe_path() -> Path:
         ("fit", "bad.toml"),
         ("fit", str(RECIPE), "--set", "method.temperature=0", "--method", "ard"),
         ("fit", str(RECIPE), "--set", "attack.steps=1000000000000000000"),
-        ("fit", str(RECIPE), "--set", "runtime.runs_dir=a\\u0000b"),
+        ("fit", str(RECIPE), "--set", 'runtime.runs_dir="a\\u0000b"'),
         ("fit", str(RECIPE), "--dry-run", "--set", "data.directory=none"),
         ("report", "none"),
         ("report", "bad.toml"),

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import pytest
 
+from kmtard.backend import distribution
 from kmtard.data import philox
-from kmtard.data.batches import Batches
+from kmtard.data.batches import Batch, Batches
 from kmtard.data.pipeline import DataSet, Split, TrainingStream, evaluation_dataset
 from kmtard.data.sources import LazyImages
 
@@ -419,3 +420,44 @@ def test_evaluation_limit_keeps_every_class() -> None:
 def test_evaluation_refuses_an_empty_batch() -> None:
     with pytest.raises(ValueError, match="batch_size=0"):
         evaluation_dataset(marked(8), 0)
+
+
+class Half:
+    """What one of two processes is told: its rows, and no device to put them on."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.counts: list[int] = []
+
+    def share(self, count: int) -> slice:
+        half = count // 2
+        if count % 2:  # the devices cannot share it equally
+            return slice(0, count)
+        return slice(self.number * half, (self.number + 1) * half)
+
+    def place(self, part: np.ndarray, count: int) -> np.ndarray:
+        self.counts.append(count)
+        return part
+
+
+def test_processes_read_their_shares_of_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (11, 6, 6, 1), np.uint8)
+    split = Split(images, np.arange(11))
+
+    def batches(number: int | None) -> list[list[Batch]]:
+        if number is not None:
+            monkeypatch.setattr(distribution, "feed", lambda: Half(number))
+        stream = TrainingStream(split, batch_size=4, seed=1, pad=1, flip=True)
+        return [list(stream.dataset()), list(evaluation_dataset(split, 4))]
+
+    whole, *halves = (batches(number) for number in (None, 0, 1))
+    for all_rows, first, second in zip(whole, *halves, strict=True):
+        assert [len(y) for _, y in first] == [2, 2, 3]
+        for step in range(2):
+            for part in range(2):
+                shared = np.concatenate([first[step][part], second[step][part]])
+                np.testing.assert_array_equal(shared, all_rows[step][part])
+        for given in (first, second):
+            np.testing.assert_array_equal(given[2][0], all_rows[2][0])

@@ -295,7 +295,10 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("runtime.backend=tensorflw", "unknown value; did you mean tensorflow?"),
         ("runtime.backend=mxnet", "allowed: jax, tensorflow, torch"),
         ("runtime.jit=yes", "allowed: auto, true, false"),
-        ("runtime.devices=2", "unknown value; allowed: 1"),
+        ("runtime.devices=0", '= 0: expected "all" or a whole number'),
+        ("runtime.devices=2", "expected 1, because only the backend jax trains one"),
+        ("runtime.processes=2", "or train several runs at once, each on a device"),
+        ("runtime.coordinator=node1", "expected host:port, such as node1:8476"),
         ("method.beta=x", 'method.beta = "x": expected a number'),
         ("method.average=1", "method.average = 1: expected true or false"),
         ("method.temperature_bounds=[1]", "[1]: expected a list of 2, each a num"),
@@ -634,3 +637,38 @@ def test_recipe_without_norm_has_the_teachers_of_version_0_1(base: Path) -> None
 def test_attacks_of_linf_are_refused_in_l2(base: Path, override: str, key: str) -> None:
     with pytest.raises(RecipeError, match=f"(?s){key}.*l2"):
         load(base, overrides=["attack.norm='l2'", override])
+
+
+JAX = 'runtime.backend="jax"'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["runtime.devices=7"], "expected a multiple of runtime.devices = 7, which"),
+        (["runtime.devices=3", "runtime.processes=2"], "multiple of runtime.processes"),
+        (["runtime.devices='any'"], 'expected "all" or a whole number >= 1'),
+        (["runtime.devices=true"], 'expected "all" or a whole number >= 1'),
+        (
+            ["runtime.devices=4", "runtime.processes=4", "study.slurm.nodes=3"],
+            "expected a divisor of runtime.processes = 4",
+        ),
+    ],
+)
+def test_devices_share_batches_and_processes_equally(
+    base: Path, overrides: list[str], expected: str
+) -> None:
+    [line] = lines(base, JAX, "data.batch_size=64", *overrides)
+    assert expected in line
+
+
+def test_devices_change_neither_a_run_nor_its_teachers(base: Path) -> None:
+    """They compute the same, and the hashes of one device are those of before."""
+    alone = load(base, overrides=[JAX, "data.batch_size=64"])
+    for several in (["runtime.devices='all'"], [*MANY, "runtime.coordinator='a:1'"]):
+        other = load(base, overrides=[JAX, "data.batch_size=64", *several])
+        assert settings_key(other) == settings_key(alone)
+        assert teacher_key(other, "adv_teacher") == teacher_key(alone, "adv_teacher")
+
+
+MANY = ["runtime.devices=4", "runtime.processes=2"]

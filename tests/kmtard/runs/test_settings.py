@@ -43,11 +43,12 @@ def test_runs_that_differ_in_seed_and_places_alone_belong_together():
         {"method.name": "a", "runtime.seed": "0", "runtime.runs_dir": "x"},
         {"method.name": "b", "runtime.seed": "0"},
         {"method.name": "a", "runtime.seed": "1"},
+        {"method.name": "a", "runtime.devices": "4", "runtime.processes": "2"},
         {},
         {},
     ]
 
-    assert seed_groups(recipes) == [[0, 2], [1]]
+    assert seed_groups(recipes) == [[0, 2, 3], [1]]
 
 
 def test_equal_settings_are_kept_apart_where_something_else_differs():

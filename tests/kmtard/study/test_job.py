@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 # Its first import closes the handlers of all logging: within a test, absl's one would
 # close the standard error that pytest captures.
-import submitit  # noqa: F401
+import submitit
 
 from kmtard.recipe.schema import Slurm as Settings
 from kmtard.recipe.schema import Study
@@ -22,6 +23,7 @@ from kmtard.runs.queue.queue import Queue
 from kmtard.study import job
 from kmtard.study.grid import Cell, cells_of
 from kmtard.study.job import START, Job, Listed, _end, _take_over, listed_jobs
+from kmtard.study.place import Order
 from kmtard.study.slurm import Slurm
 
 pytestmark = pytest.mark.once("jax")
@@ -171,3 +173,38 @@ def test_a_job_is_requeued_only_if_slurm_stopped_it(
             assert got == ([signal.SIGUSR2] if number == "7" else [])
     finally:
         signal.signal(signal.SIGUSR2, previous)
+
+
+def test_a_run_of_several_processes_gets_a_task_for_each(
+    recipe: str, squeue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    class Executor:
+        def __init__(self, **settings: object) -> None: ...
+
+        def update_parameters(self, **parameters: object) -> None:
+            asked.update(parameters)
+
+    monkeypatch.setattr(submitit, "AutoExecutor", Executor)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    several = ['runtime.backend="jax"', "runtime.devices=4", "runtime.processes=4"]
+    for overrides, nodes, tasks in (([], 1, 1), (several, 1, 4), (several, 2, 2)):
+        [cell] = cells_of(recipe, Study(), overrides=overrides)
+        place = Slurm(tmp_path, Settings(nodes=nodes), tmp_path / "slurm")
+        place._executor(Order(cell))
+        assert (asked["nodes"], asked["tasks_per_node"]) == (nodes, tasks)
+
+
+@pytest.mark.parametrize("task", [0, 1])
+def test_only_the_first_task_takes_a_run_over(
+    stand_in: Queue, recipe: str, monkeypatch: pytest.MonkeyPatch, task: int
+) -> None:
+    one = job_of(recipe, "natural")
+    run = Run.open(one())
+    EventWriter(run.events_path).write("run_started")
+    taken: list[Run] = []
+    monkeypatch.setattr("kmtard.study.job._take_over", taken.append)
+    monkeypatch.setenv("SLURM_PROCID", str(task))
+    one()
+    assert [each.path for each in taken] == [run.path][: 1 - task]

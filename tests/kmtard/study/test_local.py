@@ -124,3 +124,22 @@ def test_an_unusable_queue_is_reported(
     with pytest.raises(RunError, match="queue"):
         Local(Path("runs")).submit([Order(cell(recipe, "natural"))])
     (tmp_path / "runs").unlink()
+
+
+def test_what_the_queue_cannot_give_is_refused(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Local(Path("runs"))
+
+    def order(*overrides: str) -> Order:
+        words = ['runtime.backend="jax"', *overrides]
+        [found] = cells_of(recipe, Study(), overrides=words)
+        return Order(found)
+
+    several = ("runtime.devices=2", "runtime.processes=2")
+    with pytest.raises(RunError, match="needs 2 processes, and this queue starts one"):
+        place.submit([order(*several)])
+    monkeypatch.setattr("kmtard.study.local.visible_gpus", lambda: ["0", "1"])
+    with pytest.raises(RunError, match="runtime.devices = 2, and this queue gives"):
+        place.submit([order("runtime.devices=2")])
+    assert not Queue(Path("runs")).entries()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ def test_signal_lets_the_watched_model_stop(number: signal.Signals) -> None:
     model = SimpleNamespace(stop_training=False)
     with StopSignal() as stop:
         stop.watch(model)
-        stop.compiled()
+        stop.batch_ended()
         stop.check()
         assert not stop.requested
         send(number)
@@ -108,3 +109,37 @@ def test_signals_mean_what_they_did_afterwards() -> None:
     with StopSignal():
         assert [signal.getsignal(number) for number in numbers] != before
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_processes_stop_after_the_same_batch() -> None:
+    """The answer of a batch is read after the next one, in all processes alike."""
+    asked: list[bool] = []
+
+    def any_process(flag: bool) -> Callable[[], bool]:
+        asked.append(flag)
+        number = len(asked)
+        return lambda: asked[number - 1] or number == 5  # here, or in another process
+
+    model = SimpleNamespace(stop_training=False)
+    with StopSignal(any_process) as stop:
+        stop.check()
+        stop.watch(model)
+        send(signal.SIGTERM)  # a single process would not wait for its first batch
+        assert not stop.requested and not model.stop_training
+        stop.batch_ended()
+        assert asked == [False, True] and not model.stop_training
+        stop.batch_ended()
+        assert stop.requested and model.stop_training
+        with pytest.raises(Stopped):
+            stop.check()
+
+    asked.clear()
+    model.stop_training = False
+    with StopSignal(any_process) as stop:
+        stop.watch(model)
+        for _ in range(5):
+            stop.batch_ended()
+        assert not model.stop_training
+        stop.batch_ended()
+        assert model.stop_training, "another process got the signal"
+        assert not any(asked)

@@ -56,6 +56,7 @@ def test_options_are_explained_by_their_docstring(recipe: Path) -> None:
         ("schedule.milestones", "list", "commas"),
         ("evaluation.attacks", "list", "commas"),
         ("runtime.jit", "choice", "one of the list"),
+        ("runtime.devices", "value", '"all" or a whole number >= 1'),
         ("method.temperature_bounds", "list", "each a number > 0, <= 1000"),
         ("method.temperature", "value", "a number > 0, <= 1000 or a list of 2"),
         ("method.attack_bn", "choice", "one of the list"),

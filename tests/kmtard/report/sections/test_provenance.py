@@ -33,6 +33,23 @@ def test_a_run_is_shown_with_its_origin(reported: Reported) -> None:
     assert commands.rows == [[run.name, "kmtard fit 'a b.toml'"]]
 
 
+def test_several_devices_are_counted(reported: Reported) -> None:
+    devices = [f"NVIDIA H100 {number}" for number in range(2)]
+    for details, expected in (
+        ({"devices": 2}, f"2 devices: {', '.join(devices)}"),
+        ({"devices": 2, "processes": 2}, "2 devices in 2 processes: NVIDIA H100 0, "),
+        ({"devices": 1, "processes": 1}, ", ".join(devices)),
+        ({"devices": "two"}, ", ".join(devices)),
+    ):
+        run = reported(**details)
+        EventWriter(run.events_path).write(
+            "run_finished", metrics={}, devices=devices, peak_memory={}
+        )
+        made = provenance(read([run.path])).blocks[0]
+        assert isinstance(made, Table)
+        assert made.rows[0][made.header.index("device")].startswith(expected)
+
+
 def test_unknown_values_are_dashes(reported: Reported) -> None:
     first = reported(argv="not a list", versions={"keras": "3.14"})
     second = reported(seed=1, versions={"keras": "3.15.1", "jax": "0.10"})
