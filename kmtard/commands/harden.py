@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kmtard.commands.fit import BAD_RECIPE, FAILED, progress_bar, run_details
+from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import RecipeError, load
 from kmtard.registry import RegistryError, modules
@@ -169,7 +170,7 @@ def _data_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Make a trained Keras classifier robust against small changes of "
         "its images. The result takes and returns what the model does.",

@@ -55,8 +55,8 @@ def text_for(field: Field) -> str:
     return TEXTS[field.kind]
 
 
-# These make another set of fields, and are changed one by one.
-ALONE = ("network", "train", "weights", "name")
+# These make another set of fields, or need others, and are changed one by one.
+ALONE = ("network", "train", "weights", "name", "devices", "processes", "coordinator")
 
 
 def drafts_of(file: RecipeFile, method: str | None) -> Iterator[Draft]:
@@ -114,6 +114,13 @@ def test_another_backend_is_saved_with_the_compilation_that_it_needs(
     save(recipe, tmp_path / "saved.toml", method=None, overrides=overrides)
     runtime = tomllib.loads((tmp_path / "saved.toml").read_text())["runtime"]
     assert runtime == {"backend": "jax", "jit": "auto"}
+    assert load(tmp_path / "saved.toml") == load(recipe, overrides=overrides)
+
+
+def test_several_devices_are_saved(recipe: Path, tmp_path: Path) -> None:
+    overrides = ["runtime.backend=jax", "runtime.devices=4", "runtime.processes=2"]
+    overrides += ['runtime.coordinator="node1:8476"']
+    save(recipe, tmp_path / "saved.toml", method=None, overrides=overrides)
     assert load(tmp_path / "saved.toml") == load(recipe, overrides=overrides)
 
 
