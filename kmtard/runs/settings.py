@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kmtard.registry import label
+from kmtard.registry.roles import TEACHERS
 from kmtard.registry.since import SINCE_0_1
 from kmtard.runs.documents import read_toml
 from kmtard.runs.folder import Run
@@ -117,16 +118,20 @@ def distinctions(settings: Sequence[Mapping[str, str]]) -> list[str]:
         >>> distinctions([{"a.b": "1", "c": "x"}, {"a.b": "2", "c": "x"}])
         ['a.b=1', 'a.b=2']
     """
-    found = [item for item in differing(settings).items() if item[0] not in PLACES]
+    differing_keys = differing(settings)
+    found = {key: v for key, v in differing_keys.items() if key not in PLACES}
+    first, others = _by_use(found, len(settings))
+    # All keys that are needed to tell the runs apart, and a few more.
+    shown = [*first, *others][: max(MOST, len(first))]
     texts = []
     for position in range(len(settings)):
         parts = [
-            f"{key}={_cut(values[position])}"
-            for key, values in found[:MOST]
-            if values[position] != ABSENT
+            f"{key}={_cut(found[key][position])}"
+            for key in shown
+            if found[key][position] != ABSENT
         ]
-        if more := found[MOST:]:
-            parts.append(f"{len(more)} more")
+        if more := len(first) + len(others) - len(shown):
+            parts.append(f"{more} more")
         texts.append(", ".join(parts))
     # Equal texts, which differ only in settings that are left out, are numbered.
     return [
@@ -135,6 +140,33 @@ def distinctions(settings: Sequence[Mapping[str, str]]) -> list[str]:
         else text
         for position, text in enumerate(texts)
     ]
+
+
+def _by_use(
+    found: Mapping[str, Sequence[str]], count: int
+) -> tuple[list[str], list[str]]:
+    """Return the keys that tell runs apart, and the other ones that differ.
+
+    A key that ends with another key and has its values is left out, such as the
+    schedule of a teacher, which is by default that of the student.
+
+    Args:
+        found: key -> one value per run.
+        count: number of runs.
+    """
+    ordered = [
+        key
+        for key in found
+        if not any(key.endswith(f".{o}") and found[o] == found[key] for o in found)
+    ]
+    first: list[str] = []
+    apart: list[tuple[str, ...]] = [()] * count
+    for key in sorted(ordered, key=lambda each: each.partition(".")[0] in TEACHERS):
+        finer = [(*seen, found[key][place]) for place, seen in enumerate(apart)]
+        if len(set(finer)) > len(set(apart)):
+            first.append(key)
+            apart = finer
+    return first, [key for key in ordered if key not in first]
 
 
 def _cut(value: str) -> str:

@@ -74,10 +74,31 @@ def test_what_tells_settings_apart_is_short_and_different_for_each() -> None:
     assert distinctions([first]) == [""]
     texts = distinctions([first, second, third])
     assert texts == [
-        f"b={'x' * 23}…, c=1, d=1, 1 more",
-        "b=y, c=2, d=2, 1 more (1)",
-        "b=y, c=2, d=2, 1 more (2)",
+        f"b={'x' * 23}…, c=1, 1 more",
+        "b=y, e=1, c=2, 1 more",
+        "b=y, e=2, c=2, 1 more",
     ]
+
+
+def test_inherited_settings_of_teachers_do_not_hide_what_differs() -> None:
+    def run(epochs: str, rate: str, width: str) -> dict[str, str]:
+        teacher = {f"nat_teacher.method.schedule.{key}": epochs for key in "abc"}
+        own = {f"schedule.{key}": epochs for key in "abc"}
+        return {**teacher, **own, "method.rate": rate, "student.width": width}
+
+    runs = [run("5", "1", "8"), run("9", "1", "8"), run("5", "2", "8")]
+    texts = distinctions([*runs, run("5", "1", "9")])
+    assert texts == [
+        "schedule.a=5, method.rate=1, student.width=8, 2 more",
+        "schedule.a=9, method.rate=1, student.width=8, 2 more",
+        "schedule.a=5, method.rate=2, student.width=8, 2 more",
+        "schedule.a=5, method.rate=1, student.width=9, 2 more",
+    ]
+
+
+def test_only_teachers_differ() -> None:
+    runs = [{"a": "1", "adv_teacher.method.beta": each} for each in ("1", "6")]
+    assert distinctions(runs) == [f"adv_teacher.method.beta={each}" for each in "16"]
 
 
 def test_the_radius_is_that_of_the_evaluation() -> None:
