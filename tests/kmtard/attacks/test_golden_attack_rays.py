@@ -23,8 +23,8 @@ class Recording(Classifier):
         return self.asked
 
     def loop(self, key, step, state, steps, constants=()):
-        def recorded(pair, x, y):
-            state = step(pair[0], x, y)
+        def recorded(pair, x, y, *others_of_step):
+            state = step(pair[0], x, y, *others_of_step)
             own = ops.one_hot(y, self.num_classes, dtype="bool")
             others = ops.max(ops.where(own, -np.inf, self.asked), axis=1)
             lead = ops.sum(ops.where(own, self.asked, 0.0), axis=1) - others

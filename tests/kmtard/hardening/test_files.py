@@ -11,7 +11,7 @@ import pytest
 
 from kmtard.hardening.files import Pair
 from kmtard.runs.files import RunError
-from tests.kmtard.networks.own_models import MODELS, SHAPE, Subclassed
+from tests.kmtard.networks.own_models import MODELS, SHAPE, SubclassedPhotos
 
 pytestmark = pytest.mark.once("jax")
 
@@ -33,7 +33,7 @@ def test_the_signature_stays(name: str, tmp_path: Path) -> None:
     pair.write(target, images())
     written = keras.models.load_model(target, compile=False)
     assert type(written) is type(given)
-    if not isinstance(given, Subclassed):
+    if not isinstance(given, SubclassedPhotos):
         assert written.input_shape == given.input_shape
         assert written.output_shape == given.output_shape
         assert [each.name for each in written.layers] == [

@@ -13,7 +13,7 @@ SHAPE, CLASSES = (16, 16, 3), 4
 
 
 @keras.saving.register_keras_serializable("kmtard_tests")
-class Subclassed(keras.Model):
+class SubclassedPhotos(keras.Model):
     """A model that does not show its layers, and is not built before its first call."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ def engineers() -> keras.Model:
 
 
 def subclassed() -> keras.Model:
-    model = Subclassed()
+    model = SubclassedPhotos()
     model(np.zeros((1, *SHAPE), "float32"))
     return model
 
