@@ -588,7 +588,7 @@ def test_a_run_that_comes_out_differently_says_where(
 ) -> None:
     first = copied(finished, tmp_path)
 
-    def other(recipe: object, run: Run, log: object) -> int:
+    def other(recipe: object, run: Run, *rest: object) -> int:
         text = first.events_path.read_text()
         text = text.replace('"nat_weight": 0.', '"nat_weight": 1.')
         # Without its checksum, a changed event is taken as it is.

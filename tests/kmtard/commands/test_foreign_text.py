@@ -84,7 +84,7 @@ def test_warnings_of_an_evaluation(
     for network in content["networks"]:
         network["findings"] = [{"name": HOSTILE, "message": HOSTILE}]
     (path / "evaluation.json").write_text(json.dumps(content))
-    evaluate._show(read_results(path))
+    evaluate._show([read_results(path)], per_class=True)
     assert "warning: " in shown()
 
 

@@ -44,7 +44,7 @@ async def test_fields_are_made_when_their_section_is_opened(folder: Path) -> Non
         await until(pilot, lambda: data.query_one(".fields").display)
         await pilot.click(data.query_one(SectionTitle))
         await until(pilot, lambda: not data.query_one(".fields").display)
-        assert len(data.query(FieldRow)) == 7
+        assert len(data.query(FieldRow)) == 8
 
 
 async def test_the_arrow_keys_go_from_field_to_field(folder: Path) -> None:
