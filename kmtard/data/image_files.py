@@ -27,7 +27,7 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 _ORIENTED = frozenset({"JPEG", "MPO", "WEBP"})
 _ORIENTATION = 0x0112
 _FILL = {"white": 255, "black": 0}
-# JPEG files that are so many times larger than needed are decoded at a part of it.
+# JPEG files that are larger than needed by this factor are decoded at reduced size.
 _MUCH_LARGER = 2
 
 

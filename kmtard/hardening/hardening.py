@@ -146,7 +146,7 @@ def harden(
 
 @dataclass(frozen=True)
 class Work:
-    """A hardening that is ready to start, or to go on.
+    """A hardening that is ready to start or to continue.
 
     Attributes:
         recipe: the recipe, with its epochs.

@@ -16,7 +16,7 @@ UNIT: Range = (0.0, 1.0)
 BYTES: Range = (0.0, 255.0)
 SIGNED: Range = (-1.0, 1.0)
 RANGES = (UNIT, BYTES, SIGNED)
-"""Ranges of images that are told apart, the default first."""
+"""Ranges of images that are distinguished, the default first."""
 
 # Layers that divide by 255 have scales below 0.02, those for [0, 1] have 0.5 or more.
 SMALLEST_SCALE = 0.1

@@ -248,7 +248,7 @@ def _common_name(group: Sequence[_Part]) -> str:
 
 
 def line_text(column: Column, line: Line) -> str:
-    """Return the text of a column for a line; a dash if there is none."""
+    """Return the text of a column for a line; a dash if it has no value."""
     if column.title == "state":
         return line.state
     if column.title == "name":

@@ -5,7 +5,7 @@ studies/NAME/  study.json  table.md  table.csv  out.log
 ```
 
 The launcher's processes write `out.log`. `study.json` keeps the command of the study,
-sealed as an entry of the queue, so that it can go on with what the user allowed.
+sealed as an entry of the queue, so that it can continue with what the user allowed.
 """
 
 from __future__ import annotations

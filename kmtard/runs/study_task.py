@@ -1,4 +1,4 @@
-"""The command of a study, as its folder keeps it to go on later."""
+"""The command of a study, as its folder stores it for a later resume."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class _Queued:
         self._by_task: dict[Task, Entry] = {}
         self._by_run: dict[str, Entry] = {}
         for entry in entries:
-            # As long as it has no run, a task tells whose entry it is.
+            # Until it has a run, the task identifies the entry.
             if entry.task is not None:
                 self._by_task[_bare(entry.task)] = entry
             if entry.run is not None:

@@ -132,7 +132,7 @@ def _keep_keras_from_tensorflow() -> None:
 
 
 def begin(recipe: Recipe, run: Run, line: Callable[[str], None]) -> EventWriter:
-    """Write that a run starts or goes on; return the writer of its events."""
+    """Write that a run starts or continues; return the writer of its events."""
     events = EventWriter(run.events_path)
     resumed = any(event["event"] == "run_started" for event in run.events().poll())
     events.write("run_started", resumed=resumed, method=recipe.method.name)

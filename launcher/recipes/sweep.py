@@ -173,7 +173,7 @@ def read_plan(lines: Sequence[str], exit_code: int | None) -> Plan:
 
     Args:
         lines: its output.
-        exit_code: None while it goes on.
+        exit_code: None while it runs.
     """
     plan, others = Plan(), []
     for line in lines:

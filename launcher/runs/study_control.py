@@ -20,7 +20,7 @@ NOT_OFFERED = "a study is selected: open it and choose a run"
 def start_study(
     task: StudyTask, folder: StudyFolder, cwd: str | Path
 ) -> subprocess.Popen[bytes]:
-    """Start the command of a study, which goes on without the launcher.
+    """Start the command of a study, which continues without the launcher.
 
     Args:
         task: what to do.

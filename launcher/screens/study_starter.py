@@ -29,7 +29,7 @@ class StudyStarter(LauncherScreen[None]):
         """Start a study, and say so; report what it says if it fails at once.
 
         Returns:
-            The exit code of a command that has ended, 0 for one that goes on.
+            The exit code of a command that has ended, 0 for one that still runs.
 
         Raises:
             RunError: it cannot be started.
@@ -39,7 +39,7 @@ class StudyStarter(LauncherScreen[None]):
         process = await asyncio.to_thread(start_study, task, folder, cwd)
         self._studies[:] = [each for each in self._studies if each.poll() is None]
         self._studies.append(process)
-        self.tell(f"Started: {folder.path.name}. It goes on when you quit.")
+        self.tell(f"Started: {folder.path.name}. It continues when you quit.")
         code = await _begun(process, record, before)
         if code:
             lines = await asyncio.to_thread(last_lines, folder.log_path, LINES)

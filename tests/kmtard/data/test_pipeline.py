@@ -423,7 +423,7 @@ def test_evaluation_refuses_an_empty_batch() -> None:
 
 
 class Half:
-    """What one of two processes is told: its rows, and no device to put them on."""
+    """What one of two processes gets: its rows, and no device to put them on."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,4 +1,4 @@
-"""A run that goes on has the files with which it began."""
+"""A resumed run has the files with which it started."""
 
 from __future__ import annotations
 

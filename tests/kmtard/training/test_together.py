@@ -183,7 +183,7 @@ class Processes:
 
 @pytest.fixture
 def two(recipe: Path, port: int, tmp_path: Path) -> Iterator[Any]:
-    """`two(devices, *words)` starts two processes, each with so many devices."""
+    """`two(devices, *words)` starts two processes with this number of devices each."""
     begun: list[Processes] = []
 
     def start(devices: int, *words: str) -> Processes:
