@@ -324,6 +324,14 @@ class Work:
                 f"{share:.0%} of the hardened weights: clean "
                 f"{points[-1]['clean']:.1%}, robust {points[-1]['robust']:.1%}: {place}"
             )
+        weights = run.best / "adv_teacher.weights.h5"
+        teacher = self.recipe.adv_teacher
+        if teacher is not None and teacher.train and weights.exists():
+            # It has the network of the student.
+            student.load_weights(weights)
+            pair.become(student)
+            pair.write(run.path / sections.TEACHER_FILE, images)
+            tell(f"robust teacher: {run.path / sections.TEACHER_FILE}")
         self._write_facts(run, points)
         before, after = sections.accuracies(run)
         report = run.path / "report" / REPORT_FILE

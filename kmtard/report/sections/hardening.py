@@ -22,6 +22,9 @@ from kmtard.runs.tables import Table
 FACTS_FILE = "hardening.json"
 """File in the run's folder with what `kmtard harden` found out about the model."""
 
+TEACHER_FILE = "robust-teacher.keras"
+"""File in the run's folder with the robust teacher, if it was trained there."""
+
 BEFORE, AFTER = "given model", "hardened model"
 ROLES = {"nat_teacher": BEFORE, "adv_teacher": "robust teacher", "student": AFTER}
 ALLOWED_LOSS = 0.05
@@ -108,7 +111,8 @@ def before_after(run: Measured) -> Section:
         rows.append([ROLES[each.role], *cells])
     count = run.results.images if run.results else 0
     notes = [
-        f"On {count} test images. The robust teacher is a step on the way.",
+        f"On {count} test images. The robust teacher is a step on the way, and a model "
+        "with the same inputs and outputs.",
         "In parentheses: 95 % confidence interval. W-Robust: mean of clean accuracy "
         f"and accuracy under {label(networks[0].headline or '') if networks else ''}.",
     ]
@@ -153,7 +157,8 @@ def frontier(run: Measured, facts: Mapping[str, Any]) -> Section:
     teacher = networks.get("adv_teacher")
     if teacher is not None and teacher.robust:
         shares = teacher.clean.accuracy, teacher.robust.accuracy
-        add("robust teacher", *shares, ABSENT)
+        place = run.run.path / TEACHER_FILE
+        add("robust teacher", *shares, str(place) if place.exists() else ABSENT)
     loss = before.clean.accuracy - after.clean.accuracy
     if loss > ALLOWED_LOSS:
         text = (
@@ -167,6 +172,11 @@ def frontier(run: Measured, facts: Mapping[str, Any]) -> Section:
             f"The hardened model's clean accuracy is within {100 * ALLOWED_LOSS:.0f} "
             "points of the given model's. The mixtures lie between both models."
         )
+    if _is_better(teacher, after):
+        text += (
+            " The robust teacher has a higher W-Robust accuracy here than the hardened "
+            "model. Use it instead, or repeat the hardening with more time."
+        )
     header = ["model", "clean", "robust", "W-Robust", "file"]
     notes = ["A mixture has the weights between those of the two models."]
     blocks: list[str | Table | Plane] = [
@@ -179,6 +189,10 @@ def frontier(run: Measured, facts: Mapping[str, Any]) -> Section:
         ),
     ]
     return Section("frontier", "Clean against robust", blocks)
+
+
+def _is_better(one: NetworkResults | None, other: NetworkResults) -> bool:
+    return one is not None and (one.w_robust or 0.0) > (other.w_robust or 0.0)
 
 
 def per_class(run: Measured) -> Section:

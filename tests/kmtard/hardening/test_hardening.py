@@ -57,6 +57,10 @@ def test_a_model_goes_in_and_a_hardened_one_comes_out(
     [answer] = hardened.predict(image, verbose=0)
     assert answer.sum() == pytest.approx(1, abs=1e-5)
     assert hardened.input_shape == (None, 8, 8, 3)
+    teacher = keras.models.load_model(found.run / "robust-teacher.keras")
+    [other] = teacher.predict(image, verbose=0)
+    assert other.sum() == pytest.approx(1, abs=1e-5)
+    assert not np.allclose(other, answer, atol=1e-7), "the weights of the student"
     assert 0 <= found.after["robust"] <= found.after["clean"] <= 1
 
     run = Run.open(found.run)
@@ -69,7 +73,8 @@ def test_a_model_goes_in_and_a_hardened_one_comes_out(
         "test": 8,
     }
     page = found.report.read_text()
-    for words in ("Before and after", "bright", "mixture, 50% hardened", "no proof"):
+    for words in ("Before and after", "bright", "mixture, 50% hardened", "no proof",
+                  "robust-teacher.keras"):  # fmt: skip
         assert words in page
     # The recipe alone gives the same run again.
     recipe = load(run.recipe_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def test_the_price_is_said_and_the_balances_shown(
     [plane] = [block for block in found.blocks if isinstance(block, Plane)]
     expected = [100, 90, 100 * after.count("1") / 4, 50]
     assert [point.x for point in plane.points] == expected
+
+
+def test_a_robust_teacher_that_is_better_is_named_with_its_file(tmp_path: Path) -> None:
+    found = measured(tmp_path, "1110")
+    assert "robust teacher" not in str(hardening.frontier(found, facts()).blocks[0])
+    worse = network("student", "0110", "0010")
+    networks = (*found.results.networks[:2], worse) if found.results else ()
+    assert found.results is not None
+    found = replace(found, results=replace(found.results, networks=networks))
+    file = found.run.path / "robust-teacher.keras"
+    file.touch()
+    section = hardening.frontier(found, facts())
+    assert "robust teacher has a higher W-Robust accuracy" in str(section.blocks[0])
+    assert table_of(section).rows[-1][-1] == str(file)
 
 
 def test_what_is_not_promised_names_the_radius_and_a_stronger_attack(
