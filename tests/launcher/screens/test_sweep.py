@@ -70,7 +70,8 @@ async def opened(pilot: Pilot[None]) -> SweepScreen:
     await settled(pilot)
     await pilot.press("t")
     await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
-    await until(pilot, lambda: "Disk" in needs(pilot))
+    # "Disk and time: ..." stands there while the plan is made.
+    await until(pilot, lambda: "Disk: " in screen_text(pilot))
     return dialog(pilot)
 
 
@@ -153,7 +154,7 @@ async def test_nothing_ticked_starts_nothing(folder: Path) -> None:
         await pilot.press("f9", "f6")
         assert isinstance(pilot.app.screen, SweepScreen)
         await pilot.press("space")
-        await until(pilot, lambda: "Disk" in needs(pilot))
+        await until(pilot, lambda: "Disk: " in needs(pilot))
         await pilot.press("tab", "space")
         await until(pilot, lambda: "Tick at least one seed." in needs(pilot))
 
@@ -180,7 +181,7 @@ async def test_changes_in_the_form_and_the_folder_of_runs_go_along(
         await write(pilot, "method.beta", "2")
         await pilot.press("f10")
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
-        await until(pilot, lambda: "Disk" in needs(pilot))
+        await until(pilot, lambda: "Disk: " in needs(pilot))
         assert planned[-1].overrides == (
             "method.beta=2",
             f"runtime.runs_dir={folder / 'my runs'}",
@@ -210,7 +211,7 @@ async def test_a_study_is_started_and_its_folder_is_known(
     async with new_app(folder).run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("tab", "down", "space")
-        await until(pilot, lambda: "runs" in needs(pilot) and "Disk" in needs(pilot))
+        await until(pilot, lambda: "runs" in needs(pilot) and "Disk: " in needs(pilot))
         monkeypatch.setattr(StudyTask, "command", study)
         await pilot.press("f9")
         await until(pilot, lambda: "Started: digits-study-1a2b" in told(pilot.app))
@@ -245,6 +246,6 @@ async def test_it_can_be_used_in_a_small_terminal(
         screen = await opened(pilot)
         text = screen_text(pilot)
         assert "B-MTARD" in text or "b-mtard" in text
-        assert "Disk" in text
+        assert "Disk: " in text
         await pilot.press("f7")
         assert screen.query_one("#smoke", Switch).value
