@@ -222,7 +222,10 @@ async def test_a_study_is_started_and_its_folder_is_known(
         await pilot.app.workers.wait_for_complete()
 
 
-async def test_the_dialog_has_help_and_leaves_no_process(folder: Path) -> None:
+async def test_the_dialog_has_help_and_leaves_no_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     async with new_app(folder).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         assert "seeds" in screen.help_text
@@ -230,6 +233,7 @@ async def test_the_dialog_has_help_and_leaves_no_process(folder: Path) -> None:
         assert isinstance(pilot.app.screen, HelpScreen)
         await pilot.press("escape")
         await until(pilot, lambda: pilot.app.screen is screen)
+        monkeypatch.setattr(sweep_module, "plan_command", lambda *a, **k: sleep)
         await pilot.press("f7")
         await until(pilot, lambda: screen._process is not None)
         process = screen._process
