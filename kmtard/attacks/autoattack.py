@@ -69,13 +69,13 @@ def members(
         epsilon: radius in pixel intensity, >= 0.
         version: "standard"; "plus", with more attacks and restarts; or "rand", with
             gradients averaged over 20 passes, for randomized models.
-        norm: "linf"; the version "rand" also allows "l2".
+        norm: "linf" or "l2".
 
     Returns:
         Name -> attack.
 
     Raises:
-        ValueError: an argument is unknown, or the version does not support the norm.
+        ValueError: an argument is unknown.
     """
     one_of("version", version, VERSIONS)
     if version == "rand":
@@ -83,28 +83,22 @@ def members(
             "apgd-ce": APGD(epsilon, norm=norm, eot=20),
             "apgd-dlr": APGD(epsilon, loss="dlr", norm=norm, eot=20),
         }
-    if norm != "linf":
-        raise ValueError(
-            f"The version {version!r} contains Square, which supports only L_inf. "
-            f"Received: norm={norm!r}. For L2, give the attacks: AutoAttack(epsilon, "
-            "attacks={'apgd-ce': APGD(epsilon, norm='l2'), ...})."
-        )
-    targeted = APGD(epsilon, loss="dlr", targets=9)
-    square = Square(epsilon, queries=SQUARE_QUERIES, schedule="raw")
+    targeted = APGD(epsilon, loss="dlr", targets=9, norm=norm)
+    square = Square(epsilon, queries=SQUARE_QUERIES, schedule="raw", norm=norm)
     if version == "standard":
         return {
-            "apgd-ce": APGD(epsilon),
+            "apgd-ce": APGD(epsilon, norm=norm),
             "apgd-t": targeted,
-            "fab-t": FAB(epsilon),
+            "fab-t": FAB(epsilon, norm=norm),
             "square": square,
         }
     return {
-        "apgd-ce": APGD(epsilon, restarts=5),
-        "apgd-dlr": APGD(epsilon, restarts=5, loss="dlr"),
-        "fab": FAB(epsilon, restarts=5, targeted=False),
+        "apgd-ce": APGD(epsilon, restarts=5, norm=norm),
+        "apgd-dlr": APGD(epsilon, restarts=5, loss="dlr", norm=norm),
+        "fab": FAB(epsilon, restarts=5, targeted=False, norm=norm),
         "square": square,
         "apgd-t": targeted,
-        "fab-t": FAB(epsilon),
+        "fab-t": FAB(epsilon, norm=norm),
     }
 
 
@@ -121,13 +115,13 @@ class AutoAttack(Attack):
     Args:
         epsilon: radius in pixel intensity, >= 0.
         version: a name in `VERSIONS`; see `members`.
-        norm: "linf"; the version "rand" also allows "l2".
+        norm: "linf" or "l2"; RobustBench's radius for CIFAR-10 in L2 is 0.5.
         individual: whether every attack works on all correctly classified images, to
             compare the attacks. The returned images are the same.
         attacks: name -> attack, a sequence to run instead of a version.
 
     Raises:
-        ValueError: an argument is unknown, or the version does not support the norm.
+        ValueError: an argument is unknown.
 
     Example:
         >>> result = kmtard.attacks.AutoAttack(8 / 255).run(model, x, y)

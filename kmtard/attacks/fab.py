@@ -269,9 +269,9 @@ class FAB(Attack):
         return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
 
 
-def fab_t(*, epsilon: AnyRadius = 8 / 255) -> FAB:
+def fab_t(*, epsilon: AnyRadius = 8 / 255, norm: str = "linf") -> FAB:
     """FAB as in AutoAttack: 100 steps towards each of 9 classes."""
-    return FAB(epsilon, steps=100, targeted=True, targets=9)
+    return FAB(epsilon, steps=100, targeted=True, targets=9, norm=norm)
 
 
 def _hyperplane(

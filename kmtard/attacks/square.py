@@ -10,12 +10,13 @@ import numpy as np
 from keras import ops
 
 from kmtard import losses
-from kmtard.attacks import counter
+from kmtard.attacks import counter, square_l2
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import radii
+from kmtard.attacks.norms import NORMS, radii
 from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.attacks.square_l2 import covered
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import PositiveShare, Queries, Radius, Repeats, checked
 
@@ -69,15 +70,22 @@ def sides(share: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package="kmtard")
 class Square(Attack):
-    """Square attack in the L_inf ball (Andriushchenko et al. 2020), as in AutoAttack.
+    """Square attack (Andriushchenko et al. 2020) in the L_inf or L2 ball.
 
-    The attack starts with vertical stripes of `x +- epsilon`. Each iteration draws a
-    square window and one sign per channel for each image. It sets the window to
-    `x +- epsilon`, and keeps the change if the loss decreases or the prediction is
-    wrong. An image is finished once its prediction is wrong.
+    This is AutoAttack's version. In L_inf, the attack starts with vertical stripes of
+    `x +- epsilon`. Each iteration draws a square window and one sign per channel for
+    each image, and sets the window to `x +- epsilon`.
+
+    In L2, the attack starts with tiles, each a hill and a hollow. Each iteration draws
+    two windows. It removes the change in the second one, and adds such a pattern to the
+    change in the first one, with the length that this makes available. The whole change
+    always has the length epsilon, before it is clipped to [0, 1].
+
+    An iteration is kept if the loss decreases or the prediction is wrong. An image is
+    finished once its prediction is wrong.
 
     Args:
-        epsilon: radius in pixel intensity, >= 0.
+        epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2).
         queries: largest number of queries per image and run, including the start, >= 1.
             AutoAttack's 5000 iterations are 5001 queries.
         p_init: share of the pixels that the first windows cover, in (0, 1].
@@ -85,6 +93,7 @@ class Square(Attack):
         loss: "margin", or "ce" for the cross-entropy.
         restarts: number of runs, >= 1, each on the images that no earlier run has
             fooled.
+        norm: "linf" or "l2".
 
     Raises:
         ValueError: an argument is out of its range or unknown.
@@ -104,6 +113,7 @@ class Square(Attack):
         schedule: str = "raw",
         loss: str = "margin",
         restarts: Repeats = 1,
+        norm: str = "linf",
     ) -> None:
         self.epsilon = epsilon
         self.queries = int(queries)
@@ -111,6 +121,7 @@ class Square(Attack):
         self.schedule = one_of("schedule", schedule, SCHEDULES)
         self.loss = one_of("loss", loss, LOSSES)
         self.restarts = int(restarts)
+        self.norm = one_of("norm", norm, NORMS)
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the adversarial images found, or `x`; see `Attack.attack_batch`.
@@ -175,10 +186,13 @@ class Square(Attack):
         epsilon: Tensor,
         active: Tensor,
     ) -> dict[str, Any]:
-        _, width, channels = _extent(classifier, x)
-        first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
-        stripes = ops.reshape(counter.signs(first), (-1, 1, width, channels))
-        best = _shifted(x, epsilon * _placed(classifier, stripes))
+        if self.norm == "l2":
+            change = square_l2.start(_channels_last(classifier, x), keys)
+        else:
+            _, width, channels = _extent(classifier, x)
+            first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
+            change = ops.reshape(counter.signs(first), (-1, 1, width, channels))
+        best = _shifted(x, epsilon * _placed(classifier, change))
         loss, fooled = self._evaluated(classifier, best, y)
         return {
             "best": best,
@@ -196,19 +210,8 @@ class Square(Attack):
         keys: Tensor,
         epsilon: Tensor,
     ) -> dict[str, Any]:
-        # The number of queries of an image is also the number of its random draw.
-        height, width, channels = _extent(classifier, x)
-        first, second = counter.words(keys, 1 + channels, state["queries"])
-        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
-        side = ops.take(sides(share, height, width), state["queries"] - 1)
-        window = _covered(first[:, 0], height, side)[:, :, None, None]
-        window = window & _covered(second[:, 0], width, side)[:, None, :, None]
-        sign = counter.signs(first[:, 1:])[:, None, None, :]
-        candidate = ops.where(
-            _placed(classifier, window),
-            _shifted(x, epsilon * _placed(classifier, sign)),
-            state["best"],
-        )
+        propose = self._proposed_l2 if self.norm == "l2" else self._proposed
+        candidate = propose(classifier, state, x, keys, epsilon)
         active = state["active"]
         loss, fooled = self._evaluated(classifier, candidate, y)
         better = active & ((loss < state["loss"]) | fooled)
@@ -218,6 +221,43 @@ class Square(Attack):
             "active": active & ~fooled,
             "queries": state["queries"] + ops.cast(active, "int32"),
         }
+
+    def _proposed(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Tensor,
+        keys: Tensor,
+        epsilon: Tensor,
+    ) -> Tensor:
+        # The number of queries of an image is also the number of its random draw.
+        height, width, channels = _extent(classifier, x)
+        first, second = counter.words(keys, 1 + channels, state["queries"])
+        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
+        side = ops.take(sides(share, height, width), state["queries"] - 1)
+        window = _window(first[:, 0], height, side)[:, :, None, None]
+        window = window & _window(second[:, 0], width, side)[:, None, :, None]
+        sign = counter.signs(first[:, 1:])[:, None, None, :]
+        return ops.where(
+            _placed(classifier, window),
+            _shifted(x, epsilon * _placed(classifier, sign)),
+            state["best"],
+        )
+
+    def _proposed_l2(
+        self,
+        classifier: Classifier,
+        state: dict[str, Any],
+        x: Tensor,
+        keys: Tensor,
+        epsilon: Tensor,
+    ) -> Tensor:
+        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
+        change = _channels_last(classifier, state["best"] - x)
+        sides = square_l2.sides(share, *change.shape[1:3])
+        drawn = square_l2.draw(change, keys, state["queries"], sides)
+        change = square_l2.moved(change, epsilon, drawn, sides)
+        return _shifted(x, _placed(classifier, change))
 
     def _evaluated(
         self, classifier: Classifier, u: Tensor, y: Labels
@@ -248,15 +288,18 @@ def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
     return mask if classifier.channels_last else ops.transpose(mask, (0, 3, 1, 2))
 
 
-def _covered(word: Tensor, length: int, side: Tensor) -> Tensor:
+def _channels_last(classifier: Classifier, images: Tensor) -> Tensor:
+    """Transpose images to (batch, height, width, channels)."""
+    return images if classifier.channels_last else ops.transpose(images, (0, 2, 3, 1))
+
+
+def _window(word: Tensor, length: int, side: Tensor) -> Tensor:
     """Return bool (batch, length), the positions that a window of `side` covers.
 
     The first position is uniform in 0 .. length - side - 1, as in AutoAttack. So only a
     window as long as the image covers the last position.
     """
-    first = counter.below(word, length - side)[:, None]
-    place = ops.arange(length, dtype="int32")
-    return (place >= first) & (place < first + side[:, None])
+    return covered(counter.below(word, length - side), length, side)
 
 
 def square_100(*, epsilon: Radius = 8 / 255) -> Square:

@@ -185,9 +185,7 @@ def takes_l2(name: str) -> bool:
     Raises:
         RegistryError: the name is unknown, or its source has no such definition.
     """
-    # AutoAttack's standard version ends with Square, which supports L_inf only here.
-    only_linf = canonical("attacks", name) == "autoattack"
-    return not only_linf and "norm" in keywords("attacks", name)
+    return "norm" in keywords("attacks", name)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

@@ -227,7 +227,7 @@ def test_random_version_has_a_name():
     "arguments, message",
     [
         ({"version": "fast"}, "`version` must be one of"),
-        ({"norm": "l2"}, "Square, which supports only L_inf"),
+        ({"norm": "l1"}, "`norm` must be"),
         ({"norm": "l1", "version": "rand"}, "`norm` must be"),
         ({"epsilon": -1}, "`epsilon` must be"),
         ({"epsilon": np.array([0.1, 0.2])}, "`epsilon` must be a number.*array"),

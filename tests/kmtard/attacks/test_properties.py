@@ -42,7 +42,9 @@ L2 = {
     "apgd-ce_l2": APGD(0.4, norm="l2"),
     "apgd-t_l2": APGD(0.4, loss="dlr", targets=9, norm="l2"),
     "fab_l2": FAB(0.4, norm="l2"),
-    "autoattack_l2": AutoAttack(0.4, version="rand", norm="l2"),
+    "square_l2": Square(0.4, norm="l2"),
+    "autoattack_l2": AutoAttack(0.4, norm="l2"),
+    "autoattack_rand_l2": AutoAttack(0.4, version="rand", norm="l2"),
 }
 NAMES = [*registry.ATTACKS, *L2]
 DIFFERENT = [
@@ -81,7 +83,15 @@ DIFFERENT = [
         beta=0.8,
         early_stop=False,
     ),
-    Square(0.1, queries=7, p_init=0.5, schedule="rescaled", loss="ce", restarts=3),
+    Square(
+        0.1,
+        queries=7,
+        p_init=0.5,
+        schedule="rescaled",
+        loss="ce",
+        restarts=3,
+        norm="l2",
+    ),
     GradientEstimation(
         0.1,
         loss="ce",

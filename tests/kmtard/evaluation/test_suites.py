@@ -135,15 +135,14 @@ def test_strength_out_of_range(values: tuple[Any, ...]) -> None:
 
 def test_attacks_in_l2() -> None:
     attacks = named_attacks(
-        ["fgsm", "pgd_trades", "apgd_ce", "autoattack_rand"], Strength(0.5, norm="l2")
+        ["fgsm", "pgd_trades", "apgd_ce", "fab_t", "square", "autoattack"],
+        Strength(0.5, norm="l2"),
     )
     assert {attack.get_config()["norm"] for attack in attacks.values()} == {"l2"}
     with pytest.raises(
         ValueError,
-        match="norm 'l2' is supported by.*'square', which supports only L_inf",
+        match="norm 'l2' is supported by.*'rays_100', which supports only L_inf",
     ):
-        named_attacks(["square"], Strength(0.5, norm="l2"))
-    with pytest.raises(ValueError, match="'autoattack', which supports only L_inf"):
-        named_attacks(["autoattack"], Strength(0.5, norm="l2"))
+        named_attacks(["rays_100"], Strength(0.5, norm="l2"))
     with pytest.raises(ValueError, match="`norm` must be 'linf' or 'l2'"):
         Strength(0.5, norm="l1")

@@ -1,0 +1,211 @@
+"""What the attacks of other packages do to the two golden networks.
+
+`python tests/reference/attacks.py [FAMILY ...]` writes `attacks/FAMILY.npz` beside this
+file, for all families without arguments. Nothing of kmtard is used. Each file also has
+the versions of the packages that made it. Only the families that are made need their
+package to be installed:
+
+    autoattack     github.com/fra31/auto-attack, commit a392200
+    torchattacks   3.5.1
+    foolbox        3.3.4
+    adv_lib        0.2.8 (adv-lib)
+
+The networks and images are those of `tests/golden/attacks`. Deterministic attacks use
+float64, because float32 rounds the gradients of confident predictions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "golden" / "attacks"
+NETS = ("nat", "rob")
+Arrays = dict[str, np.ndarray]
+
+
+class Net(nn.Module):
+    """A golden network, for images with their channels first."""
+
+    def __init__(self, name: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.convolutions, self.dense = nn.ModuleList(), nn.ModuleList()
+        with np.load(GOLDEN / f"digits_a_{name}_model.npz") as weights:
+            names = [key.partition("/")[0] for key in weights if "/kernel" in key]
+            for layer in names:
+                kernel, bias = weights[f"{layer}/kernel"], weights[f"{layer}/bias"]
+                if kernel.ndim == 4:
+                    padding, stride = (1, 1) if not self.convolutions else (0, 2)
+                    new = nn.Conv2d(*kernel.shape[2:], 3, stride, padding)
+                    kernel = kernel.transpose(3, 2, 0, 1)
+                    self.convolutions.append(new)
+                else:
+                    new = nn.Linear(*kernel.shape)
+                    kernel = kernel.T
+                    self.dense.append(new)
+                new.weight.data = torch.as_tensor(kernel.copy())
+                new.bias.data = torch.as_tensor(bias)
+            self.logits = weights["logits_test"]
+        self.to(dtype).eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.convolutions:
+            x = layer(x).relu()
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        return self.dense[1](self.dense[0](x).relu())
+
+
+def nets(
+    images: int, dtype: torch.dtype = torch.float64
+) -> Iterator[tuple[str, Net, torch.Tensor, torch.Tensor]]:
+    """Yield name, network, images and labels."""
+    with np.load(GOLDEN / "digits_a_data.npz") as data:
+        x, y = data["x_test"], data["y_test"]
+    for name in NETS:
+        net = Net(name, dtype)
+        first = torch.as_tensor(x.transpose(0, 3, 1, 2)[:images], dtype=dtype)
+        with torch.no_grad():
+            found = net(first).numpy()
+        np.testing.assert_allclose(found, net.logits[:images], atol=1e-3)
+        yield name, net, first, torch.as_tensor(y[:images]).long()
+
+
+def right(net: Net, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """Return whether each image is classified correctly, bool (N,)."""
+    with torch.no_grad():
+        return (net(x).argmax(1) == y).numpy()
+
+
+def images(x: torch.Tensor) -> np.ndarray:
+    """Return images with their channels last, in float32."""
+    return x.detach().numpy().transpose(0, 2, 3, 1).astype("float32")
+
+
+def square_l2() -> Arrays:
+    """Square in L2: one run move by move, and the robust images for ten seeds."""
+    from autoattack.square import SquareAttack
+
+    found = square_l2_moves()
+    for name, net, x, y in nets(256, torch.float32):
+        masks = []
+        for seed in range(10):
+            attack = SquareAttack(
+                net,
+                norm="L2",
+                n_queries=300,
+                eps=0.8,
+                seed=seed,
+                resc_schedule=False,
+                device="cpu",
+            )
+            masks.append(right(net, attack.perturb(x, y), y))
+        found[f"{name}/robust"] = np.stack(masks)
+    return found
+
+
+def square_l2_moves() -> Arrays:
+    """Twelve moves of Square in L2 that are all kept, and its random choices."""
+    from autoattack.square import SquareAttack
+
+    x = torch.rand(4, 3, 10, 11)
+    calls: dict[str, list[np.ndarray]] = {"places": [], "signs": [], "turned": []}
+    seen: list[np.ndarray] = []
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        """Return a margin that decreases with each call, so that moves are kept."""
+        seen.append(images(x))
+        logits = torch.zeros(len(x), 2)
+        logits[:, 0] = 100.0 - len(seen)
+        return logits
+
+    attack = SquareAttack(
+        predict, norm="L2", n_queries=12, eps=0.6, device="cpu", resc_schedule=True
+    )
+    integer, choice, eta = attack.random_int, attack.random_choice, attack.eta
+
+    def random_int(*args: int) -> torch.Tensor:
+        calls["places"].append(integer(*args).numpy())
+        return torch.as_tensor(calls["places"][-1])
+
+    def random_choice(shape: list[int]) -> torch.Tensor:
+        calls["signs"].append(choice(shape).numpy())
+        return torch.as_tensor(calls["signs"][-1])
+
+    def pattern(side: int) -> torch.Tensor:
+        before = torch.get_rng_state()
+        calls["turned"].append((torch.rand([1]) > 0.5).numpy())
+        torch.set_rng_state(before)
+        return eta(side)
+
+    attack.random_int, attack.random_choice = random_int, random_choice
+    attack.eta = pattern
+    attack.init_hyperparam(x)
+    attack.attack_single_run(x, torch.zeros(4, dtype=torch.long))
+    return {
+        "moves/x": images(x),
+        "moves/seen": np.stack(seen),
+        **{f"moves/{name}": np.stack(values) for name, values in calls.items()},
+        "moves/shares": np.array([attack.p_selection(i) for i in range(12)]),
+    }
+
+
+def autoattack_l2() -> Arrays:
+    """AutoAttack's standard version in L2: the robust images after each attack."""
+    from autoattack import AutoAttack
+
+    found: Arrays = {}
+    for name, net, x, y in nets(256, torch.float32):
+        attack = AutoAttack(
+            net, norm="L2", eps=0.8, version="standard", device="cpu", verbose=False
+        )
+        robust = right(net, x, y)
+        for stage in list(attack.attacks_to_run):
+            attack.attacks_to_run = [stage]
+            left = torch.as_tensor(np.flatnonzero(robust))
+            x_adv = attack.run_standard_evaluation(x[left], y[left], bs=256)
+            robust[left] = right(net, x_adv, y[left])
+            found[f"{name}/{stage}"] = robust.copy()
+    return found
+
+
+FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
+    "square_l2": (square_l2, ("autoattack",)),
+    "autoattack_l2": (autoattack_l2, ("autoattack",)),
+}
+"""Name of the file -> what makes its arrays, and the packages that are needed."""
+
+DISTRIBUTIONS = {"adv_lib": "adv-lib", "autoattack": "autoattack"}
+
+
+def versions(packages: tuple[str, ...]) -> np.ndarray:
+    """Return the versions of PyTorch and of some packages as text."""
+    found = []
+    for package in ("torch", *packages):
+        importlib.import_module(package)
+        try:
+            found.append(f"{package} {version(DISTRIBUTIONS.get(package, package))}")
+        except PackageNotFoundError:
+            found.append(f"{package} from its repository")
+    return np.array("; ".join(found))
+
+
+def main() -> None:
+    """Write the files that the command line names."""
+    for family in sys.argv[1:] or FAMILIES:
+        make, packages = FAMILIES[family]
+        path = HERE / "attacks" / f"{family}.npz"
+        torch.manual_seed(0)
+        np.savez_compressed(path, versions=versions(packages), **make())
+        print(path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()
