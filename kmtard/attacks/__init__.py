@@ -18,6 +18,7 @@ from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
 from kmtard.attacks.rays import RayS, rays_100
 from kmtard.attacks.square import Square, square_100
+from kmtard.attacks.targets import Ensemble
 from kmtard.attacks.transfer import Transfer, transfer_cw_inf, transfer_pgd_trades
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "AutoAttack",
+    "Ensemble",
     "GradientEstimation",
     "RayS",
     "Square",

@@ -146,9 +146,7 @@ class AutoAttack(Attack):
         self._own = attacks
         self.attacks = dict(attacks or members(epsilon, version, norm))
 
-    def run(
-        self, model: keras.Model | Classifier, x: Array, y: Labels, **kwargs: Any
-    ) -> AutoAttackResult:
+    def run(self, model: Any, x: Array, y: Labels, **kwargs: Any) -> AutoAttackResult:
         """Attack `model` at (`x`, `y`); see `Attack.run`.
 
         Returns:

@@ -147,9 +147,7 @@ class Attack:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `attack_batch`.")
 
-    def __call__(
-        self, model: keras.Model | Classifier, x: Array, y: Labels, **kwargs: Any
-    ) -> Array:
+    def __call__(self, model: Any, x: Array, y: Labels, **kwargs: Any) -> Array:
         """Attack `model` at (`x`, `y`); see `run` for the arguments.
 
         Returns:
@@ -159,7 +157,7 @@ class Attack:
 
     def run(
         self,
-        model: keras.Model | Classifier,
+        model: Any,
         x: Array,
         y: Labels,
         *,
@@ -173,7 +171,8 @@ class Attack:
         image, and not on the backend or on the size and order of the batches.
 
         Args:
-            model: any Keras model from images in [0, 1] to logits, or its `Classifier`.
+            model: any Keras model from images in [0, 1] to logits, a PyTorch module, or
+                a function of tensors; see `targets.as_model`. Or its `Classifier`.
             x: (N, height, width, channels) floats in [0, 1], an array of any library.
             y: (N,) or (N, 1) integer labels, or one-hot rows (N, classes).
             seed: seed of all random numbers.

@@ -1,4 +1,4 @@
-"""Wrap any Keras model as a function from float32 images to float32 logits."""
+"""Wrap any model as a function from float32 images to float32 logits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kmtard import backend
+from kmtard.attacks.targets import as_model
 from kmtard.backend.types import Array, Logits, Tensor
 from kmtard.networks.logits import (
     ONE_OUTPUT,
@@ -35,7 +36,8 @@ class Classifier:
     but create a new classifier after changing the model's layers or attributes.
 
     Args:
-        model: any Keras model from images in [0, 1] to (batch, classes).
+        model: any Keras model from images in [0, 1] to (batch, classes). Or a PyTorch
+            module in evaluation mode, or a function of tensors; see `targets.as_model`.
         example: (1 or more, ...) images; needed if the model is not built.
         channels_last: whether the model expects channels last; None reads this from its
             layers.
@@ -43,7 +45,7 @@ class Classifier:
             images in [0, 1] and measure epsilon there.
 
     Attributes:
-        model: the Keras model.
+        model: the Keras model, or a Keras model that calls the function.
         num_classes: number of classes, at least 2.
         channels_last: whether images are (height, width, channels).
         probabilities: whether the logarithm of the output is used.
@@ -51,25 +53,20 @@ class Classifier:
         pulse: called between the steps of attacks, to report progress.
 
     Raises:
-        TypeError: `model` is not a Keras model.
+        TypeError: `model` is neither a model nor a function.
         ValueError: the model does not have one output (batch, classes), or returns one
             number that may be a logit or a probability.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Any,
         example: Array | None = None,
         *,
         channels_last: bool | None = None,
         input_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        if not isinstance(model, keras.Layer):
-            raise TypeError(
-                "An attack needs a Keras model from images to logits. Received: "
-                f"{type(model).__name__}."
-            )
-        self.model = model
+        self.model = model = as_model(model)
         self.input_range = input_range
         self.doing = ""
         self.pulse: Callable[[], None] = _nothing
@@ -95,18 +92,16 @@ class Classifier:
             _warn(model, f"its last activation, {name}, is skipped")
 
     @classmethod
-    def of(
-        cls, model: keras.Model | Classifier, example: Array | None = None
-    ) -> Classifier:
+    def of(cls, model: Any, example: Array | None = None) -> Classifier:
         """Return the classifier of a model, or the given classifier itself.
 
         Args:
-            model: a Keras model or its `Classifier`.
+            model: a model, as in the constructor, or its `Classifier`.
             example: (1 or more, ...) images; needed if the model is not built.
         """
         return model if isinstance(model, cls) else cls(model, example)
 
-    def other(self, model: keras.Model | Classifier, example: Array) -> Classifier:
+    def other(self, model: Any, example: Array) -> Classifier:
         """Return the classifier of another model, created once per model.
 
         Args:

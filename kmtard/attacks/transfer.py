@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import cw_inf, pgd_trades
@@ -21,8 +19,8 @@ class Transfer(Attack):
 
     Args:
         attack: the attack on the surrogate.
-        surrogate: any Keras model from the same images in [0, 1] to logits of the same
-            classes, or its `Classifier`; the robust teacher in B-MTARD.
+        surrogate: a model from the same images in [0, 1] to logits of the same classes,
+            as in `Attack.run`, or its `Classifier`; the robust teacher in B-MTARD.
 
     Raises:
         TypeError: `attack` is not an `Attack`.
@@ -32,7 +30,7 @@ class Transfer(Attack):
         >>> x_adv = attack(student, x, y)
     """
 
-    def __init__(self, attack: Attack, *, surrogate: keras.Model | Classifier) -> None:
+    def __init__(self, attack: Attack, *, surrogate: Any) -> None:
         if not isinstance(attack, Attack):
             raise TypeError(
                 "`attack` must be a kmtard attack such as pgd_trades(). Received: "
@@ -64,7 +62,7 @@ class Transfer(Attack):
 
 
 def transfer_pgd_trades(
-    surrogate: keras.Model | Classifier,
+    surrogate: Any,
     *,
     epsilon: Radius = 8 / 255,
     step_size: Radius = 0.003,
@@ -76,7 +74,7 @@ def transfer_pgd_trades(
 
 
 def transfer_cw_inf(
-    surrogate: keras.Model | Classifier,
+    surrogate: Any,
     *,
     epsilon: Radius = 8 / 255,
     step_size: Radius = 2 / 255,

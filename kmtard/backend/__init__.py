@@ -100,6 +100,12 @@ def from_numpy(array: np.ndarray, like: Any) -> Any:
     return home.from_numpy(array, like) if home else array
 
 
+def is_torch_module(target: Any) -> bool:
+    """Return whether an object is a PyTorch module, without importing PyTorch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(target, torch.nn.Module)
+
+
 def _home(array: Any) -> Any:
     name = _HOMES.get(type(array).__module__.partition(".")[0])
     return importlib.import_module(f"kmtard.backend.{name}") if name else None

@@ -105,8 +105,10 @@ def evaluate(
 
     Args:
         model: any Keras model from images in [0, 1] to logits; a final softmax is found
-            and skipped. Or its `Classifier`, which keeps what it has compiled; then
-            `input_range` is that of the classifier.
+            and skipped. A PyTorch module in evaluation mode with the backend torch, or
+            a function of tensors; see `kmtard.attacks.targets.as_model`. Or its
+            `Classifier`, which keeps what it has compiled; then `input_range` is that
+            of the classifier.
         data: a pair (x, y) of arrays of any library, with x in [0, 1] and integer
             labels y; or the name of a registered data set, a `DataSet` (its test split
             is used), or a `Split`.

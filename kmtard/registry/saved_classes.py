@@ -27,7 +27,7 @@ def places() -> dict[str, str]:
     classes = [
         *registry.METHODS.values(),
         "kmtard.methods:MultiTeacherDistiller",
-        *(f"kmtard.attacks:{name}" for name in ATTACKS),
+        *(f"kmtard.attacks:{name}" for name in (*ATTACKS, "Ensemble")),
         "kmtard.optimizers:L2SGD",
     ]
     return {f"kmtard>{place.partition(':')[2]}": place for place in classes}

@@ -174,8 +174,8 @@ def test_several_outputs_are_refused(images):
 
 
 def test_what_is_no_model_is_refused():
-    with pytest.raises(TypeError, match="Keras model.*function"):
-        Classifier.of(lambda x: x)
+    with pytest.raises(TypeError, match="Keras model.*Received: dict"):
+        Classifier.of({})
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -22,6 +22,7 @@ from kmtard.attacks import (
     Attack,
     AttackResult,
     AutoAttack,
+    Ensemble,
     GradientEstimation,
     RayS,
     Square,
@@ -269,7 +270,7 @@ def test_config_and_repr_hold_every_setting(attack: Attack) -> None:
 def test_every_class_is_among_those_with_settings() -> None:
     public = (getattr(kmtard.attacks, name) for name in kmtard.attacks.__all__)
     attacks = {each for each in public if inspect.isclass(each)}
-    attacks -= {Attack, AttackResult, Transfer}
+    attacks -= {Attack, AttackResult, Ensemble, Transfer}
     assert {type(attack) for attack in DIFFERENT} == attacks
 
 
