@@ -16,10 +16,25 @@ from kmtard.attacks.base import Attack, AttackResult
 from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
+from kmtard.attacks.momentum import (
+    MomentumFGSM,
+    di2_fgsm,
+    mi_fgsm,
+    ni_fgsm,
+    ti_fgsm,
+)
 from kmtard.attacks.rays import RayS, rays_100
 from kmtard.attacks.square import Square, square_100
 from kmtard.attacks.targets import Ensemble
-from kmtard.attacks.transfer import Transfer, transfer_cw_inf, transfer_pgd_trades
+from kmtard.attacks.transfer import (
+    Transfer,
+    transfer_cw_inf,
+    transfer_di2_fgsm,
+    transfer_mi_fgsm,
+    transfer_ni_fgsm,
+    transfer_pgd_trades,
+    transfer_ti_fgsm,
+)
 
 __all__ = [
     "APGD",
@@ -30,6 +45,7 @@ __all__ = [
     "AutoAttack",
     "Ensemble",
     "GradientEstimation",
+    "MomentumFGSM",
     "RayS",
     "Square",
     "Transfer",
@@ -38,13 +54,21 @@ __all__ = [
     "apgd_t",
     "autoattack_rand",
     "cw_inf",
+    "di2_fgsm",
     "fab_t",
     "fgsm",
     "ge",
+    "mi_fgsm",
+    "ni_fgsm",
     "pgd_sat",
     "pgd_trades",
     "rays_100",
     "square_100",
+    "ti_fgsm",
     "transfer_cw_inf",
+    "transfer_di2_fgsm",
+    "transfer_mi_fgsm",
+    "transfer_ni_fgsm",
     "transfer_pgd_trades",
+    "transfer_ti_fgsm",
 ]

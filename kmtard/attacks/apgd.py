@@ -19,7 +19,7 @@ from kmtard.attacks.ascent import Ascent, Evaluate, windows
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
-from kmtard.attacks.norms import NORMS, column, l2_norm, radii
+from kmtard.attacks.norms import NORMS, column, l2_norm
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import Radius, Repeats, Share, SomeSteps, Targets, checked
@@ -72,6 +72,8 @@ class APGD(Attack):
         >>> robust_accuracy = 1 - attack.run(model, x, y).success.mean()
     """
 
+    can_target = True
+
     @checked
     def __init__(
         self,
@@ -104,9 +106,18 @@ class APGD(Attack):
         self.early_stop = early_stop
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        """Return the last misclassified iterates, or `x`; see `Attack.attack_batch`."""
+        """Return the last misclassified iterates, or `x`; see `Attack.attack_batch`.
+
+        Raises:
+            ValueError: the attack is targeted and has `targets` of its own.
+        """
+        if batch.targeted and self.targets:
+            raise ValueError(
+                "A targeted attack aims at the given classes, so `targets` must be 0. "
+                f"Received: targets={self.targets!r}."
+            )
         logits = classifier.scores(batch.x)
-        robust = batch.where_correct(logits.argmax(axis=1))
+        robust = batch.where_unfooled(logits.argmax(axis=1))
         x_adv, evaluations = batch.x, np.zeros(len(robust), int)
         for restart in range(self.restarts):
             for rank, target in enumerate(self._aims(logits)):
@@ -114,14 +125,9 @@ class APGD(Attack):
                 if not rows.active.any():
                     break
                 part = batch.take(rows)
-                state, taken = self.ascend(
-                    classifier,
-                    self._offset(part.x, part.noise, restart, rank),
-                    part.x,
-                    part.y,
-                    rows.take(target),
-                    part.active,
-                )
+                offset = self._offset(part.x, part.noise, restart, rank)
+                aim = rows.take(target)
+                state, taken = self._ascend(classifier, part, offset, aim)
                 fooled = ops.reshape(state.fooled, column(part.x))
                 found = ops.where(fooled, state.adversarial, part.x)
                 x_adv = rows.scatter(x_adv, found)
@@ -156,12 +162,23 @@ class APGD(Attack):
             The final state, and the number of evaluated points of each row, int
             (batch,).
         """
-        begin, step, check = self._compilable(classifier)
+        batch = AttackBatch(x, y, Noise(0, np.arange(len(active))), active)
+        return self._ascend(classifier, batch, offset, target)
+
+    def _ascend(
+        self,
+        classifier: Classifier,
+        batch: AttackBatch,
+        offset: Tensor,
+        target: Labels,
+    ) -> tuple[Ascent, np.ndarray]:
+        x, y, active = batch.x, batch.y, batch.active
+        begin, step, check = self._compilable(classifier, batch.targeted)
         # The Python values that are compiled into the functions. The radius is not one
         # of them, so that attacks of several radii are compiled once.
         settings = (self.loss, self.targets > 0, self.norm, self.rho, self.eot)
-        key = ("apgd", *settings)
-        epsilon = radii(self.epsilon, x)
+        key = ("apgd", *settings, batch.targeted)
+        epsilon = batch.radii(self.epsilon)
 
         def unfinished(state: Ascent) -> np.ndarray:
             # One wrong prediction of a randomized model may be chance.
@@ -189,19 +206,22 @@ class APGD(Attack):
             evaluations += taken
         return state, evaluations
 
-    def _compilable(self, classifier: Classifier) -> tuple[Callable[..., Ascent], ...]:
+    def _compilable(
+        self, classifier: Classifier, targeted: bool
+    ) -> tuple[Callable[..., Ascent], ...]:
         """Return the update rules as functions of tensors only."""
 
         def begin(
             offset: Tensor, x: Tensor, y: Labels, target: Labels, epsilon: Tensor
         ) -> Ascent:
             start = ops.clip(x + epsilon * offset, 0.0, 1.0)
-            return ascent.begin(self._evaluation(classifier, y, target), start, epsilon)
+            evaluate = self._evaluation(classifier, y, target, targeted)
+            return ascent.begin(evaluate, start, epsilon)
 
         def step(
             state: Ascent, x: Tensor, y: Labels, target: Labels, epsilon: Tensor
         ) -> Ascent:
-            evaluate = self._evaluation(classifier, y, target)
+            evaluate = self._evaluation(classifier, y, target, targeted)
             return ascent.step(evaluate, state, x, epsilon, self.norm)
 
         def check(state: Ascent, length: Tensor) -> Ascent:
@@ -238,19 +258,20 @@ class APGD(Attack):
         return losses.dlr(y, logits)
 
     def _evaluation(
-        self, classifier: Classifier, y: Labels, target: Labels
+        self, classifier: Classifier, y: Labels, target: Labels, targeted: bool
     ) -> Evaluate:
         def objective(images: Tensor) -> tuple[Tensor, Tensor]:
             logits = classifier.logits(images)
-            return self._objective(y, logits, target), logits
+            values = self._objective(y, logits, target)
+            return -values if targeted else values, logits
 
         def evaluate(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             gradients = ops.zeros_like(u)
             for _ in range(self.eot):
                 loss, logits, gradient = backend.value_and_gradient(objective, u)
                 gradients = gradients + gradient
-            wrong = ops.cast(ops.argmax(logits, axis=-1), y.dtype) != y
-            return loss, gradients / self.eot, wrong
+            reached = ops.cast(ops.argmax(logits, axis=-1), y.dtype) == y
+            return loss, gradients / self.eot, reached if targeted else ~reached
 
         return evaluate
 

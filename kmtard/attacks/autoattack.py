@@ -175,7 +175,7 @@ class AutoAttack(Attack):
             prediction under the attack that fooled an image, or else the clean one.
         """
         predictions = classifier.predict(batch.x)
-        robust = correct = batch.where_correct(predictions)
+        robust = correct = batch.where_unfooled(predictions)
         x_adv, stages = batch.x, {}
         for name, attack in self.attacks.items():
             attacked = correct if self.individual else robust
@@ -218,14 +218,18 @@ class _Recorder(Attack):
 
     def __init__(self, attack: AutoAttack) -> None:
         self._attack = attack
+        self.epsilon = attack.epsilon
         self._parts: list[dict[str, Stage]] = []
         self._success: list[np.ndarray] = []
         self._predictions: list[np.ndarray] = []
 
+    def _check_target(self, targeted: bool) -> None:
+        self._attack._check_target(targeted)
+
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         found, stages, predictions = self._attack.in_stages(classifier, batch)
         active = batch.active
-        self._success.append((~batch.where_correct(predictions))[active])
+        self._success.append((~batch.where_unfooled(predictions))[active])
         self._predictions.append(predictions[active])
         self._parts.append(
             {
@@ -273,7 +277,7 @@ def _evaluated(
     part = batch.take(rows)
     found = attack.attack_batch(classifier, part)
     predicted = classifier.predict(found.x_adv)
-    wrong = predicted != ops.convert_to_numpy(part.y)
+    wrong = part.fooled(predicted)
     queries, forwards, backwards, fooled, classes = (
         rows.scatter(none, counts)
         for counts in (

@@ -14,6 +14,7 @@ from kmtard import backend
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.inputs import check_images, check_labels, class_labels
 from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import column, radii
 from kmtard.backend.types import Array, Labels, Logits, Tensor
 
 BATCH_SIZE = 256
@@ -30,7 +31,8 @@ class AttackResult:
     Attributes:
         x_adv: adversarial images, float32 in [0, 1], in the shape and the array type of
             the input.
-        success: bool (N,), whether the model's prediction on `x_adv` is wrong.
+        success: bool (N,), whether the model's prediction on `x_adv` is wrong; in a
+            targeted attack, whether it is the class to reach.
         queries: int (N,), number of images on which the attack queried the model.
         forwards: int (N,), number of forward passes, including the final prediction.
         backwards: int (N,), number of backward passes.
@@ -73,21 +75,60 @@ class AttackBatch:
         noise: the only source of random numbers.
         active: bool (batch,), the rows to attack. The other rows are returned unchanged
             and do not count as cost.
+        targeted: whether `y` are the classes to reach, not the labels.
+        epsilons: float32 (batch,), the radius of each image; None for the attack's.
     """
 
     x: Tensor
     y: Labels
     noise: Noise
     active: np.ndarray
+    targeted: bool = False
+    epsilons: np.ndarray | None = None
 
     def take(self, part: Selection) -> AttackBatch:
         """Return the selected rows as a new batch."""
-        noise = self.noise.take(part.rows)
-        return AttackBatch(part.take(self.x), part.take(self.y), noise, part.active)
+        return AttackBatch(
+            part.take(self.x),
+            part.take(self.y),
+            self.noise.take(part.rows),
+            part.active,
+            self.targeted,
+            None if self.epsilons is None else part.take(self.epsilons),
+        )
 
-    def where_correct(self, predicted: np.ndarray) -> np.ndarray:
-        """Return which active rows are classified correctly, bool (batch,)."""
-        return self.active & (predicted == ops.convert_to_numpy(self.y))
+    def fooled(self, predicted: np.ndarray) -> np.ndarray:
+        """Return which predictions (batch,) an attack aims at, bool (batch,)."""
+        reached = predicted == ops.convert_to_numpy(self.y)
+        return reached if self.targeted else ~reached
+
+    def where_unfooled(self, predicted: np.ndarray) -> np.ndarray:
+        """Return which active rows have another prediction, bool (batch,)."""
+        return self.active & ~self.fooled(predicted)
+
+    def radii(self, epsilon: float) -> Tensor:
+        """Return the radius of each image, (batch, 1, ...).
+
+        Args:
+            epsilon: the attack's radius, unless the batch has its own.
+        """
+        if self.epsilons is None:
+            return radii(epsilon, self.x)
+        return ops.reshape(ops.convert_to_tensor(self.epsilons), column(self.x))
+
+    def step_sizes(self, step_size: float, epsilon: float) -> Tensor:
+        """Return the step size of each image, in proportion to its radius.
+
+        Args:
+            step_size: the attack's step size.
+            epsilon: the attack's radius, > 0 if the batch has its own.
+
+        Returns:
+            (batch, 1, ...).
+        """
+        if self.epsilons is None:
+            return radii(step_size, self.x)
+        return self.radii(epsilon) * (step_size / epsilon)
 
 
 class Attack:
@@ -100,9 +141,11 @@ class Attack:
 
     Attributes:
         epsilon: radius of the ball in pixel intensity.
+        can_target: whether the attack can aim at one given class per image.
     """
 
     epsilon: float
+    can_target: bool = False
 
     def perturb(
         self,
@@ -164,6 +207,8 @@ class Attack:
         seed: int = 0,
         indices: Array | None = None,
         batch_size: int | None = None,
+        targeted: bool = False,
+        epsilons: Array | None = None,
     ) -> AttackResult:
         """Attack `model` at (`x`, `y`), and count queries and passes.
 
@@ -180,14 +225,21 @@ class Attack:
                 None for 0 to N - 1.
             batch_size: images per batch, >= 1; the last batch is padded to this size.
                 None for 256, or for the next power of two >= N if N is smaller.
+            targeted: if True, `y` are the classes to reach: an attack succeeds where
+                the prediction is `y`, and it decreases the loss for `y`. Only attacks
+                with `can_target` support this.
+            epsilons: (N,) numbers >= 0, the radius of each image; None for the attack's
+                own. Step sizes are scaled with them.
 
         Returns:
             The adversarial images, whether they succeeded, and the cost.
 
         Raises:
-            ValueError: `x` is not float in [0, 1], `y` or `indices` do not fit `x`,
-                `batch_size` is below 1, or the model's logits are not finite.
+            ValueError: `x` is not float in [0, 1], `y`, `indices` or `epsilons` do not
+                fit `x`, `batch_size` is below 1, the attack cannot aim at a class, or
+                the model's logits are not finite.
         """
+        self._check_target(targeted)
         images, labels = backend.to_numpy(x), class_labels(backend.to_numpy(y))
         check_images(images)
         classifier = Classifier.of(model, images[:1])
@@ -200,6 +252,7 @@ class Attack:
                 f"`indices` must have one number for each of the {len(images)} images. "
                 f"Received: {len(noise.indices)} numbers."
             )
+        given = None if epsilons is None else self._checked(epsilons, len(images))
         size = batch_size or min(BATCH_SIZE, 1 << (len(images) - 1).bit_length())
         parts = []
         for first in range(0, len(images), size):
@@ -210,6 +263,8 @@ class Attack:
                 ops.convert_to_tensor(labels[padded], "int32"),
                 noise.take(padded),
                 active,
+                targeted,
+                None if given is None else given[padded],
             )
             classifier.inspect(batch.x)
             result = self._run_batch(classifier, batch)
@@ -222,10 +277,31 @@ class Attack:
     ) -> list[np.ndarray]:
         found = self.attack_batch(classifier, batch)
         predictions = classifier.predict(found.x_adv)
-        success = predictions != ops.convert_to_numpy(batch.y)
+        success = batch.fooled(predictions)
         x_adv = ops.convert_to_numpy(found.x_adv)
         counts = [found.queries, found.forwards + 1, found.backwards]
         return [x_adv, success, *counts, predictions]
+
+    def _check_target(self, targeted: bool) -> None:
+        if targeted and not self.can_target:
+            raise ValueError(
+                f"{type(self).__name__} cannot aim at a given class. Received: "
+                "targeted=True. Use an attack that follows gradients, such as PGD."
+            )
+
+    def _checked(self, epsilons: Array, images: int) -> np.ndarray:
+        given = np.asarray(backend.to_numpy(epsilons), "float32")
+        if given.shape != (images,) or not (np.isfinite(given) & (given >= 0)).all():
+            raise ValueError(
+                f"`epsilons` must be a finite number >= 0 for each of the {images} "
+                f"images. Received: shape {given.shape}, values {given.tolist()[:5]}."
+            )
+        if not 0 < self.epsilon < np.inf:
+            raise ValueError(
+                "`epsilons` needs an attack with a finite epsilon > 0, to which its "
+                f"step size belongs. Received: epsilon={self.epsilon!r}."
+            )
+        return given
 
     def get_config(self) -> dict:
         """Return the arguments of an equal attack."""

@@ -80,6 +80,11 @@ def rademacher(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     return signs(words(keys, count, draw)[0])
 
 
+def uniform(word: Tensor) -> Tensor:
+    """Return float32 numbers, uniform in [0, 1), from int32 random words."""
+    return ops.cast(_high_bits(word), "float32") / 2.0**24
+
+
 def normal(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     """Return standard normal float32 numbers (Box and Muller 1958).
 
@@ -87,7 +92,7 @@ def normal(keys: Tensor, count: int, draw: Tensor) -> Tensor:
     shapes.
     """
     pair = words(keys, -(-count // 2), draw)
-    radius, angle = (ops.cast(_high_bits(word), "float32") / 2.0**24 for word in pair)
+    radius, angle = map(uniform, pair)
     # 1 - u is in (0, 1], so that its logarithm is finite.
     radius = ops.sqrt(-2.0 * ops.log1p(-radius))
     angle = 2.0 * math.pi * angle

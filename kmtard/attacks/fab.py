@@ -96,6 +96,8 @@ class FAB(Attack):
         >>> distances = np.linalg.norm(moves, axis=1)
     """
 
+    can_target = True
+
     @checked
     def __init__(
         self,
@@ -129,22 +131,34 @@ class FAB(Attack):
             )
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
-        """Return the nearest points within epsilon; see `Attack.attack_batch`."""
+        """Return the nearest points within epsilon; see `Attack.attack_batch`.
+
+        Raises:
+            ValueError: the attack aims at given classes, and `targeted` is False.
+        """
+        if batch.targeted and not self.targeted:
+            raise ValueError(
+                "A targeted attack needs FAB(targeted=True). Received: targeted=False."
+            )
         x, y = batch.x, batch.y
         logits = classifier.scores(x)
-        correct = batch.where_correct(logits.argmax(axis=1))
+        correct = batch.where_unfooled(logits.argmax(axis=1))
         state = Descent(x, x, ops.full(y.shape, np.inf, "float32"))
-        steps = np.zeros(len(correct), int)
-        for rank, target in enumerate(self._aims(logits)):
+        steps, aims = np.zeros(len(correct), int), self._aims(logits)
+        if batch.targeted:
+            # The plane separates the class to reach from the predicted one.
+            y, aims = ops.convert_to_tensor(logits.argmax(axis=1), "int32"), [y]
+        for rank, target in enumerate(aims):
             for restart in range(self.restarts):
-                start = self._start(x, batch.noise, rank, restart)
-                state, taken = self.descend(
-                    classifier, state._replace(u=start), x, y, target, correct
+                start = self._start(batch, rank, restart)
+                state, taken = self._descend(
+                    classifier, state._replace(u=start), batch, y, target, correct
                 )
                 steps += taken
         gradients = 1 if self.targeted else classifier.num_classes
         forwards = batch.active + (gradients + 1) * steps
-        within = ops.reshape(state.distance <= self.epsilon, column(x))
+        radius = ops.reshape(batch.radii(self.epsilon), (-1,))
+        within = ops.reshape(state.distance <= radius, column(x))
         return Found(
             ops.where(within, state.nearest, x), forwards, forwards, gradients * steps
         )
@@ -171,20 +185,34 @@ class FAB(Attack):
         Returns:
             The state, and the number of steps of each row, int (batch,).
         """
+        batch = AttackBatch(x, y, Noise(0, np.arange(len(active))), active)
+        return self._descend(classifier, state, batch, y, target, active)
+
+    def _descend(
+        self,
+        classifier: Classifier,
+        state: Descent,
+        batch: AttackBatch,
+        y: Labels,
+        target: Labels,
+        active: np.ndarray,
+    ) -> tuple[Descent, np.ndarray]:
+        radius = ops.convert_to_numpy(batch.radii(self.epsilon)).reshape(-1)
 
         def unfinished(state: Descent) -> np.ndarray:
             if not self.early_stop:
                 return active
             distance = ops.convert_to_numpy(state.distance)
-            return active & ~((distance <= self.epsilon) & np.isfinite(distance))
+            return active & ~((distance <= radius) & np.isfinite(distance))
 
+        settings = (self.targeted, self.norm, self.alpha_max, self.eta, self.beta)
         return shrinking_loop(
             classifier,
-            ("fab", self.targeted, self.norm, self.alpha_max, self.eta, self.beta),
-            functools.partial(self._step, classifier),
+            ("fab", *settings, batch.targeted),
+            functools.partial(self._step, classifier, batch.targeted),
             state,
             self.steps,
-            (x, y, target),
+            (batch.x, y, target),
             unfinished=unfinished,
             every=CHECK_EVERY if self.early_stop else max(1, self.steps),
         )
@@ -196,7 +224,8 @@ class FAB(Attack):
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, 1 : 1 + self.targets]
         return [ops.convert_to_tensor(labels, "int32") for labels in ranked.T]
 
-    def _start(self, x: Tensor, noise: Noise, rank: int, restart: int) -> Tensor:
+    def _start(self, batch: AttackBatch, rank: int, restart: int) -> Tensor:
+        x, noise = batch.x, batch.noise
         if restart == 0:
             return x
         draw = noise.uniform if self.norm == "linf" else noise.normal
@@ -205,11 +234,12 @@ class FAB(Attack):
             offset = 2 * offset - 1
         offset = ops.convert_to_tensor(offset)
         unit = offset / ops.reshape(length(_flat(offset), self.norm), column(x))
-        return ops.clip(x + self.epsilon / 2 * unit, 0.0, 1.0)
+        return ops.clip(x + batch.radii(self.epsilon) / 2 * unit, 0.0, 1.0)
 
     def _step(
         self,
         classifier: Classifier,
+        targeted: bool,
         state: Descent,
         x: Tensor,
         y: Labels,
@@ -231,13 +261,9 @@ class FAB(Attack):
         share = ops.minimum(u_length / (u_length + x_length), self.alpha_max)
         u = (1 - share) * (u + self.eta * u_move)
         u = ops.clip(u + share * (image + self.eta * x_move), 0.0, 1.0)
-        return self._evaluated(classifier, state, ops.reshape(u, x.shape), x, y)
-
-    def _evaluated(
-        self, classifier: Classifier, state: Descent, u: Tensor, x: Tensor, y: Labels
-    ) -> Descent:
+        u = ops.reshape(u, x.shape)
         predicted = ops.cast(ops.argmax(classifier.logits(u), axis=1), y.dtype)
-        wrong = predicted != y
+        wrong = predicted == target if targeted else predicted != y
         distance = length(_flat(u - x), self.norm)
         nearer = wrong & (distance < state.distance)
         return Descent(

@@ -59,7 +59,7 @@ class PGD(Attack):
             the device, and loops beyond 40 steps.
         loss: the loss to maximize in an evaluation: "ce", "cw", "dlr" or "margin" (the
             largest other logit minus the label's). In training, the method has its own
-            loss.
+            loss. A targeted attack minimizes the loss for the class to reach.
         kappa: parameter of the loss "cw", in logit units, >= 0; see
             `kmtard.losses.cw`.
         norm: "linf" or "l2".
@@ -73,6 +73,8 @@ class PGD(Attack):
         >>> attack = kmtard.attacks.PGD(8 / 255, step_size=2 / 255, steps=20)
         >>> x_adv = attack(model, x, y)
     """
+
+    can_target = True
 
     @checked
     def __init__(
@@ -113,15 +115,16 @@ class PGD(Attack):
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
         """Return the last iterate of one run; see `Attack.perturb`."""
-        radii = self.epsilon, self.step_size
+        sizes = self.epsilon, self.step_size
 
         def step(u: Tensor) -> Tensor:
-            return self._moved(lambda u: objective(predict(u)), u, x, *radii, state)
+            return self._moved(lambda u: objective(predict(u)), u, x, *sizes, state)
 
         shape, ball = ops.shape(x), self.epsilon
         draw = {"dtype": x.dtype, "seed": seed}
         u = self._start(
             x,
+            ball,
             uniform=lambda: keras.random.uniform(shape, -ball, ball, **draw),
             normal=lambda: keras.random.normal(shape, **draw),
         )
@@ -149,7 +152,7 @@ class PGD(Attack):
         backwards, checks = self.steps * active, 0 * active
         for restart in range(1, self.restarts):
             checks += active
-            active = active & batch.where_correct(classifier.predict(x_adv))
+            active = active & batch.where_unfooled(classifier.predict(x_adv))
             if not active.any():
                 break
             part = select(active)
@@ -163,35 +166,43 @@ class PGD(Attack):
         self, classifier: Classifier, batch: AttackBatch, restart: int
     ) -> Tensor:
         x, y, noise = batch.x, batch.y, batch.noise
-        arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
 
-        def step(u: Tensor, x: Tensor, y: Labels, *radii: Tensor) -> Tensor:
+        def step(u: Tensor, x: Tensor, y: Labels, *sizes: Tensor) -> Tensor:
             objective = losses.amplified(
-                lambda logits: LOSSES[self.loss](y, logits, **arguments),
+                lambda logits: self._objective(y, logits, batch.targeted),
                 classifier.model,
             )
-            return self._moved(lambda u: objective(classifier.logits(u)), u, x, *radii)
+            return self._moved(lambda u: objective(classifier.logits(u)), u, x, *sizes)
 
         shape, key = tuple(x.shape[1:]), ("pgd", restart)
+        ball = batch.radii(self.epsilon)
         start = self._start(
             x,
-            uniform=lambda: self.epsilon * (2 * noise.uniform(shape, *key) - 1),
+            ball,
+            uniform=lambda: (
+                ops.convert_to_numpy(ball) * (2 * noise.uniform(shape, *key) - 1)
+            ),
             normal=lambda: noise.normal(shape, *key),
         )
-        radii = (
-            ops.convert_to_tensor(radius, x.dtype)
-            for radius in (self.epsilon, self.step_size)
-        )
-        settings = ("pgd", self.loss, self.norm, *arguments.values())
-        return classifier.loop(settings, step, start, self.steps, (x, y, *radii))
+        settings = ("pgd", self.loss, self.kappa, self.norm, batch.targeted)
+        sizes = ball, batch.step_sizes(self.step_size, self.epsilon)
+        return classifier.loop(settings, step, start, self.steps, (x, y, *sizes))
+
+    def _objective(self, y: Labels, logits: Logits, targeted: bool) -> Tensor:
+        """Return the values to maximize, (batch,)."""
+        if self.loss == "cw" and targeted:
+            return -ops.relu(self.kappa - losses.margin(y, logits))
+        arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
+        values = LOSSES[self.loss](y, logits, **arguments)
+        return -values if targeted else values
 
     def _moved(
         self,
         objective: Callable[[Tensor], Tensor],
         u: Tensor,
         x: Tensor,
-        epsilon: float,
-        step_size: float,
+        epsilon: float | Tensor,
+        step_size: float | Tensor,
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
         """Return `u` after one step that increases `objective(images)`."""
@@ -200,7 +211,11 @@ class PGD(Attack):
         return project(u, x, epsilon, self.norm)
 
     def _start(
-        self, x: Tensor, uniform: Callable[[], Any], normal: Callable[[], Any]
+        self,
+        x: Tensor,
+        epsilon: float | Tensor,
+        uniform: Callable[[], Any],
+        normal: Callable[[], Any],
     ) -> Tensor:
         if callable(self.start):
             return ops.cast(self.start(x), x.dtype)
@@ -208,7 +223,7 @@ class PGD(Attack):
         if kind == "gaussian":
             x = x + GAUSSIAN_STD * ops.convert_to_tensor(normal())
         elif kind == "uniform" and self.norm == "l2":
-            x = x + self.epsilon * steepest(ops.convert_to_tensor(normal()), "l2")
+            x = x + epsilon * steepest(ops.convert_to_tensor(normal()), "l2")
         elif kind == "uniform":
             x = x + ops.convert_to_tensor(uniform())
         return ops.clip(x, 0.0, 1.0) if clipped else x

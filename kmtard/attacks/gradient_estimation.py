@@ -125,9 +125,13 @@ class GradientEstimation(Attack):
         misclassifies clean. Those are not attacked.
         """
         x, y, check = batch.x, batch.y, batch.active.astype(int)
-        active = batch.where_correct(classifier.predict(x))
+        active = batch.where_unfooled(classifier.predict(x))
         keys = batch.noise.integers(2**31 - 1, (2,), "gradient-estimation")
-        constants = (x, y, ops.convert_to_tensor(keys))
+        sizes = (
+            batch.radii(self.epsilon),
+            batch.step_sizes(self.step_size, self.epsilon),
+        )
+        constants = (x, y, ops.convert_to_tensor(keys), *sizes)
         # The gradient is still 0, so that this only computes the loss at x.
         state = self._moved(classifier, _initial(x, y, active), constants, 0, 1)
         for step, directions in enumerate(self._directions, start=1):
@@ -169,8 +173,7 @@ class GradientEstimation(Attack):
         move = classifier.compiled(
             self._key("move"), functools.partial(self._move, classifier)
         )
-        radii = ops.convert_to_tensor((self.epsilon, self.step_size), "float32")
-        return move(state, *constants, ops.convert_to_tensor(numbers, "int32"), radii)
+        return move(state, *constants, ops.convert_to_tensor(numbers, "int32"))
 
     def _at_once(self, batch: int) -> int:
         """Return the number of directions per image in one forward pass."""
@@ -185,9 +188,12 @@ class GradientEstimation(Attack):
         x: Tensor,
         y: Labels,
         keys: Tensor,
+        epsilon: Tensor,
+        step_size: Tensor,
         stop: Tensor,
     ) -> dict[str, Any]:
         """Add the next directions to the gradient, up to the number `stop`."""
+        del epsilon, step_size
         count = self._at_once(x.shape[0])
         number = state["drawn"][:, None] + ops.arange(count, dtype="int32")
         draw = DISTRIBUTIONS[self.distribution]
@@ -219,13 +225,13 @@ class GradientEstimation(Attack):
         x: Tensor,
         y: Labels,
         keys: Tensor,
+        epsilon: Tensor,
+        step_size: Tensor,
         numbers: Tensor,
-        radii: Tensor,
     ) -> dict[str, Any]:
         """Move the active images along the gradient, and query the model there."""
         del keys
         directions, step = numbers[0], numbers[1]
-        epsilon, step_size = radii[0], radii[1]
         gradient = state["gradient"] / ops.cast(ops.maximum(directions, 1), "float32")
         moments = state["moments"]
         change = ops.sign(gradient)

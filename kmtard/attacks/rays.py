@@ -107,10 +107,11 @@ class RayS(Attack):
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Return the nearest points within epsilon; see `Attack.attack_batch`."""
         x = batch.x
-        correct = batch.where_correct(classifier.predict(x))
-        state = self.search(classifier, x, batch.y, correct)
+        correct = batch.where_unfooled(classifier.predict(x))
+        radius = ops.reshape(batch.radii(self.epsilon), (-1,))
+        state = self._search(classifier, x, batch.y, correct, radius)
         asked = ops.convert_to_numpy(state.queries)
-        within = ops.reshape(_found(state, self.epsilon), column(x))
+        within = ops.reshape(_found(state, radius), column(x))
         x_adv = ops.where(within, state.nearest, x)
         return Found(x_adv, asked, asked + batch.active, np.zeros_like(asked))
 
@@ -125,6 +126,17 @@ class RayS(Attack):
             y: (batch,) int32 labels.
             active: bool (batch,), the rows to attack.
         """
+        radius = ops.full(x.shape[:1], self.epsilon, "float32")
+        return self._search(classifier, x, y, active, radius)
+
+    def _search(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Labels,
+        active: np.ndarray,
+        radius: Tensor,
+    ) -> Search:
         size = math.prod(x.shape[1:])
         bisections = math.ceil(math.log2(max(2.0, math.sqrt(size) / TOLERANCE)))
 
@@ -138,7 +150,7 @@ class RayS(Attack):
             functools.partial(self._step, classifier),
             self._begin(x),
             self.queries + (0 if self.strict_budget else bisections),
-            (x, y, ops.full(x.shape[:1], self.epsilon, "float32")),
+            (x, y, radius),
             unfinished=unfinished,
             every=CHECK_EVERY,
         )

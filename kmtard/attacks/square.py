@@ -14,7 +14,7 @@ from kmtard.attacks import counter, square_l2
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import NORMS, radii
+from kmtard.attacks.norms import NORMS
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.attacks.square_l2 import covered
 from kmtard.backend.types import Labels, Tensor
@@ -140,12 +140,12 @@ class Square(Attack):
                 f"{tuple(x.shape)}."
             )
         x_adv, forwards = x, batch.active.astype(int)
-        robust = batch.where_correct(classifier.predict(x))
+        robust = batch.where_unfooled(classifier.predict(x))
         queries = np.zeros_like(forwards)
         for restart in range(self.restarts):
             keys = batch.noise.integers(2**31 - 1, (2,), "square", restart)
             keys = ops.convert_to_tensor(keys)
-            state = self._search(classifier, x, batch.y, keys, robust)
+            state = self._search(classifier, batch, keys, robust)
             queries = queries + ops.convert_to_numpy(state["queries"])
             fooled = robust & ~ops.convert_to_numpy(state["active"])
             x_adv = ops.where(fooled[:, None, None, None], state["best"], x_adv)
@@ -155,16 +155,16 @@ class Square(Attack):
     def _search(
         self,
         classifier: Classifier,
-        x: Tensor,
-        y: Labels,
+        batch: AttackBatch,
         keys: Tensor,
         active: np.ndarray,
     ) -> dict[str, Any]:
         """Return the state of the batch after one run."""
+        x, y = batch.x, batch.y
         start = classifier.compiled(
             self._key("start"), functools.partial(self._start, classifier)
         )
-        epsilon = radii(self.epsilon, x)
+        epsilon = batch.radii(self.epsilon)
         state, _ = shrinking_loop(
             classifier,
             self._key("step"),

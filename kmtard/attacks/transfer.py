@@ -7,6 +7,7 @@ from typing import Any
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import cw_inf, pgd_trades
+from kmtard.attacks.momentum import di2_fgsm, mi_fgsm, ni_fgsm, ti_fgsm
 from kmtard.registry.ranges import Radius, Steps
 
 
@@ -39,6 +40,7 @@ class Transfer(Attack):
         self.attack = attack
         self.surrogate = surrogate
         self.epsilon = attack.epsilon
+        self.can_target = attack.can_target
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Attack the surrogate; see `Attack.attack_batch`.
@@ -82,4 +84,52 @@ def transfer_cw_inf(
 ) -> Transfer:
     """`cw_inf`, crafted on `surrogate`."""
     attack = cw_inf(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate=surrogate)
+
+
+def transfer_mi_fgsm(
+    surrogate: Any,
+    *,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 10,
+) -> Transfer:
+    """`mi_fgsm`, crafted on `surrogate`."""
+    attack = mi_fgsm(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate=surrogate)
+
+
+def transfer_ni_fgsm(
+    surrogate: Any,
+    *,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 10,
+) -> Transfer:
+    """`ni_fgsm`, crafted on `surrogate`."""
+    attack = ni_fgsm(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate=surrogate)
+
+
+def transfer_di2_fgsm(
+    surrogate: Any,
+    *,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 10,
+) -> Transfer:
+    """`di2_fgsm`, crafted on `surrogate`."""
+    attack = di2_fgsm(epsilon=epsilon, step_size=step_size, steps=steps)
+    return Transfer(attack, surrogate=surrogate)
+
+
+def transfer_ti_fgsm(
+    surrogate: Any,
+    *,
+    epsilon: Radius = 8 / 255,
+    step_size: Radius = 2 / 255,
+    steps: Steps = 10,
+) -> Transfer:
+    """`ti_fgsm`, crafted on `surrogate`."""
+    attack = ti_fgsm(epsilon=epsilon, step_size=step_size, steps=steps)
     return Transfer(attack, surrogate=surrogate)

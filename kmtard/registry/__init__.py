@@ -91,6 +91,14 @@ ATTACKS = {
     "ge": "kmtard.attacks.gradient_estimation:ge",
     "transfer_pgd_trades": "kmtard.attacks.transfer:transfer_pgd_trades",
     "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
+    "mi_fgsm": "kmtard.attacks.momentum:mi_fgsm",
+    "ni_fgsm": "kmtard.attacks.momentum:ni_fgsm",
+    "di2_fgsm": "kmtard.attacks.momentum:di2_fgsm",
+    "ti_fgsm": "kmtard.attacks.momentum:ti_fgsm",
+    "transfer_mi_fgsm": "kmtard.attacks.transfer:transfer_mi_fgsm",
+    "transfer_ni_fgsm": "kmtard.attacks.transfer:transfer_ni_fgsm",
+    "transfer_di2_fgsm": "kmtard.attacks.transfer:transfer_di2_fgsm",
+    "transfer_ti_fgsm": "kmtard.attacks.transfer:transfer_ti_fgsm",
 }
 NETWORKS = {
     "resnet18": "kmtard.networks.resnet:resnet18",

@@ -14,7 +14,10 @@ from typing import Any
 
 from kmtard import registry
 
-ATTACKS = ("APGD", "AutoAttack", "FAB", "GradientEstimation", "PGD", "RayS", "Square")
+ATTACKS = (
+    *("APGD", "AutoAttack", "FAB", "GradientEstimation", "MomentumFGSM", "PGD", "RayS"),
+    "Square",
+)
 
 
 def places() -> dict[str, str]:

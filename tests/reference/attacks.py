@@ -19,8 +19,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -176,8 +178,100 @@ def autoattack_l2() -> Arrays:
     return found
 
 
+def targeted() -> Arrays:
+    """PGD and APGD that aim at the class after the label, APGD with several radii."""
+    import torchattacks
+    from adv_lib.attacks import apgd
+
+    found: Arrays = {}
+    for name, net, x, y in nets(64):
+        attack = torchattacks.PGD(
+            net, eps=0.1, alpha=0.025, steps=10, random_start=False
+        )
+        attack.set_mode_targeted_by_label(quiet=True)
+        found[f"{name}/pgd"] = images(attack(x, (y + 1) % 10))
+    for name, net, x, y in nets(256, torch.float32):
+        aim, radii = (y + 1) % 10, torch.linspace(0.02, 0.3, len(x))
+        x_adv = apgd(net, x, aim, radii, float("inf"), True, loss_function="ce")
+        found[f"{name}/apgd"] = right(net, x_adv, aim)
+    return found
+
+
+COLOR = (1.0, 0.8, 0.6)
+"""What makes three channels of the grey images."""
+
+GREY = (0.4, 0.5, 1 / 3)
+"""What makes the grey images of three channels."""
+
+
+class ColorNet(nn.Module):
+    """A golden network for images with three channels."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weights = torch.as_tensor(GREY, dtype=x.dtype)
+        return self.net(torch.einsum("nchw,c->nhw", x, weights)[:, None])
+
+
+def momentum() -> Arrays:
+    """MI, NI, TI and, with its random choices, DI2-FGSM, on images in color."""
+    import torchattacks
+
+    found: Arrays = {}
+    for name, net, grey, y in nets(48):
+        x = grey * torch.as_tensor(COLOR)[None, :, None, None]
+        budget = {"eps": 0.1, "alpha": 0.02, "steps": 8}
+        calm = {**budget, "diversity_prob": 0.0}
+        color = ColorNet(net)
+        attacks = {
+            "mi": torchattacks.MIFGSM(color, **budget, decay=0.9),
+            "ni": torchattacks.NIFGSM(color, **budget, decay=0.9),
+            "ti": torchattacks.TIFGSM(color, **calm, len_kernel=5),
+            "ti_15": torchattacks.TIFGSM(color, **calm, decay=1.0),
+            "di": torchattacks.DIFGSM(color, **budget, resize_rate=0.5),
+        }
+        draws: list[int] = []
+        for key, attack in attacks.items():
+            if key.startswith("ti"):
+                attack.stacked_kernel = attack.stacked_kernel.double()
+            recording = recorded(draws) if key == "di" else nullcontext()
+            with recording:
+                found[f"{name}/{key}"] = images(attack(x, y))
+        # Side, rows above, columns to the left, and whether the image is resized.
+        found[f"{name}/draws"] = np.array(draws).reshape(-1, 4)
+    return found
+
+
+@contextmanager
+def recorded(draws: list[int]) -> Iterator[None]:
+    """Record the random integers, and whether random numbers are below 1/2."""
+    integers, numbers = torch.randint, torch.rand
+
+    def randint(*args: int, **kwargs: Any) -> torch.Tensor:
+        drawn = integers(*args, **kwargs)
+        draws.append(int(drawn))
+        return drawn
+
+    def rand(*args: int) -> torch.Tensor:
+        drawn = numbers(*args)
+        draws.append(int(drawn < 0.5))
+        return drawn
+
+    torch.randint, torch.rand = randint, rand
+    try:
+        yield
+    finally:
+        torch.randint, torch.rand = integers, numbers
+
+
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
     "square_l2": (square_l2, ("autoattack",)),
+    "momentum": (momentum, ("torchattacks",)),
+    "targeted": (targeted, ("torchattacks", "adv_lib")),
     "autoattack_l2": (autoattack_l2, ("autoattack",)),
 }
 """Name of the file -> what makes its arrays, and the packages that are needed."""

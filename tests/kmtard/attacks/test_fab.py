@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmtard import backend
+from kmtard.attacks.base import AttackBatch
 from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.noise import Noise
 
@@ -160,9 +161,13 @@ def test_restarts_begin_half_an_epsilon_away(norm, linear, images):
     y = predicted(linear, images)
     epsilon = 0.01
     started = FAB(epsilon, steps=0, restarts=2, norm=norm)
-    noise = Noise(0, np.arange(6))
-    x = ops.convert_to_tensor(images)
-    start = ops.convert_to_numpy(started._start(x, noise, rank=0, restart=1))
+    batch = AttackBatch(
+        ops.convert_to_tensor(images),
+        ops.convert_to_tensor(y, "int32"),
+        Noise(0, np.arange(6)),
+        np.ones(6, bool),
+    )
+    start = ops.convert_to_numpy(started._start(batch, rank=0, restart=1))
     np.testing.assert_allclose(lengths(start - images, norm), epsilon / 2, rtol=1e-3)
     assert not started.run(linear, images, y).success.any()
 

@@ -24,6 +24,7 @@ from kmtard.attacks import (
     AutoAttack,
     Ensemble,
     GradientEstimation,
+    MomentumFGSM,
     RayS,
     Square,
     Transfer,
@@ -36,7 +37,10 @@ IMAGES = 8
 WRONG = [2, 5]
 """Images that the network classifies wrongly as they are."""
 EPSILON = {"linf": 0.1, "l2": 0.4}
-DETERMINISTIC = {"fgsm", "fab_t", "rays_100", "fab_l2"}
+DETERMINISTIC = {
+    *("fgsm", "fab_t", "rays_100", "fab_l2", "mi_fgsm", "ni_fgsm", "ti_fgsm"),
+    *("transfer_mi_fgsm", "transfer_ni_fgsm", "transfer_ti_fgsm"),
+}
 """Attacks in which chance plays no part."""
 L2 = {
     "pgd_l2": PGD(0.4, step_size=0.1, start="uniform_clipped", norm="l2", restarts=2),
@@ -103,6 +107,16 @@ DIFFERENT = [
         antithetic=False,
         distribution="rademacher",
         optimizer="adam",
+    ),
+    MomentumFGSM(
+        0.1,
+        step_size=0.02,
+        steps=3,
+        decay=0.5,
+        nesterov=True,
+        diversity=0.4,
+        resize=0.8,
+        kernel=3,
     ),
     RayS(0.1, queries=7, strict_budget=True, early_stop=False),
     AutoAttack(
@@ -184,7 +198,7 @@ def shortened(attack: Attack) -> Attack:
     for name in most.keys() & config.keys():
         config[name] = min(config[name], most[name])
     # The papers' steps are for 8/255.
-    if isinstance(attack, PGD) and attack.steps > 1:
+    if isinstance(attack, PGD | MomentumFGSM) and attack.steps > 1:
         config["step_size"] = attack.epsilon / 4
     return type(attack).from_config(config)
 
@@ -232,6 +246,40 @@ def test_batches_order_and_company_change_nothing(
         np.testing.assert_array_equal(
             getattr(mixed, name), getattr(result, name)[order], err_msg=name
         )
+
+
+def test_each_image_may_have_its_own_radius(case: Case, result: AttackResult) -> None:
+    epsilon = EPSILON[case.norm]
+    same = np.arange(IMAGES) % 2 == 0
+    radii = np.where(same, epsilon, epsilon / 4)
+    found = case.run(seed=3, epsilons=radii)
+    order = {"linf": np.inf, "l2": 2}[case.norm]
+    moved = np.linalg.norm((found.x_adv - case.x).reshape(IMAGES, -1), order, axis=1)
+    assert (moved <= radii + 1e-6).all() and moved.any()
+    np.testing.assert_allclose(found.x_adv[same], result.x_adv[same], atol=1e-6)
+    for name in ("success", "queries", "forwards", "backwards"):
+        np.testing.assert_array_equal(
+            getattr(found, name)[same], getattr(result, name)[same], err_msg=name
+        )
+
+
+def test_targeted_attacks_reach_the_given_class(case: Case) -> None:
+    logits = ops.convert_to_numpy(case.net(case.x))
+    aim = logits.argsort(-1)[:, -2]
+    aim[0] = logits[0].argmax()
+    kwargs = {"targeted": True, "epsilons": np.full(IMAGES, 4 * EPSILON[case.norm])}
+    if not case.attack.can_target:
+        with pytest.raises(ValueError, match="cannot aim at a given class"):
+            case.attack.run(case.net, case.x, aim, **kwargs)
+        return
+    if getattr(case.attack, "targets", 0) and isinstance(case.attack, APGD):
+        with pytest.raises(ValueError, match="`targets` must be 0"):
+            case.attack.run(case.net, case.x, aim, **kwargs)
+        return
+    result = case.attack.run(case.net, case.x, aim, **kwargs)
+    reached = ops.convert_to_numpy(case.net(result.x_adv)).argmax(-1) == aim
+    np.testing.assert_array_equal(result.success, reached)
+    assert reached[1:].any()
 
 
 def round_trip(attack: Attack) -> Attack:

@@ -14,9 +14,18 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
-from kmtard.attacks import Attack, AutoAttack, Square, square_l2
+from kmtard.attacks import (
+    APGD,
+    PGD,
+    Attack,
+    AutoAttack,
+    MomentumFGSM,
+    Square,
+    momentum,
+    square_l2,
+)
 from kmtard.attacks.autoattack import members
 
 FOLDER = Path(__file__).parents[2] / "reference" / "attacks"
@@ -60,10 +69,11 @@ def test_moves_of_square_in_l2() -> None:
     tiles = len(found["signs"]) - moves
     turned, signs = found["turned"][:, 0], found["signs"][..., 0, 0]
     shape = (5, tiles // 5)
+    tensor = ops.convert_to_tensor
     change = square_l2.tiled(
-        x,
-        np.broadcast_to(turned[:tiles].reshape(shape), (batch, *shape)),
-        np.moveaxis(signs[:tiles], 1, 0).reshape(batch, *shape, channels),
+        tensor(x),
+        tensor(np.broadcast_to(turned[:tiles].reshape(shape), (batch, *shape)).copy()),
+        tensor(np.moveaxis(signs[:tiles], 1, 0).reshape(batch, *shape, channels)),
     )
     epsilon = np.full((batch, 1, 1, 1), 0.6, "float32")
     images = np.clip(x + epsilon * ops.convert_to_numpy(change), 0, 1)
@@ -81,9 +91,9 @@ def test_moves_of_square_in_l2() -> None:
             signs=signs[tiles + number],
         )
         change = square_l2.moved(
-            ops.convert_to_tensor(seen[number] - x),
-            epsilon,
-            keras.tree.map_structure(ops.convert_to_tensor, drawn),
+            tensor(seen[number] - x),
+            tensor(epsilon),
+            keras.tree.map_structure(tensor, drawn),
             sides,
         )
         images = np.clip(x + ops.convert_to_numpy(change), 0, 1)
@@ -95,6 +105,60 @@ def test_square_in_l2(golden_net: Any) -> None:
     seeds = of_net(golden_net, "square_l2", "robust").mean(axis=1)
     found = robust(golden_net, Square(0.8, queries=301, norm="l2")).mean()
     assert abs(found - seeds.mean()) <= 3 * seeds.std(ddof=1)
+
+
+def test_targeted_pgd(golden_net: Any) -> None:
+    wanted = of_net(golden_net, "targeted", "pgd")
+    x, aim = golden_net.x[: len(wanted)], (golden_net.y[: len(wanted)] + 1) % 10
+    attack = PGD(0.1, step_size=0.025, steps=10, start="clean")
+    found = attack(golden_net.model, x, aim, targeted=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_targeted_apgd_with_one_radius_per_image(golden_net: Any) -> None:
+    wanted = of_net(golden_net, "targeted", "apgd")
+    x, aim = golden_net.x[:IMAGES], (golden_net.y[:IMAGES] + 1) % 10
+    radii = np.linspace(0.02, 0.3, IMAGES)
+    attack = APGD(0.1)
+    found = attack.run(golden_net.model, x, aim, targeted=True, epsilons=radii)
+    moved = np.abs(found.x_adv - x).reshape(IMAGES, -1).max(axis=1)
+    assert (moved <= radii + 1e-6).all()
+    assert abs(found.success.mean() - wanted.mean()) <= CLOSE
+    assert np.mean(found.success != wanted) <= 3 * CLOSE
+
+
+COLOR, GREY = (1.0, 0.8, 0.6), (0.4, 0.5, 1 / 3)
+"""As in the script: what makes three channels of grey images, and grey images again."""
+
+BUDGET = {"step_size": 0.02, "steps": 8}
+MOMENTUM = {
+    "mi": MomentumFGSM(0.1, **BUDGET, decay=0.9),
+    "ni": MomentumFGSM(0.1, **BUDGET, decay=0.9, nesterov=True),
+    "ti": MomentumFGSM(0.1, **BUDGET, decay=0.0, kernel=5),
+    "ti_15": MomentumFGSM(0.1, **BUDGET, kernel=15),
+    "di": MomentumFGSM(0.1, **BUDGET, decay=0.0, diversity=0.5, resize=0.5),
+}
+
+
+@pytest.mark.parametrize("name", MOMENTUM)
+def test_fgsm_with_momentum(
+    golden_net: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = of_net(golden_net, "momentum", name)
+    draws = of_net(golden_net, "momentum", "draws").astype("int32")
+
+    def drawn(x: Any, keys: Any, step: Any, *settings: Any) -> momentum.Resizing:
+        """Return the choices of the other package, the same for each image."""
+        side, top, left, used = (ops.take(column, step) for column in draws.T)
+        return momentum.Resizing(used == 1, side, side, top, left)
+
+    monkeypatch.setattr(momentum, "drawn", drawn)
+    mixed = layers.Conv2D(1, 1, use_bias=False, data_format="channels_last")
+    net = keras.Sequential([layers.Input(wanted.shape[1:]), mixed, golden_net.model])
+    mixed.set_weights([np.reshape(GREY, (1, 1, 3, 1))])
+    x = golden_net.x[: len(wanted)] * np.array(COLOR, "float32")
+    found = MOMENTUM[name](net, x, golden_net.y[: len(wanted)])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_autoattack_in_l2_on_some_images(golden_net: Any) -> None:

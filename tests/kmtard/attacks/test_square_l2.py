@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -15,20 +17,21 @@ BATCH = 50
 EPSILON = 0.7
 
 
-def keys() -> np.ndarray:
-    return np.arange(2 * BATCH, dtype="int32").reshape(BATCH, 2)
+def keys() -> Any:
+    return ops.convert_to_tensor(np.arange(2 * BATCH).reshape(BATCH, 2), "int32")
 
 
 def length(change: np.ndarray, axis: tuple[int, ...] = (1, 2, 3)) -> np.ndarray:
     return np.sqrt((change**2).sum(axis=axis))
 
 
-def grey() -> np.ndarray:
-    return np.full((BATCH, *SHAPE), 0.5, "float32")
+def grey() -> Any:
+    return ops.full((BATCH, *SHAPE), 0.5, "float32")
 
 
 def move(change: np.ndarray, epsilon: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """Return the change of each image after the first move."""
+    change, epsilon = map(ops.convert_to_tensor, (change, epsilon))
     drawn = square_l2.draw(change, keys(), ops.ones(BATCH, "int32"), sides)
     return ops.convert_to_numpy(square_l2.moved(change, epsilon, drawn, sides))
 
