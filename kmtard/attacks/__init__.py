@@ -13,7 +13,10 @@ from kmtard import backend as _backend  # noqa: F401
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 from kmtard.attacks.autoattack import AutoAttack, autoattack_rand
 from kmtard.attacks.base import Attack, AttackResult
+from kmtard.attacks.ddn import DDN
+from kmtard.attacks.deepfool import DeepFool
 from kmtard.attacks.fab import FAB, fab_t
+from kmtard.attacks.fmn import FMN
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
 from kmtard.attacks.momentum import (
@@ -38,11 +41,14 @@ from kmtard.attacks.transfer import (
 
 __all__ = [
     "APGD",
+    "DDN",
     "FAB",
+    "FMN",
     "PGD",
     "Attack",
     "AttackResult",
     "AutoAttack",
+    "DeepFool",
     "Ensemble",
     "GradientEstimation",
     "MomentumFGSM",

@@ -296,10 +296,10 @@ class Attack:
                 f"`epsilons` must be a finite number >= 0 for each of the {images} "
                 f"images. Received: shape {given.shape}, values {given.tolist()[:5]}."
             )
-        if not 0 < self.epsilon < np.inf:
+        if not self.epsilon > 0:
             raise ValueError(
-                "`epsilons` needs an attack with a finite epsilon > 0, to which its "
-                f"step size belongs. Received: epsilon={self.epsilon!r}."
+                "`epsilons` needs an attack with an epsilon > 0, to which its step "
+                f"size belongs. Received: epsilon={self.epsilon!r}."
             )
         return given
 

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kmtard import backend
+from kmtard.attacks import hyperplane
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.hyperplane import flat
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column
-from kmtard.attacks.projection import box_projection, dual_length, length
+from kmtard.attacks.projection import box_projection, length
 from kmtard.attacks.shrinking import shrinking_loop
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import (
@@ -233,7 +234,7 @@ class FAB(Attack):
         if self.norm == "linf":
             offset = 2 * offset - 1
         offset = ops.convert_to_tensor(offset)
-        unit = offset / ops.reshape(length(_flat(offset), self.norm), column(x))
+        unit = offset / ops.reshape(length(flat(offset), self.norm), column(x))
         return ops.clip(x + batch.radii(self.epsilon) / 2 * unit, 0.0, 1.0)
 
     def _step(
@@ -245,9 +246,11 @@ class FAB(Attack):
         y: Labels,
         target: Labels,
     ) -> Descent:
-        plane = _hyperplane if self.targeted else self._nearest_hyperplane
-        lead, normal = plane(classifier, state.u, y, target)
-        image, u, w = _flat(x), _flat(state.u), _flat(normal)
+        if self.targeted:
+            lead, normal = hyperplane.towards(classifier, state.u, y, target)
+        else:
+            lead, normal = hyperplane.nearest(classifier, state.u, y, self.norm)
+        image, u, w = flat(x), flat(state.u), flat(normal)
         image_gap = lead + ops.sum(w * (image - u), axis=1)
         moves = box_projection(
             ops.concatenate([u, image]),
@@ -264,7 +267,7 @@ class FAB(Attack):
         u = ops.reshape(u, x.shape)
         predicted = ops.cast(ops.argmax(classifier.logits(u), axis=1), y.dtype)
         wrong = predicted == target if targeted else predicted != y
-        distance = length(_flat(u - x), self.norm)
+        distance = length(flat(u - x), self.norm)
         nearer = wrong & (distance < state.distance)
         return Descent(
             ops.where(ops.reshape(wrong, column(x)), x + self.beta * (u - x), u),
@@ -272,50 +275,7 @@ class FAB(Attack):
             ops.where(nearer, distance, state.distance),
         )
 
-    def _nearest_hyperplane(
-        self, classifier: Classifier, u: Tensor, y: Labels, target: Labels
-    ) -> tuple[Tensor, Tensor]:
-        """Return `_hyperplane` for the class whose hyperplane is nearest to `u`."""
-        del target
-
-        def nearer(label: Tensor, best: tuple) -> tuple:
-            lead, normal = _hyperplane(classifier, u, y, ops.zeros_like(y) + label)
-            slope = dual_length(_flat(normal), self.norm)
-            distance = ops.abs(lead) / (slope + 1e-12)
-            better = (y != label) & (distance < best[0])
-            rows = ops.reshape(better, column(u))
-            return (
-                ops.where(better, distance, best[0]),
-                ops.where(better, lead, best[1]),
-                ops.where(rows, normal, best[2]),
-            )
-
-        zero = ops.zeros(y.shape, "float32")
-        start = (zero + np.inf, zero, ops.zeros_like(u))
-        return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
-
 
 def fab_t(*, epsilon: AnyRadius = 8 / 255, norm: str = "linf") -> FAB:
     """FAB as in AutoAttack: 100 steps towards each of 9 classes."""
     return FAB(epsilon, steps=100, targeted=True, targets=9, norm=norm)
-
-
-def _hyperplane(
-    classifier: Classifier, u: Tensor, y: Labels, target: Labels
-) -> tuple[Tensor, Tensor]:
-    """Return the target's logit minus the label's, and its gradient."""
-
-    def lead(images: Tensor) -> tuple[Tensor, tuple]:
-        logits = classifier.logits(images)
-        return _entry(logits, target) - _entry(logits, y), ()
-
-    value, _, gradient = backend.value_and_gradient(lead, u)
-    return value, gradient
-
-
-def _entry(logits: Tensor, labels: Labels) -> Tensor:
-    return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-
-
-def _flat(images: Tensor) -> Tensor:
-    return ops.reshape(images, (images.shape[0], -1))

@@ -133,11 +133,12 @@ def find_mistakes(
                     f"The attack {name!r} crafts its images on another model and needs "
                     "a surrogate. Received: none."
                 )
-            if norm == "l2" and not registry.takes_l2(name):
-                able = filter(registry.takes_l2, registry.ATTACKS)
+            if norm not in (supported := registry.norms(name)):
+                able = [a for a in registry.ATTACKS if norm in registry.norms(a)]
+                only = " and ".join(map(repr, supported))
                 mistakes.append(
-                    f"The norm 'l2' is supported by {', '.join(able)}. Received: "
-                    f"{name!r}, which supports only L_inf."
+                    f"The norm {norm!r} is supported by {', '.join(able)}. Received: "
+                    f"{name!r}, which supports only {only}."
                 )
         except registry.RegistryError as error:
             mistakes.append(str(error))

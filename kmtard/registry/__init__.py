@@ -14,7 +14,7 @@ import copy
 import difflib
 import importlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from kmtard.registry import modules, networks
 from kmtard.registry.errors import RegistryError
@@ -91,6 +91,9 @@ ATTACKS = {
     "ge": "kmtard.attacks.gradient_estimation:ge",
     "transfer_pgd_trades": "kmtard.attacks.transfer:transfer_pgd_trades",
     "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
+    "deepfool": "kmtard.attacks.deepfool:DeepFool",
+    "fmn": "kmtard.attacks.fmn:FMN",
+    "ddn": "kmtard.attacks.ddn:DDN",
     "mi_fgsm": "kmtard.attacks.momentum:mi_fgsm",
     "ni_fgsm": "kmtard.attacks.momentum:ni_fgsm",
     "di2_fgsm": "kmtard.attacks.momentum:di2_fgsm",
@@ -184,8 +187,27 @@ def label(name: str) -> str:
     return name.replace("_", "-") if name in HYPHENATED else name
 
 
+def norms(name: str) -> tuple[str, ...]:
+    """Return the norms that an attack supports, the usual one first.
+
+    Args:
+        name: an attack of the table, or `package.module:Object`.
+
+    Raises:
+        RegistryError: the name is unknown, or its source has no such definition.
+
+    Example:
+        >>> norms("pgd_trades"), norms("ddn"), norms("rays_100")
+        (('linf', 'l2'), ('l2',), ('linf',))
+    """
+    norm = options("attacks", name).get("norm")
+    if norm is None:
+        return ("linf",)
+    return get_args(norm.hint) or ("linf", "l2")
+
+
 def takes_l2(name: str) -> bool:
-    """Return whether an attack supports the L2 norm as well as L_inf.
+    """Return whether an attack supports the L2 norm.
 
     Args:
         name: an attack of the table, or `package.module:Object`.
@@ -193,7 +215,7 @@ def takes_l2(name: str) -> bool:
     Raises:
         RegistryError: the name is unknown, or its source has no such definition.
     """
-    return "norm" in keywords("attacks", name)
+    return "l2" in norms(name)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

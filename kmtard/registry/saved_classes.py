@@ -15,8 +15,8 @@ from typing import Any
 from kmtard import registry
 
 ATTACKS = (
-    *("APGD", "AutoAttack", "FAB", "GradientEstimation", "MomentumFGSM", "PGD", "RayS"),
-    "Square",
+    *("APGD", "AutoAttack", "DDN", "DeepFool", "FAB", "FMN", "GradientEstimation"),
+    *("MomentumFGSM", "PGD", "RayS", "Square"),
 )
 
 

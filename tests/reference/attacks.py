@@ -197,6 +197,27 @@ def targeted() -> Arrays:
     return found
 
 
+def minimal_norm() -> Arrays:
+    """DeepFool, FMN and DDN: their adversarial images."""
+    from adv_lib.attacks import ddn, df, fmn
+
+    linf = float("inf")
+    found: Arrays = {}
+    for name, net, x, y in nets(64):
+        attacks = {
+            "deepfool_l2": df(net, x, y, steps=21),
+            "deepfool_linf": df(net, x, y, steps=21, norm=linf),
+            "fmn_l2": fmn(net, x, y, norm=2, steps=30),
+            "fmn_linf": fmn(net, x, y, norm=linf, steps=30),
+            "fmn_targeted": fmn(net, x, (y + 1) % 10, norm=2, targeted=True, steps=30),
+            "ddn": ddn(net, x, y, steps=30),
+            "ddn_smooth": ddn(net, x, y, steps=30, levels=None, init_norm=0.5),
+            "ddn_targeted": ddn(net, x, (y + 1) % 10, targeted=True, steps=30),
+        }
+        found |= {f"{name}/{key}": images(each) for key, each in attacks.items()}
+    return found
+
+
 COLOR = (1.0, 0.8, 0.6)
 """What makes three channels of the grey images."""
 
@@ -270,6 +291,7 @@ def recorded(draws: list[int]) -> Iterator[None]:
 
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
     "square_l2": (square_l2, ("autoattack",)),
+    "minimal_norm": (minimal_norm, ("adv_lib",)),
     "momentum": (momentum, ("torchattacks",)),
     "targeted": (targeted, ("torchattacks", "adv_lib")),
     "autoattack_l2": (autoattack_l2, ("autoattack",)),

@@ -141,8 +141,10 @@ def test_attacks_in_l2() -> None:
     assert {attack.get_config()["norm"] for attack in attacks.values()} == {"l2"}
     with pytest.raises(
         ValueError,
-        match="norm 'l2' is supported by.*'rays_100', which supports only L_inf",
+        match="norm 'l2' is supported by.*'rays_100', which supports only 'linf'",
     ):
         named_attacks(["rays_100"], Strength(0.5, norm="l2"))
+    with pytest.raises(ValueError, match="'ddn', which supports only 'l2'"):
+        named_attacks(["ddn"], Strength(0.1))
     with pytest.raises(ValueError, match="`norm` must be 'linf' or 'l2'"):
         Strength(0.5, norm="l1")

@@ -1,0 +1,157 @@
+"""DeepFool, FMN and DDN: the smallest perturbation of a linear network is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kmtard.attacks import DDN, FMN, Attack, DeepFool
+from kmtard.evaluation import evaluate
+
+SHAPE = (4, 3, 1)
+CLASSES = 3
+ATTACKS = {
+    "deepfool_l2": (DeepFool(norm="l2"), 2),
+    "deepfool_linf": (DeepFool(), np.inf),
+    "fmn_l2": (FMN(norm="l2"), 2),
+    "fmn_linf": (FMN(), np.inf),
+    "ddn": (DDN(levels=0), 2),
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    made = keras.Sequential(
+        [layers.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)]
+    )
+    random = np.random.default_rng(0)
+    made.set_weights([random.normal(0, 1, w.shape) for w in made.get_weights()])
+    return made
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    # Far from the borders of [0, 1], which the formula of the distance ignores.
+    return (0.45 + 0.1 * np.random.default_rng(1).random((16, *SHAPE))).astype(
+        "float32"
+    )
+
+
+@pytest.fixture(scope="module")
+def y(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return logits(model, x).argmax(-1)
+
+
+def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return ops.convert_to_numpy(model(x))
+
+
+def distances(x: np.ndarray, x_adv: np.ndarray, order: float) -> np.ndarray:
+    return np.linalg.norm((x_adv - x).reshape(len(x), -1), order, axis=1)
+
+
+def smallest(model: keras.Model, x: np.ndarray, order: float) -> np.ndarray:
+    """Return the distance to the nearest boundary of a linear network."""
+    kernel, _ = model.get_weights()
+    z = logits(model, x)
+    y = z.argmax(-1)
+    dual = {2: 2, np.inf: 1}[order]
+    gaps = np.take_along_axis(z, y[:, None], 1) - z
+    slopes = np.linalg.norm(kernel.T[None] - kernel.T[y][:, None], dual, axis=2)
+    ways = np.where(np.arange(CLASSES) == y[:, None], np.inf, gaps / (slopes + 1e-9))
+    return ways.min(axis=1)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_distance_to_a_linear_boundary(
+    name: str, model: keras.Model, x: np.ndarray, y: np.ndarray
+) -> None:
+    attack, order = ATTACKS[name]
+    result = attack.run(model, x, y)
+    assert result.success.all()
+    wanted = smallest(model, x, order)
+    assert wanted.max() < 0.45
+    found = distances(x, result.x_adv, order)
+    assert (found >= wanted - 1e-5).all()
+    # DDN changes the radius by at least 5 %.
+    np.testing.assert_allclose(found, wanted, rtol=0.1 if name == "ddn" else 0.06)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_radius_decides_which_are_returned(
+    name: str, model: keras.Model, x: np.ndarray, y: np.ndarray
+) -> None:
+    attack, order = ATTACKS[name]
+    every = attack.run(model, x, y)
+    found = distances(x, every.x_adv, order)
+    radius = float(np.median(found))
+    near = type(attack).from_config({**attack.get_config(), "epsilon": radius})
+    result = near.run(model, x, y)
+    np.testing.assert_array_equal(result.success, found <= radius)
+    np.testing.assert_array_equal(result.x_adv[~result.success], x[found > radius])
+    np.testing.assert_array_equal(
+        result.x_adv[result.success], every.x_adv[found <= radius]
+    )
+
+
+@pytest.mark.parametrize("attack", [DDN(0.3, steps=60), FMN(0.3, steps=60, norm="l2")])
+def test_early_stop_fools_the_same_images_with_fewer_steps(
+    attack: Attack, model: keras.Model, x: np.ndarray, y: np.ndarray
+) -> None:
+    early = type(attack).from_config({**attack.get_config(), "early_stop": True})
+    whole, stopped = (each.run(model, x, y) for each in (attack, early))
+    np.testing.assert_array_equal(whole.success, stopped.success)
+    assert 0 < whole.success.sum() < len(x)
+    assert (whole.backwards == 60).all()
+    assert (stopped.backwards[~stopped.success] == 60).all()
+    assert stopped.backwards[stopped.success].mean() < 50
+
+
+def test_ddn_rounds_to_levels(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
+    x = np.round(x * 10).astype("float32") / 10
+    x_adv = DDN(steps=30, levels=11)(model, x, y)
+    np.testing.assert_allclose(x_adv * 10, np.round(x_adv * 10), atol=1e-5)
+    assert (x_adv != x).any()
+
+
+def test_flat_network_is_not_fooled(x: np.ndarray, y: np.ndarray) -> None:
+    net = keras.Sequential(
+        [
+            layers.Input(SHAPE),
+            layers.Flatten(),
+            layers.Dense(3, bias_initializer="ones"),
+        ]
+    )
+    net.set_weights([np.zeros((12, 3)), np.array([1, 0, 0])])
+    for attack, _ in ATTACKS.values():
+        result = attack.run(net, x, np.zeros(len(x), int))
+        assert not result.success.any()
+        np.testing.assert_array_equal(result.x_adv, x)
+
+
+def test_evaluation_reports_the_median_distance(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, tmp_path: Any
+) -> None:
+    attacks = {"ddn": DDN(levels=0, steps=60)}
+    found = evaluate(model, (x, y), attacks=attacks, folder=tmp_path)
+    median = found.student.attacks["ddn"].distance.median_l2
+    assert median == pytest.approx(np.median(smallest(model, x, 2)), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: DDN(gamma=1.0), "gamma.*1.0"),
+        (lambda: DDN(norm="linf"), 'norm.*"l2".*linf'),  # type: ignore[arg-type]
+        (lambda: DDN(radius=0), "radius.*0"),
+        (lambda: FMN(norm="l1"), "norm.*'l1'"),
+        (lambda: DeepFool(overshoot=2), "overshoot.*2"),
+    ],
+)
+def test_bad_arguments(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
