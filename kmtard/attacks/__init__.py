@@ -15,6 +15,7 @@ from kmtard.attacks.autoattack import AutoAttack, autoattack_rand
 from kmtard.attacks.base import Attack, AttackResult
 from kmtard.attacks.ddn import DDN
 from kmtard.attacks.deepfool import DeepFool
+from kmtard.attacks.eot import EOT
 from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.fmn import FMN
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
@@ -42,6 +43,7 @@ from kmtard.attacks.transfer import (
 __all__ = [
     "APGD",
     "DDN",
+    "EOT",
     "FAB",
     "FMN",
     "PGD",

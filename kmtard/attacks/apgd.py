@@ -14,14 +14,14 @@ from keras import ops
 
 from kmtard import backend, losses
 from kmtard.attacks import ascent
-from kmtard.attacks.arguments import one_of
+from kmtard.attacks.arguments import one_of, one_of_or_function
 from kmtard.attacks.ascent import Ascent, Evaluate, windows
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
 from kmtard.attacks.norms import NORMS, column, l2_norm
 from kmtard.attacks.shrinking import shrinking_loop
-from kmtard.backend.types import Labels, Tensor
+from kmtard.backend.types import Labels, Logits, Tensor
 from kmtard.registry.ranges import Radius, Repeats, Share, SomeSteps, Targets, checked
 
 LOSSES = ("ce", "dlr")
@@ -51,7 +51,8 @@ class APGD(Attack):
             another one.
         restarts: number of runs, >= 1, each from a new random start and on the images
             that are not fooled yet.
-        loss: "ce" (cross-entropy) or "dlr" (difference of logits ratio).
+        loss: "ce" (cross-entropy), "dlr" (difference of logits ratio), or a function of
+            labels (batch,) and logits (batch, classes) that returns (batch,) values.
         targets: with "dlr", the number of classes to aim at one after the other, in the
             order of the clean logits without the label; 9 in AutoAttack. If there are
             fewer other classes, all of them. 0 for an untargeted attack.
@@ -81,7 +82,7 @@ class APGD(Attack):
         *,
         steps: SomeSteps = 100,
         restarts: Repeats = 1,
-        loss: str = "ce",
+        loss: str | Callable[[Labels, Logits], Tensor] = "ce",
         targets: Targets = 0,
         norm: str = "linf",
         rho: Share = 0.75,
@@ -92,7 +93,7 @@ class APGD(Attack):
         self.epsilon = epsilon
         self.steps = int(steps)
         self.restarts = int(restarts)
-        self.loss = one_of("loss", loss, LOSSES)
+        self.loss = one_of_or_function("loss", loss, LOSSES)
         self.targets = int(targets)
         if targets and loss != "dlr":
             raise ValueError(
@@ -206,6 +207,17 @@ class APGD(Attack):
             evaluations += taken
         return state, evaluations
 
+    def get_config(self) -> dict:
+        """Return the arguments of an equal attack."""
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {**self._settings(), "loss": loss}
+
+    @classmethod
+    def from_config(cls, config: dict) -> APGD:
+        """Return the attack whose `get_config` returned `config`."""
+        loss = keras.saving.deserialize_keras_object(config.get("loss", "ce"))
+        return cls(**{**config, "loss": loss})
+
     def _compilable(
         self, classifier: Classifier, targeted: bool
     ) -> tuple[Callable[..., Ascent], ...]:
@@ -240,7 +252,8 @@ class APGD(Attack):
         """Return the start minus `x` in units of epsilon: 0, or on the unit sphere."""
         if self.start == "clean":
             return ops.zeros_like(x)
-        key = ("apgd", self.loss, self.targets > 0, restart, rank)
+        loss = "own" if callable(self.loss) else self.loss
+        key = ("apgd", loss, self.targets > 0, restart, rank)
         if self.norm == "l2":
             offset = ops.convert_to_tensor(noise.normal(tuple(x.shape[1:]), *key))
             return offset / (l2_norm(offset) + 1e-12)
@@ -249,6 +262,8 @@ class APGD(Attack):
         return ops.convert_to_tensor(offset / (largest.reshape(column(x)) + 1e-12))
 
     def _objective(self, y: Labels, logits: Tensor, target: Labels) -> Tensor:
+        if callable(self.loss):
+            return self.loss(y, logits)
         if self.loss == "ce":
             return losses.cross_entropy(y, logits)
         if logits.shape[-1] == 2:

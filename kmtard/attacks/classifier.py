@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
@@ -72,6 +73,8 @@ class Classifier:
         self.pulse: Callable[[], None] = _nothing
         self._functions: dict[Hashable, Callable[..., Any]] = {}
         self._others: dict[int, Classifier] = {}
+        self._averages: dict[int, Classifier] = {}
+        self._samples = 1
         self._units = _output_units(model, example)
         network = without_last_activation(model)
         self._known = network is not None
@@ -112,11 +115,30 @@ class Classifier:
             self._others[id(model)] = Classifier.of(model, example)
         return self._others[id(model)]
 
+    def averaged(self, samples: int) -> Classifier:
+        """Return a classifier whose logits are the mean of several passes.
+
+        Args:
+            samples: number of passes, >= 1.
+        """
+        if samples not in self._averages:
+            average = copy.copy(self)
+            average._functions, average._averages = {}, {}
+            average._samples = samples * self._samples
+            average.pulse = lambda: self.pulse()
+            self._averages[samples] = average
+        return self._averages[samples]
+
     def logits(self, images: Tensor) -> Logits:
         """Return float32 logits (batch, classes) of float32 images in [0, 1].
 
         This is a pure function of tensors, for use inside compiled functions.
         """
+        if self._samples == 1:
+            return self._logits(images)
+        return sum(self._logits(images) for _ in range(self._samples)) / self._samples
+
+    def _logits(self, images: Tensor) -> Logits:
         outputs = self._network(self._scaled(images), training=False)
         logits = ops.cast(outputs, "float32")
         if self.probabilities:
@@ -145,6 +167,7 @@ class Classifier:
         if are_probabilities(outputs):
             self.probabilities = True
             self._functions.clear()
+            self._averages.clear()
             _warn(self.model, "the logarithm of its outputs is used")
 
     def predict(self, images: Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kmtard import backend, losses
-from kmtard.attacks.arguments import one_of
+from kmtard.attacks.arguments import one_of, one_of_or_function
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import NORMS, column, project, steepest
@@ -58,8 +58,10 @@ class PGD(Attack):
             unrolled attack is faster on a CPU and slower to compile. None chooses by
             the device, and loops beyond 40 steps.
         loss: the loss to maximize in an evaluation: "ce", "cw", "dlr" or "margin" (the
-            largest other logit minus the label's). In training, the method has its own
-            loss. A targeted attack minimizes the loss for the class to reach.
+            largest other logit minus the label's), or a function of labels (batch,)
+            and logits (batch, classes) that returns (batch,) values. In training, the
+            method has its own loss. A targeted attack minimizes the loss for the class
+            to reach.
         kappa: parameter of the loss "cw", in logit units, >= 0; see
             `kmtard.losses.cw`.
         norm: "linf" or "l2".
@@ -85,7 +87,7 @@ class PGD(Attack):
         steps: Steps = 10,
         start: str | Callable[[Tensor], Tensor] | None = None,
         unroll: bool | None = None,
-        loss: str = "ce",
+        loss: str | Callable[[Labels, Logits], Tensor] = "ce",
         kappa: Radius = 50.0,
         norm: str = "linf",
         restarts: Repeats = 1,
@@ -100,7 +102,7 @@ class PGD(Attack):
             )
         self.start = start
         self.unroll = unroll
-        self.loss = one_of("loss", loss, LOSSES)
+        self.loss = one_of_or_function("loss", loss, LOSSES)
         self.kappa = kappa
         self.norm = one_of("norm", norm, NORMS)
         self.restarts = int(restarts)
@@ -193,7 +195,8 @@ class PGD(Attack):
         if self.loss == "cw" and targeted:
             return -ops.relu(self.kappa - losses.margin(y, logits))
         arguments = {"kappa": self.kappa} if self.loss == "cw" else {}
-        values = LOSSES[self.loss](y, logits, **arguments)
+        loss = self.loss if callable(self.loss) else LOSSES[self.loss]
+        values = loss(y, logits, **arguments)
         return -values if targeted else values
 
     def _moved(
@@ -230,14 +233,21 @@ class PGD(Attack):
 
     def get_config(self) -> dict:
         """Return the arguments of an equal attack."""
-        start = keras.saving.serialize_keras_object(self.start)
-        return {**self._settings(), "start": start}
+        functions = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("start", "loss")
+        }
+        return {**self._settings(), **functions}
 
     @classmethod
     def from_config(cls, config: dict) -> PGD:
         """Return the attack whose `get_config` returned `config`."""
-        start = keras.saving.deserialize_keras_object(config["start"])
-        return cls(**{**config, "start": start})
+        functions = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("start", "loss")
+            if name in config
+        }
+        return cls(**{**config, **functions})
 
 
 def fgsm(*, epsilon: Radius = 8 / 255, norm: str = "linf") -> PGD:

@@ -21,6 +21,10 @@ CHECK_EVERY = 20
 """Number of steps between two checks of which images are finished."""
 
 
+NUDGE = 1e-4
+"""How much farther an image is moved, relative to its distance."""
+
+
 class Nearest(NamedTuple):
     """The nearest success so far, one entry per image.
 
@@ -69,11 +73,12 @@ class MinimalNorm(Attack):
         x = batch.x
         active = batch.where_unfooled(classifier.predict(x))
         nearest, forwards, backwards = self._search(classifier, batch, active)
+        nearest = _confirmed(classifier, batch, nearest)
         radius = ops.reshape(batch.radii(self.epsilon), (-1,))
         # Infinite distances are not within an infinite radius.
         within = (nearest.distance <= radius) & (nearest.distance < np.inf)
         x_adv = ops.where(ops.reshape(within, column(x)), nearest.image, x)
-        forwards = batch.active + forwards
+        forwards = 2 * batch.active + forwards
         return Found(x_adv, forwards, forwards, backwards)
 
     def unfinished(
@@ -137,6 +142,26 @@ class MinimalNorm(Attack):
     def _farthest(self, x: Tensor) -> Tensor:
         """Return the distance (batch,) from `x` to the farthest corner of [0, 1]."""
         return self._length(ops.maximum(x, 1.0 - x))
+
+
+def _confirmed(classifier: Classifier, batch: AttackBatch, nearest: Nearest) -> Nearest:
+    """Return the nearest successes, moved on where only rounding made them one.
+
+    Such an image lies so close to the boundary that another compiled function gives it
+    the other class.
+    """
+    distance = ops.convert_to_numpy(nearest.distance)
+    fooled = batch.fooled(classifier.predict(nearest.image))
+    lost = np.isfinite(distance) & ~fooled
+    if not lost.any():
+        return nearest
+    further = batch.x + (1 + NUDGE) * (nearest.image - batch.x)
+    return Nearest(
+        ops.where(
+            lost.reshape(column(batch.x)), ops.clip(further, 0.0, 1.0), nearest.image
+        ),
+        ops.where(lost, (1 + NUDGE) * nearest.distance, nearest.distance),
+    )
 
 
 def succeeds(logits: Logits, y: Labels, targeted: bool) -> Tensor:

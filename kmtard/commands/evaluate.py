@@ -154,6 +154,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--steps", type=int, help="steps of PGD (default: the paper's)")
     add("--norm", choices=("linf", "l2"), help="norm of the ball (default: the "
         "recipe's, or linf)")  # fmt: skip
+    add("--loss", metavar="MODULE:FUNCTION", help="your own loss for an adaptive "
+        "attack, a function of labels and logits that fgsm, pgd_* and apgd_ce maximize "
+        "(default: the cross-entropy)")  # fmt: skip
     add("--surrogate", metavar="FILE", type=path, help=".keras file of the model on "
         "which transfer attacks craft their images (default: the run's robust "
         "teacher)")  # fmt: skip

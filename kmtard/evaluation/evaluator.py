@@ -81,6 +81,7 @@ def evaluate(
     step_size: float | None = None,
     steps: int | None = None,
     norm: str = "linf",
+    loss: Callable[[Any, Any], Any] | None = None,
     surrogate: Any = None,
     headline: str = HEADLINE,
     input_range: tuple[float, float] = (0.0, 1.0),
@@ -114,14 +115,17 @@ def evaluate(
             is used), or a `Split`.
         attacks: one or several registered names or `Attack` objects, or a mapping name
             -> `Attack`; FGSM and PGD_trades by default.
-        suite: `paper` for the attacks in the tables of the B-MTARD paper; `attacks` are
-            added to it.
+        suite: a name in `kmtard.evaluation.suites.SUITES`, such as `paper` for the
+            attacks in the tables of the B-MTARD paper; `attacks` are added to it.
         epsilon: radius of the ball for attacks given by name, in [0, 1].
         step_size: step size of PGD attacks given by name; None for that of the papers,
             scaled with epsilon.
         steps: number of steps of PGD attacks given by name; None for that of the
             papers.
         norm: norm of the ball for attacks given by name, "linf" or "l2".
+        loss: your own loss for an adaptive attack: a function of labels (batch,) and
+            logits (batch, classes) that returns (batch,) values. FGSM, PGD and APGD-CE
+            given by name maximize it instead of the cross-entropy.
         surrogate: model on which transfer attacks craft their images. Without one, a
             suite skips these attacks, and a finding lists them.
         headline: the attack for W-Robust accuracy; if it is not among the attacks, the
@@ -175,7 +179,7 @@ def evaluate(
             "`save_images` needs a folder for the images. Received: folder=None. "
             "Give `folder`."
         )
-    strength = Strength(epsilon, step_size, steps, norm)
+    strength = Strength(epsilon, step_size, steps, norm, loss)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
     low, high = input_range
     if not low < high:
@@ -392,8 +396,10 @@ def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, An
     """Return the conditions that all results in one record share."""
     # Only if it is not the default: records of version 0.1 do not contain it.
     norm = {"norm": strength.norm} if strength.norm != "linf" else {}
+    own = {"loss": _name_of(strength.loss)} if strength.loss is not None else {}
     return {
         **norm,
+        **own,
         "images": images.fingerprint,
         "seed": seed,
         "epsilon": strength.epsilon,
@@ -401,6 +407,11 @@ def _conditions(images: ImageSet, strength: Strength, seed: int) -> dict[str, An
         "steps": strength.steps,
         "backend": keras.config.backend(),
     }
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{function.__module__}:{name}"
 
 
 def _environment(model: Any, seed: int, batch_size: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -93,9 +93,26 @@ def _package(kind: type) -> str:
 
 
 def settings_of(attack: Attack) -> dict[str, Any]:
-    """Return an attack's class and arguments as plain JSON, with models as hashes."""
+    """Return an attack's class and arguments as plain JSON.
+
+    Models are hashes. A function is its name and a hash of its source, so that batches
+    of another loss are not continued.
+    """
     config = {key: _plain(value) for key, value in attack.get_config().items()}
-    return {"kind": type(attack).__name__, **config}
+    functions = {
+        key: _function(value)
+        for key, value in vars(attack).items()
+        if inspect.isfunction(value) and key in config
+    }
+    return {"kind": type(attack).__name__, **config, **functions}
+
+
+def _function(function: Callable[..., Any]) -> str:
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        return UNIDENTIFIED
+    return f"{function.__module__}:{function.__qualname__} {fingerprint(source)}"
 
 
 def _plain(value: Any) -> Any:

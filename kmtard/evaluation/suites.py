@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,27 @@ SUITES = {
         *("fgsm", "pgd_sat", "pgd_trades", "cw_inf", "autoattack"),
         *("transfer_pgd_trades", "transfer_cw_inf", "square_100", "rays_100", "ge"),
     ),
+    "standard": ("autoattack",),
+    "quick": ("fgsm", "pgd_trades", "apgd_ce", "square_100"),
+    "blackbox": (
+        *("transfer_pgd_trades", "transfer_cw_inf", "transfer_mi_fgsm"),
+        *("transfer_ni_fgsm", "transfer_di2_fgsm", "transfer_ti_fgsm"),
+        *("square", "rays_100", "ge"),
+    ),
+    "adaptive": ("pgd_sat", "apgd_ce", "apgd_t", "autoattack_rand", "square", "ge"),
 }
-"""`paper`: the attacks in Tables 3 to 6 and 9 of the B-MTARD paper."""
+"""Name of a suite -> the attacks in it.
+
+* `paper`: Tables 3 to 6 and 9 of the B-MTARD paper.
+* `standard`: the attack of RobustBench's leaderboard.
+* `quick`: minutes on a GPU, to compare models while you work.
+* `blackbox`: no gradient of the model, only of a surrogate.
+* `adaptive`: for a new kind of defense. Its PGD and APGD-CE maximize your own loss if
+  you give one; the others show whether gradients mislead.
+"""
+
+OWN_LOSS = ("fgsm", "pgd_sat", "pgd_trades", "apgd_ce")
+"""Attacks that maximize the user's loss, if there is one, instead of cross-entropy."""
 
 # `steps` applies only to these: other attacks need their own number of steps.
 PLAIN_PGD = ("pgd_sat", "pgd_trades", "transfer_pgd_trades")
@@ -40,6 +59,9 @@ class Strength:
             times epsilon / (8/255), so that the steps can reach the border of any ball.
         steps: number of steps of the PGD attacks, >= 0; None for that of the papers.
         norm: norm of the ball, "linf" or "l2".
+        loss: a function of labels (batch,) and logits (batch, classes) that returns
+            (batch,) values; the attacks in `OWN_LOSS` maximize it. None for the
+            cross-entropy.
 
     Raises:
         ValueError: a value is out of its range.
@@ -49,6 +71,7 @@ class Strength:
     step_size: float | None = None
     steps: int | None = None
     norm: str = "linf"
+    loss: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges, above all that epsilon is not for images in [0, 255]."""
@@ -74,7 +97,7 @@ def suite_attacks(
 
     Args:
         name: a key of `SUITES`.
-        strength: only its `epsilon` and `norm` are used.
+        strength: only its `epsilon`, `norm` and `loss` are used.
         surrogate: model on which transfer attacks craft their images, the robust
             teacher in the paper; None skips these attacks.
 
@@ -86,7 +109,7 @@ def suite_attacks(
             f"`suite` must be one of {', '.join(SUITES)}. Received: {name!r}."
         )
     missing = left_out(name) if surrogate is None else []
-    paper = Strength(strength.epsilon, norm=strength.norm)
+    paper = Strength(strength.epsilon, norm=strength.norm, loss=strength.loss)
     names = [each for each in SUITES[name] if each not in missing]
     return named_attacks(names, paper, surrogate)
 
@@ -110,7 +133,17 @@ def named_attacks(
         names, has_surrogate=surrogate is not None, norm=strength.norm
     ):
         raise ValueError("\n".join(mistakes))
+    if strength.loss is not None and not set(names) & set(OWN_LOSS):
+        raise ValueError(no_use_for_loss(names))
     return {name: _made(name, strength, surrogate) for name in names}
+
+
+def no_use_for_loss(names: Iterable[str]) -> str:
+    """Return the error for a loss that none of the attacks can maximize."""
+    return (
+        f"Your own loss is for the attacks {', '.join(OWN_LOSS)}. Received: "
+        f"{', '.join(names)}. Add one of them."
+    )
 
 
 def find_mistakes(
@@ -176,4 +209,7 @@ def _made(name: str, strength: Strength, surrogate: Any) -> Attack:
             f"{name!r} must return a kmtard.attacks.Attack. Received: an object of "
             f"type {type(attack).__name__}."
         )
+    if strength.loss is not None and name in OWN_LOSS:
+        # The function that made the attack has no such argument.
+        attack = type(attack)(**{**attack.get_config(), "loss": strength.loss})
     return attack

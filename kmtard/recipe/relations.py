@@ -142,8 +142,11 @@ def _linf_only(document: Table) -> Iterator[Mistake]:
     trained = own.get("norm", table_at(document, "attack").get("norm"))
     if evaluation.get("norm", trained) != "l2":
         return
-    if evaluation.get("suite") is not None:
-        message = "expected no suite, because the norm is l2 and the suite uses L_inf"
+    if evaluation.get("suite") not in (None, "standard"):
+        message = (
+            'expected "standard" or no suite, because the norm is l2 and other suites '
+            "use L_inf"
+        )
         yield Mistake("evaluation.suite", message, evaluation["suite"])
     names = evaluation.get("attacks", [])
     for each in names if isinstance(names, list) else []:

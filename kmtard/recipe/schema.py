@@ -219,7 +219,7 @@ class Evaluation(Section):
     attacks: Annotated[tuple[AttackName, ...], Field(strict=False)] = Field(
         ("fgsm", "pgd_trades"), description="Attacks of the final evaluation."
     )
-    suite: Literal["paper"] | None = Field(
+    suite: Literal["paper", "standard", "quick", "blackbox", "adaptive"] | None = Field(
         None,
         description="Named set of attacks to run on the student, in addition to those "
         "above.",

@@ -103,6 +103,9 @@ ATTACKS = {
     "transfer_di2_fgsm": "kmtard.attacks.transfer:transfer_di2_fgsm",
     "transfer_ti_fgsm": "kmtard.attacks.transfer:transfer_ti_fgsm",
 }
+LOSSES: dict[str, str] = {}
+"""Losses that an attack can maximize instead of its own: the user's."""
+
 NETWORKS = {
     "resnet18": "kmtard.networks.resnet:resnet18",
     "resnet56": "kmtard.networks.resnet:resnet56",
@@ -141,6 +144,7 @@ TABLES = {
     "methods": METHODS,
     "additions": ADDITIONS,
     "attacks": ATTACKS,
+    "losses": LOSSES,
     "networks": NETWORKS,
     "datasets": DATASETS,
 }

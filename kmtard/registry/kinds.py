@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, Callable[[Node, ast.arguments], bool]]] = {
     ),
     "additions": ("a subclass of kmtard.methods.Addition", _is_addition),
     "attacks": ("an attack, with a parameter epsilon", _is_attack),
+    "losses": ("a function of (labels, logits)", _takes(2)),
     "networks": (
         "a function of (num_classes, input_shape) that returns a Keras model",
         _takes(2),

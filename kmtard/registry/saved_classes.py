@@ -15,8 +15,8 @@ from typing import Any
 from kmtard import registry
 
 ATTACKS = (
-    *("APGD", "AutoAttack", "DDN", "DeepFool", "FAB", "FMN", "GradientEstimation"),
-    *("MomentumFGSM", "PGD", "RayS", "Square"),
+    *("APGD", "AutoAttack", "DDN", "DeepFool", "EOT", "FAB", "FMN"),
+    *("GradientEstimation", "MomentumFGSM", "PGD", "RayS", "Square"),
 )
 
 

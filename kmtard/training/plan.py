@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from kmtard import registry
 from kmtard.evaluation.suites import (
     DEFAULT_ATTACKS,
+    OWN_LOSS,
     SUITES,
     Strength,
     find_mistakes,
     needs_surrogate,
+    no_use_for_loss,
 )
 from kmtard.recipe import Recipe
 from kmtard.runs import RunError
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 POSITIVE = ("limit", "batch_size")
 CONDITIONS = (
     *("data", "directory", "limit", "epsilon", "step_size", "steps", "norm", "seed"),
-    *("backend", "surrogate", "input_range"),
+    *("backend", "surrogate", "input_range", "loss"),
 )
 """Settings that must equal the recipe's, so that results can be compared."""
 
@@ -50,6 +52,8 @@ class Plan:
         limit: number of test images; None for all.
         backend: Keras backend.
         devices: number of devices that share each batch, or "all".
+        loss: `module:function` of the loss that FGSM, PGD and APGD-CE maximize; None
+            for the cross-entropy.
         surrogate: .keras file of the model on which transfer attacks craft their
             images; None for the run's robust teacher.
         input_range: range of the images that the model expects; None for [0, 1].
@@ -72,6 +76,7 @@ class Plan:
     step_size: float | None = None
     steps: int | None = None
     norm: str = "linf"
+    loss: str | None = None
     batch_size: int = 128
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND") or "tensorflow"
@@ -134,6 +139,7 @@ class Plan:
                 f"Expected one of the suites {', '.join(SUITES)}. Received: "
                 f"{self.suite!r}.{hint}"
             )
+        found += self._loss_mistakes()
         if self.surrogate is not None and not Path(self.surrogate).is_file():
             found.append(
                 "Expected --surrogate to be the .keras file of a model. Received: "
@@ -216,6 +222,7 @@ class Plan:
             "step_size": self.step_size,
             "steps": self.steps,
             "norm": self.norm,
+            "loss": registry.resolve("losses", self.loss) if self.loss else None,
             "surrogate": self._surrogate(subject),
             "headline": self.headline,
             "input_range": self.input_range or (0.0, 1.0),
@@ -233,6 +240,19 @@ class Plan:
         if not any(map(needs_surrogate, names)):
             return None
         return load_model(Path(self.surrogate)) if self.surrogate else subject.teacher()
+
+    def _loss_mistakes(self) -> list[str]:
+        if self.loss is None:
+            return []
+        found = []
+        try:
+            registry.check("losses", self.loss)
+        except registry.RegistryError as error:
+            found.append(str(error))
+        names = (*self.attacks, *SUITES.get(self.suite or "", ()))
+        if not set(names) & set(OWN_LOSS):
+            found.append(no_use_for_loss(names))
+        return found
 
     def _data_mistakes(self) -> list[str]:
         if self.data is None:

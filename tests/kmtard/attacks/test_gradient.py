@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import kmtard
 from kmtard import backend, losses
+from kmtard.attacks.apgd import APGD
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import (
     GAUSSIAN_STD,
@@ -17,6 +19,7 @@ from kmtard.attacks.gradient import (
     pgd_sat,
     pgd_trades,
 )
+from kmtard.evaluation.fingerprints import settings_of
 
 EPSILON = 8 / 255
 SHAPE = (4, 4, 2)
@@ -438,3 +441,42 @@ def test_evaluation_on_an_accelerator_loops_alike(
         monkeypatch.setattr("kmtard.backend.on_cpu", lambda answer=on_cpu: answer)
         results.append(attack(conv, images, labels))
     np.testing.assert_allclose(*results, atol=1e-6)
+
+
+def own_loss(labels, logits):
+    """Return the margin, as another function."""
+    return -kmtard.losses.margin(labels, logits)
+
+
+@pytest.mark.parametrize("kind", [PGD, APGD])
+def test_own_loss_is_maximized(kind):
+    model = keras.Sequential(
+        [layers.Input((3, 3, 1)), layers.Flatten(), layers.Dense(4)]
+    )
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(0, 1, (9, 4)), np.zeros(4)])
+    x = random.random((16, 3, 3, 1), "float32")
+    y = ops.convert_to_numpy(model(x)).argmax(-1)
+    attack = kind(0.1, steps=4, loss=own_loss, start="clean")
+    found = attack.run(model, x, y)
+    assert 0 < found.success.sum() < len(x)
+    if kind is PGD:
+        wanted = PGD(0.1, steps=4, loss="margin", start="clean")(model, x, y)
+        np.testing.assert_allclose(found.x_adv, wanted, atol=1e-6)
+    # Its loss is smaller for a class to reach.
+    aim = (y + 1) % 4
+    result = attack.run(model, x, aim, targeted=True, epsilons=np.full(16, 0.9))
+    assert result.success.any()
+    other = kind(0.1, steps=4, loss=lambda y, z: 0 * z[:, 0], start="clean")
+    assert not other.run(model, x, y).success.any()
+    with pytest.raises(ValueError, match="or a function. Received: 'hinge'"):
+        kind(loss="hinge")
+
+
+def test_own_loss_identifies_the_attack():
+    def other_loss(labels, logits):
+        return kmtard.losses.margin(labels, logits)
+
+    found = [settings_of(PGD(loss=loss))["loss"] for loss in (own_loss, other_loss)]
+    assert "own_loss" in found[0] and found[0] != found[1]
+    assert settings_of(PGD())["loss"] == "ce"

@@ -18,6 +18,7 @@ from kmtard import registry
 from kmtard.attacks import (
     APGD,
     DDN,
+    EOT,
     FAB,
     FMN,
     PGD,
@@ -127,6 +128,7 @@ DIFFERENT = [
     RayS(0.1, queries=7, strict_budget=True, early_stop=False),
     DDN(0.1, steps=7, gamma=0.1, radius=0.5, levels=0, norm="l2", early_stop=True),
     DeepFool(0.1, steps=7, overshoot=0.1, norm="l2"),
+    EOT(PGD(0.1, steps=3), samples=3),
     FMN(0.1, steps=7, step_length=0.5, gamma=0.1, norm="l2", early_stop=True),
     AutoAttack(
         0.1,

@@ -391,6 +391,37 @@ def test_run_of_a_network_of_the_users_own(
     forget()
 
 
+def test_own_loss(
+    student: keras.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = """
+import kmtard
+
+def lead(labels, logits):
+    return -kmtard.losses.margin(labels, logits)
+"""
+    (tmp_path / "own_losses.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    student.save("model.keras")
+    words = ["model.keras", "--data", "digits", "--limit", "20", "--epsilon", "0.1"]
+    attack = ["--attacks", "pgd_trades", "--loss", "own_losses:lead"]
+    assert main([*words, *attack]) == 0
+    found = Evaluation.load(tmp_path / "model.evaluation")
+    assert found.conditions["loss"] == "own_losses:lead"
+    assert "own_losses:lead" in found.student.attacks["pgd_trades"].settings["loss"]
+    capsys.readouterr()
+    wrong = ["--attacks", "rays_100", "--loss", "own_losses:lost"]
+    assert main([*words, *wrong]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "own_losses to define lost" in said
+    assert "Your own loss is for the attacks fgsm" in said
+    sys.modules.pop("own_losses", None)
+
+
 def test_display_tells_seldom_and_ends_after_a_batch_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from kmtard.evaluation.suites import (
     named_attacks,
     suite_attacks,
 )
+from kmtard.recipe.schema import Evaluation
 
 TRANSFERRED = ["transfer_pgd_trades", "transfer_cw_inf"]
 
@@ -131,6 +132,39 @@ def test_all_unknown_names_are_told_at_once() -> None:
 def test_strength_out_of_range(values: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match=f"Received: {values[-1]}"):
         Strength(*values)
+
+
+def test_every_suite_can_be_built() -> None:
+    for name in SUITES:
+        attacks = suite_attacks(name, Strength(0.1))
+        assert list(attacks) == [a for a in SUITES[name] if a not in left_out(name)]
+    standard = suite_attacks("standard", Strength(0.5, norm="l2"))["autoattack"]
+    assert standard.get_config()["norm"] == "l2"
+    assert len(left_out("blackbox")) == 6
+
+
+def test_recipes_know_every_suite() -> None:
+    hint = get_type_hints(Evaluation)["suite"]
+    assert set(get_args(get_args(hint)[0])) == SUITES.keys()
+
+
+def test_own_loss_replaces_the_cross_entropy() -> None:
+    def loss(labels: Any, logits: Any) -> Any:
+        return logits[:, 0]
+
+    names = ["pgd_trades", "apgd_ce", "cw_inf"]
+    attacks = named_attacks(names, Strength(0.1, loss=loss))
+    assert [getattr(each, "loss", None) for each in attacks.values()] == [
+        *(loss, loss, "cw")
+    ]
+    plain = named_attacks(names, Strength(0.1))
+    for name, attack in attacks.items():
+        assert attack.get_config() | {"loss": 0} == plain[name].get_config() | {
+            "loss": 0
+        }
+    assert suite_attacks("adaptive", Strength(loss=loss))["apgd_ce"].loss is loss
+    with pytest.raises(ValueError, match="own loss is for the attacks fgsm.*ge"):
+        named_attacks(["ge"], Strength(loss=loss))
 
 
 def test_attacks_in_l2() -> None:
