@@ -13,6 +13,7 @@ from kmtard import backend as _backend  # noqa: F401
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 from kmtard.attacks.autoattack import AutoAttack, autoattack_rand
 from kmtard.attacks.base import Attack, AttackResult
+from kmtard.attacks.cw_l2 import CWL2
 from kmtard.attacks.ddn import DDN
 from kmtard.attacks.deepfool import DeepFool
 from kmtard.attacks.eot import EOT
@@ -42,6 +43,7 @@ from kmtard.attacks.transfer import (
 
 __all__ = [
     "APGD",
+    "CWL2",
     "DDN",
     "EOT",
     "FAB",

@@ -93,6 +93,7 @@ ATTACKS = {
     "transfer_cw_inf": "kmtard.attacks.transfer:transfer_cw_inf",
     "deepfool": "kmtard.attacks.deepfool:DeepFool",
     "fmn": "kmtard.attacks.fmn:FMN",
+    "cw_l2": "kmtard.attacks.cw_l2:CWL2",
     "ddn": "kmtard.attacks.ddn:DDN",
     "mi_fgsm": "kmtard.attacks.momentum:mi_fgsm",
     "ni_fgsm": "kmtard.attacks.momentum:ni_fgsm",

@@ -15,7 +15,7 @@ from typing import Any
 from kmtard import registry
 
 ATTACKS = (
-    *("APGD", "AutoAttack", "DDN", "DeepFool", "EOT", "FAB", "FMN"),
+    *("APGD", "AutoAttack", "CWL2", "DDN", "DeepFool", "EOT", "FAB", "FMN"),
     *("GradientEstimation", "MomentumFGSM", "PGD", "RayS", "Square"),
 )
 

@@ -218,6 +218,31 @@ def minimal_norm() -> Arrays:
     return found
 
 
+def cw_l2() -> Arrays:
+    """The attack of Carlini and Wagner in L2."""
+    from adv_lib.attacks import carlini_wagner_l2
+
+    found: Arrays = {}
+    for name, net, x, y in nets(48):
+        for key, label, targeted in (
+            ("plain", y, False),
+            ("targeted", (y + 1) % 10, True),
+        ):
+            x_adv = carlini_wagner_l2(
+                net,
+                x,
+                label,
+                targeted=targeted,
+                learning_rate=0.05,
+                initial_const=0.01,
+                binary_search_steps=5,
+                max_iterations=30,
+                abort_early=False,
+            )
+            found[f"{name}/{key}"] = images(x_adv)
+    return found
+
+
 COLOR = (1.0, 0.8, 0.6)
 """What makes three channels of the grey images."""
 
@@ -291,6 +316,7 @@ def recorded(draws: list[int]) -> Iterator[None]:
 
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
     "square_l2": (square_l2, ("autoattack",)),
+    "cw_l2": (cw_l2, ("adv_lib",)),
     "minimal_norm": (minimal_norm, ("adv_lib",)),
     "momentum": (momentum, ("torchattacks",)),
     "targeted": (targeted, ("torchattacks", "adv_lib")),

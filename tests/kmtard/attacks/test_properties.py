@@ -17,6 +17,7 @@ import kmtard.attacks
 from kmtard import registry
 from kmtard.attacks import (
     APGD,
+    CWL2,
     DDN,
     EOT,
     FAB,
@@ -43,7 +44,7 @@ WRONG = [2, 5]
 EPSILON = {"linf": 0.1, "l2": 0.4}
 DETERMINISTIC = {
     *("fgsm", "fab_t", "rays_100", "fab_l2", "mi_fgsm", "ni_fgsm", "ti_fgsm"),
-    *("ddn", "deepfool", "deepfool_l2", "fmn", "fmn_l2"),
+    *("cw_l2", "ddn", "deepfool", "deepfool_l2", "fmn", "fmn_l2"),
     *("transfer_mi_fgsm", "transfer_ni_fgsm", "transfer_ti_fgsm"),
 }
 """Attacks in which chance plays no part."""
@@ -126,6 +127,16 @@ DIFFERENT = [
         kernel=3,
     ),
     RayS(0.1, queries=7, strict_budget=True, early_stop=False),
+    CWL2(
+        0.1,
+        steps=7,
+        searches=2,
+        weight=0.1,
+        learning_rate=0.1,
+        confidence=0.1,
+        norm="l2",
+        early_stop=True,
+    ),
     DDN(0.1, steps=7, gamma=0.1, radius=0.5, levels=0, norm="l2", early_stop=True),
     DeepFool(0.1, steps=7, overshoot=0.1, norm="l2"),
     EOT(PGD(0.1, steps=3), samples=3),
@@ -139,7 +150,7 @@ DIFFERENT = [
     ),
 ]
 """Every attack with no argument at its default."""
-ONLY = {(DDN, "norm")}
+ONLY = {(DDN, "norm"), (CWL2, "norm")}
 """Arguments that have only one value."""
 
 
@@ -211,6 +222,8 @@ def shortened(attack: Attack) -> Attack:
     most = {"steps": 4, "queries": 16, "samples": 16, "targets": 2, "eot": 2}
     for name in most.keys() & config.keys():
         config[name] = min(config[name], most[name])
+    if isinstance(attack, CWL2):
+        config |= {"weight": 1.0, "learning_rate": 0.1, "searches": 2, "steps": 8}
     if isinstance(attack, DDN):
         config["radius"] = attack.epsilon
     # The papers' steps are for 8/255.

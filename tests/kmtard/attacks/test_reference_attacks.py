@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from kmtard.attacks import (
     APGD,
+    CWL2,
     DDN,
     FMN,
     PGD,
@@ -152,6 +153,17 @@ def test_minimal_norm(golden_net: Any, name: str) -> None:
     difference = np.abs(found - wanted).reshape(len(x), -1).max(axis=1)
     # The other package computes in float64: rounding may decide a step of an image.
     assert np.mean(difference > 1e-5) <= 0.02 and difference.max() <= 1e-3
+
+
+@pytest.mark.parametrize("name", ["plain", "targeted"])
+def test_cw_l2(golden_net: Any, name: str) -> None:
+    wanted = of_net(golden_net, "cw_l2", name)
+    x, y = golden_net.x[: len(wanted)], golden_net.y[: len(wanted)]
+    targeted = name == "targeted"
+    attack = CWL2(steps=30, searches=5, weight=0.01, learning_rate=0.05)
+    y = (y + 1) % 10 if targeted else y
+    found = attack(golden_net.model, x, y, targeted=targeted)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 COLOR, GREY = (1.0, 0.8, 0.6), (0.4, 0.5, 1 / 3)
