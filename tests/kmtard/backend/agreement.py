@@ -194,6 +194,8 @@ def main() -> None:
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}"
     os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
+    # With as many threads as cores, devices that wait for each other can hold them all.
+    os.environ["NPROC"] = "32"
     if os.environ.get("JAX_ENABLE_X64"):
         import keras
 
