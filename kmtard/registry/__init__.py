@@ -211,18 +211,6 @@ def norms(name: str) -> tuple[str, ...]:
     return get_args(norm.hint) or ("linf", "l2")
 
 
-def takes_l2(name: str) -> bool:
-    """Return whether an attack supports the L2 norm.
-
-    Args:
-        name: an attack of the table, or `package.module:Object`.
-
-    Raises:
-        RegistryError: the name is unknown, or its source has no such definition.
-    """
-    return "l2" in norms(name)
-
-
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the most similar of `words`, or None if none is similar enough.
 

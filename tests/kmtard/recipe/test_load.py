@@ -106,7 +106,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         target = f"recipe_parts:{methods.get(name, 'multi')}"
         monkeypatch.setitem(registry.METHODS, name, target)
     for name in registry.ATTACKS:
-        target = "attack_in_l2" if registry.takes_l2(name) else "attack"
+        target = "attack_in_l2" if "l2" in registry.norms(name) else "attack"
         monkeypatch.setitem(registry.ATTACKS, name, f"recipe_parts:{target}")
     monkeypatch.setitem(registry.NETWORKS, "small_cnn", "recipe_parts:network")
     monkeypatch.setitem(registry.DATASETS, "digits", "recipe_parts:digits")
@@ -629,8 +629,8 @@ def test_recipe_without_norm_has_the_teachers_of_version_0_1(base: Path) -> None
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("evaluation.attacks=['fgsm', 'square']", "evaluation.attacks"),
-        ("evaluation.attacks=['autoattack']", "evaluation.attacks"),
+        ("evaluation.attacks=['fgsm', 'ge']", "evaluation.attacks"),
+        ("evaluation.attacks=['rays_100']", "evaluation.attacks"),
         ("evaluation.suite='paper'", "evaluation.suite"),
     ],
 )
