@@ -10,6 +10,7 @@ from kmtard.attacks.base import AttackBatch
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
 from kmtard.attacks.noise import Noise
+from kmtard.attacks.norms import radii
 
 SHAPE = (3, 4, 2)
 EPSILON = 0.1
@@ -70,7 +71,8 @@ def estimates(model, x, y, monkeypatch, samples, **settings):
     classifier = Classifier.of(model)
     x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y, "int32")
     keys = Noise(0, np.arange(len(x))).integers(2**31 - 1, (2,), "test")
-    constants = (x, y, ops.convert_to_tensor(keys))
+    sizes = radii(attack.epsilon, x), radii(attack.step_size, x)
+    constants = (x, y, ops.convert_to_tensor(keys), *sizes)
     state = gradient_estimation._initial(x, y, np.ones(len(x), bool))
     state = attack._moved(classifier, state, constants, 0, 1)
     stop = ops.full(y.shape, samples, dtype="int32")

@@ -153,8 +153,9 @@ def test_minimal_norm(golden_net: Any, name: str) -> None:
     y = (y + 1) % 10 if targeted else y
     found = MINIMAL[name](golden_net.model, x, y, targeted=targeted)
     difference = np.abs(found - wanted).reshape(len(x), -1).max(axis=1)
-    # The other package computes in float64: rounding may decide a step of an image.
-    assert np.mean(difference > 1e-5) <= 0.02 and difference.max() <= 1e-3
+    # The other package computes in float64: rounding may decide a step of an image, and
+    # DDN rounds to 256 levels.
+    assert np.mean(difference > 1e-5) <= 0.02 and difference.max() <= 1 / 255 + 1e-6
 
 
 @pytest.mark.parametrize("name", ["plain", "targeted"])
