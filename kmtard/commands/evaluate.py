@@ -8,10 +8,11 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -30,6 +31,7 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
+from kmtard.runs.command_line import without_options
 from kmtard.runs.formats import percent, radius_text
 from kmtard.runs.result_tables import (
     attacks_table,
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             modules.allow(module)
         subject, mistakes = find_subject(given["model"], trust=trust)
         plan = Plan.of(given, subject.recipe if subject else None)
+        plan = replace(plan, command=_complete([*prog.split(), *words], given, plan))
         mistakes += plan.mistakes(subject)
         if subject is None or mistakes:
             tell(errors, "\n".join(mistakes))
@@ -109,6 +112,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         tell(errors, f"failed: {error}")
         return FAILED
     return 0
+
+
+def _complete(words: Sequence[str], given: Mapping[str, Any], plan: Plan) -> str:
+    """Return a command line that does the same in another environment."""
+    known = "backend" in given or Path(plan.model).is_dir()
+    return shlex.join([*words, *([] if known else ["--backend", plan.backend])])
 
 
 def _record(path: str) -> Evaluation:
@@ -270,24 +279,6 @@ def _tell_verdict(found: Verdict, words: Sequence[str]) -> None:
     if found.attacks:
         command = [*without_options(words, "--attacks", "--suite"), "--attacks"]
         tell(screen, f"  run: {shlex.join([*command, ','.join(found.attacks)])}")
-
-
-def without_options(words: Sequence[str], *options: str) -> list[str]:
-    """Return a command line without some options and their values.
-
-    Example:
-        >>> without_options(["--attacks", "fgsm", "--suite=paper", "run"], "--attacks")
-        ['--suite=paper', 'run']
-    """
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip or word.partition("=")[0] in options:
-            # The value of an option without an equals sign is the next word.
-            skip = not skip and "=" not in word
-            continue
-        kept.append(word)
-    return kept
 
 
 class Display:

@@ -136,12 +136,12 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
     """
     columns = network.columns
     classes = sorted(set(results.labels))
-    shares = {name: _by_class(results, score) for name, score in columns.items()}
+    shares = {name: by_class(results, score) for name, score in columns.items()}
     lines = []
     for each in classes:
         count = str(results.labels.count(each))
         found = [percent(shares[name].get(each)) for name in columns]
-        lines.append([_class(results, each), count, *found])
+        lines.append([class_name(results, each), count, *found])
     worst, gaps = ["worst class", ""], ["fairness gap", ""]
     for name in columns:
         values = shares[name]
@@ -149,7 +149,7 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
             worst, gaps = [*worst, ABSENT], [*gaps, ABSENT]
             continue
         low = min(values, key=lambda each: values[each])
-        worst.append(f"{percent(values[low])} ({_class(results, low)})")
+        worst.append(f"{percent(values[low])} ({class_name(results, low)})")
         gaps.append(percent(max(values.values()) - values[low]))
     heading = ["class", "images", *map(label, columns)]
     return Table(
@@ -180,14 +180,14 @@ def confusion_table(results: Results, network: NetworkResults) -> Table:
         wrong = {pair: count for pair, count in counts.items() if pair[0] != pair[1]}
         mistakes = Counter(wrong)
         lines = [
-            [_class(results, one), _class(results, other), str(count)]
+            [class_name(results, one), class_name(results, other), str(count)]
             for (one, other), count in mistakes.most_common(MOST_CLASSES)
         ]
         heading = ["class", "taken for", "images"]
         return Table(heading, lines, heading[2:], title=title)
-    heading = ["class", *(_class(results, each) for each in classes)]
+    heading = ["class", *(class_name(results, each) for each in classes)]
     lines = [
-        [_class(results, one), *(str(counts[one, other]) for other in classes)]
+        [class_name(results, one), *(str(counts[one, other]) for other in classes)]
         for one in sorted(set(results.labels))
     ]
     note = "one row per true class, one column per prediction: number of images"
@@ -201,7 +201,7 @@ def _with_interval(score: Score) -> str:
     return f"{percent(score.accuracy)} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def _by_class(results: Results, score: Score) -> dict[int, float]:
+def by_class(results: Results, score: Score) -> dict[int, float]:
     """Return label -> accuracy in [0, 1]; empty if there is no outcome per image."""
     if len(score.robust) != len(results.labels):
         return {}
@@ -235,12 +235,13 @@ def _attack_row(
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
-        f"{100 * worst[1]:.1f} ({_class(results, worst[0])})" if worst else ABSENT,
+        f"{100 * worst[1]:.1f} ({class_name(results, worst[0])})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
 
 
-def _class(results: Results, label: int) -> str:
+def class_name(results: Results, label: int) -> str:
+    """Return the name of a class; its number if the record does not name it."""
     names = results.class_names
     return names[label] if 0 <= label < len(names) else str(label)
 

@@ -56,6 +56,7 @@ class Plan:
         epsilons: several radii to evaluate instead of `epsilon`, for a curve; None for
             one.
         output: folder for the results; None for the model's own.
+        command: the command line that asks for it, for the record; empty if unknown.
         own: as in `evaluate`: True under the conditions of the run's recipe, False
             under others, None if there is no run or `output` is given.
     """
@@ -81,6 +82,7 @@ class Plan:
     output: str | None = None
     save_images: bool = False
     headline: str = HEADLINE
+    command: str = ""
     own: bool | None = None
 
     @classmethod
@@ -210,6 +212,7 @@ class Plan:
 
     def _arguments(self, subject: Subject) -> dict[str, Any]:
         """Return the arguments that `evaluate` and `curve` share."""
+        commands = {"commands": [self.command]} if self.command else {}
         return {
             "attacks": self.attacks,
             "suite": self.suite,
@@ -226,6 +229,7 @@ class Plan:
             "name": subject.name,
             "role": subject.role,
             "trained_accuracy": subject.trained_accuracy,
+            "provenance": subject.provenance() | commands,
         }
 
     def _surrogate(self, subject: Subject) -> Any:

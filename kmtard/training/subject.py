@@ -16,7 +16,7 @@ from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
 from kmtard.runs.history import History
-from kmtard.runs.intact import check_intact
+from kmtard.runs.intact import check_intact, sha256_of
 from kmtard.runs.results import MODEL
 
 LONGEST_REASON = 500
@@ -80,6 +80,15 @@ class Subject:
         return network_name(self.run, self.role) if self.run else str(self.path)
 
     @property
+    def file(self) -> Path:
+        """The file of the model."""
+        return self.run.best / "student.keras" if self.run else self.path
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the model's file and its SHA-256, for the record of an evaluation."""
+        return {"file": str(self.file), "sha256": sha256_of(self.file)}
+
+    @property
     def trained_accuracy(self) -> float | None:
         """The clean accuracy of the run's best epoch; None for a file."""
         return trained_accuracy(self.run, self.role) if self.run else None
@@ -96,7 +105,7 @@ class Subject:
         if self.recipe is not None:
             registry.resolve("networks", self.recipe.student.network)
             registry.resolve("methods", self.recipe.method.name)
-        return load_model(self.run.best / "student.keras" if self.run else self.path)
+        return load_model(self.file)
 
     @property
     def has_teacher(self) -> bool:

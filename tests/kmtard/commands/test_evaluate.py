@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -192,6 +194,18 @@ def test_file_with_options(
     assert "pgd_sat" in capsys.readouterr().out
 
 
+def test_the_record_says_how_to_repeat_it(run: Run, tmp_path: Path) -> None:
+    path = shutil.copy(run.best / "student.keras", tmp_path / "my model.keras")
+    words = [str(path), "--data", "digits", "--limit", "8", "--attacks", "fgsm"]
+    assert main(words) == 0
+    assert main([*words[:-1], "pgd_trades", "--backend", "torch"]) == 0
+    found = Evaluation.load(path.with_suffix(".evaluation")).environment
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    first, second = map(shlex.split, found["commands"])
+    assert first == ["kmtard", "evaluate", *words, "--backend", "torch"]
+    assert second[-3:] == ["pgd_trades", "--backend", "torch"]
+
+
 def test_several_radii_and_classes(
     student: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,7 +248,10 @@ def test_radii_of_a_run_leave_its_own_record(
     assert radii == [(0.05,), (0.1,), (0.1, 0.05)]
     capsys.readouterr()
     assert main([str(run.path), "--epsilons", "0.1,0.2", "--attacks", "fgsm"]) == 0
-    assert Evaluation.load(run.path).to_dict() == before, "already evaluated"
+    after = Evaluation.load(run.path).to_dict()
+    assert len(after.pop("environment")["commands"]) == 2
+    del before["environment"]
+    assert after == before, "already evaluated"
 
 
 @pytest.mark.parametrize(
