@@ -37,6 +37,7 @@ from kmtard.runs.result_tables import (
     attacks_table,
     classes_table,
     confusion_table,
+    published_table,
     radii_table,
 )
 from kmtard.runs.results import RECORD, Results
@@ -88,8 +89,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         trust, imports = given.pop("trust"), given.pop("imports")
         for module in imports:
             modules.allow(module)
-        subject, mistakes = find_subject(given["model"], trust=trust)
-        plan = Plan.of(given, subject.recipe if subject else None)
+        where = {"weights": given.pop("weights", None), "data": given.get("data")}
+        subject, mistakes = find_subject(given["model"], trust=trust, **where)
+        recipe = subject.recipe if subject else None
+        plan = Plan.of(given, recipe, subject.settings if subject else None)
         plan = replace(plan, command=_complete([*prog.split(), *words], given, plan))
         mistakes += plan.mistakes(subject)
         if subject is None or mistakes:
@@ -147,7 +150,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add, path = parser.add_argument, os.path.expanduser
     add("model", nargs="?", type=path, help="folder of a run, to evaluate its best "
-        "student with the settings of its recipe; or a .keras file")  # fmt: skip
+        "student with the settings of its recipe; a .keras file; or "
+        "robustbench:NAME")  # fmt: skip
+    add("--weights", metavar="FILE", type=path, help="state dict of robustbench:NAME, "
+        "as RobustBench publishes it")  # fmt: skip
     add("--attacks", type=_names, help="attacks, separated by commas (default: the "
         "recipe's)")  # fmt: skip
     add("--suite", help=f"named set of attacks: {', '.join(SUITES)}")
@@ -256,6 +262,8 @@ def _show(records: Sequence[Results], *, per_class: bool) -> None:
             screen.print(to_rich(classes_table(results, results.student)))
             if results.student.headline:
                 screen.print(to_rich(confusion_table(results, results.student)))
+        if published := published_table(results):
+            screen.print(to_rich(published))
         for finding in results.student.findings:
             tell(screen, f"warning: {finding.name}: {finding.message}")
     if len(records) > 1:

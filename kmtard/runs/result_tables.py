@@ -8,7 +8,7 @@ from typing import Any
 
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS
-from kmtard.runs.formats import ABSENT, figure, percent, radius_text
+from kmtard.runs.formats import ABSENT, figure, percent, points, radius_text
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
 from kmtard.runs.tables import Table
 
@@ -22,6 +22,8 @@ LEGEND = (
     "accuracy of a class (its label); queries, forward, back: mean model queries, "
     "forward and backward passes per attacked image; s: seconds in total."
 )
+CLOSE = 1e-9  # difference of equal radii
+
 MOST_CLASSES = 20
 """With more classes, only the most frequent mistakes are shown."""
 
@@ -208,6 +210,44 @@ def by_class(results: Results, score: Score) -> dict[int, float]:
     right = [n for n, d in zip(results.labels, score.robust, strict=True) if d == "1"]
     total, correct = Counter(results.labels), Counter(right)
     return {each: correct[each] / count for each, count in total.items()}
+
+
+def published_table(results: Results) -> Table | None:
+    """Return the numbers that RobustBench publishes, next to those of the record.
+
+    Args:
+        results: the record.
+
+    Returns:
+        The table; None if the record is not about a model of RobustBench.
+    """
+    published = (results.environment or {}).get("published")
+    if not isinstance(published, Mapping):
+        return None
+    student, conditions = results.student, results.conditions or {}
+    alike = published.get("norm") == conditions.get("norm", "linf") and (
+        abs(
+            float(published.get("epsilon") or 0) - float(conditions.get("epsilon") or 0)
+        )
+        < CLOSE
+    )
+    attack = student.attacks.get("autoattack") if alike else None
+    lines = []
+    for key, score in (("clean", student.clean), ("autoattack", attack)):
+        value = published.get(key)
+        if not isinstance(value, int | float):
+            continue
+        here = ABSENT if score is None else _with_interval(score)
+        difference = None if score is None else score.accuracy
+        lines.append([key, f"{value:.2f}", here, points(difference, value / 100)])
+    notes = [
+        "RobustBench evaluates all 10,000 test images"
+        + (f" at epsilon {radius_text(published['epsilon'])}." if alike else "."),
+        f"{published.get('paper', '')}, {published.get('link', '')}",
+    ]
+    heading = ["accuracy, %", "published", "here", "difference"]
+    title = f"RobustBench: {published.get('name')}, {published.get('architecture')}"
+    return Table(heading, lines, heading[1:], title=title, notes=notes)
 
 
 def has_details(network: NetworkResults) -> bool:

@@ -28,6 +28,7 @@ from kmtard.runs.result_tables import (
     by_class,
     class_name,
     classes_table,
+    published_table,
     radii_table,
 )
 from kmtard.runs.tables import Table
@@ -97,6 +98,8 @@ def accuracies(claim: Claim) -> Section:
     """Return the accuracy under each attack, with its interval and its cost."""
     found = attacks_table(claim.results, claim.network)
     blocks = [replace(found, warnings=())]
+    if published := published_table(claim.results):
+        blocks.append(published)
     missing = []
     if not claim.network.attacks:
         command = claim.command("--attacks", "autoattack")
