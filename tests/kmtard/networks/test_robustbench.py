@@ -21,8 +21,7 @@ from kmtard.registry.errors import RegistryError
 from kmtard.registry.robustbench import CLASSES, IMAGE_SHAPE, Entry, entries, find
 from tests.reference.robustbench import GOLDEN, digest, images, weights
 
-# Nothing here needs PyTorch, and JAX builds networks fastest.
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 FOUND = {key: each for key, each in entries().items() if not each.refused}
 WRITTEN = json.loads(Path(GOLDEN).read_text())
@@ -89,6 +88,8 @@ def signature(entry: Entry) -> str:
     return f"{entry.data} {entry.network} {dict(entry.options)}"
 
 
+# JAX builds networks fastest, and PyTorch computes single images fastest.
+@pytest.mark.once("jax")
 def test_keys_and_shapes_are_those_of_robustbench(
     known_shapes: dict[str, dict[str, tuple[int, ...]]],
 ) -> None:
