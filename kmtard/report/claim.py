@@ -125,14 +125,22 @@ class Claim:
             *options: options and their values.
         """
         words = ["kmtard", "evaluate", "MODEL.keras", "--data", "DATA"]
-        if self.commands:
-            words = shlex.split(self.commands[-1])
+        if recorded := _words(self.commands):
+            words = recorded
         elif Run(self.folder).info_path.exists():
             words = ["kmtard", "evaluate", str(self.folder)]
         for group in (CHOICES, RADII):
             if any(option in group for option in options):
                 words = without_options(words, *group)
         return shlex.join([*words, *options])
+
+
+def _words(commands: Sequence[str]) -> list[str]:
+    """Return the words of the last command; empty if there is none or it is damaged."""
+    try:
+        return shlex.split(commands[-1]) if commands else []
+    except ValueError:
+        return []
 
 
 def radius(results: Results) -> float:

@@ -41,7 +41,8 @@ FONTS = (
 )
 MARKED = 10  # approximate number of markers per line
 LONGEST_LABEL = 44  # characters
-LONGEST_LINE = 80  # characters below the bars, before their names are slanted
+BAR_LINE = 80  # characters that fit below the bars
+GRID_LINE = 40  # characters that fit below one of two grids
 MOST_NUMBERS = 12  # a grid with more columns has no room for numbers in its cells
 
 Values = Sequence[float | None]
@@ -237,11 +238,16 @@ class Bars(Drawing):
         axes.set(ylabel=self.y_label)
         names = list(map(_short, self.groups))
         axes.set_xticks(range(len(names)), names)
-        if sum(map(len, names)) > LONGEST_LINE:
-            axes.tick_params(axis="x", labelrotation=90)
+        _turn_if_long(axes, names, BAR_LINE)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
         _legend(figure, handles)
+
+
+def _turn_if_long(axes: Axes, names: Sequence[str], room: int) -> None:
+    """Write the names below an axis upwards if they would overlap."""
+    if len(names) * max(map(len, names), default=0) > room:
+        axes.tick_params(axis="x", labelrotation=90)
 
 
 @dataclass(frozen=True)
@@ -400,7 +406,9 @@ def _cells(axes: Axes, grid: Grid) -> None:
     axes.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     axes.set_title(visible(grid.title), fontsize=10, color=INK)
     axes.set(xlabel=grid.x_label, ylabel=grid.y_label)
-    axes.set_xticks(range(len(grid.columns)), list(map(visible, grid.columns)))
+    names = list(map(_short, grid.columns))
+    axes.set_xticks(range(len(names)), names)
+    _turn_if_long(axes, names, GRID_LINE)
     axes.set_yticks(range(len(grid.rows)), [_short(each) for each in grid.rows])
     axes.tick_params(length=0, labelsize=8)
     if len(grid.columns) > MOST_NUMBERS:

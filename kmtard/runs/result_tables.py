@@ -8,6 +8,7 @@ from typing import Any
 
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS
+from kmtard.runs.documents import number
 from kmtard.runs.formats import ABSENT, figure, percent, points, radius_text
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
 from kmtard.runs.tables import Table
@@ -225,24 +226,22 @@ def published_table(results: Results) -> Table | None:
     if not isinstance(published, Mapping):
         return None
     student, conditions = results.student, results.conditions or {}
-    alike = published.get("norm") == conditions.get("norm", "linf") and (
-        abs(
-            float(published.get("epsilon") or 0) - float(conditions.get("epsilon") or 0)
-        )
-        < CLOSE
-    )
+    ours, theirs = (number(each.get("epsilon")) for each in (conditions, published))
+    same_norm = published.get("norm") == conditions.get("norm", "linf")
+    alike = same_norm and ours is not None and theirs is not None
+    alike = alike and abs((ours or 0) - (theirs or 0)) < CLOSE
     attack = student.attacks.get("autoattack") if alike else None
     lines = []
     for key, score in (("clean", student.clean), ("autoattack", attack)):
-        value = published.get(key)
-        if not isinstance(value, int | float):
+        value = number(published.get(key))
+        if value is None:
             continue
         here = ABSENT if score is None else _with_interval(score)
         difference = None if score is None else score.accuracy
         lines.append([key, f"{value:.2f}", here, points(difference, value / 100)])
     notes = [
         "RobustBench evaluates all 10,000 test images"
-        + (f" at epsilon {radius_text(published['epsilon'])}." if alike else "."),
+        + (f" at epsilon {radius_text(theirs)}." if theirs is not None else "."),
         f"{published.get('paper', '')}, {published.get('link', '')}",
     ]
     heading = ["accuracy, %", "published", "here", "difference"]

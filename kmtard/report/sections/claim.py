@@ -34,9 +34,6 @@ from kmtard.runs.result_tables import (
 from kmtard.runs.tables import Table
 from kmtard.runs.verdict import CAUSES, cause_of, verdict
 
-MOST_ROWS = 200
-"""With more classes, their table is left out of the page."""
-
 NAMES = {CLEAN: "clean", WORST_CASE: "all attacks together"}
 
 
@@ -168,8 +165,15 @@ def per_class(claim: Claim) -> Section:
                 caption="Accuracy per class. Error bars: 95 % Wilson intervals.",
             )
         )
-    if len(classes) <= MOST_ROWS:
-        blocks.append(classes_table(results, network))
+    table = classes_table(results, network)
+    if len(classes) > MOST_CLASSES:
+        shares = by_class(results, network.columns[columns[-1]])
+        order = sorted(range(len(classes)), key=lambda n: shares.get(classes[n], 1.0))
+        # The last two rows are the worst class and the fairness gap.
+        rows = [table.rows[n] for n in order[:MOST_CLASSES]] + list(table.rows[-2:])
+        note = f"the {MOST_CLASSES} worst classes of {len(classes)}"
+        table = replace(table, rows=rows, notes=[note, *table.notes])
+    blocks.append(table)
     return Section("classes", "Accuracy per class", blocks)
 
 

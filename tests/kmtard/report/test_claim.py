@@ -100,6 +100,11 @@ def test_a_command_keeps_what_is_not_replaced(written: Written) -> None:
     assert unknown.command() == "kmtard evaluate MODEL.keras --data DATA"
 
 
+def test_a_damaged_command_is_not_used(written: Written) -> None:
+    claim = found(written(environment={"commands": ["kmtard evaluate 'model.keras"]}))
+    assert claim.command().startswith("kmtard evaluate MODEL.keras")
+
+
 def test_a_missing_record_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Create it with `kmtard evaluate`"):
         Claim.at(tmp_path / "model.keras")

@@ -105,6 +105,17 @@ def test_the_bars_show_clean_and_robust_accuracy_of_each_class(tmp_path: Path) -
     assert sum(shown) / CLASSES == pytest.approx(90)
 
 
+def test_of_many_classes_the_worst_are_shown(tmp_path: Path) -> None:
+    labels = list(range(40))
+    found = claim(tmp_path, 0.1, labels=" ".join(map(str, labels)))
+    [table] = sections.per_class(found).blocks
+    assert isinstance(table, Table) and len(table.rows) == 20 + 2
+    assert table.notes[0] == "the 20 worst classes of 40"
+    assert {row[-1] for row in table.rows[:20]} == {"0.00"}
+    [confused] = sections.confusion(found).blocks
+    assert isinstance(confused, Table)
+
+
 def test_the_confusion_is_that_of_the_strongest_attack(tmp_path: Path) -> None:
     [grids] = sections.confusion(claim(tmp_path, 0.1)).blocks
     assert isinstance(grids, Grids)
