@@ -59,7 +59,7 @@ def shaped_wide_resnet(
         ValueError: An argument is out of its range.
     """
     style: Style = REVISITING if silu else EXPLORING
-    stages = list(zip(channels, blocks, strict=True))
+    stages = _stages(channels, blocks)
     return pre_activation_resnet(
         num_classes, input_shape, style, STEM, stages, mean=mean, std=std
     )
@@ -162,10 +162,19 @@ def squeezed_wide_resnet(
     Raises:
         ValueError: An argument is out of its range.
     """
-    stages = list(zip(channels, blocks, strict=True))
+    stages = _stages(channels, blocks)
     return pre_activation_resnet(
         num_classes, input_shape, PENG, PENG_STEM, stages, mean=mean, std=std
     )
+
+
+def _stages(channels: Sequence[int], blocks: Sequence[int]) -> list[tuple[int, int]]:
+    if not channels or len(channels) != len(blocks) or min(*channels, *blocks) < 1:
+        raise ValueError(
+            "`channels` and `blocks` must have one positive number for each group. "
+            f"Received: channels={tuple(channels)}, blocks={tuple(blocks)}."
+        )
+    return list(zip(channels, blocks, strict=True))
 
 
 @keras.saving.register_keras_serializable(package="kmtard")

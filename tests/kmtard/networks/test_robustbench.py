@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import pytest
 
 from kmtard.networks import convert, weight_files
 from kmtard.networks.robustbench import load, robustbench
+from kmtard.networks.standardization import body_of
+from kmtard.networks.wide_resnet import trades_wide_resnet
+from kmtard.networks.wide_resnet_variants import shaped_wide_resnet
 from kmtard.registry.errors import RegistryError
 from kmtard.registry.robustbench import CLASSES, IMAGE_SHAPE, Entry, entries, find
 from tests.reference.robustbench import GOLDEN, digest, images, weights
@@ -118,7 +122,19 @@ def test_all_others_are_refused_with_a_reason() -> None:
     assert reasons["it is a transformer"] == 6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Far padding, and each layer that Keras does not have.
+ON_EVERY_BACKEND = ("deepmind", "pssilu", "cosine", "squeezed", "each_image")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(
+            name, marks=pytest.mark.every_backend if name in ON_EVERY_BACKEND else ()
+        )
+        for name in FAMILIES
+    ],
+)
 def test_logits_are_those_of_robustbench(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,3 +156,61 @@ def test_logits_are_those_of_robustbench(
     again = keras.models.load_model(tmp_path / "a.keras", compile=False)
     same = keras.ops.convert_to_numpy(again(images(), training=False))
     np.testing.assert_allclose(same, found, rtol=1e-6, atol=1e-6)
+
+
+def small_state(value: float) -> dict[str, Any]:
+    """Return the state dict of a small network with one value in all its biases."""
+    torch = pytest.importorskip("torch")
+    network = FAMILIES["trades"]
+    tensors = convert.to_torch(small_network(network))
+    return {
+        key: torch.full(array.shape, value if key.endswith("bias") else 1.0)
+        for key, array in tensors.items()
+        if array.shape
+    }
+
+
+def small_network(entry: Entry) -> keras.Model:
+    return trades_wide_resnet(CLASSES[entry.data], IMAGE_SHAPE, **entry.options)
+
+
+@pytest.mark.parametrize("blocks", [(1,), (1, 0), ()])
+def test_groups_need_channels_and_blocks(blocks: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="one positive number for each group"):
+        shaped_wide_resnet(10, IMAGE_SHAPE, channels=(8, 8), blocks=blocks)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_weights_that_robustbench_takes_are_loaded(
+    nested: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    entry = replace(FAMILIES["trades"], nest="last")
+    table = {entry.key: entry}
+    monkeypatch.setattr("kmtard.registry.robustbench.entries", lambda: table)
+    last, best = small_state(2.0), small_state(3.0)
+    torch.save({"last": last, "best": best} if nested else last, tmp_path / "a.pt")
+    network = load(entry, tmp_path / "a.pt")
+    assert (network.get_layer("fc").get_weights()[1] == 2).all()
+
+
+def test_the_standardization_in_the_file_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    entry = FAMILIES["trades"]
+    table = {entry.key: entry}
+    monkeypatch.setattr("kmtard.registry.robustbench.entries", lambda: table)
+    state = small_state(0.0)
+    for key, value in (("mu", 0.5), ("sigma", 0.25)):
+        state[key] = torch.full((1, 3, 1, 1), value)
+    torch.save({"state_dict": state}, tmp_path / "a.pt")
+    network = load(entry, tmp_path / "a.pt")
+    assert body_of(network).standardization == ((0.5,) * 3, (0.25,) * 3)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(small_state(0.0), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="a.pt for Wong2020Fast: the weights do not"):
+        load(FOUND["cifar10/Linf/Wong2020Fast"], tmp_path / "a.pt")
