@@ -45,15 +45,16 @@ class Claim:
 
         Args:
             path: a record, such as `evaluation.json`; a folder with this file that
-                belongs to no run; or a `.keras` file next to its `.evaluation` folder.
+                belongs to no run; or a file next to its `.evaluation` folder, such as
+                `model.keras`, or the weights of a model of RobustBench.
 
         Raises:
             RunError: the record does not exist or cannot be read.
         """
         if path.suffix == ".json":
             file = path
-        elif path.suffix == ".keras" and not path.is_dir():
-            file = path.with_suffix(".evaluation") / RECORD
+        elif not path.is_dir() and (path.suffix == ".keras" or _beside(path).is_dir()):
+            file = _beside(path) / RECORD
         elif (path / RECORD).is_file() and not _is_run_or_study(path):
             file = path / RECORD
         else:
@@ -147,6 +148,11 @@ def radius(results: Results) -> float:
     """Return the radius of a record; 0 if it is unknown."""
     found = (results.conditions or {}).get("epsilon")
     return float(found) if isinstance(found, int | float) else 0.0
+
+
+def _beside(path: Path) -> Path:
+    """Return the folder of the evaluations of a file."""
+    return path.with_suffix(".evaluation")
 
 
 def _is_run_or_study(path: Path) -> bool:

@@ -49,7 +49,7 @@ def test_a_record_is_named_by_its_file_its_folder_or_its_model(
     written: Written, tmp_path: Path
 ) -> None:
     path = written()
-    for place in (path, path.parent, tmp_path / "model.keras"):
+    for place in (path, path.parent, tmp_path / "model.keras", tmp_path / "model.pt"):
         assert found(place).results.path == path
     other = written("evaluation/other.json", epsilon=0.2)
     assert found(other).results.path == other
