@@ -188,8 +188,8 @@ class PSSiLU(keras.layers.Layer):
         **kwargs: arguments of `keras.layers.Layer`.
 
     Example:
-        >>> float(PSSiLU()(keras.ops.zeros((1,)))[0])
-        0.0
+        >>> keras.ops.convert_to_numpy(PSSiLU()(keras.ops.zeros((1,)))).tolist()
+        [0.0]
     """
 
     def build(self, input_shape: Any) -> None:
