@@ -8,10 +8,11 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -30,11 +31,13 @@ from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
+from kmtard.runs.command_line import without_options
 from kmtard.runs.formats import percent, radius_text
 from kmtard.runs.result_tables import (
     attacks_table,
     classes_table,
     confusion_table,
+    published_table,
     radii_table,
 )
 from kmtard.runs.results import RECORD, Results
@@ -86,8 +89,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         trust, imports = given.pop("trust"), given.pop("imports")
         for module in imports:
             modules.allow(module)
-        subject, mistakes = find_subject(given["model"], trust=trust)
-        plan = Plan.of(given, subject.recipe if subject else None)
+        where = {"weights": given.pop("weights", None), "data": given.get("data")}
+        subject, mistakes = find_subject(given["model"], trust=trust, **where)
+        recipe = subject.recipe if subject else None
+        plan = Plan.of(given, recipe, subject.settings if subject else None)
+        plan = replace(plan, command=_complete([*prog.split(), *words], given, plan))
         mistakes += plan.mistakes(subject)
         if subject is None or mistakes:
             tell(errors, "\n".join(mistakes))
@@ -109,6 +115,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
         tell(errors, f"failed: {error}")
         return FAILED
     return 0
+
+
+def _complete(words: Sequence[str], given: Mapping[str, Any], plan: Plan) -> str:
+    """Return a command line that does the same in another environment."""
+    known = "backend" in given or Path(plan.model).is_dir()
+    return shlex.join([*words, *([] if known else ["--backend", plan.backend])])
 
 
 def _record(path: str) -> Evaluation:
@@ -138,7 +150,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add, path = parser.add_argument, os.path.expanduser
     add("model", nargs="?", type=path, help="folder of a run, to evaluate its best "
-        "student with the settings of its recipe; or a .keras file")  # fmt: skip
+        "student with the settings of its recipe; a .keras file; or "
+        "robustbench:NAME")  # fmt: skip
+    add("--weights", metavar="FILE", type=path, help="state dict of robustbench:NAME, "
+        "as RobustBench publishes it")  # fmt: skip
     add("--attacks", type=_names, help="attacks, separated by commas (default: the "
         "recipe's)")  # fmt: skip
     add("--suite", help=f"named set of attacks: {', '.join(SUITES)}")
@@ -250,6 +265,8 @@ def _show(records: Sequence[Results], *, per_class: bool) -> None:
             screen.print(to_rich(classes_table(results, results.student)))
             if results.student.headline:
                 screen.print(to_rich(confusion_table(results, results.student)))
+        if published := published_table(results):
+            screen.print(to_rich(published))
         for finding in results.student.findings:
             tell(screen, f"warning: {finding.name}: {finding.message}")
     if len(records) > 1:
@@ -273,24 +290,6 @@ def _tell_verdict(found: Verdict, words: Sequence[str]) -> None:
     if found.attacks:
         command = [*without_options(words, "--attacks", "--suite"), "--attacks"]
         tell(screen, f"  run: {shlex.join([*command, ','.join(found.attacks)])}")
-
-
-def without_options(words: Sequence[str], *options: str) -> list[str]:
-    """Return a command line without some options and their values.
-
-    Example:
-        >>> without_options(["--attacks", "fgsm", "--suite=paper", "run"], "--attacks")
-        ['--suite=paper', 'run']
-    """
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip or word.partition("=")[0] in options:
-            # The value of an option without an equals sign is the next word.
-            skip = not skip and "=" not in word
-            continue
-        kept.append(word)
-    return kept
 
 
 class Display:

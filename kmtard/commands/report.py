@@ -20,10 +20,15 @@ from rich.console import Console
 from kmtard import __version__
 from kmtard.commands.parser import Parser
 from kmtard.report import folder, page, sections, source
+from kmtard.report.claim import Claim
+from kmtard.report.section import Section
+from kmtard.report.sections import claim as claim_sections
 from kmtard.runs.files import RunError, write_atomic
 from kmtard.runs.formats import ABSENT
 from kmtard.runs.groups import collect, groups_table, without_shared
+from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.tables import to_csv, to_markdown, to_rich
+from kmtard.runs.verdict import verdict
 from kmtard.runs.visible import accept_any_text, tell, wide_console
 
 FORMATS = ("table", "markdown", "csv")
@@ -42,10 +47,17 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard report") -> i
     accept_any_text()
     arguments = _parser(prog).parse_args(argv)
     paths = list(map(Path, arguments.runs))
-    if arguments.html is None and arguments.output is None:
-        return _table(paths, arguments.format)
     words = sys.argv[1:] if argv is None else argv
-    return _report(paths, arguments, shlex.join(("kmtard", "report", *words)))
+    line = shlex.join(("kmtard", "report", *words))
+    try:
+        claims = list(filter(None, map(Claim.at, paths)))
+        if claims:
+            return _claim(claims, paths, arguments, line)
+        if arguments.html is None and arguments.output is None:
+            return _table(paths, arguments.format)
+        return _report(paths, arguments, line)
+    except RunError as error:
+        return _told([str(error)])
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -58,9 +70,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "runs",
         nargs="+",
-        metavar="RUN_OR_STUDY",
+        metavar="PATH",
         type=os.path.expanduser,
-        help="folder of a run or a study, or a folder that contains runs",
+        help="folder of a run or a study, or a folder that contains runs; or one "
+        "evaluation: a .keras file that was evaluated, or its evaluation.json",
     )
     parser.add_argument(
         "--format",
@@ -103,18 +116,55 @@ def _report(paths: Sequence[Path], arguments: argparse.Namespace, line: str) -> 
     if not found.runs:
         wanted = "Expected at least one run. `kmtard fit RECIPE` trains one."
         return _told([*found.problems, wanted])
-    title, lead = _title(found), _lead(found, line)
     built = sections.build(found)
     try:
-        if arguments.html is not None:
-            write_atomic(arguments.html, page.to_html(title, lead, built))
-            tell(Console(), f"report: {arguments.html}")
-        if arguments.output is not None:
-            folder.write(Path(arguments.output), title, lead, built)
-            tell(Console(), f"report: {Path(arguments.output) / 'report.html'}")
+        _write(arguments, _title(found), _lead(found, line), built)
     except RunError as error:
         return _told([*found.problems, str(error)])
     return _told(found.problems)
+
+
+def _claim(
+    claims: Sequence[Claim],
+    paths: Sequence[Path],
+    arguments: argparse.Namespace,
+    line: str,
+) -> int:
+    if len(paths) > 1:
+        raise RunError(
+            "Expected one evaluation alone, because its page is about one model; or "
+            f"runs and studies. Received: {', '.join(map(str, paths))}. Compare two "
+            "evaluations with `kmtard evaluate --compare A B`."
+        )
+    [claim] = claims
+    if arguments.html is None and arguments.output is None:
+        _print_claim(claim, arguments.format)
+        return 0
+    title, lead = claim_sections.title(claim), claim_sections.lead(claim)
+    lead = f"{lead} {_written(line)}"
+    _write(arguments, title, lead, claim_sections.build(claim))
+    return 0
+
+
+def _print_claim(claim: Claim, form: str) -> None:
+    table = attacks_table(claim.results, claim.network)
+    if form == "table":
+        wide_console().print(to_rich(table))
+        tell(Console(), f"verdict: {verdict(claim.network).sentence}")
+    else:
+        text = to_markdown(table) if form == "markdown" else to_csv(table)
+        sys.stdout.write(text)
+
+
+def _write(
+    arguments: argparse.Namespace, title: str, lead: str, built: Sequence[Section]
+) -> None:
+    if arguments.html is not None:
+        write_atomic(arguments.html, page.to_html(title, lead, built))
+        tell(Console(), f"report: {arguments.html}")
+    if arguments.output is not None:
+        folder.write(Path(arguments.output), title, lead, built)
+        tell(Console(), f"report: {Path(arguments.output) / 'report.html'}")
 
 
 def _title(found: source.Source) -> str:
@@ -126,11 +176,13 @@ def _title(found: source.Source) -> str:
 
 def _lead(found: source.Source, line: str) -> str:
     runs, rows = len(found.runs), len(found.settings)
+    counts = f"{runs} run{'s' if runs > 1 else ''} in {rows} row"
+    return f"{counts}{'s' if rows > 1 else ''}. {_written(line)}"
+
+
+def _written(line: str) -> str:
     day = time.strftime("%Y-%m-%d %H:%M %Z")
-    return (
-        f"{runs} run{'s' if runs > 1 else ''} in {rows} row{'s' if rows > 1 else ''}. "
-        f"Written on {day} by kmtard {__version__}: {line}"
-    )
+    return f"Written on {day} by kmtard {__version__}: {line}"
 
 
 def _told(problems: Sequence[str]) -> int:

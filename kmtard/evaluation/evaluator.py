@@ -94,6 +94,7 @@ def evaluate(
     role: str = MODEL,
     trained_accuracy: float | None = None,
     smaller: Sequence[Evaluation] = (),
+    provenance: Mapping[str, Any] | None = None,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Evaluation:
     """Evaluate a model under attacks.
@@ -157,6 +158,9 @@ def evaluate(
             smaller radii, in ascending order; see `kmtard.evaluation.curve`. The images
             that an attack fooled at a smaller radius count as fooled. The record says
             so in its conditions.
+        provenance: plain JSON that the record keeps with the versions: where the
+            model comes from, and the command lines that asked for the evaluation. The
+            commands of an earlier evaluation of the same weights are kept.
         watch: called before each attack, repeatedly within a batch (then `Step.doing`
             is not None), and after each batch has been stored. An exception that it
             raises ends the evaluation.
@@ -213,6 +217,7 @@ def evaluate(
         folder=folder,
         own=own,
         save_images=save_images,
+        provenance=provenance,
         watch=watch,
     )
 
@@ -229,6 +234,7 @@ def evaluate_networks(
     folder: str | PathLike[str] | None = None,
     own: bool | None = None,
     save_images: bool = False,
+    provenance: Mapping[str, Any] | None = None,
     watch: Callable[[Step], None] = lambda step: None,
     tell: Callable[[NetworkEvaluation, str | None], None] = lambda network, name: None,
 ) -> Evaluation:
@@ -246,6 +252,7 @@ def evaluate_networks(
         folder: as in `evaluate`.
         own: as in `evaluate`.
         save_images: as in `evaluate`, for the first network.
+        provenance: as in `evaluate`.
         watch: as in `evaluate`.
         tell: called with each finished network and the attack for W-Robust accuracy.
 
@@ -293,7 +300,8 @@ def evaluate_networks(
         labels=images.labels,
         networks=in_table_order(found),
         conditions=conditions,
-        environment=_environment(candidates[0].model, seed, batch_size),
+        environment=_environment(candidates[0].model, seed, batch_size)
+        | dict(provenance or {}),
         wanted=headline,
         pictures=pictures,
         class_names=images.class_names,

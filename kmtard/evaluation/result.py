@@ -202,7 +202,8 @@ class Evaluation:
         networks: the networks, teachers first, student last.
         conditions: the conditions that all results share: fingerprint of the images,
             seed, epsilon, step size and steps of attacks given by name, backend.
-        environment: versions, backend, precision, seed and batch size.
+        environment: versions, backend, precision, seed and batch size; and, if known,
+            the model's `file`, its `sha256`, and the `commands` that asked for it.
         wanted: the attack for W-Robust accuracy, if it was run.
         pictures: indices of the images that are saved as PNG.
         class_names: names of class 0, 1 and so on; empty if unknown.
@@ -315,12 +316,16 @@ class Evaluation:
                 kept, and its other attacks if the weights of the network are equal.
         """
         known = {each.role: each for each in earlier.networks}
+        environment = dict(self.environment)
         for network in self.networks:
             before = known.get(network.role)
             if before and before.weights and before.weights == network.weights:
                 network = network.with_attacks_of(before)
+                if network.role == self.student.role:
+                    environment |= _all_commands(earlier.environment, environment)
             known[network.role] = network
-        return replace(self, networks=in_table_order(known.values()))
+        networks = in_table_order(known.values())
+        return replace(self, networks=networks, environment=environment)
 
     def to_dict(self, folder: str = "") -> dict[str, Any]:
         """Return the record as plain JSON: figures, and the outcome of each image.
@@ -387,6 +392,13 @@ class Evaluation:
             file = file / RECORD
         # In files of version 0.1, the evaluation comes after the training's table.
         return cls.of(parse(file, read_content(file))[-1])
+
+
+def _all_commands(*environments: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the commands of several environments, each once."""
+    found = (each.get("commands") or () for each in environments)
+    commands = list(dict.fromkeys(text for each in found for text in each))
+    return {"commands": commands} if commands else {}
 
 
 def in_table_order(

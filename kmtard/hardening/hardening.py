@@ -33,6 +33,7 @@ from kmtard.networks import own_model
 from kmtard.networks.interface import interface_of
 from kmtard.recipe import Recipe, settings_key
 from kmtard.recipe.identity import file_digest
+from kmtard.registry import label
 from kmtard.report import page, source
 from kmtard.report.sections import hardening as sections
 from kmtard.runs import Run, RunError
@@ -93,8 +94,9 @@ def harden(
     """Harden a trained Keras classifier against small changes of its images.
 
     The model is the clean teacher and the student's start. The robust teacher has the
-    same architecture and is trained by TRADES from the same weights. B-MTARD distills
-    both. The result takes and returns what the given model does.
+    same architecture and is trained from the same weights by TRADES or SAT, whichever
+    is better in short tries. B-MTARD distills both. The result takes and returns what
+    the given model does.
 
     Args:
         model: a `.keras` file, or a Keras model.
@@ -211,11 +213,11 @@ class Work:
         for line in found.lines:
             tell(f"  {line}")
         tell(f"{len(images.train)} training and {len(images.test)} test images")
-        augments = bool(found.interface.augmentation)
+        mirrors = found.interface.mirrors
         # What the layers do not show must not be found anew in each part of the run.
         if found.interface.input_range is None and input_range is None:
             request = _with_range(request, found)
-        first = recipe_of(request, images, augments=augments)
+        first = recipe_of(request, images, mirrors=mirrors)
         pace = measure(first, images, tell)
         robust = "adv_teacher"
         if robust in pace.step and request.tries_strength:
@@ -225,7 +227,7 @@ class Work:
                 request = replace(request, strength=strength)
         spent = time.monotonic() - began
         epochs = epochs_for(pace, HOUR * hours - spent)
-        recipe = planned(request, images, epochs, augments=augments)
+        recipe = planned(request, images, epochs, mirrors=mirrors)
         planned_lines = _plan_lines(recipe, hours)
         if min(epochs.values()) <= FEWEST_EPOCHS:
             planned_lines.append(
@@ -467,7 +469,8 @@ def _plan_lines(recipe: Recipe, hours: float) -> list[str]:
     teacher = recipe.adv_teacher
     if teacher is not None and teacher.train:
         epochs = recipe.training("adv_teacher").schedule.epochs
-        lines.append(f"robust teacher: TRADES from these weights, {epochs} epochs")
+        name = label(recipe.training("adv_teacher").method)
+        lines.append(f"robust teacher: {name} from these weights, {epochs} epochs")
     elif teacher is not None:
         lines.append(f"robust teacher: {teacher.weights}")
     lines.append(

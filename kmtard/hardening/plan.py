@@ -61,18 +61,18 @@ class Request:
         return self.adv_teacher is None and not chosen
 
 
-def recipe_of(request: Request, data: DataSet, *, augments: bool) -> Recipe:
+def recipe_of(request: Request, data: DataSet, *, mirrors: bool) -> Recipe:
     """Return the recipe of a hardening, before its epochs are fitted to the time.
 
     Args:
         request: what the user asks for.
         data: the images.
-        augments: whether the model changes its images in training by itself.
+        mirrors: whether the model turned images left to right when it was trained.
 
     Raises:
         RecipeError: an override is wrong.
     """
-    return _loaded(document(request, data, augments=augments), request)
+    return _loaded(document(request, data, mirrors=mirrors), request)
 
 
 def _loaded(content: dict[str, Any], request: Request) -> Recipe:
@@ -82,19 +82,19 @@ def _loaded(content: dict[str, Any], request: Request) -> Recipe:
         return load(path, overrides=request.overrides)
 
 
-def document(request: Request, data: DataSet, *, augments: bool) -> dict[str, Any]:
+def document(request: Request, data: DataSet, *, mirrors: bool) -> dict[str, Any]:
     """Return the recipe as tables, with the defaults of a hardening."""
-    options = {"input_range": list(request.input_range)} if request.input_range else {}
+    # Few steps: with Keras's 0.99, the averages, which attacks use, would be outdated.
+    options: dict[str, Any] = {"momentum": 0.9}
+    if request.input_range:
+        options["input_range"] = list(request.input_range)
     network = {"network": request.model, "options": options}
     epsilon = request.epsilon
     robust: dict[str, Any] = {"weights": request.adv_teacher}
     if request.adv_teacher is None:
         robust = {
             "train": True,
-            "method": {
-                "name": "trades",
-                "beta": request.strength.beta,
-            },
+            "method": request.strength.method(),
         }
     size = request.batch_size or _batch_size(len(data.train))
     return {
@@ -109,7 +109,8 @@ def document(request: Request, data: DataSet, *, augments: bool) -> dict[str, An
             ),
             "batch_size": size,
             # A crop that moves images a little. Mirrored digits would be wrong.
-            "pad": 0 if augments else min(4, min(data.input_shape[:2]) // 16),
+            "pad": min(4, min(data.input_shape[:2]) // 16),
+            "flip": mirrors,
         },
         "student": network,
         "nat_teacher": {**network, "weights": request.model},
@@ -214,13 +215,13 @@ def epochs_for(pace: Pace, seconds: float) -> dict[Role, int]:
 
 
 def planned(
-    request: Request, data: DataSet, epochs: dict[Role, int], *, augments: bool
+    request: Request, data: DataSet, epochs: dict[Role, int], *, mirrors: bool
 ) -> Recipe:
     """Return the recipe with a number of epochs for each trained network.
 
     The user's own overrides come last.
     """
-    content = document(request, data, augments=augments)
+    content = document(request, data, mirrors=mirrors)
     content["schedule"] = _schedule(epochs["student"])
     if "adv_teacher" in epochs:
         content["adv_teacher"]["method"]["schedule"] = _schedule(epochs["adv_teacher"])

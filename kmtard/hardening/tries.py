@@ -30,14 +30,35 @@ class Strength(NamedTuple):
 
     Attributes:
         learning_rate: of the robust teacher, and of the student.
-        beta: weight of the robust term of TRADES.
+        beta: weight of the robust term of TRADES; None for SAT.
     """
 
     learning_rate: float
-    beta: float
+    beta: float | None
+
+    def method(self) -> dict[str, Any]:
+        """Return the robust teacher's method, as in a recipe."""
+        if self.beta is None:
+            return {"name": "sat"}
+        return {"name": "trades", "beta": self.beta}
+
+    def __str__(self) -> str:
+        """Describe the training."""
+        how = "SAT" if self.beta is None else f"TRADES with beta {self.beta:g}"
+        return f"{how}, learning rate {self.learning_rate:g}"
 
 
-CANDIDATES = (Strength(0.03, 6.0), Strength(0.01, 3.0), Strength(0.003, 1.0))
+CANDIDATES = (
+    Strength(0.03, 6.0),
+    Strength(0.01, 3.0),
+    Strength(0.003, 1.0),
+    Strength(0.03, None),
+    Strength(0.01, None),
+)
+"""SAT, because the attack of TRADES may fail: the divergence that it maximizes also
+grows where the network becomes more certain of its answer. In smooth networks, many
+attacks take this way and find nothing. The attack of SAT maximizes the cross-entropy.
+"""
 DEFAULT = Strength(0.01, 3.0)
 
 
@@ -64,7 +85,7 @@ def choose(recipe: Recipe, data: DataSet, steps: int, tell: Tell) -> Strength:
     """Train the robust teacher a little with each strength; return the best one.
 
     Args:
-        recipe: the recipe, whose robust teacher is trained by TRADES.
+        recipe: the recipe, which trains the robust teacher.
         data: the images.
         steps: training steps of each try.
         tell: called with the result of each try.
@@ -80,10 +101,7 @@ def choose(recipe: Recipe, data: DataSet, steps: int, tell: Tell) -> Strength:
         each: _score(recipe, data, train, judged, steps, each) for each in CANDIDATES
     }
     for each, score in scores.items():
-        tell(
-            f"tried learning rate {each.learning_rate:g}, beta {each.beta:g} for "
-            f"{steps} steps: W-Robust {100 * score:.1f} %"
-        )
+        tell(f"tried {each} for {steps} steps: W-Robust {100 * score:.1f} %")
     return max(scores, key=lambda each: scores[each])
 
 
@@ -100,9 +118,14 @@ def _score(
     network = build_network(recipe, "adv_teacher", data)
     training = recipe.training("adv_teacher")
     rate = {"learning_rate": strength.learning_rate}
+    own = strength.method()
     training = training.model_copy(
         update={
-            "method_options": training.method_options | {"beta": strength.beta},
+            "method": own.pop("name"),
+            "method_options": {
+                "attack_bn": training.method_options["attack_bn"],
+                **own,
+            },
             "optimizer": training.optimizer.model_copy(update=rate),
         }
     )

@@ -16,8 +16,13 @@ from kmtard.networks.interface import interface_of
 from kmtard.networks.logits import logits_of
 from kmtard.networks.mobilenet_v2 import mobilenet_v2
 from kmtard.networks.own_model import adapted
-from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
-from kmtard.networks.resnet import resnet18, resnet56
+from kmtard.networks.preact_resnet import (
+    deepmind_preact_resnet18,
+    fast_preact_resnet18,
+    preact_resnet18,
+    preact_resnet34,
+)
+from kmtard.networks.resnet import resnet18, resnet50, resnet56, resnet56_option_a
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.networks.wide_resnet import (
     deepmind_wide_resnet,
@@ -31,14 +36,18 @@ from kmtard.networks.wide_resnet import (
 __all__ = [
     "adapted",
     "convert",
+    "deepmind_preact_resnet18",
     "deepmind_wide_resnet",
+    "fast_preact_resnet18",
     "interface_of",
     "logits_of",
     "mobilenet_v2",
     "preact_resnet18",
     "preact_resnet34",
     "resnet18",
+    "resnet50",
     "resnet56",
+    "resnet56_option_a",
     "small_cnn",
     "trades_wide_resnet",
     "wide_resnet_22_6",

@@ -7,12 +7,19 @@ relies on these names.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 Shape = tuple[int, int, int]
 
 DATA_FORMAT = "channels_last"
 """Passed to every layer, because the user's Keras default may be channels first."""
+
+SQUEEZE_NAMES = ("-se-fc1", "-se-fc2")
+"""Ends of the layer names of a squeeze-and-excitation, which have biases."""
+
+SHORTEST = 1e-12  # smallest length that vectors are divided by
 
 
 def kernel_initializer() -> keras.initializers.Initializer:
@@ -110,6 +117,77 @@ def dense_logits(
         dtype=keras.config.dtype_policy().variable_dtype,
         name=name,
     )(x)
+
+
+@keras.saving.register_keras_serializable(package="kmtard")
+class CosineLogits(keras.layers.Layer):
+    """A dense layer that returns the cosines of features and class vectors.
+
+    Features and kernel are divided by their length, and there is no bias, as in the
+    hypersphere embedding of Pang et al. 2020 ("Boosting adversarial training").
+
+    Args:
+        units: number of logits.
+        **kwargs: further arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> logits = CosineLogits(10)(keras.ops.ones((2, 4)))
+        >>> bool(abs(keras.ops.convert_to_numpy(logits)).max() <= 1 + 1e-6)
+        True
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the kernel, (features, units)."""
+        shape = (input_shape[-1], self.units)
+        initializer = kernel_initializer()
+        self.kernel = self.add_weight(shape, initializer, name="kernel")
+
+    def call(self, inputs: Any) -> Any:
+        """Return the cosines, (batch, units)."""
+        # The lower bound is that of PyTorch's `normalize`.
+        lengths = keras.ops.norm(inputs, axis=-1, keepdims=True)
+        columns = keras.ops.norm(self.kernel, axis=0, keepdims=True)
+        kernel = self.kernel / keras.ops.maximum(columns, SHORTEST)
+        return keras.ops.matmul(inputs / keras.ops.maximum(lengths, SHORTEST), kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the layer."""
+        return {**super().get_config(), "units": self.units}
+
+
+def squeeze_excitation(
+    x: keras.KerasTensor, ratio: float, name: str
+) -> keras.KerasTensor:
+    """Scale each channel by a value in [0, 1] that depends on all channels' means.
+
+    From Hu et al. 2018 ("Squeeze-and-excitation networks").
+
+    Args:
+        x: (batch, height, width, channels).
+        ratio: channels of the inner layer, relative to those of `x`.
+        name: beginning of the layers' names, the block's.
+    """
+    filters = x.shape[-1]
+    pooling = keras.layers.GlobalAveragePooling2D(
+        keepdims=True, data_format=DATA_FORMAT
+    )
+    scale = pooling(x)
+    inner = round(ratio * filters)
+    layers = ((inner, "relu"), (filters, "sigmoid"))
+    for end, (size, activation) in zip(SQUEEZE_NAMES, layers, strict=True):
+        scale = keras.layers.Conv2D(
+            size,
+            1,
+            data_format=DATA_FORMAT,
+            kernel_initializer=kernel_initializer(),
+            activation=activation,
+            name=f"{name}{end}",
+        )(scale)
+    return keras.layers.Multiply()([x, scale])
 
 
 def check_shapes(num_classes: int, input_shape: Shape) -> None:

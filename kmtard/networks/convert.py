@@ -24,12 +24,14 @@ import keras
 import numpy as np
 
 from kmtard.networks import weight_files
+from kmtard.networks.blocks import SQUEEZE_NAMES, CosineLogits
 from kmtard.networks.standardization import (
     Standardization,
     body_of,
     constants_in,
     is_constant,
 )
+from kmtard.networks.wide_resnet_variants import PSSiLU
 
 # A Keras variable and the order of its axes in PyTorch.
 Weight = tuple[Any, tuple[int, ...]]
@@ -38,7 +40,12 @@ Weight = tuple[Any, tuple[int, ...]]
 PREFIXES = re.compile(r"^((module|model|net|student|basic_net|_orig_mod|1)\.)+")
 # The WRN of TRADES registers this block but never calls it.
 SUB_BLOCK = "sub_block1."
-UNUSED = re.compile(r"sub_block1\..*|.*\.num_batches_tracked|n_averaged")
+# Andriushchenko's code registers a first layer that it does not call, and Dai's one
+# activation that all blocks share, once for each of them.
+UNUSED = re.compile(
+    r"sub_block1\..*|.*\.num_batches_tracked|n_averaged|model_preact_hl1\..*"
+    r"|block\d\.layer\.\d+\.activation\.(alpha|beta)"
+)
 # For each layer class: PyTorch's name of a weight -> the attribute in Keras, and the
 # order of its axes in PyTorch.
 WEIGHTS: dict[type, dict[str, tuple[str, tuple[int, ...]]]] = {
@@ -51,7 +58,10 @@ WEIGHTS: dict[type, dict[str, tuple[str, tuple[int, ...]]]] = {
         "running_mean": ("moving_mean", (0,)),
         "running_var": ("moving_variance", (0,)),
     },
+    CosineLogits: {"weight": ("kernel", (1, 0))},
+    PSSiLU: {"alpha": ("alpha", (0,)), "beta": ("beta", (0,))},
 }
+BIAS = {"bias": ("bias", (0,))}
 SHOWN = 20
 HDF5 = (".h5", ".hdf5")
 # Keys of the last layer, the most common one first.
@@ -300,7 +310,7 @@ def from_torch(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> Read:
             standardization of the images differs. The message lists all mistakes, and
             the network stays unchanged.
     """
-    variables = dict(_variables(network))
+    variables = dict(torch_variables(network))
     names = {key: PREFIXES.sub("", key) for key in tensors}
     stated = stated_constants(tensors)
     used = {
@@ -383,7 +393,7 @@ def to_torch(
         ValueError: the network has layers that the public PyTorch codes do not have.
     """
     tensors: dict[str, np.ndarray] = {}
-    for key, (variable, axes) in _variables(network):
+    for key, (variable, axes) in torch_variables(network):
         array = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
         tensors[key] = np.ascontiguousarray(array.transpose(axes))
         if key.endswith(".running_var"):
@@ -416,9 +426,22 @@ def to_torch(
     return stated | tensors
 
 
-def _variables(network: keras.Model) -> Iterator[tuple[str, Weight]]:
+def torch_variables(network: keras.Model) -> Iterator[tuple[str, Weight]]:
+    """Yield each variable of a network under its key in a PyTorch state dict.
+
+    Args:
+        network: a network of `kmtard.networks`.
+
+    Yields:
+        The key; and the variable, with the order of its axes in PyTorch.
+
+    Raises:
+        ValueError: the network has layers that the public PyTorch codes do not have.
+    """
     for layer in body_of(network).layers:
         known = WEIGHTS.get(type(layer), {})
+        if layer.name.endswith(SQUEEZE_NAMES):
+            known = known | BIAS
         # PyTorch flattens features in another order, so that the kernel of the dense
         # layer after it differs.
         flattens = isinstance(layer, keras.layers.Flatten)

@@ -45,6 +45,7 @@ class Interface:
             whether the model returns probabilities.
         dropout: number of layers with dropout or noise.
         augmentation: classes of layers that change images in training.
+        mirrors: whether one of them turns images left to right.
         normalization: classes of layers that normalize features, such as
             BatchNormalization.
         precision: dtype of the weights, such as float32.
@@ -59,6 +60,7 @@ class Interface:
     ending: str
     dropout: int
     augmentation: tuple[str, ...]
+    mirrors: bool
     normalization: tuple[str, ...]
     precision: str
     weights: int
@@ -98,13 +100,21 @@ def interface_of(model: keras.Model) -> Interface:
         units=units,
         ending=_ending(model, units),
         dropout=sum(name.endswith(DROPOUTS) for name in names),
-        augmentation=_unique(name for name in names if name.startswith(AUGMENTATIONS)),
+        augmentation=_unique(
+            type(layer).__name__ for layer in layers if augments(layer)
+        ),
+        mirrors=any("horizontal" in getattr(layer, "mode", "") for layer in layers),
         normalization=_unique(
             name for name in names if name.endswith("Normalization") and len(name) > 13
         ),
         precision=" and ".join(sorted(dtypes)) or "none",
         weights=int(model.count_params()) if model.built else 0,
     )
+
+
+def augments(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer changes images in training."""
+    return type(layer).__name__.startswith(AUGMENTATIONS)
 
 
 def units_of(model: keras.Model) -> int | None:

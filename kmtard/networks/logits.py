@@ -93,7 +93,7 @@ def without_last_activation(model: keras.Model) -> keras.Model | None:
         A model on the same layers and weights; `model` itself if it already returns
         logits; None if the layers do not show which of the two is the case.
     """
-    if not _runs_its_graph(model) or len(model.outputs) != 1:
+    if not runs_its_graph(model) or len(model.outputs) != 1:
         return None
     outputs = _before_activation(model.outputs[0])
     if outputs is None or outputs is model.outputs[0]:
@@ -101,7 +101,7 @@ def without_last_activation(model: keras.Model) -> keras.Model | None:
     return keras.Model(_inputs(model), outputs, name=model.name)
 
 
-def _runs_its_graph(model: Any) -> bool:
+def runs_its_graph(model: Any) -> bool:
     """Return whether a model computes exactly its graph of layers."""
     of_keras = type(model).__module__.partition(".")[0] == "keras"
     return of_keras and "call" not in vars(model) and bool(_outputs(model))

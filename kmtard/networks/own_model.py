@@ -15,11 +15,18 @@ from kmtard.networks.interface import (
     UNIT,
     Interface,
     Range,
+    augments,
     interface_of,
     measured_range,
     units_of,
 )
-from kmtard.networks.logits import ONE_OUTPUT, logits_of, without_last_activation
+from kmtard.networks.logits import (
+    ONE_OUTPUT,
+    logits_of,
+    runs_its_graph,
+    without_last_activation,
+)
+from kmtard.registry.ranges import Share, checked
 
 SCALING = "to_input_range"
 """Name of the layer that scales images from [0, 1] to the range of the model."""
@@ -43,12 +50,14 @@ class Origin:
 _origins: weakref.WeakKeyDictionary[keras.Model, Origin] = weakref.WeakKeyDictionary()
 
 
+@checked
 def own_model(
     num_classes: int,
     input_shape: Shape,
     path: str,
     *,
     input_range: tuple[float, float] | None = None,
+    momentum: Share | None = None,
 ) -> keras.Model:
     """Return the model in a `.keras` file as a network, with its weights.
 
@@ -59,14 +68,19 @@ def own_model(
         input_range: (low, high) of the images that the model takes, such as [0, 255];
             None reads it from its layers Rescaling and Normalization, and takes [0, 1]
             if it has none.
+        momentum: Momentum of every BatchNormalization in training, from 0 to 1; None
+            keeps that of the file. Attacks use the averages, and with Keras's default
+            of 0.99 these follow the weights only after hundreds of steps.
 
     Returns:
         A Keras model from images in [0, 1] to logits.
 
     Raises:
-        ValueError: The file cannot be read, or the model does not fit.
+        ValueError: The file cannot be read, the model does not fit, or an argument is
+            out of its range.
     """
-    network = adapted(load(path), input_shape=input_shape, input_range=input_range)
+    model = with_momentum(load(path), momentum)
+    network = adapted(model, input_shape=input_shape, input_range=input_range)
     classes = network.output_shape[-1] if hasattr(network, "output_shape") else None
     if classes not in (None, num_classes):
         raise ValueError(
@@ -95,6 +109,23 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
     # A saved method of kmtard contains its student.
     model = getattr(model, "student", model)
     return with_float32_weights(model)
+
+
+@checked
+def with_momentum(model: keras.Model, momentum: Share | None) -> keras.Model:
+    """Set the momentum of every BatchNormalization, unless it is None.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ValueError: `momentum` is outside [0, 1].
+    """
+    if momentum is not None:
+        for layer in model._flatten_layers(include_self=False):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = momentum
+    return model
 
 
 def with_float32_weights(model: keras.Model) -> keras.Model:
@@ -147,7 +178,9 @@ def adapted(
 
     It scales the images to the range of the model, moves their channels to the front if
     the model needs it, leaves out a final softmax or sigmoid, and returns float32. A
-    single output z becomes the logits [0, z].
+    single output z becomes the logits [0, z]. Layers that change images in training are
+    left out: the attack of a training step must see the image that the step is taken
+    with, so images are changed before it (`data.flip`, `data.pad`).
 
     Args:
         model: any Keras model from images to (batch, classes). It is not changed.
@@ -210,8 +243,9 @@ def adapted(
     if network is not model:
         ending = found.ending if found.ending != "unknown" else "softmax"
         notes.append(f"its final {ending} is left out")
-    logits = _takes_floats(network)(x)
-    logits, more = _plain(model, logits)
+    network, more = _without_augmentation(_takes_floats(network), found.augmentation)
+    notes += more
+    logits, more = _plain(model, network(x))
     notes += more
     if not notes:
         return model
@@ -289,6 +323,29 @@ def _takes_floats(network: keras.Model) -> keras.Model:
     return keras.models.clone_model(
         network, input_tensors=images, clone_function=lambda layer: layer
     )
+
+
+def _without_augmentation(
+    network: keras.Model, names: tuple[str, ...]
+) -> tuple[keras.Model, list[str]]:
+    """Return the network without its layers that change images, and a note."""
+    if not names:
+        return network, []
+    classes = ", ".join(names)
+    if not runs_its_graph(network):
+        return network, [f"its {classes} cannot be left out, which weakens attacks"]
+    return _still(network), [f"its {classes} is left out in training"]
+
+
+def _still(network: keras.Model) -> keras.Model:
+    def still(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if augments(layer):
+            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
+        if isinstance(layer, keras.Model) and runs_its_graph(layer):
+            return _still(layer)
+        return layer
+
+    return keras.models.clone_model(network, clone_function=still)
 
 
 def _plain(model: keras.Model, logits: Any) -> tuple[Any, list[str]]:

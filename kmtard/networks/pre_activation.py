@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from kmtard.networks.blocks import (
+    CosineLogits,
     Shape,
     check_shapes,
     convolution,
@@ -16,6 +17,7 @@ from kmtard.networks.blocks import (
     he_initializer,
     kernel_initializer,
     normalization,
+    squeeze_excitation,
 )
 from kmtard.networks.standardization import standardized
 from kmtard.registry.ranges import Mean, Std, checked
@@ -31,9 +33,17 @@ class Style:
             or `group` (from 0), and `block` (from 0).
         layers: layer names in a block: BatchNorm, convolution, BatchNorm, convolution.
         shortcut: layer name of the shortcut in a block that changes the width.
-        last: layer name of the last BatchNorm.
+        last: layer name of the last BatchNorm; None if there is none, and the features
+            are averaged without an activation.
         head: layer name of the dense layer.
-        activation: Keras name of the activation.
+        activation: Keras name of the activation, or a layer that all blocks share.
+        raw_shortcut: whether a shortcut's convolution gets the input of the block;
+            otherwise it gets the input after BatchNorm and activation.
+        shortcut_size: side of the kernel of a shortcut's convolution.
+        squeeze: channels of the squeeze-and-excitation at the end of each block,
+            relative to the block's; 0 for none.
+        unit_norm: whether the features and the kernel of the dense layer are divided by
+            their length, and the dense layer has no bias.
         far_padding: whether strided 3x3 convolutions pad only the bottom and the right.
         he_normal: whether the initial kernels are drawn from N(0, sqrt(2/fan_out)) and
             the initial bias is 0; otherwise both have PyTorch's default.
@@ -43,9 +53,13 @@ class Style:
     block: str
     layers: tuple[str, str, str, str]
     shortcut: str
-    last: str
+    last: str | None
     head: str
-    activation: str = "relu"
+    activation: str | keras.layers.Layer = "relu"
+    raw_shortcut: bool = False
+    shortcut_size: int = 1
+    squeeze: float = 0.0
+    unit_norm: bool = False
     far_padding: bool = False
     he_normal: bool = False
 
@@ -64,7 +78,10 @@ class Style:
 
     def activate(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Apply BatchNorm, then the activation."""
-        return keras.layers.Activation(self.activation)(normalization(x, name))
+        activation = self.activation
+        if isinstance(activation, str):
+            activation = keras.layers.Activation(activation)
+        return activation(normalization(x, name))
 
 
 @checked
@@ -105,7 +122,9 @@ def pre_activation_resnet(
         for block in range(blocks):
             name = style.block.format(group=group, stage=group + 1, block=block)
             x = _block(x, filters, 2 if group and not block else 1, name, style)
-    x = global_average(style.activate(x, style.last))
+    x = global_average(x if style.last is None else style.activate(x, style.last))
+    if style.unit_norm:
+        return keras.Model(images, CosineLogits(num_classes, name=style.head)(x))
     logits = dense_logits(x, num_classes, name=style.head, zero_bias=style.he_normal)
     return keras.Model(images, logits)
 
@@ -117,7 +136,10 @@ def _block(
     active = style.activate(x, norm1)
     if strides > 1 or x.shape[-1] != filters:
         shortcut = f"{name}-{style.shortcut}"
-        x = style.convolve(active, filters, 1, strides, name=shortcut)
+        source, size = x if style.raw_shortcut else active, style.shortcut_size
+        x = style.convolve(source, filters, size, strides, name=shortcut)
     active = style.convolve(active, filters, 3, strides, name=conv1)
-    active = style.activate(active, norm2)
-    return keras.layers.Add()([style.convolve(active, filters, name=conv2), x])
+    active = style.convolve(style.activate(active, norm2), filters, name=conv2)
+    if style.squeeze:
+        active = squeeze_excitation(active, style.squeeze, name)
+    return keras.layers.Add()([active, x])

@@ -194,7 +194,7 @@ def trades_wide_resnet(
     Raises:
         ValueError: An argument is out of its range.
     """
-    stages = _stages(depth, width)
+    stages = group_stages(depth, width)
     return pre_activation_resnet(
         num_classes, input_shape, TRADES, STEM, stages, mean=mean, std=std
     )
@@ -228,13 +228,22 @@ def deepmind_wide_resnet(
     Raises:
         ValueError: An argument is out of its range.
     """
-    stages = _stages(depth, width)
+    stages = group_stages(depth, width)
     return pre_activation_resnet(
         num_classes, input_shape, DEEPMIND, STEM, stages, mean=mean, std=std
     )
 
 
-def _stages(depth: int, width: int) -> list[tuple[int, int]]:
+def group_stages(depth: int, width: int) -> list[tuple[int, int]]:
+    """Return (channels, blocks) for each group of a wide ResNet.
+
+    Args:
+        depth: number of layers, 6 n + 4 with n >= 1.
+        width: factor by which the channels 16, 32 and 64 are multiplied, >= 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
     blocks, rest = divmod(depth - 4, 6)
     if blocks < 1 or rest or width < 1:
         raise ValueError(

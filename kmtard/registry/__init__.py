@@ -110,6 +110,7 @@ LOSSES: dict[str, str] = {}
 NETWORKS = {
     "resnet18": "kmtard.networks.resnet:resnet18",
     "resnet56": "kmtard.networks.resnet:resnet56",
+    "resnet56_option_a": "kmtard.networks.resnet:resnet56_option_a",
     "mobilenet_v2": "kmtard.networks.mobilenet_v2:mobilenet_v2",
     "preact_resnet18": "kmtard.networks.preact_resnet:preact_resnet18",
     "preact_resnet34": "kmtard.networks.preact_resnet:preact_resnet34",

@@ -1,8 +1,9 @@
-"""Networks that a recipe names by a file, or by their name in Keras.
+"""Networks that a recipe names by a file, or by their name in Keras or RobustBench.
 
 Besides the names of its table and the user's own code, a network may be a `.keras`
-file, which holds architecture and weights, or one of `keras.applications`. Both are
-data, not code: Keras refuses files with Python code in them. So they need no trust.
+file, which holds architecture and weights, one of `keras.applications`, or a model of
+RobustBench. All are data, not code: Keras refuses files with Python code in them. So
+they need no trust.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from kmtard.registry import robustbench
 from kmtard.registry.errors import RegistryError
 
 FILE = "kmtard.networks.own_model:own_model"
+ROBUSTBENCH = "kmtard.networks.robustbench:robustbench"
 APPLICATION = "kmtard.networks.applications:application"
 PREFIX = "keras.applications:"
 
@@ -36,7 +39,7 @@ class Place(NamedTuple):
 
     Attributes:
         target: `module:function`.
-        given: path of the file, or name of the network in Keras.
+        given: path of the file, or name of the network in Keras or RobustBench.
     """
 
     target: str
@@ -54,18 +57,21 @@ def is_file(name: str) -> bool:
 
 
 def is_special(name: str) -> bool:
-    """Return whether a network is named by its file, or by its name in Keras."""
-    return is_file(name) or name.startswith(PREFIX)
+    """Return whether a network is named by its file, or as in Keras or RobustBench."""
+    return is_file(name) or name.startswith((PREFIX, robustbench.PREFIX))
 
 
 def place(name: str) -> Place | None:
     """Return what builds a network that is named in one of these ways, else None.
 
     Raises:
-        RegistryError: `keras.applications` has no such network.
+        RegistryError: `keras.applications` or RobustBench has no such network.
     """
     if is_file(name):
         return Place(FILE, name)
+    if name.startswith(robustbench.PREFIX):
+        robustbench.candidates(name)
+        return Place(ROBUSTBENCH, name.removeprefix(robustbench.PREFIX))
     if not name.startswith(PREFIX):
         return None
     given = name.removeprefix(PREFIX)

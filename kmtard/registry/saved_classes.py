@@ -32,6 +32,8 @@ def places() -> dict[str, str]:
         "kmtard.methods:MultiTeacherDistiller",
         *(f"kmtard.attacks:{name}" for name in (*ATTACKS, "Ensemble")),
         "kmtard.optimizers:L2SGD",
+        "kmtard.networks.blocks:CosineLogits",
+        "kmtard.networks.wide_resnet_variants:PSSiLU",
     ]
     return {f"kmtard>{place.partition(':')[2]}": place for place in classes}
 

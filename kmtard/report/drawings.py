@@ -41,9 +41,13 @@ FONTS = (
 )
 MARKED = 10  # approximate number of markers per line
 LONGEST_LABEL = 44  # characters
+BAR_LINE = 80  # characters that fit below the bars
+GRID_LINE = 40  # characters that fit below one of two grids
 MOST_NUMBERS = 12  # a grid with more columns has no room for numbers in its cells
 
 Values = Sequence[float | None]
+Spread = float | tuple[float, float] | None
+"""Half the length of an error bar; or its parts below and above; None for no bar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ class Curve:
         label: its name in the legend.
         x: positions.
         y: one value per position; None is a gap.
-        spread: half the height of the band around the line, per position.
+        spread: the band around the line, per position.
         look: number of its color, marker and line style. If None, it is the position
             of the curve in the panel.
     """
@@ -82,7 +86,7 @@ class Curve:
     label: str
     x: Sequence[float]
     y: Values
-    spread: Values = ()
+    spread: Sequence[Spread] = ()
     look: int | None = None
 
 
@@ -150,11 +154,16 @@ def _line(axes: Axes, curve: Curve, place: int) -> Any:
         linestyle=LINES[look // len(COLORS) % len(LINES)],
     )
     if any(curve.spread):
-        spread = [each or 0.0 for each in curve.spread]
-        low = [value - each for value, each in zip(y, spread, strict=True)]
-        high = [value + each for value, each in zip(y, spread, strict=True)]
+        spread = list(map(_sides, curve.spread))
+        low = [value - below for value, (below, _) in zip(y, spread, strict=True)]
+        high = [value + above for value, (_, above) in zip(y, spread, strict=True)]
         axes.fill_between(curve.x, low, high, color=color, alpha=0.14, linewidth=0)
     return line
+
+
+def _sides(spread: Spread) -> tuple[float, float]:
+    """Return the parts of an error bar below and above its value."""
+    return spread if isinstance(spread, tuple) else (spread or 0.0, spread or 0.0)
 
 
 def _whole_ticks(axes: Axes, panel: Panel) -> None:
@@ -171,12 +180,12 @@ class BarSeries:
     Attributes:
         label: its name in the legend.
         values: one value per group; None is a gap.
-        spreads: half the length of each error bar; None for no error bar.
+        spreads: the error bar of each value.
     """
 
     label: str
     values: Values
-    spreads: Values
+    spreads: Sequence[Spread]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +196,14 @@ class Bars(Drawing):
         groups: names of the groups.
         series: the bars.
         y_label: name of the vertical axis.
+        is_share: whether the values are in %. Then the axis is from 0 to 100;
+            otherwise it starts near the lowest bar, to show differences.
     """
 
     groups: Sequence[str]
     series: Sequence[BarSeries]
     y_label: str
+    is_share: bool = False
 
     @property
     def size(self) -> tuple[float, float]:
@@ -199,7 +211,7 @@ class Bars(Drawing):
         return WIDTH, 3.4 + 0.22 * ((len(self.series) + 1) // 2)
 
     def draw(self, figure: Figure) -> None:
-        """Draw the bars. The axis starts near the lowest bar, to show differences."""
+        """Draw the bars."""
         axes = figure.add_subplot()
         width = 0.8 / len(self.series)
         handles = {}
@@ -214,18 +226,28 @@ class Bars(Drawing):
                 hatch=HATCHES[number % len(HATCHES)],
                 edgecolor=INK,
                 linewidth=0.6,
-                yerr=[each or 0.0 for each in one.spreads],
+                yerr=list(zip(*map(_sides, one.spreads), strict=True)),
                 error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
             )
         known = [v for one in self.series for v in one.values if v is not None]
-        spread = max([v or 0.0 for one in self.series for v in one.spreads] or [0.0])
+        sides = [max(_sides(each)) for one in self.series for each in one.spreads]
+        spread = max(sides or [0.0])
         room = max(max(known) - min(known), 2 * spread, 1.0)
-        axes.set_ylim(max(0.0, min(known) - room), max(known) + spread + 0.15 * room)
+        low, high = max(0.0, min(known) - room), max(known) + spread + 0.15 * room
+        axes.set_ylim(*((0.0, 102.0) if self.is_share else (low, high)))
         axes.set(ylabel=self.y_label)
-        axes.set_xticks(range(len(self.groups)), list(map(visible, self.groups)))
+        names = list(map(_short, self.groups))
+        axes.set_xticks(range(len(names)), names)
+        _turn_if_long(axes, names, BAR_LINE)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
         _legend(figure, handles)
+
+
+def _turn_if_long(axes: Axes, names: Sequence[str], room: int) -> None:
+    """Write the names below an axis upwards if they would overlap."""
+    if len(names) * max(map(len, names), default=0) > room:
+        axes.tick_params(axis="x", labelrotation=90)
 
 
 @dataclass(frozen=True)
@@ -384,7 +406,9 @@ def _cells(axes: Axes, grid: Grid) -> None:
     axes.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     axes.set_title(visible(grid.title), fontsize=10, color=INK)
     axes.set(xlabel=grid.x_label, ylabel=grid.y_label)
-    axes.set_xticks(range(len(grid.columns)), list(map(visible, grid.columns)))
+    names = list(map(_short, grid.columns))
+    axes.set_xticks(range(len(names)), names)
+    _turn_if_long(axes, names, GRID_LINE)
     axes.set_yticks(range(len(grid.rows)), [_short(each) for each in grid.rows])
     axes.tick_params(length=0, labelsize=8)
     if len(grid.columns) > MOST_NUMBERS:

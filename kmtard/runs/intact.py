@@ -85,6 +85,16 @@ def _damage(file: BinaryIO, is_zip: bool) -> str:
     return "" if same else "it is damaged (wrong checksum)"
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file in hexadecimal, as `sha256sum` prints it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as file:
+        return _sha256(file, os.fstat(file.fileno()).st_size)
+
+
 def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     """Refuse a zip file with fewer parts than its end record declares.
 

@@ -211,7 +211,9 @@ class Results:
         conditions: settings that must be equal for all results in one record: the
             fingerprint of the images, seed, epsilon, step size, steps and backend;
             None if unknown.
-        environment: versions, backend, precision and batch size; None if unknown.
+        environment: versions, backend, precision and batch size; the model's `file`,
+            its `sha256` and the `commands` of the evaluation, if known; None if
+            unknown.
         labels: labels of the images; empty if unknown.
         pictures: the images saved as PNG; None if no images were saved.
         class_names: names of class 0, 1 and so on; empty if unknown.

@@ -8,7 +8,8 @@ from typing import Any
 
 from kmtard.registry import label
 from kmtard.registry.roles import TEACHERS
-from kmtard.runs.formats import ABSENT, figure, percent, radius_text
+from kmtard.runs.documents import number
+from kmtard.runs.formats import ABSENT, figure, percent, points, radius_text
 from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
 from kmtard.runs.tables import Table
 
@@ -22,6 +23,8 @@ LEGEND = (
     "accuracy of a class (its label); queries, forward, back: mean model queries, "
     "forward and backward passes per attacked image; s: seconds in total."
 )
+CLOSE = 1e-9  # difference of equal radii
+
 MOST_CLASSES = 20
 """With more classes, only the most frequent mistakes are shown."""
 
@@ -136,12 +139,12 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
     """
     columns = network.columns
     classes = sorted(set(results.labels))
-    shares = {name: _by_class(results, score) for name, score in columns.items()}
+    shares = {name: by_class(results, score) for name, score in columns.items()}
     lines = []
     for each in classes:
         count = str(results.labels.count(each))
         found = [percent(shares[name].get(each)) for name in columns]
-        lines.append([_class(results, each), count, *found])
+        lines.append([class_name(results, each), count, *found])
     worst, gaps = ["worst class", ""], ["fairness gap", ""]
     for name in columns:
         values = shares[name]
@@ -149,7 +152,7 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
             worst, gaps = [*worst, ABSENT], [*gaps, ABSENT]
             continue
         low = min(values, key=lambda each: values[each])
-        worst.append(f"{percent(values[low])} ({_class(results, low)})")
+        worst.append(f"{percent(values[low])} ({class_name(results, low)})")
         gaps.append(percent(max(values.values()) - values[low]))
     heading = ["class", "images", *map(label, columns)]
     return Table(
@@ -180,14 +183,14 @@ def confusion_table(results: Results, network: NetworkResults) -> Table:
         wrong = {pair: count for pair, count in counts.items() if pair[0] != pair[1]}
         mistakes = Counter(wrong)
         lines = [
-            [_class(results, one), _class(results, other), str(count)]
+            [class_name(results, one), class_name(results, other), str(count)]
             for (one, other), count in mistakes.most_common(MOST_CLASSES)
         ]
         heading = ["class", "taken for", "images"]
         return Table(heading, lines, heading[2:], title=title)
-    heading = ["class", *(_class(results, each) for each in classes)]
+    heading = ["class", *(class_name(results, each) for each in classes)]
     lines = [
-        [_class(results, one), *(str(counts[one, other]) for other in classes)]
+        [class_name(results, one), *(str(counts[one, other]) for other in classes)]
         for one in sorted(set(results.labels))
     ]
     note = "one row per true class, one column per prediction: number of images"
@@ -201,13 +204,49 @@ def _with_interval(score: Score) -> str:
     return f"{percent(score.accuracy)} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def _by_class(results: Results, score: Score) -> dict[int, float]:
+def by_class(results: Results, score: Score) -> dict[int, float]:
     """Return label -> accuracy in [0, 1]; empty if there is no outcome per image."""
     if len(score.robust) != len(results.labels):
         return {}
     right = [n for n, d in zip(results.labels, score.robust, strict=True) if d == "1"]
     total, correct = Counter(results.labels), Counter(right)
     return {each: correct[each] / count for each, count in total.items()}
+
+
+def published_table(results: Results) -> Table | None:
+    """Return the numbers that RobustBench publishes, next to those of the record.
+
+    Args:
+        results: the record.
+
+    Returns:
+        The table; None if the record is not about a model of RobustBench.
+    """
+    published = (results.environment or {}).get("published")
+    if not isinstance(published, Mapping):
+        return None
+    student, conditions = results.student, results.conditions or {}
+    ours, theirs = (number(each.get("epsilon")) for each in (conditions, published))
+    same_norm = published.get("norm") == conditions.get("norm", "linf")
+    alike = same_norm and ours is not None and theirs is not None
+    alike = alike and abs((ours or 0) - (theirs or 0)) < CLOSE
+    attack = student.attacks.get("autoattack") if alike else None
+    lines = []
+    for key, score in (("clean", student.clean), ("autoattack", attack)):
+        value = number(published.get(key))
+        if value is None:
+            continue
+        here = ABSENT if score is None else _with_interval(score)
+        difference = None if score is None else score.accuracy
+        lines.append([key, f"{value:.2f}", here, points(difference, value / 100)])
+    notes = [
+        "RobustBench evaluates all 10,000 test images"
+        + (f" at epsilon {radius_text(theirs)}." if theirs is not None else "."),
+        f"{published.get('paper', '')}, {published.get('link', '')}",
+    ]
+    heading = ["accuracy, %", "published", "here", "difference"]
+    title = f"RobustBench: {published.get('name')}, {published.get('architecture')}"
+    return Table(heading, lines, heading[1:], title=title, notes=notes)
 
 
 def has_details(network: NetworkResults) -> bool:
@@ -235,12 +274,13 @@ def _attack_row(
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
-        f"{100 * worst[1]:.1f} ({_class(results, worst[0])})" if worst else ABSENT,
+        f"{100 * worst[1]:.1f} ({class_name(results, worst[0])})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
 
 
-def _class(results: Results, label: int) -> str:
+def class_name(results: Results, label: int) -> str:
+    """Return the name of a class; its number if the record does not name it."""
     names = results.class_names
     return names[label] if 0 <= label < len(names) else str(label)
 

@@ -153,8 +153,13 @@ def verdict(network: NetworkResults) -> Verdict:
     return Verdict(True, _quotation(network))
 
 
+def cause_of(finding: Finding) -> Cause | None:
+    """Return the cause that a finding shows; None if it only informs."""
+    return next((each for each in CAUSES if finding.name in each.findings), None)
+
+
 def _counts(finding: Finding) -> bool:
-    return any(finding.name in cause.findings for cause in CAUSES)
+    return cause_of(finding) is not None
 
 
 def _kind(score: Score) -> str:

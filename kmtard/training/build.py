@@ -119,7 +119,7 @@ def build_network(
     name = section.network
     try:
         if is_file(name):
-            network = _own_network(name, data, section.options.get("input_range"))
+            network = _own_network(name, data, section.options)
         else:
             make = registry.resolve("networks", name)
             network = make(data.num_classes, data.input_shape, **section.options)
@@ -157,15 +157,16 @@ def build_network(
     return network
 
 
-def _own_network(path: str, data: DataSet, input_range: Any = None) -> Any:
+def _own_network(path: str, data: DataSet, options: Mapping[str, Any]) -> Any:
     """Return the user's model as a network for the data.
 
     Raises:
         ValueError: the file cannot be read, or the model does not fit the data.
     """
     part = data.train.limit(TRIED_IMAGES)
+    input_range = options.get("input_range")
     return own_model.adapted(
-        own_model.load(path),
+        own_model.with_momentum(own_model.load(path), options.get("momentum")),
         input_shape=data.input_shape,
         input_range=tuple(input_range) if input_range else None,
         labeled=(part.images[:], part.labels),
@@ -270,7 +271,7 @@ def load_teacher(
     try:
         if path.endswith(".keras"):
             section = getattr(recipe, role)
-            network = _own_network(path, data, section.options.get("input_range"))
+            network = _own_network(path, data, section.options)
             _check_fit(network, data)
             _tell_origin(role, network, path, tell)
             return network

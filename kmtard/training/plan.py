@@ -23,6 +23,7 @@ from kmtard.evaluation.suites import (
     no_use_for_loss,
 )
 from kmtard.recipe import Recipe
+from kmtard.registry import robustbench
 from kmtard.runs import RunError
 from kmtard.runs.results import HEADLINE
 from kmtard.training.startup import check_backend
@@ -60,6 +61,7 @@ class Plan:
         epsilons: several radii to evaluate instead of `epsilon`, for a curve; None for
             one.
         output: folder for the results; None for the model's own.
+        command: the command line that asks for it, for the record; empty if unknown.
         own: as in `evaluate`: True under the conditions of the run's recipe, False
             under others, None if there is no run or `output` is given.
     """
@@ -86,17 +88,24 @@ class Plan:
     output: str | None = None
     save_images: bool = False
     headline: str = HEADLINE
+    command: str = ""
     own: bool | None = None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], recipe: Recipe | None) -> Plan:
+    def of(
+        cls,
+        given: Mapping[str, Any],
+        recipe: Recipe | None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Plan:
         """Return the plan for a command line.
 
         Args:
             given: the options that were given, by the names of the attributes.
             recipe: the run's recipe, for all other attributes; None for a file.
+            settings: attributes that a file brings without a recipe.
         """
-        of_run = settings = _of_recipe(recipe) if recipe else {}
+        of_run = settings = _of_recipe(recipe) if recipe else dict(settings or {})
         if given.get("data", settings.get("data")) != settings.get("data"):
             settings |= {"directory": None, "data_options": None, "limit": None}
         if {"attacks", "suite"} & given.keys():
@@ -216,6 +225,7 @@ class Plan:
 
     def _arguments(self, subject: Subject) -> dict[str, Any]:
         """Return the arguments that `evaluate` and `curve` share."""
+        commands = {"commands": [self.command]} if self.command else {}
         return {
             "attacks": self.attacks,
             "suite": self.suite,
@@ -233,6 +243,7 @@ class Plan:
             "name": subject.name,
             "role": subject.role,
             "trained_accuracy": subject.trained_accuracy,
+            "provenance": subject.provenance() | commands,
         }
 
     def _surrogate(self, subject: Subject) -> Any:
@@ -315,11 +326,32 @@ def _indivisible(batch_size: int, devices: int) -> str:
     )
 
 
-def find_subject(path: str, *, trust: bool = False) -> tuple[Subject | None, list[str]]:
-    """Return the subject at a path, or None, and its mistakes; see `Subject.find`."""
+def find_subject(
+    path: str,
+    *,
+    trust: bool = False,
+    weights: str | None = None,
+    data: str | None = None,
+) -> tuple[Subject | None, list[str]]:
+    """Return the subject at a path, or None, and its mistakes; see `Subject.find`.
+
+    Args:
+        path: a run's folder, a .keras file, or the name of a model of RobustBench.
+        trust: as in `Subject.find`.
+        weights: file of the state dict, for a model of RobustBench.
+        data: name of the data set, for a model of RobustBench.
+    """
     try:
+        if path.startswith(robustbench.PREFIX):
+            return Subject.of_robustbench(path, weights, data), []
+        if weights is not None:
+            raise RunError(
+                f"Expected --weights only with {robustbench.PREFIX}NAME, because "
+                f"{path} contains its weights. Received: --weights {weights}."
+            )
         return Subject.find(path, trust=trust), []
-    except (RunError, ValueError) as error:  # a recipe's mistakes are a ValueError
+    # A recipe's mistakes are a ValueError.
+    except (RunError, ValueError, registry.RegistryError) as error:
         return None, [str(error)]
 
 

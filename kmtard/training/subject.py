@@ -1,4 +1,4 @@
-"""The model that a command line names: the student of a run, or a model file.
+"""The model that a command line names: a run's student, a file, or RobustBench's.
 
 Nothing here imports Keras before a model is loaded, because its backend must be chosen
 first.
@@ -12,11 +12,12 @@ from typing import Any
 
 from kmtard import registry
 from kmtard.recipe import Recipe, load, teacher_key
+from kmtard.registry import robustbench
 from kmtard.registry.roles import LABELS
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import whole_hdf5
 from kmtard.runs.history import History
-from kmtard.runs.intact import check_intact
+from kmtard.runs.intact import check_intact, sha256_of
 from kmtard.runs.results import MODEL
 
 LONGEST_REASON = 500
@@ -28,14 +29,45 @@ class Subject:
     """The model to evaluate or export: a run's student, or the model in a file.
 
     Attributes:
-        path: the run's folder, or the file.
+        path: the run's folder, or the file; for a model of RobustBench, that of its
+            weights.
         run: the run; None for a file.
         recipe: the run's recipe; None for a file.
+        entry: the entry of RobustBench whose weights are in the file; None for others.
     """
 
     path: Path
     run: Run | None = None
     recipe: Recipe | None = None
+    entry: robustbench.Entry | None = None
+
+    @classmethod
+    def of_robustbench(
+        cls, name: str, weights: str | None, data: str | None = None
+    ) -> Subject:
+        """Return the subject for a model of RobustBench.
+
+        Args:
+            name: its name, such as `robustbench:Standard`.
+            weights: path of its state dict.
+            data: name of the data set, where the name is that of several models.
+
+        Raises:
+            RunError: the file is not given or does not exist.
+            RegistryError: RobustBench has no such model, or it is refused.
+        """
+        sets = robustbench.CLASSES
+        entry = robustbench.find(name, data if data in sets else None)
+        if weights is None or not Path(weights).is_file():
+            given = (
+                "no --weights" if weights is None else f"{weights}, which is no file"
+            )
+            raise RunError(
+                f"Expected --weights FILE with the state dict of {entry.name}, as "
+                f"RobustBench publishes it. It keeps it in models/{entry.key}.pt. "
+                f"Received: {given}."
+            )
+        return cls(Path(weights), entry=entry)
 
     @classmethod
     def find(cls, path: str, *, trust: bool = False) -> Subject:
@@ -77,11 +109,35 @@ class Subject:
     @property
     def name(self) -> str:
         """The model's name in an evaluation."""
+        if self.entry is not None:
+            return self.entry.name
         return network_name(self.run, self.role) if self.run else str(self.path)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of an evaluation that a model of RobustBench brings."""
+        return self.entry.settings if self.entry else {}
+
+    @property
+    def file(self) -> Path:
+        """The file of the model."""
+        return self.run.best / "student.keras" if self.run else self.path
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the model's file and its SHA-256, for the record of an evaluation.
+
+        For a model of RobustBench, the published numbers are added.
+        """
+        found: dict[str, Any] = {"file": str(self.file)}
+        if self.entry is not None:
+            found["published"] = self.entry.published
+        return {**found, "sha256": sha256_of(self.file)}
+
+    @property
     def trained_accuracy(self) -> float | None:
-        """The clean accuracy of the run's best epoch; None for a file."""
+        """Clean accuracy of the run's best epoch, or as published; None for a file."""
+        if self.entry is not None and self.entry.clean is not None:
+            return self.entry.clean / 100
         return trained_accuracy(self.run, self.role) if self.run else None
 
     def load_model(self) -> Any:
@@ -96,7 +152,9 @@ class Subject:
         if self.recipe is not None:
             registry.resolve("networks", self.recipe.student.network)
             registry.resolve("methods", self.recipe.method.name)
-        return load_model(self.run.best / "student.keras" if self.run else self.path)
+        if self.entry is not None:
+            return _load_entry(self.entry, self.path)
+        return load_model(self.file)
 
     @property
     def has_teacher(self) -> bool:
@@ -178,6 +236,15 @@ def load_model(path: Path) -> Any:
             f"{_reason(error)}"
         ) from error
     return model.student if isinstance(model, AdversarialModel) else model
+
+
+def _load_entry(entry: robustbench.Entry, path: Path) -> Any:
+    from kmtard.networks.robustbench import load
+
+    try:
+        return load(entry, path)
+    except (ImportError, OSError, ValueError) as error:
+        raise RunError(f"Cannot load {entry.name}: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -204,10 +204,10 @@ def below_training(correct: int, images: int, trained: float | None) -> Findings
     return when(
         round(trained - accuracy, 6) >= FAR_BELOW and trained > high,
         "clean-below-training",
-        f"Clean accuracy is {accuracy:.2%}; in training it was {trained:.2%}. Probably "
-        "the images are of another data set or range, or the weights are of another "
-        "file. Evaluate on the data set of the training, and check the path and the "
-        f"date of the model file. {RANGE_FIX}",
+        f"Clean accuracy is {accuracy:.2%}; in training, or as published, it was "
+        f"{trained:.2%}. Probably the images are of another data set or range, or the "
+        "weights are of another file. Evaluate on the data set of the training, and "
+        f"check the path and the date of the model file. {RANGE_FIX}",
     )
 
 

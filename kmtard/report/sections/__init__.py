@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kmtard.report.claim import Claim
 from kmtard.report.section import Section
 from kmtard.report.sections import (
     ablation,
     accuracy,
+    claim,
     classes,
     curves,
     effort,
@@ -52,8 +54,17 @@ ALL: Sequence[Callable[[Source], Section]] = (
 def build(source: Source) -> list[Section]:
     """Return all sections of a report, in the order of the page.
 
+    A report on one run begins with the verdict on its student, and ends with what a
+    reviewer needs to repeat the evaluation.
+
     Example:
         >>> [section.name for section in build(Source([]))][:3]
         ['summary', 'white-box', 'black-box']
     """
-    return [section(source) for section in ALL]
+    built = [section(source) for section in ALL]
+    runs = source.runs
+    about = Claim.of_run(runs[0]) if len(runs) == 1 else None
+    if about is None:
+        return built
+    first = [claim.judgment(about), claim.accuracies(about)]
+    return [*first, *built, claim.reproduction(about)]

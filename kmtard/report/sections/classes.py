@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kmtard.registry import label
 from kmtard.report.drawings import Grid, Grids
@@ -156,9 +156,11 @@ def confusions(source: Source) -> Section:
         )
         name = f"{bench.title}, {setting.label}"
         if len(classes) <= MOST_CLASSES:
-            blocks.append(_matrices(name, counts, classes, len(runs)))
+            count = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+            names = list(map(str, classes))
+            blocks.append(matrices(name, counts, classes, names, note=count))
         else:
-            blocks.append(_frequent(name, counts))
+            blocks.append(frequent(name, counts))
     return Section("confusion", "Confusion", blocks, missing)
 
 
@@ -179,14 +181,24 @@ def _counts(runs: Sequence[Measured], column: str) -> Counter[tuple[int, int]]:
     return found
 
 
-def _matrices(
+def matrices(
     name: str,
-    counts: dict[str, Counter[tuple[int, int]]],
+    counts: Mapping[str, Counter[tuple[int, int]]],
     classes: Sequence[int],
-    seeds: int,
+    names: Sequence[str],
+    *,
+    note: str = "",
 ) -> Grids:
+    """Return one confusion matrix per column, side by side.
+
+    Args:
+        name: beginning of the caption.
+        counts: column -> (label, prediction) -> number of images.
+        classes: the classes.
+        names: their names.
+        note: what else the caption says about the values.
+    """
     grids = []
-    names = list(map(str, classes))
     for column, found in counts.items():
         values = []
         for one in classes:
@@ -198,21 +210,37 @@ def _matrices(
         title = "clean images" if column == CLEAN else f"images of {label(column)}"
         grids.append(Grid(title, names, names, values, "prediction", "label"))
     caption = (
-        f"{name}: share of each class in %, {seeds} seed{'s' if seeds > 1 else ''}. "
+        f"{name}: share of each class in %{f', {note}' if note else ''}. "
         "An image that is misclassified without an attack is not attacked and keeps "
         "its prediction."
     )
     return Grids(grids=grids, caption=caption, is_beside=True)
 
 
-def _frequent(name: str, counts: dict[str, Counter[tuple[int, int]]]) -> Table:
+def frequent(
+    name: str,
+    counts: Mapping[str, Counter[tuple[int, int]]],
+    names: Sequence[str] = (),
+) -> Table:
+    """Return the most frequent confusions of each column.
+
+    Args:
+        name: beginning of the title.
+        counts: column -> (label, prediction) -> number of images.
+        names: names of class 0, 1 and so on; empty if unknown.
+    """
+
+    def shown(one: int) -> str:
+        return names[one] if 0 <= one < len(names) else str(one)
+
     header, columns = [], []
     for column, found in counts.items():
         wrong = Counter({pair: n for pair, n in found.items() if pair[0] != pair[1]})
         title = "clean" if column == CLEAN else label(column)
         header += [f"{title}: label → prediction", f"{title}: images"]
         rows = wrong.most_common(WORST)
-        columns.append([(f"{one} → {other}", str(n)) for (one, other), n in rows])
+        pairs = [(shown(one), shown(other), n) for (one, other), n in rows]
+        columns.append([(f"{one} → {other}", str(n)) for one, other, n in pairs])
     lines = []
     for place in range(max(map(len, columns))):
         cells = [

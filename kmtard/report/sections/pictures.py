@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from kmtard.report.drawings import Gallery, Tile
 from kmtard.report.section import Section
 from kmtard.report.source import CLEAN, Bench, Measured, Setting, Source, command
 from kmtard.runs.files import read_regular
-from kmtard.runs.records import Pictures
+from kmtard.runs.records import Pictures, Results, Score
 from kmtard.runs.visible import visible
 
 if TYPE_CHECKING:
@@ -47,28 +46,43 @@ def pictures(source: Source) -> Section:
 
 
 def _gallery(bench: Bench, setting: Setting, run: Measured) -> Gallery | None:
-    attack, results = setting.headline or "", run.results
-    if results is None or results.pictures is None or attack not in run.scores:
+    if run.results is None:
         return None
-    # The record names the folder of its images. It must be inside the run's folder.
-    if not _lies_within(results.pictures.folder, run.run.path):
+    about = f"{bench.title}, {setting.label}, seed {visible(run.seed)}"
+    return gallery(run.results, setting.headline or "", run.run.path, about)
+
+
+def gallery(results: Results, attack: str, folder: Path, about: str) -> Gallery | None:
+    """Return images of the student under an attack; None if none were saved.
+
+    Args:
+        results: the record.
+        attack: name of the attack.
+        folder: folder of the run, or of the model's evaluations. The record names the
+            folder of its images, which must be inside.
+        about: beginning of the caption.
+    """
+    network = results.student
+    if results.pictures is None or attack not in network.attacks:
+        return None
+    if not _lies_within(results.pictures.folder, folder):
         return None
     found = _pairs(results.pictures, attack)
     if not found:
         return None
     largest = max(float(abs(theirs - ours).max()) for _, ours, theirs in found) or 1.0
     factor = max(1, int(ABOVE / largest))
+    score = network.attacks[attack]
     rows: list[list[Tile]] = [[], [], []]
     for index, clean, attacked in found:
         difference = (attacked - clean) * factor + ABOVE + 1
-        rows[0].append(Tile(_pixels(clean), _title(run, CLEAN, index)))
-        rows[1].append(Tile(_pixels(attacked), _title(run, attack, index)))
+        rows[0].append(Tile(_pixels(clean), _title(results, network.clean, index)))
+        rows[1].append(Tile(_pixels(attacked), _title(results, score, index)))
         rows[2].append(Tile(_pixels(difference)))
     names = ("clean", "adversarial", f"difference × {factor}")
     caption = (
-        f"{bench.title}, {setting.label}, seed {visible(run.seed)}: images of "
-        f"{label(attack)}. Above each image: the student's prediction, with the label "
-        "in parentheses if they differ. Gray in the last row means no change."
+        f"{about}: images of {label(attack)}. Above each image: the prediction, with "
+        "the label in parentheses if they differ. Gray in the last row means no change."
     )
     return Gallery(rows=list(zip(names, rows, strict=True)), caption=caption)
 
@@ -118,9 +132,8 @@ def _pixels(image: np.ndarray) -> np.ndarray:
     return image.clip(0, 255).astype("uint8")
 
 
-def _title(run: Measured, column: str, index: int) -> str:
-    labels: Sequence[int] = run.results.labels if run.results else ()
-    predictions = run.scores[column].predictions
+def _title(results: Results, score: Score, index: int) -> str:
+    labels, predictions = results.labels, score.predictions
     if index >= len(predictions) or index >= len(labels):
         return ""
     answer, wanted = predictions[index], labels[index]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,9 +28,11 @@ from kmtard.evaluation.evaluator import evaluate
 from kmtard.evaluation.network_evaluator import Step
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.store import BatchStore
+from kmtard.networks import convert
 from kmtard.networks.small_cnn import small_cnn
+from kmtard.networks.wide_resnet import trades_wide_resnet
 from kmtard.recipe import load
-from kmtard.registry import modules
+from kmtard.registry import modules, robustbench
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
@@ -192,6 +196,88 @@ def test_file_with_options(
     assert "pgd_sat" in capsys.readouterr().out
 
 
+def test_the_record_says_how_to_repeat_it(run: Run, tmp_path: Path) -> None:
+    path = shutil.copy(run.best / "student.keras", tmp_path / "my model.keras")
+    words = [str(path), "--data", "digits", "--limit", "8", "--attacks", "fgsm"]
+    assert main(words) == 0
+    assert main([*words[:-1], "pgd_trades", "--backend", "torch"]) == 0
+    found = Evaluation.load(path.with_suffix(".evaluation")).environment
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    first, second = map(shlex.split, found["commands"])
+    assert first == ["kmtard", "evaluate", *words, "--backend", "torch"]
+    assert second[-3:] == ["pgd_trades", "--backend", "torch"]
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A small model of RobustBench, and the words that evaluate it."""
+    entry = robustbench.Entry(
+        key="cifar10/L2/Small",
+        architecture="WideResNet-10-1",
+        paper="A paper",
+        link="a link",
+        network="wide_resnet:trades_wide_resnet",
+        options={"depth": 10, "width": 1},
+        epsilon="0.5",
+        clean=95.5,
+        autoattack=70.25,
+    )
+    table = {**robustbench.entries(), entry.key: entry}
+    monkeypatch.setattr(robustbench, "entries", lambda: table)
+    network = trades_wide_resnet(10, (32, 32, 3), depth=10, width=1)
+    convert.save(network, tmp_path / "small.pt")
+    x = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype("uint8")
+    y = np.arange(12) % 10
+    data = tmp_path / "data.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    words = ["robustbench:Small", "--weights", str(tmp_path / "small.pt")]
+    return [*words, "--data", "npz", "--directory", str(data), "--attacks", "fgsm"]
+
+
+def test_a_model_of_robustbench(
+    published: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(published) == 0
+    found = Evaluation.load(tmp_path / "small.evaluation")
+    assert found.model == "Small" and found.conditions["norm"] == "l2"
+    assert found.conditions["epsilon"] == 0.5
+    assert found.environment["published"]["autoattack"] == 70.25
+    printed = capsys.readouterr().out
+    assert "RobustBench: cifar10/L2/Small, WideResNet-10-1" in printed
+    assert "clean-below-training" in printed and "95.50" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["robustbench:Small"], "models/cifar10/L2/Small.pt. Received: no --weights"),
+        (["robustbench:Small", "--weights", "none.pt"], "none.pt, which is no file"),
+        (["robustbench:Smal"], "Did you mean Small?"),
+        (["robustbench:Bai2024MixedNUTS"], "It is a mixture of several networks"),
+        (["robustbench:Standard", "--weights", "a"], "a, which is no file"),
+        (["robustbench:Chen2020Efficient"], "robustbench:cifar100/Linf/Chen2020"),
+        (["model.keras", "--weights", "a"], "Expected --weights only with robustbench"),
+    ],
+)
+def test_a_model_of_robustbench_that_cannot_be_loaded(
+    published: list[str],
+    words: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(words) == 2
+    assert told in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_weights_of_another_model_are_refused(
+    published: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = trades_wide_resnet(10, (32, 32, 3), depth=10, width=2)
+    convert.save(other, tmp_path / "small.pt")
+    assert main(published) == 1
+    assert "Cannot load Small" in capsys.readouterr().err
+
+
 def test_several_radii_and_classes(
     student: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,7 +320,10 @@ def test_radii_of_a_run_leave_its_own_record(
     assert radii == [(0.05,), (0.1,), (0.1, 0.05)]
     capsys.readouterr()
     assert main([str(run.path), "--epsilons", "0.1,0.2", "--attacks", "fgsm"]) == 0
-    assert Evaluation.load(run.path).to_dict() == before, "already evaluated"
+    after = Evaluation.load(run.path).to_dict()
+    assert len(after.pop("environment")["commands"]) == 2
+    del before["environment"]
+    assert after == before, "already evaluated"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +383,7 @@ def test_clean_accuracy_far_below_that_of_the_training_smells(
     assert main([str(run.path), "--attacks", "fgsm", "--seed", "1"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "warning: clean-below-training" in output
-    assert "in training it was 90.00%" in output
+    assert "in training, or as published, it was 90.00%" in output
 
 
 def test_input_range_gives_the_model_what_it_was_made_for(

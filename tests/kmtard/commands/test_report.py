@@ -127,6 +127,40 @@ def test_a_report_needs_a_run_and_a_place(
     assert "Cannot write" in capsys.readouterr().err
 
 
+def test_the_page_of_one_evaluation(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, path = Path(runs[0]) / "evaluation.json", tmp_path / "claim.html"
+    assert main([str(record), "--html", str(path)]) == 0
+    page = path.read_text()
+    assert "How to repeat this" in page and "Do not quote" in page
+    capsys.readouterr()
+    assert main([str(record)]) == 0
+    printed = capsys.readouterr().out
+    assert "pgd_trades" in printed and "verdict: Do not quote" in printed
+    assert main([str(record), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("attack,robust")
+
+
+def test_an_evaluation_and_runs_do_not_share_a_page(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = str(Path(runs[0]) / "evaluation.json")
+    assert main([record, runs[1], "--html", str(tmp_path / "a.html")]) == 1
+    assert "Expected one evaluation alone" in capsys.readouterr().err
+    assert main([str(tmp_path / "gone.keras")]) == 1
+    assert "Create it with `kmtard evaluate`" in capsys.readouterr().err
+
+
+def test_the_report_on_one_run_begins_with_the_verdict(
+    runs: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    assert main([runs[0], "--html", str(path)]) == 0
+    titles = re.findall(r"<h2[^>]*>([^<]*)", path.read_text())
+    assert titles[0] == "Verdict" and "How to repeat this" in titles
+
+
 ESCAPE = "\x1b]0;x\x07\x1b[31m\u202e[bold]"
 
 

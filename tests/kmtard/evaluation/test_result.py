@@ -133,6 +133,14 @@ def test_nested_settings_tell_their_epsilon() -> None:
     assert evaluation.results.student.attacks["transfer"].epsilon == 0.2
 
 
+def test_the_commands_of_the_same_weights_are_kept() -> None:
+    first, second = (made(environment={"commands": [each]}) for each in "ab")
+    assert second.added_to(first).environment["commands"] == ["a", "b"]
+    assert first.added_to(first).environment["commands"] == ["a"]
+    changed = made(network(weights="another"), environment={})
+    assert changed.added_to(first).environment == {}
+
+
 def test_new_attacks_are_added_to_those_of_the_same_weights() -> None:
     fgsm, square = network().attacks.values()
     teacher = network(role="nat_teacher")

@@ -131,7 +131,7 @@ def test_a_run_that_ends_early_says_so_and_can_go_on(
         runs_dir=str(tmp_path / "runs"),
         overrides=("runtime.backend=jax",),
     )
-    recipe = recipe_of(request, image_folder(str(photos)), augments=False)
+    recipe = recipe_of(request, image_folder(str(photos)), mirrors=False)
     work = Work(recipe, model_file, (0.0, 255.0), ("a line",), 0.1, "harden")
     run = work.create({"backend": "jax"})
 

@@ -49,7 +49,7 @@ def test_the_recipe_names_the_model_in_all_roles(
     )
     data = image_folder(str(photos))
     epochs = {"adv_teacher": 10, "student": 20}
-    recipe = planned(request, data, epochs, augments=False)
+    recipe = planned(request, data, epochs, mirrors=False)
     assert recipe.student.network == recipe.nat_teacher.weights == str(model_file)
     assert recipe.adv_teacher.train and recipe.adv_teacher.method.name == "trades"
     assert recipe.training("adv_teacher").schedule.milestones == (7, 9)
@@ -62,7 +62,7 @@ def test_the_recipe_names_the_model_in_all_roles(
     assert teacher_key(recipe, "adv_teacher") != key
     with pytest.raises(RecipeError, match="epochz"):
         wrong = Request(**{**vars(request), "overrides": ("schedule.epochz=1",)})
-        planned(wrong, data, epochs, augments=False)
+        planned(wrong, data, epochs, mirrors=False)
 
 
 def test_a_given_robust_teacher_is_not_trained(model_file: Path, photos: Path) -> None:
@@ -72,6 +72,6 @@ def test_a_given_robust_teacher_is_not_trained(model_file: Path, photos: Path) -
         directory=str(photos),
         adv_teacher=str(model_file),
     )
-    recipe = planned(request, image_folder(str(photos)), {"student": 5}, augments=False)
+    recipe = planned(request, image_folder(str(photos)), {"student": 5}, mirrors=False)
     assert recipe.adv_teacher.weights == str(model_file)
     assert not recipe.adv_teacher.train

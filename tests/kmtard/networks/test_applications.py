@@ -42,6 +42,7 @@ def test_preprocessing_is_that_of_keras(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once("torch")  # which compiles least
 @pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0", "ResNet50V2"])
 def test_a_step_of_b_mtard(name: str) -> None:
     """At 64 x 64 pixels, with all its normalization and dropout."""

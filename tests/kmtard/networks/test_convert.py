@@ -16,7 +16,7 @@ import pytest
 from kmtard.networks import convert, weight_files
 from kmtard.networks.mobilenet_v2 import mobilenet_v2
 from kmtard.networks.preact_resnet import preact_resnet18, preact_resnet34
-from kmtard.networks.resnet import resnet18, resnet56
+from kmtard.networks.resnet import resnet18, resnet56, resnet56_option_a
 from kmtard.networks.small_cnn import small_cnn
 from kmtard.networks.wide_resnet import (
     deepmind_wide_resnet,
@@ -54,6 +54,7 @@ NETWORKS = {
     "resnet56-chenyaofo": Case(
         partial(resnet56, **CIFAR100), partial(modules.ResNet56, **CIFAR100), 344, 100
     ),
+    "resnet56_option_a": Case(resnet56_option_a, modules.OptionAResNet56, 332),
     "mobilenet_v2": Case(mobilenet_v2, modules.MobileNetV2, 344),
     "mobilenet_v2-64": Case(mobilenet_v2, modules.MobileNetV2, 344, 200, 64),
     "preact_resnet18": Case(

@@ -28,6 +28,7 @@ def test_what_is_inside() -> None:
     found = interface_of(MODELS["engineers"][0]())
     assert found.dropout == 1
     assert found.augmentation == ("RandomFlip", "RandomTranslation")
+    assert found.mirrors
     assert found.normalization == ("BatchNormalization",)
     assert (found.units, found.precision) == (4, "float32")
     assert interface_of(MODELS["transformer"][0]()).normalization == (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +13,13 @@ from keras import ops
 
 from kmtard.networks.freezing import freeze
 from kmtard.networks.interface import UNIT
-from kmtard.networks.own_model import adapted, load, origin_of, own_model
+from kmtard.networks.own_model import (
+    adapted,
+    load,
+    origin_of,
+    own_model,
+    with_momentum,
+)
 from tests.kmtard.networks.own_models import CLASSES, MODELS, SHAPE
 
 
@@ -49,6 +57,66 @@ def test_the_network_answers_as_the_model(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         ops.convert_to_numpy(again(x, training=False)), logits, atol=1e-5
     )
+
+
+def nested() -> keras.Model:
+    """Augmentation in a model of its own, as Keras's guides show it."""
+    moves = [keras.layers.RandomRotation(0.1), keras.layers.RandomFlip()]
+    inputs = keras.Input(SHAPE)
+    x = keras.Sequential(moves, name="moves")(inputs)
+    x = keras.layers.Flatten()(x)
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
+
+
+@pytest.mark.parametrize("make", [MODELS["engineers"][0], nested])
+def test_training_sees_the_images_that_were_attacked(make: Callable[[], Any]) -> None:
+    model = make()
+    network = adapted(model, input_shape=SHAPE)
+    for layer in network._flatten_layers():
+        if isinstance(layer, (keras.layers.Dropout, keras.layers.BatchNormalization)):
+            layer.trainable = False
+            layer.rate = 0.0
+    x = images()
+    still, trained = (
+        ops.convert_to_numpy(network(x, training=mode)) for mode in (False, True)
+    )
+    np.testing.assert_allclose(still, trained, atol=1e-5)
+    assert "is left out in training" in "; ".join(origin_of(network).notes)
+    moved = ops.convert_to_numpy(model(x * 255, training=True))
+    assert not np.allclose(moved, model(x * 255, training=False), atol=1e-3)
+
+
+def test_a_subclassed_model_keeps_its_augmentation_and_says_so() -> None:
+    @keras.saving.register_keras_serializable("kmtard_tests")
+    class MovingPhotos(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flip = keras.layers.RandomFlip("horizontal")
+            self.head = keras.layers.Dense(CLASSES)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            x = self.flip(x, training=training)
+            return self.head(ops.mean(x, axis=(1, 2)))
+
+    model = MovingPhotos()
+    model(images())
+    network = adapted(model, input_shape=SHAPE)
+    assert "RandomFlip cannot be left out" in "; ".join(origin_of(network).notes)
+
+
+def test_batch_normalization_can_follow_faster(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    MODELS["engineers"][0]().save(path)
+
+    def momentum(network: Any) -> float:
+        kind = keras.layers.BatchNormalization
+        [layer] = [n for n in network._flatten_layers() if isinstance(n, kind)]
+        return layer.momentum
+
+    assert momentum(own_model(CLASSES, SHAPE, str(path))) == 0.99
+    assert momentum(own_model(CLASSES, SHAPE, str(path), momentum=0.5)) == 0.5
+    with pytest.raises(ValueError, match="`momentum` must be a number >= 0, <= 1"):
+        with_momentum(load(path), 2.0)
 
 
 def test_the_notes_say_what_is_around_the_model() -> None:

@@ -79,6 +79,41 @@ class ResNet56(nn.Module):
         return self.fc(pooled(self.layer3(self.layer2(self.layer1(x)))))
 
 
+class OptionA(nn.Module):
+    """A block whose shortcut selects pixels and adds channels of zeros."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.stride, self.missing = stride, outputs - inputs
+
+    def forward(self, x):
+        out = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        half = self.missing // 2
+        x = x[:, :, :: self.stride, :: self.stride]
+        return relu(out + pad(x, (0, 0, 0, 0, half, half)))
+
+
+class OptionAResNet56(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1, self.bn1 = conv3x3(3, 16), nn.BatchNorm2d(16)
+        inputs = 16
+        for stage, width in enumerate((16, 32, 64), 1):
+            first = OptionA(inputs, width, 1 if stage == 1 else 2)
+            rest = [OptionA(width, width, 1) for _ in range(8)]
+            setattr(self, f"layer{stage}", nn.Sequential(first, *rest))
+            inputs = width
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x):
+        x = relu(self.bn1(self.conv1(x)))
+        return self.linear(pooled(self.layer3(self.layer2(self.layer1(x)))))
+
+
 class Inverted(nn.Module):
     def __init__(self, inputs, outputs, expansion, stride):
         super().__init__()

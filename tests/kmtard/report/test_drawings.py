@@ -4,6 +4,7 @@ import io
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from kmtard.report import drawings
@@ -74,6 +75,31 @@ def test_a_drawing_is_an_svg_with_its_texts(name: str) -> None:
         assert label in texts
     # The same drawing gives the same file.
     assert content == rendered(DRAWINGS[name], "svg")
+
+
+def test_intervals_and_shares_in_percent() -> None:
+    names = [f"a class with a long name {number}" for number in range(10)]
+    values = [float(10 * number) for number in range(10)]
+    intervals = [(5.0, 1.0), *[None] * 9]
+    bars = Bars(
+        groups=names,
+        series=[BarSeries("clean", values, intervals)],
+        y_label="%",
+        caption="",
+        is_share=True,
+    )
+    figure = Figure()
+    bars.draw(figure)
+    [axes] = figure.axes
+    assert axes.get_ylim() == (0, 102)
+    # Names that would overlap are written upwards.
+    assert {each.get_rotation() for each in axes.get_xticklabels()} == {90}
+    curve = Curve("clean", [0, 1], [50.0, 40.0], [(20.0, 5.0), (1.0, 1.0)])
+    figure = Figure()
+    Curves(panels=[Panel("%", [curve], "epsilon")], caption="").draw(figure)
+    [band] = figure.axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (30, 55)
 
 
 def test_a_png_has_the_size_in_inches() -> None:

@@ -16,6 +16,7 @@ from kmtard.runs.intact import (
     seal_weights,
     sealed,
     sealed_recipe,
+    sha256_of,
     unsealed,
 )
 
@@ -119,3 +120,11 @@ def test_a_run_whose_recipe_was_damaged_is_refused(tmp_path: Path) -> None:
         Run.open(run.path)
     run.recipe_path.write_text(text.partition("#")[0].replace("1", "3", 1))
     Run.open(run.path)
+
+
+def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    # The first test value of the standard, FIPS 180-2.
+    wanted = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(path) == wanted

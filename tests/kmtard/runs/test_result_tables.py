@@ -15,6 +15,7 @@ from kmtard.runs.result_tables import (
     confusion_table,
     has_details,
     networks_table,
+    published_table,
     radii_table,
     w_robust_heading,
 )
@@ -49,6 +50,24 @@ def test_networks_of_a_run(tmp_path: Path) -> None:
     assert table.title == "Accuracy on 4 test images, %"
     assert "pgd_trades: epsilon 0.1" in table.notes
     assert table.notes[-1] == "W-Robust: half clean, half pgd_trades"
+
+
+def test_published_numbers_stand_beside_the_record(tmp_path: Path) -> None:
+    content = record()
+    assert published_table(made(tmp_path, content)) is None
+    attack = column("1000", 0.5)
+    content["networks"][-1]["attacks"]["autoattack"] = attack
+    published = {"name": "a/Linf/b", "epsilon": 0.1, "norm": "linf"}
+    published |= {"clean": 74.0, "autoattack": 20.0}
+    content["environment"]["published"] = published
+    table = published_table(made(tmp_path, content))
+    assert table is not None
+    clean, robust = table.rows
+    assert (clean[1], clean[3]) == ("74.00", "+1.00")
+    assert robust[1] == "20.00" and robust[3] == "+5.00"
+    content["conditions"]["epsilon"] = 0.2
+    other = published_table(made(tmp_path, content))
+    assert other is not None and other.rows[1][2:] == ["-", "-"]
 
 
 def test_networks_of_a_training_by_version_0_1(tmp_path: Path) -> None:
