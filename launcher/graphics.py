@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
 import select
 import sys
@@ -33,7 +34,7 @@ def picture_widget() -> type[Widget] | None:
     if not _is_terminal() or "NO_COLOR" in os.environ:
         return None
     try:
-        answer = ask(sys.stdin.fileno(), sys.stdout.fileno())
+        answer = ask()
     # Not every terminal can be set to a mode.
     except (OSError, termios.error):
         return None
@@ -69,7 +70,11 @@ def has_kitty(answer: bytes) -> bool:
     return b"\x1b_Gi=31;OK" in answer
 
 
-def ask(source: int, target: int, patience: float = PATIENCE) -> bytes:
+def ask(
+    source: int = pty.STDIN_FILENO,
+    target: int = pty.STDOUT_FILENO,
+    patience: float = PATIENCE,
+) -> bytes:
     """Return what the terminal answers to `QUESTION`, possibly only a part.
 
     Args:

@@ -11,6 +11,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import Select, Static
 
 from kmtard.registry import label
@@ -93,8 +94,16 @@ class AttackedImages(Vertical, can_focus=True):
                     yield Static(name, id=f"{name}-title")
                     yield Static(id=f"{name}-answer")
                     with Vertical(classes="frame"):
-                        yield (self.app.pictures or HalfBlocks)()
+                        yield self._picture()
         yield Static(id="lacks")
+
+    def _picture(self) -> Widget:
+        if self.app.pictures is None:
+            return HalfBlocks()
+        widget = self.app.pictures()
+        # As large as fits, instead of one pixel of the terminal per pixel.
+        widget.styles.width = widget.styles.height = "auto"
+        return widget
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the columns equal widths, as equal pictures must have equal sizes."""

@@ -94,7 +94,8 @@ def _blocks(image: Image) -> list[Strip]:
         # Below the last line of an odd number is the background.
         lower = inks[(y + 1) * width : (y + 2) * width] or [None] * width
         styles = map(Style.from_color, upper, lower)
-        lines.append(Strip([Segment(UPPER, style) for style in styles], width))
+        line = Strip([Segment(UPPER, style) for style in styles], width)
+        lines.append(line.simplify())
     return lines
 
 
