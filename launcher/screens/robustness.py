@@ -191,6 +191,12 @@ class RobustnessScreen(RunActions):
     def _enter_view(self) -> None:
         self.refresh_bindings()
 
+    @on(Select.Changed)
+    def _leave_choice(self, event: Select.Changed) -> None:
+        """Give the keys back to the view once something is chosen."""
+        if not (isinstance(event.select, Choice) and event.select.is_typed):
+            self._focus_view()
+
     def _focus_view(self) -> None:
         pane = self.query_one(TabbedContent).active_pane
         nodes = pane.query("*").results() if pane else ()
@@ -235,6 +241,8 @@ class RobustnessScreen(RunActions):
         """Show the next view."""
         names = list(VIEWS)
         following = names.index(self.view) + 1
+        # A view is shown again when a widget in it has the focus.
+        self.set_focus(None)
         self.query_one(TabbedContent).active = names[following % len(names)]
         self.call_after_refresh(self._focus_view)
 

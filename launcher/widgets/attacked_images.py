@@ -237,7 +237,7 @@ class AttackedImages(Vertical, can_focus=True):
                 why = "No images were saved with this evaluation."
             else:
                 why = f"No adversarial images of {attack} were saved."
-            text = f"{why} This saves some, as e does:\n\n{self.command}"
+            text = f"{why} This saves some:\n\n{self.command}"
             return Text("\n".join(map(visible, text.split("\n"))))
         if not self.shown:
             saved = counted(len(self.images), "image")

@@ -124,7 +124,8 @@ async def test_an_image_with_its_predictions(show, make_robust, size):
         assert difference.image.getpixel((0, 0)) == (248, 128, 8)
         assert len({widget.size for widget in (clean, attacked, difference)}) == 1
         first = clean.render_line(0)._segments[0]
-        assert first.text == "▀"
+        # Each pixel of the image is a square of equal size.
+        assert first.text == "▀" * (clean.size.width // 8 * 8)
         assert first.style.color.triplet == (20, 100, 200)
 
 
@@ -208,6 +209,8 @@ async def test_filters_by_mouse(show, make_robust, size):
         await click_on(pilot, "all images")
         await click_on(pilot, "broken only")
         assert indices(pilot) == [1, 4, 8]
+        await press(pilot, "n")
+        assert current(pilot) == 4, "the keys are those of the view again"
         await click_on(pilot, "all classes")
         await click_on(pilot, "sailing ship")
         assert indices(pilot) == [8]
@@ -216,6 +219,17 @@ async def test_filters_by_mouse(show, make_robust, size):
         assert indices(pilot) == []
         # The name of the view is in its tab.
         await click_on(pilot, "Classes")
+        assert view(pilot) == "classes"
+
+
+async def test_a_name_is_typed_in_a_list(show, make_robust):
+    async with show(make_robust()) as pilot:
+        choice = pilot.app.screen.query_one("#class")
+        choice.focus()
+        await press(pilot, "s", "a", "i")
+        assert pilot.app.focused is choice
+        assert indices(pilot) == [2, 5, 8]
+        await press(pilot, "f5")
         assert view(pilot) == "classes"
 
 
