@@ -34,7 +34,7 @@ def radius_records(records: Sequence[Results]) -> list[Results]:
         group = groups.setdefault(_group(record), {})
         known = group.get(radius)
         # Part of a curve is better: it knows what smaller radii fooled.
-        if known is None or len(_smaller(record)) > len(_smaller(known)):
+        if known is None or len(smaller_radii(record)) > len(smaller_radii(known)):
             group[radius] = record
     largest = max(groups.values(), key=len, default={})
     return [largest[radius] for radius in sorted(largest)] if len(largest) > 1 else []
@@ -43,6 +43,13 @@ def radius_records(records: Sequence[Results]) -> list[Results]:
 def record_radius(record: Results) -> float | None:
     """Return the radius that attacks given by name had; None if unknown or 0."""
     return number((record.conditions or {}).get("epsilon")) or None
+
+
+def smaller_radii(record: Results) -> Sequence[float]:
+    """Return the smaller radii of the curve that a record is a part of, if it is."""
+    found = (record.conditions or {}).get("smaller_epsilons")
+    values = map(number, found) if isinstance(found, list) else ()
+    return [value for value in values if value is not None]
 
 
 def curve_command(folder: Path, radius: float) -> str:
@@ -80,7 +87,7 @@ def evaluate_command(folder: Path, record: Results | None, attack: str = "") -> 
         words += ["--attacks", attack]
     if record is not None and (radius := record_radius(record)) is not None:
         # The recipe sets the radius of the run's own evaluation.
-        if smaller := _smaller(record):
+        if smaller := smaller_radii(record):
             radii = map(_exact, (*smaller, radius))
             words += ["--epsilons", ",".join(radii)]
         elif record.path.parent != folder:
@@ -96,12 +103,6 @@ def _group(record: Results) -> str:
         if key not in ("epsilon", "smaller_epsilons")
     }
     return repr((sorted(shared.items()), record.student.weights))
-
-
-def _smaller(record: Results) -> Sequence[float]:
-    found = (record.conditions or {}).get("smaller_epsilons")
-    values = map(number, found) if isinstance(found, list) else ()
-    return [value for value in values if value is not None]
 
 
 def _exact(radius: float) -> str:

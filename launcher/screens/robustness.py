@@ -16,7 +16,7 @@ from textual.widgets import Select, Static, TabbedContent, TabPane
 from kmtard.registry import label
 from kmtard.runs import Run
 from kmtard.runs.formats import counted, radius_text
-from kmtard.runs.radii import evaluate_command, record_radius
+from kmtard.runs.radii import evaluate_command, record_radius, smaller_radii
 from kmtard.runs.result_tables import classes_table, confusion_table
 from kmtard.runs.results import Results, read_all
 from kmtard.runs.tables import Table, table_writers
@@ -292,4 +292,6 @@ def _about(record: Results) -> str:
     radius = radius_text(record_radius(record))
     parts = [f"epsilon {radius}" if radius else ""]
     parts.append(counted(record.images or 0, "image"))
+    # With the same radius as another, but after the smaller ones.
+    parts.append("curve" if smaller_radii(record) else "")
     return ", ".join(filter(None, parts))
