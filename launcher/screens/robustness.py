@@ -290,8 +290,8 @@ def _has_outcomes(record: Results) -> bool:
 
 def _about(record: Results) -> str:
     radius = radius_text(record_radius(record))
-    parts = [f"epsilon {radius}" if radius else ""]
+    # Another record can have the same radius, without the smaller ones before it.
+    curve = " curve" if smaller_radii(record) else ""
+    parts = [f"epsilon {radius}{curve}" if radius else ""]
     parts.append(counted(record.images or 0, "image"))
-    # With the same radius as another, but after the smaller ones.
-    parts.append("curve" if smaller_radii(record) else "")
     return ", ".join(filter(None, parts))

@@ -355,9 +355,10 @@ async def test_the_table_of_a_view_is_written(
 async def test_evaluations_with_one_radius_differ_in_their_names(show, make_robust):
     curve = record(pictures=None)
     curve["conditions"]["smaller_epsilons"] = [2 / 255]
-    async with show(make_robust({"curve": curve}), (120, 40)) as pilot:
+    async with show(make_robust({"curve": curve})) as pilot:
+        assert "epsilon 8/255, 12" in screen_text(pilot)
         await press(pilot, "o")
-        assert "epsilon 8/255, 12 images, curve" in screen_text(pilot)
+        assert "epsilon 8/255 curve" in screen_text(pilot)
 
 
 async def test_another_evaluation_of_the_run(show, make_robust):
