@@ -22,6 +22,7 @@ from kmtard.runs.results import Results, read_all
 from kmtard.runs.tables import Table, table_writers
 from kmtard.runs.visible import visible
 from launcher.bindings import bindings
+from launcher.closing import while_open
 from launcher.poller import Poller
 from launcher.screens.export import ExportScreen
 from launcher.screens.run_actions import RunActions
@@ -197,6 +198,7 @@ class RobustnessScreen(RunActions):
         if not (isinstance(event.select, Choice) and event.select.is_typed):
             self._focus_view()
 
+    @while_open
     def _focus_view(self) -> None:
         pane = self.query_one(TabbedContent).active_pane
         nodes = pane.query("*").results() if pane else ()

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from kmtard.runs.result_tables import MOST_CLASSES, confusion_table
 from kmtard.runs.results import Results
 from kmtard.runs.visible import shortened, visible
+from launcher.closing import while_open
 from launcher.palette import STYLES
 
 LONGEST = 16  # cells of the name of a class
@@ -58,6 +59,7 @@ class ConfusionGrid(ScrollableContainer, can_focus=True):
         """Draw for another width."""
         self._draw()
 
+    @while_open
     def _draw(self) -> None:
         self.query_one(Static).update(self._picture())
 
