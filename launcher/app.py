@@ -11,6 +11,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import Widget
 
 from kmtard.runs import RunError
 from kmtard.runs.queue.queue import Queue
@@ -51,6 +52,7 @@ class LauncherApp(App[object]):
         recipes: TOML files or folders to list with the recipes that are found.
         attach: a run to open at the start.
         settings: what is remembered; the user's own file if None.
+        pictures: widget that draws images by the terminal; None for half blocks.
     """
 
     TITLE = "kmtard"
@@ -73,6 +75,7 @@ class LauncherApp(App[object]):
         recipes: Sequence[Path] = (),
         attach: Path | None = None,
         settings: Settings | None = None,
+        pictures: type[Widget] | None = None,
     ) -> None:
         super().__init__()
         self.runs_dir = runs_dir
@@ -80,6 +83,7 @@ class LauncherApp(App[object]):
         self.attach = attach
         self.settings = settings or Settings(state_path())
         self.queue = Queue(runs_dir)
+        self.pictures = pictures
 
     def on_mount(self) -> None:
         """Apply the user's theme and keys, and open what the command line names."""

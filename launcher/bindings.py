@@ -69,6 +69,10 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("resume", "r", "Resume", "From where it stopped", "resume_run"),
         Key("evaluate", "e", "Evaluate", "With attacks you choose", "evaluate_run"),
         _more("report", "R", "Report", "Accuracy under each attack", "report_run"),
+        _more(
+            *("robustness", "i", "Robustness"),
+            *("Classes, confusion and adversarial images", "robustness_run"),
+        ),
         _more("delete", "delete,D", "Delete", "Move to the trash", "delete_run"),
         _more("restore", "u", "Undelete", "The last run deleted", "restore_run"),
         _more("rename", "f6", "Rename", "", "rename_run"),
@@ -105,6 +109,22 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("back", "M", "Metric before", "", "metric(-1)"),
     ),
     "report": (Key("export", "x", "Export", "Write this table to a file"),),
+    "robustness": (
+        Key(
+            "view", "f5,v", "View", "Images, classes, confusion or epsilon", "next_view"
+        ),
+        Key("attack", "a", "Attack", "Show the next attack", "attack(1)"),
+        Key("next", "n,right,down", "Next", "The next image", "step(1)"),
+        Key("before", "p,left,up", "Previous", "The image before", "step(-1)"),
+        Key("class", "c", "Class", "Only images of the next class", "class(1)"),
+        Key("broken", "b", "Broken", "Only images that the attack broke"),
+        Key("sort", "s", "Sort", "By class, or the worst first"),
+        Key("export", "x", "Export", "Write this table to a file"),
+        Key("copy", "y", "Copy", "Copy the command line"),
+        _more("attack_before", "A", "Attack before", "", "attack(-1)"),
+        _more("class_before", "C", "Class before", "", "class(-1)"),
+        _more("other", "o", "Other", "Show the next evaluation of the run"),
+    ),
     "study_report": (
         Key("export", "x", "Export", "Write this table to a file"),
         Key("page", "h", "HTML report", "With all tables and figures, as a file"),

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from kmtard.runs import Run, signals
 from kmtard.runs.queue.task import Task
+from kmtard.runs.results import record_paths
 from launcher.poller import Poller
 from launcher.runs import trash
 from launcher.runs.run_rules import (
@@ -26,8 +27,9 @@ from launcher.screens.ask import AskScreen
 from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
 
-State = tuple[Path | None, str]
-"""Folder of a run, and its state; empty where it cannot be read."""
+State = tuple[Path | None, str, bool]
+"""Folder of a run, its state (empty where it cannot be read), and whether the run has
+an evaluation."""
 
 STOP = "It finishes its batch, saves a checkpoint and exits."
 KILL = "It ends at once. Resumed, it continues from its last checkpoint."
@@ -47,7 +49,7 @@ class RunActions(LauncherScreen[None]):
     """Processes that were asked to stop: folder, pid and start time of each."""
 
     _watched: Run | None = None
-    _known: State = (None, "")
+    _known: State = (None, "", False)
 
     def selected_run(self) -> Run | None:
         """Return the run that the actions are for."""
@@ -78,9 +80,11 @@ class RunActions(LauncherScreen[None]):
         """Return why the run's state forbids an action; empty if it is unknown."""
         if action not in OFFERED:
             return super().unavailable(action)
-        run, (path, state) = self.selected_run(), self._known
+        run, (path, state, is_evaluated) = self.selected_run(), self._known
         if run is None:
             return "no run is selected"
+        if action == "robustness_run" and path == run.path and not is_evaluated:
+            return "the run has no evaluation yet"
         states = OFFERED[action]
         is_allowed = states is None or not state or state in states
         return "" if is_allowed or path != run.path else f"the run is {state}"
@@ -150,6 +154,13 @@ class RunActions(LauncherScreen[None]):
         if run := self._own_run():
             self.app.push_screen(ReportScreen(run))
 
+    def action_robustness_run(self) -> None:
+        """Show the run's student under attack."""
+        from launcher.screens.robustness import RobustnessScreen
+
+        if run := self._own_run():
+            self.app.push_screen(RobustnessScreen(run))
+
     @work
     async def action_delete_run(self) -> None:
         """Move the run to the trash, after a question."""
@@ -194,8 +205,8 @@ class RunActions(LauncherScreen[None]):
 
 def _read_state(run: Run | None) -> State:
     if run is None:
-        return None, ""
+        return None, "", False
     try:
-        return run.path, run.state()
+        return run.path, run.state(), bool(record_paths(run.path))
     except (OSError, OverflowError):
-        return run.path, ""
+        return run.path, "", False

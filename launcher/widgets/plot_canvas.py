@@ -32,6 +32,7 @@ class PlotSeries:
         y: values; those that are None or not finite are not drawn.
         style: color and marker.
         faint: whether it is drawn below the others, without markers and legend.
+        every: whether each value has a marker, also where they are close.
     """
 
     label: str
@@ -39,6 +40,7 @@ class PlotSeries:
     y: Sequence[float | None]
     style: SeriesStyle
     faint: bool = False
+    every: bool = False
 
 
 class PlotCanvas(PlotextPlot):
@@ -115,7 +117,9 @@ class PlotCanvas(PlotextPlot):
 
     def _plot_markers(self, one: PlotSeries, gap: int, first: int) -> None:
         # Each curve has its markers elsewhere, so that equal curves are all visible.
-        places = [i for i, x in enumerate(one.x) if round(x - first) % gap == 0]
+        places = [
+            i for i, x in enumerate(one.x) if one.every or round(x - first) % gap == 0
+        ]
         places = places if places else [len(one.x) - 1]
         self.plt.scatter(
             [one.x[i] for i in places],
