@@ -17,6 +17,10 @@ class EventLog(keras.callbacks.Callback):
     `train_`. If the method has a state for each class, the epoch event also has
     `classes`: name -> one number per class.
 
+    Speeds are measured from the end of the first batch of an epoch, which waits for the
+    data and, in a new process, for the compiler. The extra time of the first batches in
+    a process is `compile_seconds` of its first epoch.
+
     Args:
         writer: a `kmtard.runs.events.EventWriter`, or another object with its `write`.
         phase: `nat_teacher`, `adv_teacher` or `student`.
@@ -38,6 +42,9 @@ class EventLog(keras.callbacks.Callback):
         self._epoch = 0
         self._first = 0
         self._began = self._written = time.monotonic()
+        self._is_compiled = False
+        self._training = _Clock()
+        self._testing = _Clock()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the clock, and find the step at which a resumed epoch continues."""
@@ -45,12 +52,24 @@ class EventLog(keras.callbacks.Callback):
         self._epoch = epoch
         self._first = int(self.model.steps_taken.value) % self.steps_per_epoch
         self._began = self._written = time.monotonic()
+        self._training.start(self._began)
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock of an evaluation."""
+        del logs
+        self._testing.start(time.monotonic())
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the time of a batch."""
+        del logs
+        self._testing.note(batch, time.monotonic())
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Write a `step` event if the last one was written long enough ago."""
         now = time.monotonic()
+        self._training.note(batch, now)
         if now - self._written < self.interval:
             return
         self._written = now
@@ -60,7 +79,7 @@ class EventLog(keras.callbacks.Callback):
             epoch=self._epoch + 1,
             step=self._first + batch + 1,
             steps=self.steps_per_epoch,
-            steps_per_second=(batch + 1) / (now - self._began),
+            steps_per_second=self._training.rate,
             metrics=_metrics(logs or {}),
         )
 
@@ -77,8 +96,20 @@ class EventLog(keras.callbacks.Callback):
             step=step,
             seconds=time.monotonic() - self._began,
             metrics={"learning_rate": learning_rate, **_metrics(logs or {})},
+            **self._speed(),
             **self._class_state(),
         )
+
+    def _speed(self) -> dict[str, float]:
+        rate, waits = self._training.rate, self._training.wait
+        if rate is None or waits is None:
+            # A single batch does not tell how long it was compiled.
+            return {}
+        if self._is_compiled:
+            return {"steps_per_second": rate}
+        self._is_compiled = True
+        seconds = waits + (self._testing.wait or 0.0)
+        return {"steps_per_second": rate, "compile_seconds": seconds}
 
     def _class_state(self) -> dict[str, Any]:
         names = self.model.class_state
@@ -87,6 +118,41 @@ class EventLog(keras.callbacks.Callback):
             for name in names
         }
         return {"classes": values} if values else {}
+
+
+class _Clock:
+    """Times the batches of an epoch, apart from the first one."""
+
+    def __init__(self) -> None:
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        self._began = now
+        self._first: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None
+
+    def note(self, batch: int, now: float) -> None:
+        # Keras may call from several threads, and then in any order.
+        if self._first is None or batch < self._first[0]:
+            self._first = batch, now
+        if self._last is None or batch > self._last[0]:
+            self._last = batch, now
+
+    @property
+    def rate(self) -> float | None:
+        """Batches per second after the first one; None before the second one."""
+        if self._first is None or self._last is None:
+            return None
+        batches, seconds = (b - a for a, b in zip(self._first, self._last, strict=True))
+        return batches / seconds if batches and seconds > 0 else None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds by which the first batch was slower than the rest; None if unknown."""
+        rate = self.rate
+        if self._first is None or rate is None:
+            return None
+        return max(0.0, self._first[1] - self._began - 1 / rate)
 
 
 def _metrics(logs: dict[str, Any]) -> dict[str, Any]:

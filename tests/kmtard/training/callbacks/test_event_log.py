@@ -74,7 +74,29 @@ def test_steps_of_a_resumed_epoch_are_counted_from_its_start(
     callback.on_train_batch_end(0, {})
     [event] = writer.events
     assert (event["epoch"], event["step"]) == (3, 5)
-    assert event["steps_per_second"] == pytest.approx(0.1)
+    assert event["steps_per_second"] is None
+
+
+def test_speeds_leave_out_the_time_to_compile(clock: SimpleNamespace) -> None:
+    callback, writer = log(steps_taken=STEPS)
+    for epoch, (compiling, testing) in enumerate([(60.0, 30.0), (0.0, 0.0)]):
+        callback.on_epoch_begin(epoch)
+        for batch in range(STEPS):
+            clock.now += 0.1 + (compiling if batch == 0 else 0)
+            callback.on_train_batch_end(batch, {})
+        callback.on_test_begin()
+        for batch in range(2):
+            clock.now += 0.5 + (testing if batch == 0 else 0)
+            callback.on_test_batch_end(batch, {})
+        callback.on_epoch_end(epoch, {})
+    step, first, second = writer.events
+    # The first batch alone tells no speed.
+    assert (step["step"], step["steps_per_second"]) == (1, None)
+    assert first["steps_per_second"] == pytest.approx(10)
+    assert first["compile_seconds"] == pytest.approx(90)
+    assert first["seconds"] - first["compile_seconds"] == pytest.approx(2)
+    assert second["steps_per_second"] == pytest.approx(10)
+    assert second["seconds"] == pytest.approx(2) and "compile_seconds" not in second
 
 
 def test_epoch_event_has_the_names_of_the_evaluation(clock: SimpleNamespace) -> None:
