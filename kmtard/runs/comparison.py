@@ -16,6 +16,7 @@ from kmtard.runs.formats import (
     points,
     radius_text,
 )
+from kmtard.runs.listing import is_marked, needs_explanation
 from kmtard.runs.settings import (
     differing,
     distinctions,
@@ -32,6 +33,11 @@ FIRST_METRICS = (
     *("nat_entropy", "adv_entropy", "learning_rate"),
 )
 FIGURES = ("clean", "robust", "W-Robust")
+
+MIXED = (
+    "of: test is the final evaluation; epoch is the best one so far, on the images "
+    "that choose it. The two cannot be compared."
+)
 
 Points = tuple[tuple[float, ...], tuple[float | None, ...]]
 Shares = Sequence[float | None]
@@ -120,7 +126,8 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
 
     Runs that differ only in their seed are followed by two rows: their mean and their
     standard deviation (n - 1). If the radii of the attacks differ, they have a column.
-    Robust accuracies at different radii are neither subtracted nor averaged.
+    Robust accuracies at different radii are neither subtracted nor averaged. Neither
+    are accuracies of epochs and those of the final evaluation.
 
     Args:
         runs: the runs, in the order of the rows.
@@ -147,7 +154,8 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
         header, *lines = (
             [*cells[:place], *cells[place + 1 :]] for cells in (header, *lines)
         )
-    return Table(header, lines, {*FIGURES, *changes, "radius", "time"})
+    notes = [MIXED] if needs_explanation(run.summary for run in runs) else []
+    return Table(header, lines, {*FIGURES, *changes, "radius", "time"}, notes=notes)
 
 
 def _method(run: Compared) -> str:
@@ -177,6 +185,8 @@ def _comparable(run: Compared, base: Compared | None) -> Shares | None:
     """Return the baseline's accuracies that can be compared with a run's."""
     if base is None:
         return None
+    if is_marked(run.summary) != is_marked(base.summary):
+        return (None,) * 3
     if run.summary.epsilon == base.summary.epsilon:
         return base.shares
     return (base.shares[0], None, None)
@@ -185,17 +195,21 @@ def _comparable(run: Compared, base: Compared | None) -> Shares | None:
 def _group_lines(
     name: str, runs: Sequence[Compared], base: Compared | None
 ) -> list[list[str]]:
+    # The mean is of what can be compared, and never of both kinds.
+    final = [run for run in runs if run.summary.score and not is_marked(run.summary)]
+    runs = final if len(final) > 1 else [run for run in runs if run not in final]
     columns = [
         [share for share in shares if share is not None]
         for shares in zip(*(run.shares for run in runs), strict=True)
     ]
-    if min(map(len, columns)) < 2:
+    if min(map(len, columns), default=0) < 2:
         return []
     count = len(runs)
+    origin = "test" if final == runs else "epochs"
     # Accuracies under different attacks have no attack in common to name.
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
     attack = attacks.pop() if len(attacks) == 1 else ABSENT
-    about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]
+    about = [origin, attack, _radius(runs[0]), *[ABSENT] * 3]
     about += [_method(runs[0]) or ABSENT, ABSENT]
     means = list(map(statistics.mean, columns))
     empty = [ABSENT] * len(FIGURES) if base else []

@@ -66,7 +66,7 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """The time left, with `~` before an estimate that is rough; empty if unknown."""
+        """The time left, after a `~` if it is rough; empty if unknown."""
         if self.eta_seconds is None:
             return ""
         return f"{'~' if self.is_rough else ''}{duration(max(1.0, self.eta_seconds))}"
@@ -418,7 +418,7 @@ class History:
     def _seconds_left(
         self, left: Mapping[str, int], now: float | None
     ) -> tuple[float | None, bool, bool]:
-        """Return the seconds, whether they are rough, and whether they cover the test."""
+        """Return the seconds, if they are rough, and if they cover the test."""
         load = self._load
         if self._tested is not None and self.phase == "evaluation":
             return (*self._seconds_of_test(now), True)

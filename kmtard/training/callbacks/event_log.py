@@ -148,7 +148,7 @@ class _Clock:
 
     @property
     def wait(self) -> float | None:
-        """Seconds by which the first batch was slower than the rest; None if unknown."""
+        """Seconds by which the first batch was slower; None if unknown."""
         rate = self.rate
         if self._first is None or rate is None:
             return None

@@ -89,6 +89,22 @@ def test_a_running_run_grows_and_its_rewritten_file_starts_anew(make_run):
     assert reader.read().score is None
 
 
+def test_a_running_run_has_progress_time_left_and_trend(make_run):
+    run = make_run(state="running", epochs=4, done=2, phases=["student"])
+    row = read(run)
+    assert row.fraction == pytest.approx(0.5)
+    assert row.seconds_left is not None and row.left
+    assert row.trend == pytest.approx((0.45625, 0.5625))
+
+    EventWriter(run.events_path).write(
+        "phase_started", phase="student", step=20, epochs=4
+    )
+    assert read(run).progress == "compiling"
+    EventWriter(run.events_path).write("run_stopped")
+    row = read(run)
+    assert (row.progress, row.left, row.seconds_left) == ("2/4", "", None)
+
+
 @pytest.mark.parametrize("name", ["events.jsonl", "run.json", "evaluation.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00\n", b"[]\n", b"\n" * 9])
 def test_damaged_files_leave_a_row(make_run, name, content):
