@@ -55,14 +55,16 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "runs": (
         Key("open", "enter", "Open", "Show the run, or what is in it", "select_cursor"),
-        Key("filter", "slash", "Filter", "By name, method, data or state"),
-        Key("mark", "space", "Mark", "For a comparison"),
+        Key("filter", "slash", "Filter", "By words, numbers, dates and tags"),
+        Key("mark", "space", "Mark", "For a comparison, or an action on several"),
         Key("compare", "c", "Compare", "The marked runs, or this one"),
         _more("clear", "escape", "Clear", "Remove the filter, then the marks"),
         _more("sort", "s", "Sort", "By the next column"),
         _more("turn", "S", "Reverse", "Reverse the order"),
         _more("export", "x", "Export", "Write the table to a file"),
         _more("detail", "d", "Detail", "Show or hide the run below the list"),
+        _more("columns", "v", "Columns", "Choose the columns of the list"),
+        _more("mark_all", "A", "Mark all", "Mark all runs of the list, or none"),
     ),
     "run": (
         Key("stop", "ctrl+k", "Stop", "After this batch; again to kill", "stop_run"),
@@ -72,6 +74,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("delete", "delete,D", "Delete", "Move to the trash", "delete_run"),
         _more("restore", "u", "Undelete", "The last run deleted", "restore_run"),
         _more("rename", "f6", "Rename", "", "rename_run"),
+        _more("tags", "number_sign", "Tags", "Words to find the run by", "tag_run"),
+        _more("note", "i", "Note", "A line about the run", "note_run"),
     ),
     "live": (
         Key("plot", "t", "Plot", "Show the next plot", "plot(1)"),

@@ -10,6 +10,7 @@
   with the mean over its seeds.
 - `notes`, `query`, `listing`: the user's note and tags, the filter, and the columns of
   the list of runs.
+- `watch`: runs that have ended since the last look.
 - `studies`, `study_task`, `study_views`, `outline`: the folder of a study, its command,
   its cells as they are now, and the list of runs in which a study is one line.
 - `replay`, `revision`: whether a repeated run gives the same results, and the commit of

@@ -49,12 +49,12 @@ def _text(title: str, text: Callable[[Summary], str]) -> Column:
 BAR, TREND = 6, 10  # characters
 
 
-def progress_text(fraction: float | None) -> str:
-    """Return a share of work as a bar and in %; a dash for None."""
+def progress_text(fraction: float | None, width: int = BAR) -> str:
+    """Return a share of work as a bar of some width and in %; a dash for None."""
     if fraction is None:
         return ABSENT
     # Not 100 before all is done.
-    return f"{bar(fraction, BAR)} {int(100 * fraction):3}%"
+    return f"{bar(fraction, width)} {int(100 * fraction):3}%"
 
 
 COLUMNS = (

@@ -98,7 +98,7 @@ class CompareScreen(LauncherScreen[None]):
         elif not self._runs:
             title = f"{title}: reading ..."
         elif len(self._readers) == 1:
-            title = "Only one run: press a, mark others in the list, then c"
+            title = "Only one run: press a, mark more, then c"
         elif self._baseline:
             title = f"{title} to {visible(self._baseline.name)}"
         self.query_one("#title", Static).update(Text(title))

@@ -91,7 +91,7 @@ async def test_a_run_grows_before_ones_eyes(make_run: MakeRun) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(app, pilot)
         assert "▶ running" in app.text("header")
-        assert "student 2/4 · ends in 3s" in app.text("header")
+        assert "student 2/4 · training ends in 3s" in app.text("header")
         assert "digits · b-mtard · small_cnn" in app.text("header")
         numbers = app.text("numbers").splitlines()
         assert numbers[0].split("  ")[-2:] == ["clean teacher", "robust teacher"]
