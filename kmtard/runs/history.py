@@ -335,8 +335,10 @@ class History:
         if final := self.evaluated(role):
             columns[f"test, {final.attack}"] = final.metrics
         if role == "student":
-            teachers = {LABELS[name]: self.accuracies(name) for name in TEACHERS}
-            columns |= {name: each.metrics for name, each in teachers.items() if each}
+            for teacher in TEACHERS:
+                if each := self.accuracies(teacher):
+                    origin = ", test" if each.is_final else ""
+                    columns[f"{LABELS[teacher]}{origin}"] = each.metrics
         return columns
 
     def short_progress(self, name: str | None = None) -> str:

@@ -67,6 +67,7 @@ class CompareScreen(LauncherScreen[None]):
                 [], prompt="metric", id="metric", compact=True, allow_blank=True
             )
         yield MetricPlot(empty="No epochs of this metric yet.")
+        yield Static(id="note")
         with Horizontal(id="tables"):
             yield TextTable(id="figures")
             yield TextTable(id="settings")
@@ -105,7 +106,11 @@ class CompareScreen(LauncherScreen[None]):
         self._offer_metrics(metrics_of(self._runs))
         signs = {run.summary.name: _sign(self._style(run.path)) for run in self._runs}
         figures, settings = self._tables()
-        figures.show(figures_table(self._runs, self._baseline), signs)
+        compared = figures_table(self._runs, self._baseline)
+        figures.show(compared, signs)
+        note = self.query_one("#note", Static)
+        note.display = bool(compared.notes)
+        note.update(Text("\n".join(compared.notes), "dim"))
         settings.show(settings_table(self._runs), signs)
         self._plot()
 
