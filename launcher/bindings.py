@@ -103,6 +103,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("metric", "m", "Metric", "Plot the next metric", "metric(1)"),
         Key("baseline", "b", "Baseline", "Show differences to this run"),
         Key("settings", "t", "Settings", "Figures or settings", "turn"),
+        Key("fold", "f", "Fold", "One curve per setting, mean ± sd over its seeds"),
         Key("add", "a", "Add", "Mark more runs in the list", "leave"),
         Key("remove", "delete,D", "Remove", "Take this run out"),
         Key("export", "x", "Export", "Write the table or plot to a file"),

@@ -136,15 +136,8 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """
     base = next((run for run in runs if run.path == baseline), None)
     radii = [run.summary.epsilon for run in runs]
-    groups = seed_groups([run.settings for run in runs], radii)
-    firsts = [runs[group[0]] for group in groups]
     lines = [_line(run, base) for run in runs]
-    for group in groups:
-        members = [runs[position] for position in group]
-        alike = [each for each in firsts if _method(each) == _method(members[0])]
-        settings = [each.settings for each in alike]
-        differs = distinctions(settings)[alike.index(members[0])]
-        name = ", ".join(filter(None, (_method(members[0]), differs)))
+    for name, members in _groups(runs):
         lines += _group_lines(name, members, base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
     header = ["run", *FIGURES, *changes, "of", "attack", "radius"]
@@ -156,6 +149,82 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
         )
     notes = [MIXED] if needs_explanation(run.summary for run in runs) else []
     return Table(header, lines, {*FIGURES, *changes, "radius", "time"}, notes=notes)
+
+
+def _groups(runs: Sequence[Compared]) -> list[tuple[str, list[Compared]]]:
+    """Return a name and the runs of each setting, whose seeds alone differ."""
+    radii = [run.summary.epsilon for run in runs]
+    groups = seed_groups([run.settings for run in runs], radii)
+    firsts = [runs[group[0]] for group in groups]
+    found = []
+    for group in groups:
+        members = [runs[position] for position in group]
+        alike = [each for each in firsts if _method(each) == _method(members[0])]
+        settings = [each.settings for each in alike]
+        differs = distinctions(settings)[alike.index(members[0])]
+        name = ", ".join(filter(None, (_method(members[0]), differs)))
+        found.append((name, members))
+    return found
+
+
+@dataclass(frozen=True)
+class Folded:
+    """One curve for the runs of a setting.
+
+    Attributes:
+        path: folder of the first run.
+        label: name of a run alone, else of the setting with the number of its runs.
+        x: epochs that at least two runs have; all those of a run alone.
+        y: mean of the runs.
+        low: mean minus standard deviation (n - 1); empty for a run alone.
+        high: mean plus standard deviation.
+    """
+
+    path: Path
+    label: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+
+
+def folded(runs: Sequence[Compared], metric: str) -> list[Folded]:
+    """Return the curves of a metric, those of equal settings as mean and deviation.
+
+    Args:
+        runs: the runs, in the order of the curves. Those without the metric have none.
+        metric: name of the metric.
+    """
+    having = [run for run in runs if metric in run.curves]
+    groups = {members[0].path: (name, members) for name, members in _groups(having)}
+    grouped = {run.path for _, members in groups.values() for run in members[1:]}
+    curves = []
+    for run in having:
+        name, members = groups.get(run.path, ("", [run]))
+        if len(members) > 1:
+            curves.append(_mean_curve(name, members, metric))
+        elif run.path not in grouped:
+            curves.append(Folded(run.path, run.summary.name, *run.curves[metric]))
+    return curves
+
+
+def _mean_curve(name: str, runs: Sequence[Compared], metric: str) -> Folded:
+    values: dict[float, list[float]] = {}
+    for run in runs:
+        for x, y in zip(*run.curves[metric], strict=True):
+            if y is not None:
+                values.setdefault(x, []).append(y)
+    kept = sorted((x, found) for x, found in values.items() if len(found) > 1)
+    means = [statistics.fmean(found) for _, found in kept]
+    spreads = [statistics.stdev(found) for _, found in kept]
+    return Folded(
+        runs[0].path,
+        f"{name}, mean of {len(runs)}",
+        [x for x, _ in kept],
+        means,
+        [mean - spread for mean, spread in zip(means, spreads, strict=True)],
+        [mean + spread for mean, spread in zip(means, spreads, strict=True)],
+    )
 
 
 def _method(run: Compared) -> str:

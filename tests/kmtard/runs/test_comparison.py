@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 
 import pytest
 
@@ -8,6 +9,7 @@ from kmtard.runs import EventWriter, Run
 from kmtard.runs.comparison import (
     ComparedReader,
     figures_table,
+    folded,
     legend_of,
     metrics_of,
     settings_table,
@@ -110,6 +112,29 @@ def test_runs_of_several_seeds_have_mean_and_deviation(compared):
         *(["mtard", "0"], ["rslad", "0"], ["mtard", "1"]),
         *(["mtard", "-"], ["mtard", "-"]),
     ]
+
+
+def test_seeds_fold_into_mean_and_deviation(compared):
+    runs = [
+        compared("a", "mtard", 0),
+        compared("b", "rslad", 0),
+        compared("c", "mtard", 1, done=2, epochs=8),
+    ]
+    first, second = folded(runs, "w_robust_accuracy")
+
+    assert (first.path, first.label) == (runs[0].path, "mtard, mean of 2")
+    ys = [run.curves["w_robust_accuracy"][1] for run in (runs[0], runs[2])]
+    # Only epochs that both have.
+    assert first.x == [1, 2]
+    for place in (0, 1):
+        pair = [y[place] for y in ys]
+        assert first.y[place] == pytest.approx(statistics.mean(pair))
+        spread = first.high[place] - first.y[place]
+        assert spread == pytest.approx(statistics.stdev(pair))
+        assert first.y[place] - first.low[place] == pytest.approx(spread)
+    assert (second.path, second.label) == (runs[1].path, "b")
+    assert (second.x, second.low) == ((1, 2, 3, 4), ())
+    assert folded(runs, "none") == folded([], "loss") == []
 
 
 def test_epochs_and_final_results_are_not_mixed(make_run):
