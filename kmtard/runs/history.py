@@ -66,10 +66,14 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """The time left, after a `~` if it is rough; empty if unknown."""
+        """The time left; empty if unknown.
+
+        It is after a `~` if it is rough, and before a `+` without the final evaluation.
+        """
         if self.eta_seconds is None:
             return ""
-        return f"{'~' if self.is_rough else ''}{duration(max(1.0, self.eta_seconds))}"
+        text = duration(max(1.0, self.eta_seconds))
+        return f"{'~' * self.is_rough}{text}{'' if self.covers_test else '+'}"
 
     def facts(self, *, is_running: bool) -> list[str]:
         """Return the progress in words.
@@ -83,12 +87,23 @@ class Progress:
                 facts.append("compiling")
             if self.epoch_fraction:
                 facts.append(f"{100 * self.epoch_fraction:.0f} % of the epoch")
-            if self.left:
-                ends = "ends" if self.covers_test else "training ends"
-                facts.append(f"{ends} in {self.left.replace('~', 'about ')}")
+            facts.append(ends_in(self.left))
             if self.images_per_second is not None:
                 facts.append(f"{self.images_per_second:,.0f} images/s")
         return [fact for fact in facts if fact]
+
+
+def ends_in(left: str) -> str:
+    """Return a time left, as of `Progress.left`, in words; empty for an empty text.
+
+    Example:
+        >>> ends_in("~2h 05m"), ends_in("12s+")
+        ('ends in about 2h 05m', 'training ends in 12s')
+    """
+    if not left:
+        return ""
+    verb = "training ends" if left.endswith("+") else "ends"
+    return f"{verb} in {left.rstrip('+').replace('~', 'about ')}"
 
 
 class History:

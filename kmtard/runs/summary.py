@@ -61,7 +61,7 @@ class Summary:
         fraction: share of the whole run's work that is done; None if unknown.
         seconds_left: seconds until the run ends, for one that is running; None if
             unknown.
-        left: the same as text, with a `~` where it is rough; empty if unknown.
+        left: the same as text, as of `Progress.left`; empty if unknown.
         trend: the student's W-Robust accuracy after its epochs, or that of the network
             that is trained now; in few points.
         notes: the user's note and tags.

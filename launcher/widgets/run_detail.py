@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from kmtard.registry.roles import LABELS
 from kmtard.runs.formats import ABSENT, day, duration, percent
+from kmtard.runs.history import ends_in
 from kmtard.runs.listing import progress_text
 from kmtard.runs.outline import Line, column_texts, settings_lines
 from kmtard.runs.phase import Accuracies
@@ -125,8 +126,11 @@ def _progress(row: Summary) -> Text:
     if row.fraction is not None and row.progress != COMPILING:
         text.append(progress_text(row.fraction, BAR)).append("  ")
     facts = [f"epoch {row.progress}" if row.progress[:1].isdigit() else row.progress]
-    facts += [f"ends in {row.left.replace('~', 'about ')}" if row.left else ""]
-    facts += [f"worked {duration(row.seconds)}", f"started {day(row.created)}"]
+    facts += [
+        ends_in(row.left),
+        f"worked {duration(row.seconds)}",
+        f"started {day(row.created)}",
+    ]
     facts += [f"tags: {' '.join(row.notes.tags)}" if row.notes.tags else ""]
     return text.append(visible(" · ".join(filter(None, facts))))
 

@@ -35,11 +35,14 @@ FIXED = ("state", "name")
 LEAST, COMFORTABLE = 16, 32  # cells of a name: always, and before further columns
 WIDTHS = {
     **{"state": 11, "name": 14, "method": 12, "W-Robust": 8, "clean": 6, "robust": 6},
-    **{"epoch": 9, "left": 8, "progress": 11, "time": 7, "of": 10, "seed": 5},
+    **{"epoch": 10, "left": 8, "progress": 11, "time": 7, "of": 10, "seed": 5},
     **{"trend": 10, "tags": 12, "radius": 7, "data": 13, "started": 12},
     **{"attack": 12, "where": 16, "note": 30},
 }
 """Title of a column -> its width in cells; the name gets what the others leave."""
+
+LEFT = frozenset(TEXTS) - {"epoch"}
+"""Columns whose texts begin at the left; `epoch` follows numbers that may have a mark."""
 
 SCORES = ("W-Robust", "clean", "robust")
 """Columns that grow where lines have a mean and a deviation."""
@@ -267,7 +270,7 @@ class RunTable(DataTable[Text]):
     def _heading(self, column: Column, name_width: int) -> str:
         title, falls = self._order
         arrow = ("▼" if falls else "▲") if column.title == title else " "
-        if column.title not in TEXTS:
+        if column.title not in LEFT:
             return f"{column.title:>{self.widths[column.title]}}{arrow}"
         width = name_width if column.title == "name" else self.widths[column.title]
         return set_cell_size(f"{column.title}{arrow}", width + 1)
@@ -294,13 +297,11 @@ class RunTable(DataTable[Text]):
             ), colour
         if column.title == "name":
             return self._names[line.key] + " ", ""
-        if column.title in TEXTS:
+        if column.title in LEFT:
             return shortened(text, WIDTHS[column.title]) + " ", ""
         # The mark stands where other numbers have a space.
-        width = self.widths[column.title]
-        return f"{text:>{width + 1}}" if text.endswith(
-            MARK
-        ) else f"{text:>{width}} ", ""
+        shown = text if text.endswith(MARK) else f"{text} "
+        return f"{shown:>{self.widths[column.title] + 1}}", ""
 
     def _fill(self, cells: list[list[Cell]]) -> None:
         if len(cells) < len(self._lines):
