@@ -42,7 +42,7 @@ WIDTHS = {
 """Title of a column -> its width in cells; the name gets what the others leave."""
 
 LEFT = frozenset(TEXTS) - {"epoch"}
-"""Columns whose texts begin at the left; `epoch` follows numbers that may have a mark."""
+"""Columns whose texts begin at the left; `epoch` may follow the mark of a number."""
 
 SCORES = ("W-Robust", "clean", "robust")
 """Columns that grow where lines have a mean and a deviation."""
