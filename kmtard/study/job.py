@@ -21,6 +21,8 @@ from kmtard.study.progress import Finder
 
 PAUSE = 0.5  # seconds between two looks at the child
 PATIENCE = 60.0  # seconds to wait for SLURM's answer, and for its signal
+ATTEMPTS = 5  # a busy controller often answers the next time
+RETRY = 10.0  # seconds before each of them
 # SLURM sends the signal that means "continue later" to every process of the job. The
 # training handles only SIGTERM.
 START = "trap '' USR2; exec \"$@\""
@@ -37,23 +39,36 @@ def listed_jobs() -> dict[str, Listed]:
     """Return this user's waiting and running jobs, by number.
 
     Raises:
-        RunError: SLURM does not answer.
+        RunError: SLURM does not answer, even after several attempts.
     """
-    command = ["squeue", "--me", "--noheader", "--format=%A|%T|%j"]
-    try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        told = (getattr(error, "stderr", None) or str(error)).strip()
-        raise RunError(
-            f"SLURM does not answer `{' '.join(command)}`: {told}"
-        ) from error
     jobs = {}
-    for line in asked.stdout.splitlines():
+    for line in _asked().splitlines():
         number, state, name = line.split("|", 2)
         jobs[number] = Listed(state, name)
     return jobs
+
+
+def _asked() -> str:
+    """Return what `squeue` prints."""
+    command = ["squeue", "--me", "--noheader", "--format=%A|%T|%j"]
+    left = ATTEMPTS
+    while True:
+        left -= 1
+        try:
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=PATIENCE, check=True
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            # A missing command does not come back.
+            if left and not isinstance(error, OSError):
+                time.sleep(RETRY)
+                continue
+            told = getattr(error, "stderr", None) or str(error)
+            if isinstance(told, bytes):  # that of a timeout
+                told = told.decode(errors="replace")
+            raise RunError(
+                f"SLURM does not answer `{' '.join(command)}`: {told.strip()}"
+            ) from error
 
 
 def was_of_slurm(run: Run) -> str | None:

@@ -55,6 +55,27 @@ def test_jobs_are_listed(squeue: Path) -> None:
     assert jobs["8"] == ("PENDING", "other|name")
 
 
+def test_a_busy_controller_is_asked_again(
+    squeue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "RETRY", 0)
+    count = squeue.parent / "count"
+    script = squeue.parent / "squeue"
+    busy = f"#!/bin/sh\necho >> {count}\n[ $(wc -l < {count}) -ge WANTED ] || "
+    busy += "{ echo Socket timed out >&2; exit 1; }\n" + f"exec cat {squeue}\n"
+    script.write_text(busy.replace("WANTED", str(job.ATTEMPTS)))
+    assert listed_jobs()["7"].state == "RUNNING"
+    script.write_text(busy.replace("WANTED", str(3 * job.ATTEMPTS)))
+    with pytest.raises(RunError, match="SLURM does not answer.*Socket timed out"):
+        listed_jobs()
+    # Nor does it take longer than its time, and the text is no bytes.
+    script.write_text("#!/bin/sh\necho slow >&2\nexec sleep 60\n")
+    monkeypatch.setattr(job, "PATIENCE", 0.2)
+    monkeypatch.setattr(job, "ATTEMPTS", 1)
+    with pytest.raises(RunError, match="SLURM does not answer.*: slow$"):
+        listed_jobs()
+
+
 def test_a_run_is_started_once(stand_in: Queue, recipe: str) -> None:
     one = job_of(recipe, "natural")
     assert Run(one()).state() == "finished"

@@ -238,6 +238,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.once("jax")  # the quick tests compare the backends
 @pytest.mark.parametrize("precision", HALVES)
 def test_digits_are_learned_as_in_float32(
     precision: str, trained: tuple[Path, float]

@@ -35,7 +35,9 @@ ENDLESS = ("--method", "trades", "--set", "schedule.epochs=100000")
 
 def environment(devices: int, **variables: str) -> dict[str, str]:
     flags = f"{os.environ['XLA_FLAGS']} {DEVICES}={devices}"
-    return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **variables}
+    # See the threads of `agreement`.
+    own = {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "NPROC": "32"}
+    return {**os.environ, **own, **variables}
 
 
 def trained(
