@@ -447,12 +447,15 @@ class History:
         if seconds is None:
             epochs, is_rough = phase.epochs - phase.done, True
             seconds = epochs * load.per_epoch(phase.name) * per_pass
+        # Each network is compiled again.
+        compiling = max(each.compile_seconds for each in self.phases.values())
         for role, epochs in left.items():
-            seconds += epochs * load.per_epoch(role) * per_pass
+            seconds += epochs * load.per_epoch(role) * per_pass + compiling
         test = load.of_evaluation()
         if test is None:
             return seconds, is_rough, False
-        return seconds + test * self._tested_roles() * per_pass, True, True
+        seconds += test * self._tested_roles() * per_pass + compiling
+        return seconds, True, True
 
     def _seconds_of_test(self, now: float | None) -> tuple[float | None, bool]:
         begun, count, ended = self._tested or (0.0, 0, 0.0)

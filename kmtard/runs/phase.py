@@ -137,6 +137,7 @@ class Phase:
         batch_size: images per batch; None if unknown.
         is_fresh: whether the phase has begun, or was resumed, and no batch is known to
             have ended since.
+        compile_seconds: time to compile in the last process; 0 if unknown.
         trend: W-Robust accuracy over the epochs, in few points.
     """
 
@@ -150,6 +151,7 @@ class Phase:
     in_detail: bool = True
     batch_size: int | None = None
     is_fresh: bool = False
+    compile_seconds: float = 0.0
     trend: Series = field(default_factory=lambda: Series(most=TREND_POINTS))
     _durations: list[float] = field(default_factory=list)
     _first_seconds: float | None = None
@@ -248,6 +250,7 @@ class Phase:
         if self._is_first and compiled is None:
             self._first_seconds = seconds
         else:
+            self.compile_seconds = max(0.0, compiled or self.compile_seconds)
             seconds = max(0.0, seconds - max(0.0, compiled or 0.0))
             self._durations = [*self._durations[1 - RECENT :], seconds]
         self._is_first = False

@@ -17,9 +17,9 @@ class EventLog(keras.callbacks.Callback):
     `train_`. If the method has a state for each class, the epoch event also has
     `classes`: name -> one number per class.
 
-    Speeds are measured from the end of the first batch of an epoch, which waits for the
-    data and, in a new process, for the compiler. The extra time of the first batches in
-    a process is `compile_seconds` of its first epoch.
+    Speeds are measured without the first and the last batch of an epoch. The first one
+    waits for the data and, in a new process, for the compiler. So does the last one if
+    it is smaller. Their extra time is `compile_seconds` of the first epoch.
 
     Args:
         writer: a `kmtard.runs.events.EventWriter`, or another object with its `write`.
@@ -79,7 +79,9 @@ class EventLog(keras.callbacks.Callback):
             epoch=self._epoch + 1,
             step=self._first + batch + 1,
             steps=self.steps_per_epoch,
-            steps_per_second=self._training.rate,
+            steps_per_second=self._training.rate(
+                is_over=self._first + batch + 1 >= self.steps_per_epoch
+            ),
             metrics=_metrics(logs or {}),
         )
 
@@ -101,9 +103,9 @@ class EventLog(keras.callbacks.Callback):
         )
 
     def _speed(self) -> dict[str, float]:
-        rate, waits = self._training.rate, self._training.wait
+        rate, waits = self._training.rate(is_over=True), self._training.wait
         if rate is None or waits is None:
-            # A single batch does not tell how long it was compiled.
+            # One or two batches do not tell how long they were compiled.
             return {}
         if self._is_compiled:
             return {"steps_per_second": rate}
@@ -121,38 +123,44 @@ class EventLog(keras.callbacks.Callback):
 
 
 class _Clock:
-    """Times the batches of an epoch, apart from the first one."""
+    """Times the batches of an epoch, apart from the first and the last one.
+
+    Both may be compiled in their epoch: the last batch may be smaller than the others.
+    """
 
     def __init__(self) -> None:
         self.start(0.0)
 
     def start(self, now: float) -> None:
         self._began = now
-        self._first: tuple[int, float] | None = None
-        self._last: tuple[int, float] | None = None
+        self._ends: list[tuple[int, float]] = []
 
     def note(self, batch: int, now: float) -> None:
         # Keras may call from several threads, and then in any order.
-        if self._first is None or batch < self._first[0]:
-            self._first = batch, now
-        if self._last is None or batch > self._last[0]:
-            self._last = batch, now
+        self._ends = sorted([*self._ends, (batch, now)])
+        if len(self._ends) > 3:
+            del self._ends[1]
 
-    @property
-    def rate(self) -> float | None:
-        """Batches per second after the first one; None before the second one."""
-        if self._first is None or self._last is None:
+    def rate(self, *, is_over: bool) -> float | None:
+        """Return the batches per second; None if there were too few.
+
+        Args:
+            is_over: whether the last batch of the epoch has ended.
+        """
+        ends = self._ends[:-1] if is_over else self._ends
+        if len(ends) < 2:
             return None
-        batches, seconds = (b - a for a, b in zip(self._first, self._last, strict=True))
-        return batches / seconds if batches and seconds > 0 else None
+        (first, began), (last, ended) = ends[0], ends[-1]
+        return (last - first) / (ended - began) if ended > began else None
 
     @property
     def wait(self) -> float | None:
-        """Seconds by which the first batch was slower; None if unknown."""
-        rate = self.rate
-        if self._first is None or rate is None:
+        """Seconds by which the first and last batch were slower; None if unknown."""
+        if (rate := self.rate(is_over=True)) is None:
             return None
-        return max(0.0, self._first[1] - self._began - 1 / rate)
+        first = self._ends[0][1] - self._began
+        last = self._ends[-1][1] - self._ends[-2][1]
+        return max(0.0, first - 1 / rate) + max(0.0, last - 1 / rate)
 
 
 def _metrics(logs: dict[str, Any]) -> dict[str, Any]:
