@@ -84,7 +84,9 @@ class MarkedActions(StudyActions):
     async def _evaluate_all(self, runs: Sequence[Run]) -> None:
         from launcher.screens.evaluate import EvaluateScreen
 
-        choice = await self.app.push_screen_wait(EvaluateScreen(runs[0].path))
+        named = counted(len(runs), "marked run")
+        dialog = EvaluateScreen(runs[0].path, named=named)
+        choice = await self.app.push_screen_wait(dialog)
         if choice is None:
             return
 

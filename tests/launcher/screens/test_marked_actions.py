@@ -94,6 +94,7 @@ async def test_marked_runs_are_evaluated_with_the_same_attacks(
         await mark_all(pilot, 3)
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, EvaluateScreen))
+        await until(pilot, lambda: "Attacks on 3 marked runs" in screen_text(pilot))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")
