@@ -32,6 +32,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LauncherApp
     EvaluateScreen.chosen.update({"fgsm"})
     yield LauncherApp(tmp_path / "runs", settings=Settings(tmp_path / "launch.json"))
     AskScreen.typed.clear()
+    EvaluateScreen.chosen.update({"fgsm", "pgd_trades"})
 
 
 async def mark_all(pilot: Pilot[None], count: int) -> RunTable:
