@@ -100,6 +100,16 @@ class LauncherApp(App[object]):
         elif self.recipes:
             self.action_show("recipes")
         self.call_after_refresh(self._check_start, keys.keys)
+        self.call_after_refresh(self._watch_runs)
+
+    def _watch_runs(self) -> None:
+        """Tell the user from now on when a run ends."""
+        from launcher.notifications import FILE, Notifier, read_ways
+
+        ways = read_ways(config_dir() / FILE)
+        for mistake in ways.mistakes:
+            self.report(mistake)
+        Notifier(self, ways)
 
     def _remember(self, theme: Theme) -> None:
         self.settings.set("theme", theme.name)
@@ -163,6 +173,12 @@ class LauncherApp(App[object]):
         from launcher.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(list(runs)))
+
+    def write_to_terminal(self, text: str) -> None:
+        """Send a control sequence that changes nothing on the screen."""
+        # Textual has no public way.
+        if self._driver is not None:
+            self._driver.write(text)
 
     def report(self, error: object) -> None:
         """Show an error, its text as it is."""

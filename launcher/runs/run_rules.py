@@ -15,6 +15,8 @@ OFFERED = {
     "rename_run": None,
     "report_run": None,
     "robustness_run": None,
+    "tag_run": None,
+    "note_run": None,
 }
 """Action -> the states of a run in which it is offered, or says why not; None: all."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,14 @@ from textual import work
 from textual.message import Message
 
 from kmtard.runs import Run, signals
+from kmtard.runs.notes import (
+    Notes,
+    changed_tags,
+    read_notes,
+    write_notes,
+    wrong_note,
+    wrong_tags,
+)
 from kmtard.runs.queue.task import Task
 from kmtard.runs.results import record_paths
 from launcher.poller import Poller
@@ -44,6 +52,9 @@ class RunActions(LauncherScreen[None]):
 
         old: Path
         new: Path | None
+
+    class Noted(Message):
+        """The note or the tags of a run have changed."""
 
     asked_to_stop: ClassVar[set[tuple[object, ...]]] = set()
     """Processes that were asked to stop: folder, pid and start time of each."""
@@ -186,6 +197,44 @@ class RunActions(LauncherScreen[None]):
                 self.tell(f"{run.name} is restored.")
             else:
                 self.tell("The trash is empty.")
+
+    @work
+    async def action_tag_run(self) -> None:
+        """Ask for the tags of the run."""
+        if run := self._own_run():
+            with self.reported():
+                await self._tag([run], run.name)
+
+    async def _tag(self, runs: Sequence[Run], named: str) -> None:
+        """Change the tags that runs have in common."""
+        known = [(await asyncio.to_thread(read_notes, run)).tags for run in runs]
+        shared = set(known[0]).intersection(*known[1:])
+        question = AskScreen(
+            f"Tags of {named}, separated by spaces",
+            " ".join(sorted(shared)),
+            lambda text: wrong_tags(text.split()),
+        )
+        text = await self.app.push_screen_wait(question)
+        if text is None:
+            return
+        wanted = set(text.split())
+        for run in runs:
+            await asyncio.to_thread(changed_tags, run, shared - wanted, wanted - shared)
+        self.post_message(self.Noted())
+
+    @work
+    async def action_note_run(self) -> None:
+        """Ask for a note about the run."""
+        if (run := self._own_run()) is None:
+            return
+        with self.reported():
+            known = await asyncio.to_thread(read_notes, run)
+            question = AskScreen(f"Note about {run.name}", known.text, wrong_note)
+            text = await self.app.push_screen_wait(question)
+            if text is not None:
+                notes = Notes(text.strip(), known.tags)
+                await asyncio.to_thread(write_notes, run, notes)
+                self.post_message(self.Noted())
 
     @work
     async def action_rename_run(self) -> None:
