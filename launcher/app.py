@@ -11,6 +11,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import Widget
 
 from kmtard.runs import RunError
 from kmtard.runs.queue.queue import Queue
@@ -51,6 +52,7 @@ class LauncherApp(App[object]):
         recipes: TOML files or folders to list with the recipes that are found.
         attach: a run to open at the start.
         settings: what is remembered; the user's own file if None.
+        pictures: widget that draws images by the terminal; None for half blocks.
     """
 
     TITLE = "kmtard"
@@ -73,6 +75,7 @@ class LauncherApp(App[object]):
         recipes: Sequence[Path] = (),
         attach: Path | None = None,
         settings: Settings | None = None,
+        pictures: type[Widget] | None = None,
     ) -> None:
         super().__init__()
         self.runs_dir = runs_dir
@@ -80,6 +83,7 @@ class LauncherApp(App[object]):
         self.attach = attach
         self.settings = settings or Settings(state_path())
         self.queue = Queue(runs_dir)
+        self.pictures = pictures
 
     def on_mount(self) -> None:
         """Apply the user's theme and keys, and open what the command line names."""
@@ -96,6 +100,16 @@ class LauncherApp(App[object]):
         elif self.recipes:
             self.action_show("recipes")
         self.call_after_refresh(self._check_start, keys.keys)
+        self.call_after_refresh(self._watch_runs)
+
+    def _watch_runs(self) -> None:
+        """Tell the user from now on when a run ends."""
+        from launcher.notifications import FILE, Notifier, read_ways
+
+        ways = read_ways(config_dir() / FILE)
+        for mistake in ways.mistakes:
+            self.report(mistake)
+        Notifier(self, ways)
 
     def _remember(self, theme: Theme) -> None:
         self.settings.set("theme", theme.name)
@@ -159,6 +173,12 @@ class LauncherApp(App[object]):
         from launcher.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(list(runs)))
+
+    def write_to_terminal(self, text: str) -> None:
+        """Send a control sequence that changes nothing on the screen."""
+        # Textual has no public way.
+        if self._driver is not None:
+            self._driver.write(text)
 
     def report(self, error: object) -> None:
         """Show an error, its text as it is."""

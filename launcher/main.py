@@ -30,8 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_USE
 
     from launcher.app import LauncherApp
+    from launcher.graphics import picture_widget
 
-    app = LauncherApp(arguments.runs, recipes=arguments.recipe, attach=arguments.attach)
+    app = LauncherApp(
+        arguments.runs,
+        recipes=arguments.recipe,
+        attach=arguments.attach,
+        pictures=picture_widget(),
+    )
     app.run()
     return app.return_code or 0
 

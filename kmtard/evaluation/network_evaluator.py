@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import softmax
 
 import kmtard
 from kmtard.attacks import Attack
@@ -46,6 +47,9 @@ SLACK = {"linf": 1e-6, "l2": 1e-5}
 
 DIAGNOSTICS = "diagnostics-of-the-model"
 """Begins the name of the folder of what was found about the model before attacks."""
+
+DIGITS = 4
+"""Decimals of a confidence."""
 
 PULSE = 1.0
 """Smallest number of seconds between two reports within a batch."""
@@ -163,8 +167,8 @@ class NetworkEvaluator:
         aggregate = Aggregate(batches)
         self.right = everything[~aggregate.fooled]
         pixels = to_pixels(self.images.batch(self._pictured))
-        self._keep(CLEAN, dict(zip(self._pictured.tolist(), pixels, strict=True)))
-        return aggregate.column(everything, None, {})
+        pictures = dict(zip(self._pictured.tolist(), pixels, strict=True))
+        return self._keep(CLEAN, pictures, aggregate.column(everything, None, {}))
 
     def check(self, attacks: Mapping[str, Attack]) -> None:
         """Run the diagnostics of the network, on the first batch, or read them."""
@@ -211,10 +215,10 @@ class NetworkEvaluator:
 
         aggregate = Aggregate(self._batches(name, settings, images, craft))
         self.findings += aggregate.findings(name)
-        self._keep(name, aggregate.pictures)
         if self.save_images:
             self._export_images(name, settings)
-        return aggregate.column(images, clean, settings, before)
+        column = aggregate.column(images, clean, settings, before)
+        return self._keep(name, aggregate.pictures, column)
 
     def _batches(
         self,
@@ -335,13 +339,44 @@ class NetworkEvaluator:
         self._pulsed = now
         self.watch(replace(self._step, doing=self.classifier.doing))
 
-    def _keep(self, name: str, pictures: Mapping[int, np.ndarray]) -> None:
-        if self._pictures:
-            write_pictures(
-                self._pictures / safe_name(name),
-                pictures,
-                channels_last=self.classifier.channels_last,
-            )
+    def _keep(
+        self, name: str, pictures: Mapping[int, np.ndarray], column: Column
+    ) -> Column:
+        """Write the pictures of a column; return it with the confidences for them."""
+        if self._pictures is None:
+            return column
+        write_pictures(
+            self._pictures / safe_name(name),
+            pictures,
+            channels_last=self.classifier.channels_last,
+        )
+        # Batches of version 0.1 have no predictions.
+        if column.predictions is None:
+            return column
+        confidences = self._confidences(pictures, column.predictions)
+        return replace(column, confidences=confidences)
+
+    def _confidences(
+        self, pictures: Mapping[int, np.ndarray], predictions: np.ndarray
+    ) -> dict[int, float]:
+        """Return the probability of each recorded prediction, for the saved pixels.
+
+        The pixels are all that a stored batch keeps of an adversarial image, so that an
+        evaluation from stored batches has the same confidences.
+        """
+        indices, confidences = list(pictures), {}
+        for first in range(0, len(indices), self.batch_size):
+            some = indices[first : first + self.batch_size]
+            # The last batch is padded, so that only one batch size is compiled.
+            rows = np.resize(np.arange(len(some)), self.batch_size)
+            x = np.stack([pictures[index] for index in some])[rows]
+            tensor = ops.convert_to_tensor(x.astype("float32") / 255, "float32")
+            shares = softmax(self.classifier.scores(tensor)[: len(some)], axis=1)
+            for index, row in zip(some, shares, strict=True):
+                # A model may return NaN for the rounded pixels alone.
+                if np.isfinite(share := float(row[predictions[index]])):
+                    confidences[index] = round(share, DIGITS)
+        return confidences
 
     def _export_images(self, name: str, settings: dict[str, Any]) -> None:
         """Write the stored adversarial images to `NAME.npy`, in order.

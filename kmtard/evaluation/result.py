@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Column:
         spread: "linf" or "l2" -> float (images,), the distance at which an image was
             fooled: 0 if it is misclassified clean, infinity if it is robust. None for
             clean images and the worst case, and in a record that was read.
+        confidences: index of an image -> probability of its prediction, in [0, 1], for
+            the images that are saved as PNG; empty if none is.
     """
 
     robust: np.ndarray
@@ -73,6 +75,7 @@ class Column:
     stages: Mapping[str, int] | None = None
     predictions: np.ndarray | None = None
     spread: Mapping[str, np.ndarray] | None = None
+    confidences: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def correct(self) -> int:
@@ -434,6 +437,7 @@ def common_headline(
 def _to_dict(column: Column, labels: np.ndarray, clean: float) -> dict[str, Any]:
     worst, accuracy = column.worst_class(labels)
     predictions = column.predictions
+    confidences = {str(key): value for key, value in column.confidences.items()}
     return {
         "accuracy": column.accuracy,
         "w_robust_accuracy": w_robust(clean, column.accuracy),
@@ -448,6 +452,8 @@ def _to_dict(column: Column, labels: np.ndarray, clean: float) -> dict[str, Any]
         "stages": column.stages and dict(column.stages),
         "robust": "".join("01"[bit] for bit in column.robust.tolist()),
         "predictions": None if predictions is None else _words(predictions),
+        # Left out if empty, because earlier versions of kmtard wrote no such key.
+        **({"confidences": confidences} if confidences else {}),
     }
 
 
@@ -476,4 +482,5 @@ def _column(score: Score) -> Column:
         distance=score.distance,
         stages=score.stages,
         predictions=predictions,
+        confidences=score.confidences,
     )

@@ -2,11 +2,15 @@
 
 - `folder`, `files`, `processes`, `signals`: the run folder, its owner, and signals to
   its process.
-- `events`, `phase`, `history`: events, and the only place that aggregates them.
+- `events`, `phase`, `workload`, `history`: events, and the only place that aggregates
+  them; how much a recipe's phases compute, for the time left.
 - `results`, `result_tables`: the results of an evaluation.
 - `settings`, `summary`, `library`, `comparison`, `groups`: the settings of a run, one
   run in brief, all runs in a folder, several runs side by side, and one row per setting
   with the mean over its seeds.
+- `notes`, `query`, `listing`: the user's note and tags, the filter, and the columns of
+  the list of runs.
+- `watch`: runs that have ended since the last look.
 - `studies`, `study_task`, `study_views`, `outline`: the folder of a study, its command,
   its cells as they are now, and the list of runs in which a study is one line.
 - `replay`, `revision`: whether a repeated run gives the same results, and the commit of

@@ -16,6 +16,7 @@ from kmtard.runs.formats import (
     points,
     radius_text,
 )
+from kmtard.runs.listing import is_marked, needs_explanation
 from kmtard.runs.settings import (
     differing,
     distinctions,
@@ -32,6 +33,11 @@ FIRST_METRICS = (
     *("nat_entropy", "adv_entropy", "learning_rate"),
 )
 FIGURES = ("clean", "robust", "W-Robust")
+
+MIXED = (
+    "of: test is the final evaluation; epoch is the best one so far, on the images "
+    "that choose it. The two cannot be compared."
+)
 
 Points = tuple[tuple[float, ...], tuple[float | None, ...]]
 Shares = Sequence[float | None]
@@ -120,7 +126,8 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
 
     Runs that differ only in their seed are followed by two rows: their mean and their
     standard deviation (n - 1). If the radii of the attacks differ, they have a column.
-    Robust accuracies at different radii are neither subtracted nor averaged.
+    Robust accuracies at different radii are neither subtracted nor averaged. Neither
+    are accuracies of epochs and those of the final evaluation.
 
     Args:
         runs: the runs, in the order of the rows.
@@ -129,15 +136,8 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
     """
     base = next((run for run in runs if run.path == baseline), None)
     radii = [run.summary.epsilon for run in runs]
-    groups = seed_groups([run.settings for run in runs], radii)
-    firsts = [runs[group[0]] for group in groups]
     lines = [_line(run, base) for run in runs]
-    for group in groups:
-        members = [runs[position] for position in group]
-        alike = [each for each in firsts if _method(each) == _method(members[0])]
-        settings = [each.settings for each in alike]
-        differs = distinctions(settings)[alike.index(members[0])]
-        name = ", ".join(filter(None, (_method(members[0]), differs)))
+    for name, members in _groups(runs):
         lines += _group_lines(name, members, base)
     changes = [f"Δ {name}" for name in FIGURES] if base else []
     header = ["run", *FIGURES, *changes, "of", "attack", "radius"]
@@ -147,7 +147,84 @@ def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
         header, *lines = (
             [*cells[:place], *cells[place + 1 :]] for cells in (header, *lines)
         )
-    return Table(header, lines, {*FIGURES, *changes, "radius", "time"})
+    notes = [MIXED] if needs_explanation(run.summary for run in runs) else []
+    return Table(header, lines, {*FIGURES, *changes, "radius", "time"}, notes=notes)
+
+
+def _groups(runs: Sequence[Compared]) -> list[tuple[str, list[Compared]]]:
+    """Return a name and the runs of each setting, whose seeds alone differ."""
+    radii = [run.summary.epsilon for run in runs]
+    groups = seed_groups([run.settings for run in runs], radii)
+    firsts = [runs[group[0]] for group in groups]
+    found = []
+    for group in groups:
+        members = [runs[position] for position in group]
+        alike = [each for each in firsts if _method(each) == _method(members[0])]
+        settings = [each.settings for each in alike]
+        differs = distinctions(settings)[alike.index(members[0])]
+        name = ", ".join(filter(None, (_method(members[0]), differs)))
+        found.append((name, members))
+    return found
+
+
+@dataclass(frozen=True)
+class Folded:
+    """One curve for the runs of a setting.
+
+    Attributes:
+        path: folder of the first run.
+        label: name of a run alone, else of the setting with the number of its runs.
+        x: epochs that at least two runs have; all those of a run alone.
+        y: mean of the runs.
+        low: mean minus standard deviation (n - 1); empty for a run alone.
+        high: mean plus standard deviation.
+    """
+
+    path: Path
+    label: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+
+
+def folded(runs: Sequence[Compared], metric: str) -> list[Folded]:
+    """Return the curves of a metric, those of equal settings as mean and deviation.
+
+    Args:
+        runs: the runs, in the order of the curves. Those without the metric have none.
+        metric: name of the metric.
+    """
+    having = [run for run in runs if metric in run.curves]
+    groups = {members[0].path: (name, members) for name, members in _groups(having)}
+    grouped = {run.path for _, members in groups.values() for run in members[1:]}
+    curves = []
+    for run in having:
+        name, members = groups.get(run.path, ("", [run]))
+        if len(members) > 1:
+            curves.append(_mean_curve(name, members, metric))
+        elif run.path not in grouped:
+            curves.append(Folded(run.path, run.summary.name, *run.curves[metric]))
+    return curves
+
+
+def _mean_curve(name: str, runs: Sequence[Compared], metric: str) -> Folded:
+    values: dict[float, list[float]] = {}
+    for run in runs:
+        for x, y in zip(*run.curves[metric], strict=True):
+            if y is not None:
+                values.setdefault(x, []).append(y)
+    kept = sorted((x, found) for x, found in values.items() if len(found) > 1)
+    means = [statistics.fmean(found) for _, found in kept]
+    spreads = [statistics.stdev(found) for _, found in kept]
+    return Folded(
+        runs[0].path,
+        f"{name}, mean of {len(runs)}",
+        [x for x, _ in kept],
+        means,
+        [mean - spread for mean, spread in zip(means, spreads, strict=True)],
+        [mean + spread for mean, spread in zip(means, spreads, strict=True)],
+    )
 
 
 def _method(run: Compared) -> str:
@@ -177,6 +254,8 @@ def _comparable(run: Compared, base: Compared | None) -> Shares | None:
     """Return the baseline's accuracies that can be compared with a run's."""
     if base is None:
         return None
+    if is_marked(run.summary) != is_marked(base.summary):
+        return (None,) * 3
     if run.summary.epsilon == base.summary.epsilon:
         return base.shares
     return (base.shares[0], None, None)
@@ -185,17 +264,21 @@ def _comparable(run: Compared, base: Compared | None) -> Shares | None:
 def _group_lines(
     name: str, runs: Sequence[Compared], base: Compared | None
 ) -> list[list[str]]:
+    # The mean is of what can be compared, and never of both kinds.
+    final = [run for run in runs if run.summary.score and not is_marked(run.summary)]
+    runs = final if len(final) > 1 else [run for run in runs if run not in final]
     columns = [
         [share for share in shares if share is not None]
         for shares in zip(*(run.shares for run in runs), strict=True)
     ]
-    if min(map(len, columns)) < 2:
+    if min(map(len, columns), default=0) < 2:
         return []
     count = len(runs)
+    origin = "test" if final == runs else "epochs"
     # Accuracies under different attacks have no attack in common to name.
     attacks = {run.summary.score.attack for run in runs if run.summary.score}
     attack = attacks.pop() if len(attacks) == 1 else ABSENT
-    about = [ABSENT, attack, _radius(runs[0]), *[ABSENT] * 3]
+    about = [origin, attack, _radius(runs[0]), *[ABSENT] * 3]
     about += [_method(runs[0]) or ABSENT, ABSENT]
     means = list(map(statistics.mean, columns))
     empty = [ABSENT] * len(FIGURES) if base else []

@@ -259,7 +259,8 @@ class EventStream(EventReader):
     Args:
         path: the file.
         take: called with a list of events for each part of the file that is read.
-        with_steps: whether to pass steps at all.
+        with_steps: whether to pass the last step before each other event. If not, only
+            a step at the end of what is read is passed.
     """
 
     def __init__(
@@ -286,7 +287,7 @@ class EventStream(EventReader):
 
 
 def _starts(lines: bytes, with_steps: bool) -> list[int]:
-    """Return the starts of all lines, except steps that are followed by a step."""
+    """Return the starts of all lines, except steps that `EventStream` skips."""
     starts = [] if lines.startswith(STEP) else [0]
 
     def add_line_before(end: int) -> None:
@@ -299,8 +300,7 @@ def _starts(lines: bytes, with_steps: bool) -> list[int]:
         if with_steps:
             add_line_before(found.start())
         starts.append(found.end())
-    if with_steps:
-        add_line_before(len(lines))
+    add_line_before(len(lines))
     return starts
 
 

@@ -2,7 +2,7 @@
 
 ```
 NAME/  recipe.toml  run.json  events.jsonl  out.log
-       checkpoints/  best/  evaluation.json  evaluation/  report/
+       checkpoints/  best/  evaluation.json  evaluation/  report/  notes.json
 ```
 """
 
@@ -195,6 +195,11 @@ class Run:
     def evaluation_path(self) -> Path:
         """The accuracies under each attack."""
         return self.path / "evaluation.json"
+
+    @property
+    def notes_path(self) -> Path:
+        """The user's note and tags."""
+        return self.path / "notes.json"
 
     @property
     def report(self) -> Path:

@@ -11,6 +11,9 @@ ABSENT = "-"
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
+FULL, EMPTY = "━", "─"
+HEIGHTS = "▁▂▃▄▅▆▇█"
+
 
 def percent(share: float | None) -> str:
     """Return a share in [0, 1] as a percentage with two decimals; None gives a dash.
@@ -100,6 +103,41 @@ def duration(seconds: float) -> str:
     if whole >= MINUTE:
         return f"{whole // MINUTE}m {whole % MINUTE:02}s"
     return f"{whole}s" if seconds else ABSENT
+
+
+def bar(share: float, width: int) -> str:
+    """Return a share in [0, 1] as a bar of characters. It is full only if all is done.
+
+    Example:
+        >>> bar(0.5, 8), bar(0.999, 8)
+        ('━━━━────', '━━━━━━━─')
+    """
+    full = max(0, min(width, int(width * share)))
+    return FULL * full + EMPTY * (width - full)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return a curve in one line, from the lowest to the highest value.
+
+    Args:
+        values: at equal distances. Of several values in one character, the last counts.
+        width: largest number of characters.
+
+    Example:
+        >>> sparkline([0.1, 0.2, 0.4, 0.8], 10)
+        '▁▂▄█'
+    """
+    count = min(len(values), width)
+    kept = [values[len(values) * (place + 1) // count - 1] for place in range(count)]
+    if len(kept) < 2:
+        return ""
+    low, high = min(kept), max(kept)
+    if high == low:
+        return HEIGHTS[len(HEIGHTS) // 2] * len(kept)
+    steps = len(HEIGHTS) - 1
+    return "".join(
+        HEIGHTS[round(steps * (value - low) / (high - low))] for value in kept
+    )
 
 
 def day(moment: float) -> str:

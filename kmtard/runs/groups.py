@@ -12,6 +12,7 @@ from kmtard.runs.documents import number
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run, each_once
 from kmtard.runs.formats import ABSENT, mean_and_deviation, radius_text
+from kmtard.runs.notes import read_notes
 from kmtard.runs.result_tables import w_robust_heading
 from kmtard.runs.results import Results, read_results
 from kmtard.runs.settings import distinctions, radius_of, read_settings, seed_groups
@@ -35,6 +36,7 @@ class Group:
             unknown.
         scores: column -> one value in [0, 1] per run.
         w_robust: W-Robust accuracy of each run, in [0, 1].
+        tags: the user's tags of all runs, each once.
     """
 
     data: str
@@ -44,6 +46,7 @@ class Group:
     epsilon: float | None
     scores: Mapping[str, Sequence[float]]
     w_robust: Sequence[float]
+    tags: Sequence[str] = ()
 
     def text(self, column: str) -> str:
         """Return `mean ± deviation` in %, without the deviation for a single run."""
@@ -61,14 +64,22 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
         by radius, then by W-Robust accuracy, best first.
     """
     found: list[tuple[dict[str, str], Results]] = []
+    tags: list[Sequence[str]] = []
     problems = []
     for path in each_once(paths):
         if not Run(path).info_path.exists():
             continue
         try:
-            found.append(_read(Run.open(path)))
+            run = Run.open(path)
+            found.append(_read(run))
         except RunError as error:
             problems.append(f"{path} is left out: {error}")
+            continue
+        try:
+            tags.append(read_notes(run).tags)
+        except RunError as error:
+            problems.append(f"The tags of {path} are left out: {error}")
+            tags.append(())
     # Accuracies on different images or at different radii are not averaged.
     facts = [(results.images, _epsilon(each, results)) for each, results in found]
     places = seed_groups([each for each, _ in found], facts)
@@ -80,7 +91,9 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[str]]:
         mine = alike.index(_told(*found[positions[0]]))
         results = [found[position][1] for position in positions]
         epsilon = facts[positions[0]][1]
-        groups.append(_group(name, distinctions(alike)[mine], epsilon, results))
+        group = _group(name, distinctions(alike)[mine], epsilon, results)
+        given = sorted({tag for position in positions for tag in tags[position]})
+        groups.append(replace(group, tags=given))
     return sorted(groups, key=_rank), problems
 
 
@@ -143,10 +156,11 @@ def _group(
 def groups_table(groups: Sequence[Group]) -> Table:
     """Return one row per group: mean and deviation of each accuracy in %.
 
-    A column "settings" is added if groups of one method differ in other settings, and a
-    column "radius" if the radii differ.
+    A column "settings" is added if groups of one method differ in other settings, a
+    column "radius" if the radii differ, and a column "tags" if runs have tags.
     """
     has_settings = any(group.differs for group in groups)
+    has_tags = any(group.tags for group in groups)
     names = dict.fromkeys(name for group in groups for name in group.scores)
     last = [name for name in names if name.startswith(w_robust_heading(None))]
     columns = [*(name for name in names if name not in last), *last]
@@ -156,6 +170,7 @@ def groups_table(groups: Sequence[Group]) -> Table:
         [
             *(group.data, group.student, group.method),
             *([group.differs or ABSENT] if has_settings else []),
+            *([" ".join(group.tags) or ABSENT] if has_tags else []),
             *([radius] if has_radius else []),
             str(len(group.w_robust)),
             *map(group.text, columns),
@@ -165,6 +180,7 @@ def groups_table(groups: Sequence[Group]) -> Table:
     numbers = [*(["radius"] if has_radius else []), "runs", *columns]
     notes = ["%; mean ± standard deviation over the seeds"]
     words = [*WORDS, *(["settings"] if has_settings else [])]
+    words += ["tags"] if has_tags else []
     return Table([*words, *numbers], rows, numbers, notes=notes)
 
 

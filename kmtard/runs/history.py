@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kmtard.registry.bounded import open_regular
 from kmtard.registry.roles import LABELS, TEACHERS
-from kmtard.runs.documents import number, read_toml, table, whole
+from kmtard.runs.documents import number, read_toml, table
 from kmtard.runs.events import EventStream
 from kmtard.runs.folder import FINAL, Run
 from kmtard.runs.formats import duration
 from kmtard.runs.phase import ACCURACIES, Accuracies, Phase, Series
 from kmtard.runs.results import headline_of
+from kmtard.runs.workload import Images, Workload
 
 __all__ = ["ACCURACIES", "Accuracies", "History", "Phase", "Progress", "Series"]
 
@@ -41,12 +42,17 @@ class Progress:
     """The progress of a run. Unknown values are None.
 
     Attributes:
-        fraction: share of all epochs that are done, in [0, 1].
+        fraction: share of the run's work that is done, in [0, 1].
         epoch_fraction: share of the current epoch that is done, in [0, 1].
-        eta_seconds: seconds until the current phase ends.
-        images_per_second: training speed.
+        eta_seconds: seconds until the last training and, if `covers_test`, the final
+            evaluation ends.
+        images_per_second: training speed, without the time of compilers and
+            evaluations.
         text: the current phase and epoch, and the phases that follow.
         is_compiling: whether a phase has begun but trained no batch yet.
+        is_rough: whether a part of `eta_seconds` is not measured but counted from the
+            recipe.
+        covers_test: whether `eta_seconds` includes the final evaluation.
     """
 
     fraction: float | None
@@ -55,6 +61,19 @@ class Progress:
     images_per_second: float | None
     text: str
     is_compiling: bool = False
+    is_rough: bool = False
+    covers_test: bool = False
+
+    @property
+    def left(self) -> str:
+        """The time left; empty if unknown.
+
+        It is after a `~` if it is rough, and before a `+` without the final evaluation.
+        """
+        if self.eta_seconds is None:
+            return ""
+        text = duration(max(1.0, self.eta_seconds))
+        return f"{'~' * self.is_rough}{text}{'' if self.covers_test else '+'}"
 
     def facts(self, *, is_running: bool) -> list[str]:
         """Return the progress in words.
@@ -68,11 +87,23 @@ class Progress:
                 facts.append("compiling")
             if self.epoch_fraction:
                 facts.append(f"{100 * self.epoch_fraction:.0f} % of the epoch")
-            if self.eta_seconds is not None:
-                facts.append(f"ends in {duration(max(1.0, self.eta_seconds))}")
+            facts.append(ends_in(self.left))
             if self.images_per_second is not None:
                 facts.append(f"{self.images_per_second:,.0f} images/s")
         return [fact for fact in facts if fact]
+
+
+def ends_in(left: str) -> str:
+    """Return a time left, as of `Progress.left`, in words; empty for an empty text.
+
+    Example:
+        >>> ends_in("~2h 05m"), ends_in("12s+")
+        ('ends in about 2h 05m', 'training ends in 12s')
+    """
+    if not left:
+        return ""
+    verb = "training ends" if left.endswith("+") else "ends"
+    return f"{verb} in {left.rstrip('+').replace('~', 'about ')}"
 
 
 class History:
@@ -130,8 +161,9 @@ class History:
         self.updated: float | None = None
         self.seconds = 0.0
         self._head = b""
-        self._plan: dict[str, int] | None = None
-        self._batch_size: int | None = None
+        self._workload: Workload | None = None
+        self._cached: dict[str, dict[str, Any]] = {}
+        self._tested: tuple[float, int, float] | None = None
         self._reader = EventStream(
             self.run.events_path, self._take, with_steps=self._in_detail
         )
@@ -187,20 +219,11 @@ class History:
         self._reader.poll()
         return True
 
-    def _read_recipe(self) -> None:
-        recipe = read_toml(self.run.recipe_path)
-        self._batch_size = whole(table(recipe, "data").get("batch_size"))
-        planned = {
-            role: table(recipe, role, "method", "schedule")
-            for role in TEACHERS
-            if table(recipe, role).get("train") is True
-        }
-        planned["student"] = table(recipe, "schedule")
-        self._plan = {
-            role: epochs
-            for role, schedule in planned.items()
-            if (epochs := whole(schedule.get("epochs")))
-        }
+    @property
+    def _load(self) -> Workload:
+        if self._workload is None:
+            self._workload = Workload(read_toml(self.run.recipe_path))
+        return self._workload
 
     def _take(self, events: Sequence[Mapping[str, Any]]) -> None:
         with self.lock:
@@ -223,11 +246,20 @@ class History:
             message = _text(event.get("message")) or "a warning without a text"
             self.warnings = [*self.warnings[1 - MOST_WARNINGS :], message]
         elif kind == "evaluation":
-            row = table(event, "metrics")
-            if len(self.evaluations) < MOST_PHASES:
-                self.evaluations[_text(row.get("role"))] = row
+            self._add_evaluation(event)
         elif kind in ("phase_started", "step", "epoch"):
             self._add_to_phase(kind, event)
+
+    def _add_evaluation(self, event: Mapping[str, Any]) -> None:
+        row, phase = table(event, "metrics"), _text(event.get("phase"))
+        # A teacher that was trained in an earlier run, in its best epoch.
+        is_cached = phase in TEACHERS
+        rows = self._cached if is_cached else self.evaluations
+        if len(rows) < MOST_PHASES:
+            rows[_text(row.get("role"))] = row
+        if self._tested is not None and not is_cached and self.updated is not None:
+            begun, count, _ = self._tested
+            self._tested = begun, count + 1, self.updated
 
     def _note_means(self, event: Mapping[str, Any]) -> None:
         devices = event.get("devices")
@@ -243,9 +275,13 @@ class History:
             return
         self.phase = name
         if name == "evaluation":
+            now = self.updated or 0.0
+            self._tested = now, 0, now
             return
         phase = self.phases.setdefault(name, Phase(name, in_detail=self._in_detail))
         if kind == "phase_started":
+            phase.batch_size = self._load.batch_size
+            self._load.images = Images.of(event.get("images")) or self._load.images
             phase.begin(event)
         elif kind == "step":
             phase.follow(event)
@@ -273,8 +309,13 @@ class History:
         return self.seconds + max(0.0, now - self.updated)
 
     def best(self, role: str) -> Accuracies | None:
-        """Return the accuracies of a role's best epoch; None before the first epoch."""
-        phase = self.phases.get(role)
+        """Return the accuracies of a role's best epoch; None before the first epoch.
+
+        A teacher may have been trained in an earlier run.
+        """
+        phase, row = self.phases.get(role), self._cached.get(role)
+        if phase is None and row is not None and (found := _accuracies(row, row)):
+            return replace(found, epoch=0)
         return phase.best if phase else None
 
     def evaluated(self, role: str) -> Accuracies | None:
@@ -282,14 +323,7 @@ class History:
         row = self.evaluations.get(role)
         if row is None:
             return None
-        # Version 0.1 did not record the attack. All networks of a run share one.
-        shares = _robust_shares(self.evaluations.get("student", row))
-        attack = _text(row.get("headline")) or headline_of(shares) or ""
-        best = number(table(row, "w_robust_accuracy").get(attack))
-        if best is None:
-            return None
-        clean, robust = number(row.get("clean_accuracy")), _robust_shares(row)
-        return Accuracies(clean, robust.get(attack), best, attack=attack)
+        return _accuracies(row, self.evaluations.get("student", row))
 
     def accuracies(self, role: str) -> Accuracies | None:
         """Return a role's accuracies in its best epoch, else on the test images."""
@@ -316,8 +350,10 @@ class History:
         if final := self.evaluated(role):
             columns[f"test, {final.attack}"] = final.metrics
         if role == "student":
-            teachers = {LABELS[name]: self.accuracies(name) for name in TEACHERS}
-            columns |= {name: each.metrics for name, each in teachers.items() if each}
+            for teacher in TEACHERS:
+                if each := self.accuracies(teacher):
+                    origin = ", test" if each.is_final else ""
+                    columns[f"{LABELS[teacher]}{origin}"] = each.metrics
         return columns
 
     def short_progress(self, name: str | None = None) -> str:
@@ -333,47 +369,126 @@ class History:
             count = known if phase.epochs else f"{phase.epoch or ''}"
         return f"{SHORT_LABELS.get(name, name)} {count}".strip()
 
-    def progress(self) -> Progress:
-        """Return the progress. The time left is that of the current phase only."""
-        if self._plan is None:
-            self._read_recipe()
+    def progress(self, now: float | None = None) -> Progress:
+        """Return the progress.
+
+        Args:
+            now: the present time in UNIX seconds, for a run that is still running. If
+                None, it is the time of the last event.
+        """
         phase = self.phases.get(self.phase or "")
         left = self._to_come()
-        if phase is None or self.outcome == "finished":
-            label = _label(self.phase or "")
-            text = self.outcome if self.outcome == "finished" else label
-            return Progress(self._fraction(left), None, None, None, text or "")
+        if self.outcome == "finished":
+            return Progress(1.0, None, None, None, self.outcome)
+        fraction = self._fraction(left)
+        seconds, is_rough, covers_test = self._seconds_left(left, now)
+        if phase is None:
+            text = _label(self.phase or "")
+            return Progress(
+                fraction, None, seconds, None, text, False, is_rough, covers_test
+            )
         text = f"{_label(phase.name)} {phase.epoch}"
         text += f"/{phase.epochs}" if phase.epochs else ""
         if left:
             text += f", then {' and '.join(_label(role) for role in left)}"
-        rate = phase.rate
-        if rate is None and phase.steps and phase.epoch_seconds:
-            rate = phase.steps / phase.epoch_seconds
-        images = rate * self._batch_size if rate and self._batch_size else None
         return Progress(
-            self._fraction(left),
+            fraction,
             phase.epoch_fraction,
-            phase.seconds_left,
-            images,
+            seconds,
+            phase.images_per_second,
             text,
-            is_compiling=not phase.step and phase.epoch_seconds is None,
+            phase.is_fresh,
+            is_rough,
+            covers_test,
         )
 
     def _to_come(self) -> dict[str, int]:
+        if self.phase == "evaluation":
+            return {}
         # A teacher that is in the cache is skipped and writes no event.
-        plan = list((self._plan or {}).items())
+        plan = list(self._load.epochs.items())
         begun = [place for place, (role, _) in enumerate(plan) if role in self.phases]
         return dict(plan[begun[-1] + 1 :] if begun else plan)
 
+    def _tested_roles(self) -> int:
+        """Return the number of networks that the final evaluation is of."""
+        load = self._load
+        known = [*self.phases, *self._cached, *self._to_come()]
+        known += [role for role in TEACHERS if load.has_weights(role)]
+        return len({*known, "student"})
+
     def _fraction(self, left: Mapping[str, int]) -> float | None:
-        if self.outcome == "finished":
-            return 1.0
-        phases = list(self.phases.values())
-        total = sum(phase.epochs or 0 for phase in phases) + sum(left.values())
-        if not total or any(phase.epochs is None for phase in phases):
+        """Return the share of all passes that are done."""
+        load, phases = self._load, list(self.phases.values())
+        if any(phase.epochs is None for phase in phases) or not (phases or left):
             return None
-        return min(1.0, sum(phase.done for phase in phases) / total)
+        done = sum(phase.done * load.per_epoch(phase.name) for phase in phases)
+        total = sum(
+            (phase.epochs or 0) * load.per_epoch(phase.name) for phase in phases
+        )
+        total += sum(epochs * load.per_epoch(role) for role, epochs in left.items())
+        if (each := load.of_evaluation()) is not None:
+            total += each * self._tested_roles()
+            done += each * (self._tested[1] if self._tested else 0)
+        return min(1.0, done / total) if total else None
+
+    def _seconds_left(
+        self, left: Mapping[str, int], now: float | None
+    ) -> tuple[float | None, bool, bool]:
+        """Return the seconds, if they are rough, and if they cover the test."""
+        load = self._load
+        if self._tested is not None and self.phase == "evaluation":
+            return (*self._seconds_of_test(now), True)
+        per_pass = self._seconds_per_pass()
+        phase = self.phases.get(self.phase or "")
+        if per_pass is None or phase is None or phase.epochs is None:
+            return None, False, False
+        seconds, is_rough = phase.seconds_left, bool(left)
+        if seconds is None:
+            epochs, is_rough = phase.epochs - phase.done, True
+            seconds = epochs * load.per_epoch(phase.name) * per_pass
+        # Each network is compiled again.
+        compiling = max(each.compile_seconds for each in self.phases.values())
+        for role, epochs in left.items():
+            seconds += epochs * load.per_epoch(role) * per_pass + compiling
+        test = load.of_evaluation()
+        if test is None:
+            return seconds, is_rough, False
+        seconds += test * self._tested_roles() * per_pass + compiling
+        return seconds, True, True
+
+    def _seconds_of_test(self, now: float | None) -> tuple[float | None, bool]:
+        begun, count, ended = self._tested or (0.0, 0, 0.0)
+        now = self.updated or ended if now is None else now
+        rest = max(0, self._tested_roles() - count)
+        if count:
+            each = (ended - begun) / count
+            return max(0.0, rest * each - max(0.0, now - ended)), False
+        per_pass, test = self._seconds_per_pass(), self._load.of_evaluation()
+        if per_pass is None or test is None:
+            return None, True
+        return max(0.0, rest * test * per_pass - max(0.0, now - begun)), True
+
+    def _seconds_per_pass(self) -> float | None:
+        """Return the seconds per pass of the phase that was measured last."""
+        for phase in reversed(self.phases.values()):
+            if (seconds := phase.epoch_seconds) is None and phase.rate and phase.steps:
+                seconds = phase.steps / phase.rate
+            if seconds is not None:
+                return seconds / self._load.per_epoch(phase.name)
+        return None
+
+
+def _accuracies(
+    row: Mapping[str, Any], student: Mapping[str, Any]
+) -> Accuracies | None:
+    # Version 0.1 did not record the attack. All networks of a run share one.
+    attack = _text(row.get("headline")) or headline_of(_robust_shares(student)) or ""
+    best = number(table(row, "w_robust_accuracy").get(attack))
+    if best is None:
+        return None
+    clean, robust = number(row.get("clean_accuracy")), _robust_shares(row)
+    return Accuracies(clean, robust.get(attack), best, attack=attack)
 
 
 def _robust_shares(row: Mapping[str, Any]) -> dict[str, float]:

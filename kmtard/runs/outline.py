@@ -14,8 +14,16 @@ from kmtard.runs.formats import (
     mean_and_deviation,
     radius_text,
 )
-from kmtard.runs.listing import COLUMNS, Column, has_words, matches, ordered
+from kmtard.runs.listing import (
+    COLUMNS,
+    Column,
+    matches,
+    ordered,
+    progress_text,
+    shown_text,
+)
 from kmtard.runs.phase import Accuracies
+from kmtard.runs.query import read_query
 from kmtard.runs.study_views import CellView, StudyView, state_of
 from kmtard.runs.summary import Summary
 
@@ -223,7 +231,9 @@ class _Maker:
             row = replace(cell.row, state=cell.state)
             return matches(row, self.query, f"{study.name} {cell.name}")
         texts = {"state": cell.state, "name": cell.name, "study": study.name}
-        return has_words({**texts, "method": label(cell.method)}, self.query)
+        seed = float(cell.seed) if str(cell.seed).isdecimal() else None
+        texts |= {"method": label(cell.method), "where": cell.where}
+        return read_query(self.query).matches(texts, {"seed": seed})
 
 
 def _line(part: _Part, depth: int = 0) -> Line:
@@ -256,7 +266,7 @@ def line_text(column: Column, line: Line) -> str:
     if line.row is not None:
         if line.cell is not None and column.title == "where":
             return line.cell.where or ABSENT
-        return column.text(line.row)
+        return shown_text(column, line.row)
     if line.is_open is None and line.cell is not None:
         texts = {
             "method": line.method,
@@ -280,6 +290,11 @@ def _text_of_many(column: Column, line: Line) -> str:
             [each.robust for each in scores if each.robust is not None]
         ),
         "epoch": lambda: f"{_finished(line)}/{line.total} runs",
+        "left": lambda: _left(line),
+        "progress": lambda: _progress(line),
+        "trend": lambda: ABSENT,
+        "tags": lambda: _shared(" ".join(row.notes.tags) for row in line.runs),
+        "note": lambda: ABSENT,
         "time": lambda: duration(sum(row.seconds for row in line.runs)),
         "seed": lambda: ",".join(map(str, line.seeds)) or ABSENT,
         "of": lambda: scores[0].origin if scores else ABSENT,
@@ -304,6 +319,19 @@ def _comparable(line: Line) -> list[Accuracies]:
 
 def _finished(line: Line) -> int:
     return sum(row.state == "finished" for row in line.runs)
+
+
+def _left(line: Line) -> str:
+    """Return the time left of the run that ends last."""
+    known = [row for row in line.runs if row.seconds_left is not None]
+    return max(known, key=lambda row: row.seconds_left or 0.0).left if known else ABSENT
+
+
+def _progress(line: Line) -> str:
+    """Return the mean progress of all runs, also of those that have not begun."""
+    if not line.runs or any(row.fraction is None for row in line.runs):
+        return ABSENT
+    return progress_text(sum(row.fraction or 0.0 for row in line.runs) / line.total)
 
 
 def _methods(line: Line) -> str:

@@ -14,10 +14,14 @@ MOST_POINTS = 20_000
 """Most points kept in a series. Beyond that, every second point is dropped."""
 
 MOST_METRICS = 64
+TREND_POINTS = 128
 RECENT = 20  # latest epochs, whose mean duration predicts that of the next one
 
 SELECTION = "pgd_trades"
 """The attack for the robust accuracy of an epoch, by which the best is selected."""
+
+SPEED = "images_per_second"
+"""Metric of an epoch that is computed from its batches per second."""
 
 ACCURACIES = ("clean_accuracy", "robust_accuracy", "w_robust_accuracy")
 
@@ -31,7 +35,8 @@ class Accuracies:
         robust: accuracy under `attack`; None if unknown.
         w_robust: mean of clean and robust accuracy.
         epoch: the epoch, if the accuracies were measured on the images that select the
-            best epoch; None for the selected network on the test images.
+            best epoch; 0 for the best epoch of an earlier run, whose number is unknown;
+            None for the selected network on the test images.
         attack: name of the attack; the one used after each epoch if left out.
         epsilon: radius of the attack; None if it is the recipe's.
     """
@@ -44,9 +49,16 @@ class Accuracies:
     epsilon: float | None = None
 
     @property
+    def is_final(self) -> bool:
+        """Whether the accuracies are those of the final evaluation."""
+        return self.epoch is None
+
+    @property
     def origin(self) -> str:
         """Where the accuracies come from: `test`, or `epoch` and its number."""
-        return "test" if self.epoch is None else f"epoch {self.epoch}"
+        if self.epoch is None:
+            return "test"
+        return f"epoch {self.epoch}" if self.epoch else "best epoch"
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -63,10 +75,12 @@ class Series:
     Attributes:
         x: epochs, increasing.
         y: one value per epoch; None if it was not finite.
+        most: largest number of points.
     """
 
     x: list[float] = field(default_factory=list)
     y: list[float | None] = field(default_factory=list)
+    most: int = MOST_POINTS
 
     def cut(self, x: float) -> None:
         """Drop the points at `x` and after it."""
@@ -78,7 +92,7 @@ class Series:
         """Append a point. If there are too many, drop every second one."""
         self.x.append(x)
         self.y.append(y)
-        if len(self.x) > MOST_POINTS:
+        if len(self.x) > self.most:
             del self.x[1::2], self.y[1::2]
 
     @property
@@ -117,8 +131,14 @@ class Phase:
         epoch: number of completed epochs.
         step: number of completed batches in the current epoch.
         metrics: name -> one point per epoch; empty unless `in_detail`.
-        rate: batches per second in the current epoch; None if unknown.
+        rate: batches per second in the current epoch, or in the last one; None if
+            unknown.
         in_detail: whether to keep `metrics`.
+        batch_size: images per batch; None if unknown.
+        is_fresh: whether the phase has begun, or was resumed, and no batch is known to
+            have ended since.
+        compile_seconds: time to compile in the last process; 0 if unknown.
+        trend: W-Robust accuracy over the epochs, in few points.
     """
 
     name: str
@@ -129,9 +149,15 @@ class Phase:
     metrics: dict[str, Series] = field(default_factory=dict)
     rate: float | None = None
     in_detail: bool = True
+    batch_size: int | None = None
+    is_fresh: bool = False
+    compile_seconds: float = 0.0
+    trend: Series = field(default_factory=lambda: Series(most=TREND_POINTS))
     _durations: list[float] = field(default_factory=list)
+    _first_seconds: float | None = None
     _records: list[Accuracies] = field(default_factory=list)
     _is_partial: bool = False
+    _is_first: bool = False
 
     @property
     def best(self) -> Accuracies | None:
@@ -143,23 +169,30 @@ class Phase:
 
     @property
     def epoch_seconds(self) -> float | None:
-        """Mean duration of the latest epochs in seconds; None before the first."""
+        """Mean duration of the latest epochs in seconds; None before the first.
+
+        The time of the compiler does not count. Where it is unknown, the first epoch of
+        a process counts only while there is no other.
+        """
         if not self._durations:
-            return None
+            return self._first_seconds
         return sum(self._durations) / len(self._durations)
 
     def begin(self, event: Mapping[str, Any]) -> None:
         """Add a `phase_started` event, the first one or that of a resumed run."""
         self.epochs = whole(event.get("epochs")) or self.epochs
         done = whole(event.get("step")) or 0
+        self.steps = whole(event.get("steps")) or self.steps
         self.step, self.rate = 0, None
+        self.is_fresh = self._is_first = True
         self._is_partial = done % self.steps > 0 if self.steps else done > 0
 
     def follow(self, event: Mapping[str, Any]) -> None:
         """Add a `step` event."""
+        self.is_fresh = False
         self.step = whole(event.get("step")) or 0
         self.steps = whole(event.get("steps")) or self.steps
-        self.rate = positive(event.get("steps_per_second"))
+        self.rate = positive(event.get("steps_per_second")) or self.rate
         self.epoch = max(0, (whole(event.get("epoch")) or self.epoch + 1) - 1)
 
     def finish_epoch(self, event: Mapping[str, Any]) -> None:
@@ -170,25 +203,34 @@ class Phase:
         self.epoch, self.step = epoch, 0
         if total := whole(event.get("step")):
             self.steps = max(1, total // epoch)
-        self._time(positive(event.get("seconds")))
+        self._time(event)
+        self.is_fresh = False
+        self.rate = positive(event.get("steps_per_second")) or self.rate
         metrics = table(event, "metrics")
         if self.in_detail:
-            self._extend(epoch, metrics)
+            self._extend(epoch, metrics, event)
         self._record(epoch, metrics)
 
-    def _extend(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+    def _extend(
+        self, epoch: int, metrics: Mapping[str, Any], event: Mapping[str, Any]
+    ) -> None:
         # A run that resumed from an earlier epoch repeats the epochs after it.
         for series in self.metrics.values():
             series.cut(epoch)
         for name, value in islice(metrics.items(), MOST_METRICS):
             if value is None or isinstance(value, int | float):
                 self._put(str(name), epoch, number(value))
+        if positive(event.get("steps_per_second")) and self.images_per_second:
+            self._put(SPEED, epoch, self.images_per_second)
 
     def _record(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         records = self._records
         while records and (records[-1].epoch or 0) >= epoch:
             records.pop()
         clean, robust, best = (number(metrics.get(name)) for name in ACCURACIES)
+        self.trend.cut(epoch)
+        if best is not None:
+            self.trend.add(epoch, best)
         if best is not None and (not records or best > records[-1].w_robust):
             records.append(Accuracies(clean, robust, best, epoch))
             if len(records) > MOST_POINTS:
@@ -198,10 +240,27 @@ class Phase:
         if name in self.metrics or len(self.metrics) < MOST_METRICS:
             self.metrics.setdefault(name, Series()).add(epoch, value)
 
-    def _time(self, seconds: float | None) -> None:
-        if seconds is not None and not self._is_partial:
+    def _time(self, event: Mapping[str, Any]) -> None:
+        seconds = positive(event.get("seconds"))
+        compiled = number(event.get("compile_seconds"))
+        is_partial, self._is_partial = self._is_partial, False
+        if seconds is None or is_partial:
+            self._is_first = False
+            return
+        if self._is_first and compiled is None:
+            self._first_seconds = seconds
+        else:
+            self.compile_seconds = max(0.0, compiled or self.compile_seconds)
+            seconds = max(0.0, seconds - max(0.0, compiled or 0.0))
             self._durations = [*self._durations[1 - RECENT :], seconds]
-        self._is_partial = False
+        self._is_first = False
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training speed, without the first batch of an epoch; None if unknown."""
+        if self.rate is None or self.batch_size is None:
+            return None
+        return self.rate * self.batch_size
 
     @property
     def epoch_fraction(self) -> float:

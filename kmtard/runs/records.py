@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -108,6 +109,8 @@ class Score:
         robust: one character per image: "1" if it counts, "0" if not; empty if unknown.
         predictions: for each image the class predicted under the attack. An image that
             was not attacked has its clean prediction. Empty if unknown.
+        confidences: index of an image -> probability of its prediction, in [0, 1], for
+            the images that are saved as PNG. Empty if unknown.
     """
 
     accuracy: float
@@ -122,6 +125,7 @@ class Score:
     stages: Mapping[str, int] | None = None
     robust: str = ""
     predictions: tuple[int, ...] = ()
+    confidences: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,34 @@ class Results:
         return list(
             dict.fromkeys(name for each in self.networks for name in each.attacks)
         )
+
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, or its label as text if the name is unknown."""
+        names = self.class_names
+        return names[label] if 0 <= label < len(names) else str(label)
+
+    def by_class(self, score: Score) -> dict[int, float]:
+        """Return label -> accuracy in [0, 1]; empty without an outcome per image.
+
+        Args:
+            score: a score of one of the networks.
+        """
+        if len(score.robust) != len(self.labels):
+            return {}
+        total = Counter(self.labels)
+        pairs = zip(self.labels, score.robust, strict=True)
+        right = Counter(label for label, digit in pairs if digit == "1")
+        return {label: right[label] / total[label] for label in sorted(total)}
+
+    def confusion(self, score: Score) -> Counter[tuple[int, int]]:
+        """Return (label, prediction) -> number of images; empty without predictions.
+
+        Args:
+            score: a score of one of the networks.
+        """
+        if len(score.predictions) != len(self.labels):
+            return Counter()
+        return Counter(zip(self.labels, score.predictions, strict=True))
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -139,12 +139,12 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
     """
     columns = network.columns
     classes = sorted(set(results.labels))
-    shares = {name: by_class(results, score) for name, score in columns.items()}
+    shares = {name: results.by_class(score) for name, score in columns.items()}
     lines = []
     for each in classes:
         count = str(results.labels.count(each))
         found = [percent(shares[name].get(each)) for name in columns]
-        lines.append([class_name(results, each), count, *found])
+        lines.append([results.class_name(each), count, *found])
     worst, gaps = ["worst class", ""], ["fairness gap", ""]
     for name in columns:
         values = shares[name]
@@ -152,7 +152,7 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
             worst, gaps = [*worst, ABSENT], [*gaps, ABSENT]
             continue
         low = min(values, key=lambda each: values[each])
-        worst.append(f"{percent(values[low])} ({class_name(results, low)})")
+        worst.append(f"{percent(values[low])} ({results.class_name(low)})")
         gaps.append(percent(max(values.values()) - values[low]))
     heading = ["class", "images", *map(label, columns)]
     return Table(
@@ -164,33 +164,37 @@ def classes_table(results: Results, network: NetworkResults) -> Table:
     )
 
 
-def confusion_table(results: Results, network: NetworkResults) -> Table:
-    """Return what images of each class are taken for under the headline attack.
+def confusion_table(
+    results: Results, network: NetworkResults, attack: str | None = None
+) -> Table:
+    """Return what images of each class are taken for under an attack.
 
     With more than `MOST_CLASSES` classes, only the most frequent mistakes are shown.
 
     Args:
         results: the record, with a prediction per image.
         network: one of the record's networks, with at least one attack.
+        attack: name of the attack, or `clean`; the headline attack if None.
     """
-    attack = network.headline or ""
-    score = network.attacks.get(attack)
-    predictions = score.predictions if score else ()
+    attack = attack or network.headline or ""
+    score = network.columns.get(attack)
     title = f"Predictions under {label(attack)}, {about(results, network)}"
-    counts = Counter(zip(results.labels, predictions, strict=False))
-    classes = sorted({*results.labels, *predictions})
+    counts: Counter[tuple[int, int]] = Counter()
+    if score:
+        counts = results.confusion(score)
+    classes = sorted({*results.labels, *(answer for _, answer in counts)})
     if len(classes) > MOST_CLASSES:
         wrong = {pair: count for pair, count in counts.items() if pair[0] != pair[1]}
         mistakes = Counter(wrong)
         lines = [
-            [class_name(results, one), class_name(results, other), str(count)]
+            [results.class_name(one), results.class_name(other), str(count)]
             for (one, other), count in mistakes.most_common(MOST_CLASSES)
         ]
         heading = ["class", "taken for", "images"]
         return Table(heading, lines, heading[2:], title=title)
-    heading = ["class", *(class_name(results, each) for each in classes)]
+    heading = ["class", *(results.class_name(each) for each in classes)]
     lines = [
-        [class_name(results, one), *(str(counts[one, other]) for other in classes)]
+        [results.class_name(one), *(str(counts[one, other]) for other in classes)]
         for one in sorted(set(results.labels))
     ]
     note = "one row per true class, one column per prediction: number of images"
@@ -202,15 +206,6 @@ def _with_interval(score: Score) -> str:
     if low is None or high is None:
         return percent(score.accuracy)
     return f"{percent(score.accuracy)} ({100 * low:.1f}-{100 * high:.1f})"
-
-
-def by_class(results: Results, score: Score) -> dict[int, float]:
-    """Return label -> accuracy in [0, 1]; empty if there is no outcome per image."""
-    if len(score.robust) != len(results.labels):
-        return {}
-    right = [n for n, d in zip(results.labels, score.robust, strict=True) if d == "1"]
-    total, correct = Counter(results.labels), Counter(right)
-    return {each: correct[each] / count for each, count in total.items()}
 
 
 def published_table(results: Results) -> Table | None:
@@ -274,15 +269,9 @@ def _attack_row(
         "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
-        f"{100 * worst[1]:.1f} ({class_name(results, worst[0])})" if worst else ABSENT,
+        f"{100 * worst[1]:.1f} ({results.class_name(worst[0])})" if worst else ABSENT,
         *(map(figure, costs) if costs else [ABSENT] * 4),
     ]
-
-
-def class_name(results: Results, label: int) -> str:
-    """Return the name of a class; its number if the record does not name it."""
-    names = results.class_names
-    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _caption(name: str, score: Score) -> str:

@@ -358,7 +358,12 @@ def _score(content: Mapping[str, Any]) -> Score:
         stages=_optional(_stages, content["stages"]),
         robust=_text(content["robust"]),
         predictions=_integers(content.get("predictions") or ""),
+        confidences=_confidences(content.get("confidences", {})),
     )
+
+
+def _confidences(content: Any) -> dict[int, float]:
+    return {int(index): _share(value) for index, value in _table(content).items()}
 
 
 def _pictures(path: Path, content: Mapping[str, Any]) -> Pictures:

@@ -14,11 +14,16 @@ from kmtard.runs.documents import number
 from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.history import Accuracies, History
+from kmtard.runs.notes import Notes, read_notes
+from kmtard.runs.phase import Phase
 from kmtard.runs.results import read_figures
 from kmtard.runs.settings import ABOUT, radius_of, read_settings, setting_of
 
 DAMAGED = "damaged"
 """The state of a run whose files cannot be read."""
+
+COMPILING = "compiling"
+"""The progress of a run that waits for its first batch."""
 
 NOTES = {
     "crashed": "Its process ended without a final event. The log ends with:",
@@ -53,6 +58,13 @@ class Summary:
         setting: equal for runs that differ only in their seed and folders; empty if
             the recipe cannot be read.
         note: what went wrong; empty if nothing did.
+        fraction: share of the whole run's work that is done; None if unknown.
+        seconds_left: seconds until the run ends, for one that is running; None if
+            unknown.
+        left: the same as text, as of `Progress.left`; empty if unknown.
+        trend: the student's W-Robust accuracy after its epochs, or that of the network
+            that is trained now; in few points.
+        notes: the user's note and tags.
     """
 
     run: Run
@@ -72,6 +84,11 @@ class Summary:
     job: str = ""
     setting: str = ""
     note: str = ""
+    fraction: float | None = None
+    seconds_left: float | None = None
+    left: str = ""
+    trend: tuple[float, ...] = ()
+    notes: Notes = Notes()
 
     @property
     def name(self) -> str:
@@ -106,7 +123,10 @@ class SummaryReader:
     def read(self) -> Summary:
         """Return the present state of the run. Call it from one thread at a time."""
         run, known = self.run, self._summary
-        paths = (run.events_path, run.info_path, run.evaluation_path, run.recipe_path)
+        paths = (
+            *(run.events_path, run.info_path, run.evaluation_path),
+            *(run.notes_path, run.recipe_path),
+        )
         stamps = [_stamp(path) for path in paths]
         if known and stamps == self._stamps and known.state != "running":
             return known
@@ -140,7 +160,11 @@ class SummaryReader:
         found = summary.score.epsilon if summary.score else None
         _, _, epsilon, setting = self._settings
         epsilon = epsilon if found is None else found
-        return replace(summary, epsilon=epsilon, setting=setting)
+        summary = replace(summary, epsilon=epsilon, setting=setting)
+        try:
+            return replace(summary, notes=read_notes(self.run))
+        except RunError as error:
+            return replace(summary, note=summary.note or str(error))
 
     def _of(
         self, state: str, data: str, method: str, network: str, seed: str
@@ -151,6 +175,10 @@ class SummaryReader:
         name = "student" if state == "finished" else history.phase or ""
         phase = history.phases.get(name)
         bests = {role: history.best(role) for role in TEACHERS}
+        now = time.time() if running else None
+        progress = history.progress(now)
+        is_compiling = running and progress.is_compiling
+        learner = history.phases.get("student", phase)
         return Summary(
             self.run,
             state,
@@ -160,14 +188,22 @@ class SummaryReader:
             seed=seed,
             score=final or history.best("student"),
             teachers={role: best for role, best in bests.items() if best},
-            progress=history.short_progress(name),
+            progress=COMPILING if is_compiling else history.short_progress(name),
             done=phase.share_done if phase else None,
-            seconds=history.worked(time.time() if running else None),
+            seconds=history.worked(now),
             created=number(info.get("created")) or 0.0,
             host=str(info.get("host", "")),
             job=str(info.get("slurm_job", "")),
             note=_note(state, history),
+            fraction=progress.fraction,
+            seconds_left=progress.eta_seconds if running else None,
+            left=progress.left if running else "",
+            trend=_known(learner),
         )
+
+
+def _known(phase: Phase | None) -> tuple[float, ...]:
+    return tuple(y for y in phase.trend.y if y is not None) if phase else ()
 
 
 def _problem(run: Run) -> str:

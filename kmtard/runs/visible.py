@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -95,6 +95,44 @@ def telling_warnings(tell: Callable[[str], object]) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def shortened_apart(texts: Sequence[str], width: int) -> list[str]:
+    """Return each text in exactly `width` terminal cells, with what differs visible.
+
+    A longer text loses its middle as in `shortened`. If two different texts then look
+    the same, they lose what they have in common before the first difference.
+
+    Example:
+        >>> shortened_apart(["trades-s0-7f3a-digits", "trades-s1-7f3a-digits"], 12)
+        ['tra…s0-7f3a…', 'tra…s1-7f3a…']
+    """
+    found = {text: shortened(text, width) for text in texts}
+    alike: dict[str, list[str]] = {}
+    for text, short in found.items():
+        alike.setdefault(short, []).append(text)
+    for group in alike.values():
+        if len(group) > 1:
+            found |= _apart(group, width)
+    return [found[text] for text in texts]
+
+
+def _apart(group: Sequence[str], width: int) -> dict[str, str]:
+    """Show the part of each text around the first place where they differ."""
+    same = len(os.path.commonprefix(group))
+    end = len(os.path.commonprefix([text[same:][::-1] for text in group]))
+    head = set_cell_size(group[0], max(0, min(width // 4, same)))
+    room = width - cell_len(head) - 1
+    shown = {}
+    for text in group:
+        # From a little before the difference, and to the end where that fits.
+        start = min(max(0, same - 1), max(same, len(text) - end) - 1)
+        rest = text[max(start, 0) :]
+        while len(rest) < len(text) and cell_len(rest) < room:
+            rest = text[len(text) - len(rest) - 1 :]
+        short = set_cell_size(rest, room - 1) + "…" if cell_len(rest) > room else rest
+        shown[text] = set_cell_size(f"{head}…{short}", width)
+    return shown
 
 
 def shortened(text: str, width: int) -> str:

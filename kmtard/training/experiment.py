@@ -19,6 +19,7 @@ from kmtard.backend import distribution
 from kmtard.callbacks import ClassCallback
 from kmtard.callbacks.rate import RateCallback
 from kmtard.data.pipeline import (
+    Split,
     TrainingStream,
     balanced_weights,
     evaluation_dataset,
@@ -273,7 +274,14 @@ class Experiment:
         )
         done = state.restore(model)
         keeper.check(model)
-        self.events.write("phase_started", phase=role, step=done, epochs=epochs)
+        self.events.write(
+            "phase_started",
+            phase=role,
+            step=done,
+            epochs=epochs,
+            steps=steps,
+            images=self._images(),
+        )
         progress = Progress(self.bar, self.line, LABELS[role], epochs, steps)
         callbacks = [
             DataEpoch(stream),
@@ -315,10 +323,7 @@ class Experiment:
         callbacks: list,
     ) -> None:
         steps, epochs = stream.steps_per_epoch, training.schedule.epochs
-        chosen = self.test
-        if self.recipe.evaluation.selection == "held_out" and self.held_out is not None:
-            chosen = self.held_out.limit(self.recipe.evaluation.limit)
-        validation = evaluation_dataset(chosen, self.recipe.data.batch_size)
+        validation = evaluation_dataset(self._chosen(), self.recipe.data.batch_size)
 
         def cut_short() -> bool:
             return self.stop.requested and int(model.steps_taken.value) % steps > 0
@@ -348,6 +353,16 @@ class Experiment:
                     )
         if int(model.steps_taken.value) < epochs * steps:
             raise Stopped
+
+    def _chosen(self) -> Split:
+        """Return the images on which the best epoch is chosen."""
+        if self.recipe.evaluation.selection == "held_out" and self.held_out is not None:
+            return self.held_out.limit(self.recipe.evaluation.limit)
+        return self.test
+
+    def _images(self) -> dict[str, int]:
+        splits = {"train": self.train_split, "epoch": self._chosen(), "test": self.test}
+        return {name: len(split) for name, split in splits.items()}
 
     def _load_best(self, role: str, keeper: BestStudent, model: Any) -> None:
         if keeper.state["score"] is None:

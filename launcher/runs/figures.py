@@ -87,6 +87,13 @@ def _drawn(
                 markersize=5,
                 linewidth=1.4,
             )
+            if one.low and one.high:
+                low, high = (
+                    [nan if y is None or not isfinite(y) else y for y in ends]
+                    for ends in (one.low, one.high)
+                )
+                colour = [channel / 255 for channel in one.style.colour]
+                axes.fill_between(one.x, low, high, color=colour, alpha=0.2, lw=0)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(alpha=0.3)

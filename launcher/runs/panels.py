@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.history import History, Phase
+from kmtard.runs.phase import SPEED
 from launcher.palette import STYLES
 from launcher.widgets.metric_plot import Level, Mark, PlotSeries
 
@@ -21,8 +22,6 @@ class Panel:
         metrics: name -> label, of each curve.
         scale: factor of the values, 100 for accuracies in %.
         digits: decimals of numbers.
-        can_be_smoothed: whether the values are noisy. What a schedule or a balance
-            sets is exact, and an average would be wrong.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Panel:
     metrics: dict[str, str]
     scale: float = 1.0
     digits: int = 3
-    can_be_smoothed: bool = True
 
     @property
     def key(self) -> str:
@@ -72,13 +70,11 @@ PANELS = (
         "weights",
         "loss weights",
         _of_teachers("{}_weight"),
-        can_be_smoothed=False,
     ),
     Panel(
         "temperatures",
         "temperatures",
         _of_teachers("{}_temperature"),
-        can_be_smoothed=False,
     ),
     Panel(
         "entropies",
@@ -97,9 +93,15 @@ PANELS = (
         "learning rate",
         {"learning_rate": "learning rate"},
         digits=5,
-        can_be_smoothed=False,
     ),
+    Panel("speed", "training speed, images/s", {SPEED: "images/s"}, digits=0),
 )
+EXACT = ("weight", "temperature", "learning_rate")
+"""Parts of the names of metrics that a schedule or a balance sets.
+
+They are exact. An average of them would be wrong.
+"""
+
 NAMED = {metric for panel in PANELS for metric in panel.metrics}
 OTHER = "other"
 
@@ -112,6 +114,11 @@ def panels_of(phase: Phase | None) -> list[Panel]:
     ]
     rest = {name: name for name in metrics if name not in NAMED}
     return [PANELS[0], *found, *([Panel(OTHER, "other metrics", rest)] if rest else [])]
+
+
+def can_be_smoothed(metric: str) -> bool:
+    """Return whether the values of a metric are noisy, and not set exactly."""
+    return not any(part in metric for part in EXACT)
 
 
 def curves(
@@ -132,9 +139,10 @@ def curves(
             continue
         style = STYLES[number % len(STYLES)]
         raw = PlotSeries(label, values.x, _scaled(values.y, panel), style)
-        if strength and len(values.x) > 1 and panel.can_be_smoothed:
+        if strength and len(values.x) > 1 and can_be_smoothed(name):
             series.append(replace(raw, faint=True))
-            raw = replace(raw, y=_scaled(values.smoothed(strength), panel))
+            smooth = _scaled(values.smoothed(strength), panel)
+            raw = replace(raw, y=smooth, label=f"{label}, smoothed")
         series.append(raw)
     return series
 
@@ -152,7 +160,10 @@ def levels(history: History, hidden: Collection[str]) -> list[Level]:
             value = accuracies.metrics[name] if accuracies else None
             # All accuracies of both would hide the curves: one per teacher.
             if value is not None and name == _aim(role) and name not in hidden:
-                found.append((LABELS[role], 100 * value, STYLES[number]))
+                # The curves are of other images than the final evaluation.
+                origin = ", test" if accuracies and accuracies.is_final else ""
+                label = f"{LABELS[role]}{origin}"
+                found.append((label, 100 * value, STYLES[number]))
     return found
 
 

@@ -14,6 +14,9 @@ OFFERED = {
     "delete_run": None,
     "rename_run": None,
     "report_run": None,
+    "robustness_run": None,
+    "tag_run": None,
+    "note_run": None,
 }
 """Action -> the states of a run in which it is offered, or says why not; None: all."""
 

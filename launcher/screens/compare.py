@@ -18,7 +18,9 @@ from kmtard.runs import Run
 from kmtard.runs.comparison import (
     Compared,
     ComparedReader,
+    Folded,
     figures_table,
+    folded,
     legend_of,
     metrics_of,
     settings_table,
@@ -67,6 +69,7 @@ class CompareScreen(LauncherScreen[None]):
                 [], prompt="metric", id="metric", compact=True, allow_blank=True
             )
         yield MetricPlot(empty="No epochs of this metric yet.")
+        yield Static(id="note")
         with Horizontal(id="tables"):
             yield TextTable(id="figures")
             yield TextTable(id="settings")
@@ -75,6 +78,7 @@ class CompareScreen(LauncherScreen[None]):
     def on_mount(self) -> None:
         """Show the accuracies first, and start reading."""
         self._metric = self.app.settings.get("compare.metric", DEFAULT_METRIC)
+        self._is_folded = self.app.settings.get("compare.folded", False)
         self.query_one("#figures").focus()
         self._show()
         Poller(self, self._reader, self.take)
@@ -98,14 +102,18 @@ class CompareScreen(LauncherScreen[None]):
         elif not self._runs:
             title = f"{title}: reading ..."
         elif len(self._readers) == 1:
-            title = "Only one run: press a, mark others in the list, then c"
+            title = "Only one run: press a, mark more, then c"
         elif self._baseline:
             title = f"{title} to {visible(self._baseline.name)}"
         self.query_one("#title", Static).update(Text(title))
         self._offer_metrics(metrics_of(self._runs))
         signs = {run.summary.name: _sign(self._style(run.path)) for run in self._runs}
         figures, settings = self._tables()
-        figures.show(figures_table(self._runs, self._baseline), signs)
+        compared = figures_table(self._runs, self._baseline)
+        figures.show(compared, signs)
+        note = self.query_one("#note", Static)
+        note.display = bool(compared.notes)
+        note.update(Text("\n".join(compared.notes), "dim"))
         settings.show(settings_table(self._runs), signs)
         self._plot()
 
@@ -128,19 +136,38 @@ class CompareScreen(LauncherScreen[None]):
         return STYLES[self.looks[str(path)]]
 
     def _series(self, labels: Sequence[str]) -> list[PlotSeries]:
-        is_share = self._metric.endswith("_accuracy")
-        series = []
-        for run, label in zip(self._runs, labels, strict=True):
-            x, y = run.curves.get(self._metric, ((), ()))
-            if is_share:
-                y = tuple(None if value is None else 100 * value for value in y)
-            if x:
-                series.append(PlotSeries(label, x, y, self._style(run.path)))
-        return series
+        """Return the curves: of each run, or of each setting if they are folded."""
+        if self._is_folded:
+            curves = folded(self._runs, self._metric)
+        else:
+            curves = [
+                Folded(run.path, label, *run.curves[self._metric])
+                for run, label in zip(self._runs, labels, strict=True)
+                if self._metric in run.curves
+            ]
+        factor = 100 if self._metric.endswith("_accuracy") else 1
+        return [
+            PlotSeries(
+                curve.label,
+                curve.x,
+                _scaled(curve.y, factor),
+                self._style(curve.path),
+                low=_scaled(curve.low, factor),
+                high=_scaled(curve.high, factor),
+            )
+            for curve in curves
+            if curve.x
+        ]
 
     def _plot(self) -> None:
         names = [run.summary.name for run in self._runs]
         self.query_one(MetricPlot).set_series(self._series(names))
+
+    def action_fold(self) -> None:
+        """Draw one curve per setting, with the deviation over its seeds, or per run."""
+        self._is_folded = not self._is_folded
+        self.app.settings.set("compare.folded", self._is_folded)
+        self._plot()
 
     @on(Select.Changed, "#metric")
     def _choose_metric(self, event: Select.Changed) -> None:
@@ -194,6 +221,10 @@ class CompareScreen(LauncherScreen[None]):
         writers: dict[str, Writer] = {**table_writers(table.shown)}
         writers |= dict.fromkeys(SUFFIXES, draw)
         self.app.push_screen(ExportScreen("comparison.csv", writers))
+
+
+def _scaled(values: Sequence[float | None], factor: float) -> tuple[float | None, ...]:
+    return tuple(None if value is None else factor * value for value in values)
 
 
 def _sign(style: SeriesStyle) -> Text:

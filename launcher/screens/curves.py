@@ -1,8 +1,8 @@
-"""A dialog for the plots and curves to show."""
+"""Dialogs for the plots and curves, and for the columns, to show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -25,30 +25,31 @@ class CurvesScreen(Dialog[None]):
     """A list that shows or hides plots and curves, each change at once.
 
     Args:
-        panels: the plots.
-        hidden: what is hidden: metrics, and plots by `Panel.key`.
+        labels: what can be hidden -> its label.
+        hidden: what is hidden.
         changed: called with what is hidden after each change.
     """
 
     PAGE = "curves"
     CSS_PATH = "curves.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("curves")
+    HEADING: ClassVar[str] = "Plots and curves"
 
     def __init__(
         self,
-        panels: Sequence[Panel],
+        labels: Mapping[str, str],
         hidden: Collection[str],
         changed: Callable[[set[str]], None],
     ) -> None:
         super().__init__()
-        self._labels = dict(_labels(panels))
+        self._labels = labels
         self._hidden = set(hidden)
         self._changed = changed
 
     def compose(self) -> ComposeResult:
-        """Show each plot with its curves below it."""
+        """Show what can be hidden, ticked where it is shown."""
         with Vertical(id="curves") as box:
-            box.border_title = "Plots and curves"
+            box.border_title = self.HEADING
             yield Ticks[str](
                 *(
                     Selection(Content(label), key, key not in self._hidden)
@@ -62,6 +63,18 @@ class CurvesScreen(Dialog[None]):
         listed = set(self._labels)
         self._hidden = self._hidden - listed | listed - set(event.control.selected)
         self._changed(self._hidden)
+
+
+class ColumnsScreen(CurvesScreen):
+    """A list that shows or hides columns of the list of runs, each change at once."""
+
+    PAGE = "columns"
+    HEADING = "Columns"
+
+
+def curve_labels(panels: Sequence[Panel]) -> dict[str, str]:
+    """Return a label for each plot by its key, and below it for each of its metrics."""
+    return dict(_labels(panels))
 
 
 def _labels(panels: Sequence[Panel]) -> Iterator[tuple[str, str]]:

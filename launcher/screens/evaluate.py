@@ -39,7 +39,8 @@ class EvaluateScreen(Dialog[Choice | None]):
     """Asks for attacks, and starts with the last choice.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or of the first one of several.
+        named: what is attacked; the name of the run if empty.
     """
 
     PAGE = "evaluate"
@@ -47,14 +48,15 @@ class EvaluateScreen(Dialog[Choice | None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("evaluate")
     chosen: ClassVar[set[str]] = {"fgsm", "pgd_trades"}
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, named: str = "") -> None:
         super().__init__()
         self._run = run
+        self._named = named or run.name
 
     def compose(self) -> ComposeResult:
         """Show the paper's suite and all attacks."""
         with Vertical(id="evaluate"):
-            yield Static(Text(f"Attacks on {visible(self._run.name)}"), id="title")
+            yield Static(Text(f"Attacks on {visible(self._named)}"), id="title")
             yield Ticks[str](*map(self._selection, [SUITE, *ATTACKS]))
             yield Static(id="said")
         yield KeyBar()

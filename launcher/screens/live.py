@@ -16,7 +16,7 @@ from kmtard.runs.log_file import last_lines
 from kmtard.runs.summary import DAMAGED, Summary, SummaryReader
 from launcher.bindings import bindings
 from launcher.poller import Poller
-from launcher.screens.curves import CurvesScreen
+from launcher.screens.curves import CurvesScreen, curve_labels
 from launcher.screens.run_actions import RunActions
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.log_pane import LogPane
@@ -145,7 +145,8 @@ class LiveScreen(RunActions):
     def action_curves(self) -> None:
         """Show or hide plots and curves."""
         plots = self.query_one(RunPlots)
-        screen = CurvesScreen(plots.panels, plots.hidden, plots.hide)
+        labels = curve_labels(plots.panels)
+        screen = CurvesScreen(labels, plots.hidden, plots.hide)
         self.app.push_screen(screen)
 
     def action_smooth(self) -> None:

@@ -43,7 +43,7 @@ class ReportScreen(RunActions):
     PAGE = "report"
     CSS_PATH = "report.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("run", "evaluate"),
+        *bindings("run", "evaluate", "robustness"),
         *bindings("report"),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,16 @@ from textual import work
 from textual.message import Message
 
 from kmtard.runs import Run, signals
+from kmtard.runs.notes import (
+    Notes,
+    changed_tags,
+    read_notes,
+    write_notes,
+    wrong_note,
+    wrong_tags,
+)
 from kmtard.runs.queue.task import Task
+from kmtard.runs.results import record_paths
 from launcher.poller import Poller
 from launcher.runs import trash
 from launcher.runs.run_rules import (
@@ -26,8 +35,9 @@ from launcher.screens.ask import AskScreen
 from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
 
-State = tuple[Path | None, str]
-"""Folder of a run, and its state; empty where it cannot be read."""
+State = tuple[Path | None, str, bool]
+"""Folder of a run, its state (empty where it cannot be read), and whether the run has
+an evaluation."""
 
 STOP = "It finishes its batch, saves a checkpoint and exits."
 KILL = "It ends at once. Resumed, it continues from its last checkpoint."
@@ -43,11 +53,14 @@ class RunActions(LauncherScreen[None]):
         old: Path
         new: Path | None
 
+    class Noted(Message):
+        """The note or the tags of a run have changed."""
+
     asked_to_stop: ClassVar[set[tuple[object, ...]]] = set()
     """Processes that were asked to stop: folder, pid and start time of each."""
 
     _watched: Run | None = None
-    _known: State = (None, "")
+    _known: State = (None, "", False)
 
     def selected_run(self) -> Run | None:
         """Return the run that the actions are for."""
@@ -78,9 +91,11 @@ class RunActions(LauncherScreen[None]):
         """Return why the run's state forbids an action; empty if it is unknown."""
         if action not in OFFERED:
             return super().unavailable(action)
-        run, (path, state) = self.selected_run(), self._known
+        run, (path, state, is_evaluated) = self.selected_run(), self._known
         if run is None:
             return "no run is selected"
+        if action == "robustness_run" and path == run.path and not is_evaluated:
+            return "the run has no evaluation yet"
         states = OFFERED[action]
         is_allowed = states is None or not state or state in states
         return "" if is_allowed or path != run.path else f"the run is {state}"
@@ -150,6 +165,13 @@ class RunActions(LauncherScreen[None]):
         if run := self._own_run():
             self.app.push_screen(ReportScreen(run))
 
+    def action_robustness_run(self) -> None:
+        """Show the run's student under attack."""
+        from launcher.screens.robustness import RobustnessScreen
+
+        if run := self._own_run():
+            self.app.push_screen(RobustnessScreen(run))
+
     @work
     async def action_delete_run(self) -> None:
         """Move the run to the trash, after a question."""
@@ -177,6 +199,44 @@ class RunActions(LauncherScreen[None]):
                 self.tell("The trash is empty.")
 
     @work
+    async def action_tag_run(self) -> None:
+        """Ask for the tags of the run."""
+        if run := self._own_run():
+            with self.reported():
+                await self._tag([run], run.name)
+
+    async def _tag(self, runs: Sequence[Run], named: str) -> None:
+        """Change the tags that runs have in common."""
+        known = [(await asyncio.to_thread(read_notes, run)).tags for run in runs]
+        shared = set(known[0]).intersection(*known[1:])
+        question = AskScreen(
+            f"Tags of {named}, separated by spaces",
+            " ".join(sorted(shared)),
+            lambda text: wrong_tags(text.split()),
+        )
+        text = await self.app.push_screen_wait(question)
+        if text is None:
+            return
+        wanted = set(text.split())
+        for run in runs:
+            await asyncio.to_thread(changed_tags, run, shared - wanted, wanted - shared)
+        self.post_message(self.Noted())
+
+    @work
+    async def action_note_run(self) -> None:
+        """Ask for a note about the run."""
+        if (run := self._own_run()) is None:
+            return
+        with self.reported():
+            known = await asyncio.to_thread(read_notes, run)
+            question = AskScreen(f"Note about {run.name}", known.text, wrong_note)
+            text = await self.app.push_screen_wait(question)
+            if text is not None:
+                notes = Notes(text.strip(), known.tags)
+                await asyncio.to_thread(write_notes, run, notes)
+                self.post_message(self.Noted())
+
+    @work
     async def action_rename_run(self) -> None:
         """Ask for a new name of the run."""
         if (run := self._own_run()) is None:
@@ -194,8 +254,8 @@ class RunActions(LauncherScreen[None]):
 
 def _read_state(run: Run | None) -> State:
     if run is None:
-        return None, ""
+        return None, "", False
     try:
-        return run.path, run.state()
+        return run.path, run.state(), bool(record_paths(run.path))
     except (OSError, OverflowError):
-        return run.path, ""
+        return run.path, "", False

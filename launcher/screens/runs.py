@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +17,16 @@ from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import Run
 from kmtard.runs.library import Library, Scan
-from kmtard.runs.listing import BY_TITLE, as_table, states
+from kmtard.runs.listing import (
+    BY_TITLE,
+    MARK_MEANS,
+    as_table,
+    needs_explanation,
+    states,
+)
 from kmtard.runs.log_file import last_lines
 from kmtard.runs.outline import Line, outline
+from kmtard.runs.query import read_query
 from kmtard.runs.study_views import StudyView
 from kmtard.runs.summary import Summary
 from kmtard.runs.tables import table_writers
@@ -26,12 +34,15 @@ from kmtard.runs.visible import visible
 from launcher.bindings import bindings
 from launcher.closing import is_open
 from launcher.poller import Poller
+from launcher.screens.curves import ColumnsScreen
 from launcher.screens.export import ExportScreen
-from launcher.screens.study_actions import StudyActions
+from launcher.screens.marked_actions import MarkedActions
+from launcher.screens.run_actions import RunActions
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.run_detail import RunDetail
-from launcher.widgets.run_table import RunTable
+from launcher.widgets.run_table import FIXED, RunTable
 
+FILTERS = "words, state:running w>66 seed:0 tag:final after:2026-11-01"
 LOG_LINES = 12
 LINES_READ = 60
 FRAME = tuple("┏┃┡│├└┌")
@@ -39,7 +50,7 @@ PATIENCE = 10.0  # seconds to wait until the runs have been read again
 TOGGLED = 200  # lines whose state is remembered
 
 
-class RunsScreen(StudyActions):
+class RunsScreen(MarkedActions):
     """All runs and studies of the folder: sorted, filtered, marked, one in detail."""
 
     PAGE = "runs"
@@ -68,7 +79,11 @@ class RunsScreen(StudyActions):
     def compose(self) -> ComposeResult:
         """Show the frame only: the folder has not been read yet."""
         yield Static(id="header")
-        yield Input(placeholder="words, or state:running", id="filter", compact=True)
+        yield Input(
+            placeholder=FILTERS,
+            id="filter",
+            compact=True,
+        )
         yield Static("Reading the runs ...", id="empty")
         yield RunTable(id="runs")
         yield RunDetail(id="detail")
@@ -81,6 +96,7 @@ class RunsScreen(StudyActions):
         self._sorted_by = title if title in BY_TITLE else "started"
         self._turned = settings.get("runs.turned", False)
         self._toggled = settings.get("runs.toggled", list[str]())
+        self.table.hidden = set(map(str, settings.get("runs.hidden", list[str]())))
         library = Library(self.app.runs_dir)
         self.set_class(not settings.get("runs.detail", True), "-no-detail")
         self.query_one("#filter").display = False
@@ -94,6 +110,15 @@ class RunsScreen(StudyActions):
         """Return the run under the cursor."""
         row = self.table.selected
         return row.run if row else None
+
+    def marked_runs(self) -> Sequence[Run]:
+        """Return the marked runs, in the order of the list."""
+        marked = self.table.marked
+        return [Run(row.run.path) for row in self._rows if row.run.path in marked]
+
+    @on(RunActions.Noted)
+    def _read_again(self) -> None:
+        self._poller.now()
 
     def selected_line(self) -> Line | None:
         """Return the line under the cursor."""
@@ -152,6 +177,8 @@ class RunsScreen(StudyActions):
         folder = visible(str(self.app.runs_dir))
         if self._scan is None:
             empty = f"Reading {folder} ..."
+        elif mistakes := read_query(query).mistakes:
+            empty = visible(mistakes[0])
         elif query and (self._rows or self._studies_shown):
             empty = "No run matches the filter. Escape removes it."
         elif self._scan.problem:
@@ -180,6 +207,8 @@ class RunsScreen(StudyActions):
         if marked := len(self.table.marked):
             parts.append(f"{marked} marked")
         parts.append(f"by {self._sorted_by} {'▼' if self._falls else '▲'}")
+        if needs_explanation(self.table.listed):
+            parts.append(MARK_MEANS)
         if self._scan and self._scan.queue:
             parts.append(f"queue: {self._scan.queue}")
         text = Text.assemble(("Runs", "bold"), "  ", " · ".join(parts))
@@ -224,9 +253,10 @@ class RunsScreen(StudyActions):
         self._sort(title, title == self._sorted_by and not self._turned)
 
     def action_sort(self) -> None:
-        """Sort by the next column."""
-        titles = list(BY_TITLE)
-        following = titles.index(self._sorted_by) + 1
+        """Sort by the next column that is shown."""
+        titles = self.table.titles
+        known = self._sorted_by in titles
+        following = titles.index(self._sorted_by) + 1 if known else 0
         self._sort(titles[following % len(titles)], False)
 
     def action_turn(self) -> None:
@@ -273,11 +303,31 @@ class RunsScreen(StudyActions):
             self.table.action_cursor_down()
 
     def action_compare(self) -> None:
-        """Compare the marked runs, or show those of the selected line."""
-        marked = [row.run for row in self._rows if row.run.path in self.table.marked]
-        line = self.table.line
-        if runs := marked or [row.run for row in (line.runs if line else ())]:
+        """Compare the marked runs, or those of the selected line."""
+        marked, line = list(self.marked_runs()), self.table.line
+        runs = marked or [Run(row.run.path) for row in (line.runs if line else ())]
+        if runs:
             self.app.compare(runs)
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that are listed, or none if they are marked."""
+        paths = {row.run.path for row in self.table.listed}
+        if paths <= self.table.marked:
+            self.table.marked.clear()
+        else:
+            self.table.marked |= paths
+        self._show()
+
+    def action_columns(self) -> None:
+        """Choose the columns."""
+        labels = {title: title for title in BY_TITLE if title not in FIXED}
+        screen = ColumnsScreen(labels, self.table.hidden, self._hide)
+        self.app.push_screen(screen)
+
+    def _hide(self, hidden: set[str]) -> None:
+        self.table.hidden = hidden
+        self.app.settings.set("runs.hidden", sorted(hidden))
+        self._show()
 
     def action_export(self) -> None:
         """Write the table to a file."""

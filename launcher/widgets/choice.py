@@ -25,6 +25,11 @@ class Choice(Select[str]):
         super().__init__(options, type_to_search=False, compact=True, **choice)
         self._typed, self._typed_at = "", 0.0
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether the user is typing a name, so that the focus must stay here."""
+        return time.monotonic() - self._typed_at < PAUSE
+
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
         """Return whether a key is a character to type."""
         return bool(character) and str(character).isprintable() and character != " "
@@ -35,9 +40,8 @@ class Choice(Select[str]):
             return
         event.stop()
         event.prevent_default()
-        now = time.monotonic()
-        typed = self._typed if now - self._typed_at < PAUSE else ""
-        self._typed_at = now
+        typed = self._typed if self.is_typed else ""
+        self._typed_at = time.monotonic()
         for text in (typed + str(event.character), str(event.character)):
             if (found := self._match(text.casefold())) is not None:
                 self._typed, self.value = text, found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rich.cells import cell_len
 from rich.color import Color as RichColor
 from rich.style import Style
 from rich.text import Text
@@ -15,7 +16,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from kmtard.runs.visible import visible
+from kmtard.runs.visible import shortened_apart, visible
 from launcher.closing import while_open
 from launcher.palette import SeriesStyle
 from launcher.widgets.plot_canvas import (
@@ -33,6 +34,15 @@ PAUSE = 0.5  # seconds between two drawings, at least
 SMALLEST = (24, 6)  # cells; no curve is visible in less
 LARGEST = 1e300  # the differences of larger values overflow
 GAP = "   "
+LEGEND_SHARE = 4  # the legend has at most this part of the rows, and at least two
+FORMS = (
+    *((None, True, True), (24, True, True), (16, True, True), (16, True, False)),
+    *((16, False, False), (10, False, False)),
+)
+"""Cells of a label, whether it has a value, and whether there are notes.
+
+The best form of a legend comes first.
+"""
 
 
 class MetricPlot(Vertical):
@@ -51,7 +61,7 @@ class MetricPlot(Vertical):
     DEFAULT_CSS = """
     MetricPlot {
         background: $surface;
-        #legend { height: auto; max-height: 2; padding: 0 1; background: $surface; }
+        #legend { height: auto; padding: 0 1; background: $surface; }
     }
     """
 
@@ -99,7 +109,16 @@ class MetricPlot(Vertical):
             levels: label, height and style of horizontal lines.
             marks: label and place of vertical lines.
         """
-        new = tuple(replace(one, x=tuple(one.x), y=tuple(one.y)) for one in series)
+        new = tuple(
+            replace(
+                one,
+                x=tuple(one.x),
+                y=tuple(one.y),
+                low=tuple(one.low),
+                high=tuple(one.high),
+            )
+            for one in series
+        )
         known = self._series, self._levels, self._marks
         if (new, tuple(levels), tuple(marks)) != known:
             self._series, self._levels, self._marks = new, tuple(levels), tuple(marks)
@@ -122,12 +141,8 @@ class MetricPlot(Vertical):
         self.drawings += 1
         series = [_finite(one) for one in self._series]
         levels = [level for level in self._levels if _is_finite(level[1])]
-        dropped = sum(
-            len(before.x) - len(after.x)
-            for before, after in zip(self._series, series, strict=True)
-            if not before.faint
-        )
-        shown = [one for one in series if one.x]
+        dropped = sum(y is None for one in series if not one.faint for y in one.y)
+        shown = [one for one in series if any(y is not None for y in one.y)]
         self.query_one("#legend", Static).update(
             self._legend(shown, levels, dropped) if shown else Text(self.empty, "dim")
         )
@@ -136,22 +151,52 @@ class MetricPlot(Vertical):
     def _legend(
         self, series: Sequence[PlotSeries], levels: Sequence[Level], dropped: int
     ) -> Text:
+        notes = [Text(f"{MARK} {visible(label)}", "dim") for label, _ in self._marks]
+        if dropped:
+            notes.append(Text(f"{dropped} not finite", "dim"))
         entries = [
-            (one.style.marker, one.label, f"{one.y[-1]:.{self.digits}f}", one.style)
+            (one.style.marker, one.label, _last(one, self.digits), one.style)
             for one in series
             if not one.faint
         ]
         entries += [
             (LEVEL, label, f"{y:.{self.digits}f}", style) for label, y, style in levels
         ]
-        parts = [
-            Text.assemble((f"{sign} {visible(label)}", _ink(style)), f" {value}")
-            for sign, label, value, style in entries
-        ]
-        parts += [Text(f"{MARK} {visible(label)}", "dim") for label, _ in self._marks]
-        if dropped:
-            parts.append(Text(f"{dropped} not finite", "dim"))
-        return _rows(parts, self.query_one("#legend").content_size.width)
+        width = self.query_one("#legend").content_size.width
+        most = max(2, self.size.height // LEGEND_SHARE)
+        text = Text()
+        # A curve without an entry could not be recognized. Its value is less important.
+        for longest, has_values, has_notes in FORMS:
+            parts = _parts(entries, longest, has_values)
+            text = _rows([*parts, *(notes if has_notes else ())], width)
+            if text.plain.count("\n") < most:
+                break
+        return text
+
+
+def _parts(
+    entries: Sequence[tuple[str, str, str, SeriesStyle]],
+    longest: int | None,
+    has_values: bool,
+) -> list[Text]:
+    labels = [visible(label) for _, label, _, _ in entries]
+    if longest is not None:
+        short = [label for label in labels if cell_len(label) > longest]
+        cut = dict(zip(short, shortened_apart(short, longest), strict=True))
+        labels = [cut.get(label, label) for label in labels]
+    return [
+        Text.assemble(
+            (f"{sign} {label}", _ink(style)), f" {value}" if has_values else ""
+        )
+        for label, (sign, _, value, style) in zip(labels, entries, strict=True)
+    ]
+
+
+def _last(one: PlotSeries, digits: int) -> str:
+    """Return the last value that is drawn, with its place if the newest is missing."""
+    place = next(i for i in reversed(range(len(one.y))) if one.y[i] is not None)
+    text = f"{one.y[place]:.{digits}f}"
+    return text if place == len(one.y) - 1 else f"{text} at {one.x[place]:g}"
 
 
 def _rows(parts: Sequence[Text], width: int) -> Text:
@@ -175,5 +220,4 @@ def _is_finite(y: float | None) -> bool:
 
 
 def _finite(one: PlotSeries) -> PlotSeries:
-    points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if _is_finite(y)]
-    return replace(one, x=[x for x, _ in points], y=[y for _, y in points])
+    return replace(one, y=[y if _is_finite(y) else None for y in one.y])

@@ -12,9 +12,11 @@ from textual.widgets import Static
 
 from kmtard.registry.roles import LABELS
 from kmtard.runs.formats import ABSENT, day, duration, percent
+from kmtard.runs.history import ends_in
+from kmtard.runs.listing import progress_text
 from kmtard.runs.outline import Line, column_texts, settings_lines
 from kmtard.runs.phase import Accuracies
-from kmtard.runs.summary import Summary
+from kmtard.runs.summary import COMPILING, Summary
 from kmtard.runs.visible import visible
 from launcher.widgets.run_table import symbol, theme_style
 
@@ -40,6 +42,8 @@ class RunDetail(Static):
             lines = [self._title(row, line), _progress(row), *_scores(row)]
         else:
             lines = [self._title_of_many(line), *_about_many(line)]
+        if row and row.notes.text:
+            lines.append(Text(f"note: {visible(row.notes.text)}", "italic"))
         if note := row.note if row else _problem(line):
             lines.append(Text(visible(note), theme_style(self.app, "text-error")))
         room = max(0, self.size.height - len(lines))
@@ -118,18 +122,25 @@ def _problem(line: Line) -> str:
 
 def _progress(row: Summary) -> Text:
     text = Text()
-    if row.done is not None:
-        full = round(BAR * row.done)
-        text.append("━" * full).append("━" * (BAR - full), "dim").append("  ")
-    facts = [f"epoch {row.progress}" if row.done is not None else row.progress]
-    facts += [f"worked {duration(row.seconds)}", f"started {day(row.created)}"]
+    # A run that compiles has done nothing yet: 0 % would look like standing still.
+    if row.fraction is not None and row.progress != COMPILING:
+        text.append(progress_text(row.fraction, BAR)).append("  ")
+    facts = [f"epoch {row.progress}" if row.progress[:1].isdigit() else row.progress]
+    facts += [
+        ends_in(row.left),
+        f"worked {duration(row.seconds)}",
+        f"started {day(row.created)}",
+    ]
+    facts += [f"tags: {' '.join(row.notes.tags)}" if row.notes.tags else ""]
     return text.append(visible(" · ".join(filter(None, facts))))
 
 
 def _scores(row: Summary) -> list[Text]:
     lines = []
     if score := row.score:
-        images = "test images" if score.epoch is None else f"epoch {score.epoch}"
+        images = "test images"
+        if not score.is_final:
+            images = f"{score.origin}, on the images that choose it"
         lines.append(_figures(LABELS["student"], score).append(f"  {images}", "dim"))
     for role, score in row.teachers.items():
         lines.append(_figures(LABELS[role], score).append("  best epoch", "dim"))

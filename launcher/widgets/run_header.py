@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -9,13 +10,12 @@ from textual.widgets import Static
 
 from kmtard.runs.formats import duration
 from kmtard.runs.history import History
+from kmtard.runs.listing import progress_text
 from kmtard.runs.summary import DAMAGED, Summary
 from kmtard.runs.visible import visible
 from launcher.widgets.run_table import symbol, theme_style
 
 BAR = 16  # cells
-EMPTY = "─"
-FULL = "━"
 
 
 class RunHeader(Static):
@@ -41,11 +41,11 @@ class RunHeader(Static):
         self.update(text)
 
     def _progress(self, history: History, is_running: bool) -> Text:
-        progress = history.progress()
+        progress = history.progress(time.time() if is_running else None)
         text = Text()
-        if progress.fraction is not None:
-            text.append_text(_bar(progress.fraction))
-            text.append(f" {100 * progress.fraction:.0f} %  ")
+        is_compiling = is_running and progress.is_compiling
+        if progress.fraction is not None and not is_compiling:
+            text.append(f"{progress_text(progress.fraction, BAR)}  ")
         facts = progress.facts(is_running=is_running)
         facts.append(f"worked {duration(history.seconds)}")
         return text.append(visible(" · ".join(facts)))
@@ -83,8 +83,3 @@ def _troubles(run: Summary, history: History, log: Sequence[str]) -> Sequence[st
     if history.warnings:
         lines.append(f"Warning: {history.warnings[-1]}")
     return lines
-
-
-def _bar(share: float) -> Text:
-    full = round(BAR * share)
-    return Text(FULL * full).append(EMPTY * (BAR - full), "dim")

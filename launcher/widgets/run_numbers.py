@@ -11,6 +11,7 @@ from launcher.palette import STYLES
 from launcher.runs.panels import ACCURACIES
 
 FIRST, LEAST, GAP = 11, 8, 2  # cells
+MIXED = "now and best: on the images that choose the epoch; test: the final evaluation"
 
 
 class RunNumbers(Static):
@@ -30,4 +31,6 @@ class RunNumbers(Static):
                 bold = "bold" if title == "now" else ""
                 line.append(f"{percent(values.get(name)):>{widths[title]}}", bold)
             lines.append(line)
+        if history.evaluated(role) is not None and history.best(role) is not None:
+            lines.append(Text(MIXED, "dim"))
         self.update(Text("\n").join(lines))

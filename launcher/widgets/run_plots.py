@@ -10,7 +10,16 @@ from textual.containers import Container, Vertical
 from textual.widgets import Static
 
 from kmtard.runs.history import History, Phase
-from launcher.runs.panels import OTHER, PANELS, Panel, curves, levels, marks, panels_of
+from launcher.runs.panels import (
+    OTHER,
+    PANELS,
+    Panel,
+    can_be_smoothed,
+    curves,
+    levels,
+    marks,
+    panels_of,
+)
 from launcher.settings import Settings
 from launcher.widgets.metric_plot import MetricPlot
 
@@ -145,7 +154,8 @@ class RunPlots(Vertical):
                 if number == first
                 else click + Style(dim=True),
             )
-        if self.is_smooth:
+        shown = panels[first].metrics if panels else {}
+        if self.is_smooth and any(map(can_be_smoothed, shown)):
             text.append(f"  smoothed {self.strength}", "dim italic")
         self.query_one("#names", Static).update(text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,25 +18,36 @@ from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
-from kmtard.runs.listing import BY_TITLE, COLUMNS, TEXTS, Column
+from kmtard.runs.listing import BY_TITLE, MARK, TEXTS, Column
 from kmtard.runs.outline import Line, line_text
 from kmtard.runs.summary import Summary
-from kmtard.runs.visible import shortened, visible
+from kmtard.runs.visible import shortened, shortened_apart, visible
 from launcher.bindings import bindings
 
-NARROW = 60  # cells, below which only the columns of COMPACT are shown
-COMPACT = ("state", "name", "W-Robust")
+NARROW = 60  # cells, below which the columns of COMPACT come first
+COMPACT = ("state", "name", "W-Robust", "clean", "robust", "left")
+FIRST = ("method", "W-Robust", "clean", "robust", "epoch")
+"""Columns that the name leaves room for, before it grows."""
+
+FIXED = ("state", "name")
+"""Columns that are always shown, and stay while the others are scrolled."""
+
+LEAST, COMFORTABLE = 16, 32  # cells of a name: always, and before further columns
 WIDTHS = {
     **{"state": 11, "name": 14, "method": 12, "W-Robust": 8, "clean": 6, "robust": 6},
-    **{"epoch": 9, "time": 7, "of": 9, "seed": 5, "radius": 7},
-    **{"data": 13, "started": 12, "attack": 12, "where": 16},
+    **{"epoch": 10, "left": 8, "progress": 11, "time": 7, "of": 10, "seed": 5},
+    **{"trend": 10, "tags": 12, "radius": 7, "data": 13, "started": 12},
+    **{"attack": 12, "where": 16, "note": 30},
 }
 """Title of a column -> its width in cells; the name gets what the others leave."""
+
+LEFT = frozenset(TEXTS) - {"epoch"}
+"""Columns whose texts begin at the left; `epoch` may follow the mark of a number."""
 
 SCORES = ("W-Robust", "clean", "robust")
 """Columns that grow where lines have a mean and a deviation."""
 
-MARK = "◆"
+MARKED = "◆"
 OPEN, CLOSED = "▾", "▸"
 SYMBOLS = {
     "new": ("·", ""),
@@ -66,21 +77,29 @@ def theme_style(app: App[Any], colour: str) -> Style:
     return Style(color=Color.parse(app.theme_variables[colour]).rich_color)
 
 
-def name_cells(width: int, longest: int, widths: Mapping[str, int] = WIDTHS) -> int:
-    """Return the width of the name when as many columns as possible fit beside it.
+def name_cells(
+    width: int,
+    longest: int,
+    widths: Mapping[str, int] = WIDTHS,
+    titles: Sequence[str] = tuple(BY_TITLE),
+) -> int:
+    """Return the width of the name, which never shrinks when the list gets wider.
 
     Args:
         width: of the list, in cells.
         longest: width of the longest name.
         widths: title of a column -> its width in cells.
+        titles: of the columns.
     """
-    _, least, *others = (widths[column.title] for column in COLUMNS)
-    left = width - widths["state"] - 1
-    for other in others:
-        if left - other - 1 <= least:
-            break
-        left -= other + 1
-    return max(8, min(left - 1, longest))
+    others = [title for title in titles if title not in FIXED]
+    first = [title for title in others if title in FIRST]
+    rest = sum(widths[title] + 1 for title in others if title not in FIRST)
+    left = width - sum(widths[title] + 1 for title in ("state", *first)) - 1
+    # Beyond a comfortable width, all other columns come before a longer name.
+    wanted = min(left, COMFORTABLE + max(0, left - COMFORTABLE - rest))
+    beside_best = width - widths["state"] - widths["W-Robust"] - 3
+    least = max(8, min(LEAST, beside_best))
+    return max(8, min(longest, max(wanted, least)))
 
 
 class RunTable(DataTable[Text]):
@@ -89,6 +108,7 @@ class RunTable(DataTable[Text]):
     Attributes:
         marked: folders of the runs that the user has marked.
         widths: title of a column -> its width in cells.
+        hidden: titles of columns that are not shown.
     """
 
     DEFAULT_CSS = """
@@ -109,6 +129,9 @@ class RunTable(DataTable[Text]):
         super().__init__(cursor_type="row", cell_padding=0, **options)
         self.marked: set[Path] = set()
         self.widths: Mapping[str, int] = WIDTHS
+        self.hidden: Collection[str] = ()
+        self._names: dict[str, str] = {}
+        self._named: tuple[int, list[tuple[str, str]]] = (0, [])
         self._listed: list[Line] = []
         self._lines: list[list[Cell]] = []
         self._shown: list[Column] = []
@@ -160,6 +183,11 @@ class RunTable(DataTable[Text]):
         """The run under the cursor, if the line has one alone."""
         return self.line.row if self.line else None
 
+    @property
+    def titles(self) -> list[str]:
+        """The names of the columns in their order."""
+        return self._titles()
+
     def title_of(self, column: int) -> str:
         """Return the name of a column by its position."""
         return self._shown[column].title
@@ -174,8 +202,8 @@ class RunTable(DataTable[Text]):
         """
         selected, cursor, scroll = self.line, self.cursor_row, self.scroll_y
         self._listed, self._order = list(lines), order
-        name_width = self._lay_out()
-        self._made = {line.key: self._line(line, name_width) for line in lines}
+        self._lay_out()
+        self._made = {line.key: self._line(line) for line in lines}
         cells = [made[-1] for made in self._made.values()]
         is_seen = scroll <= cursor < scroll + self.size.height - self.header_height
         with self.prevent(DataTable.RowHighlighted):
@@ -197,17 +225,13 @@ class RunTable(DataTable[Text]):
             return keys.index(selected.key)
         return max(0, min(cursor, len(keys) - 1))
 
-    def _lay_out(self) -> int:
-        """Add the columns if they have changed; return the width of the name."""
+    def _lay_out(self) -> None:
+        """Add the columns if they have changed."""
         self.widths = self._fitting()
-        if self.app.size.width < NARROW:
-            columns = [BY_TITLE[title] for title in COMPACT]
-            taken = sum(self.widths[title] + 1 for title in COMPACT if title != "name")
-            name_width = max(8, self.size.width - taken - 1)
-        else:
-            longest = max((cell_len(_name(line)) for line in self._listed), default=0)
-            columns = list(COLUMNS)
-            name_width = name_cells(self.size.width, longest, self.widths)
+        titles = self._titles()
+        columns = [BY_TITLE[title] for title in titles]
+        longest = max((cell_len(_name(line)) for line in self._listed), default=0)
+        name_width = name_cells(self.size.width, longest, self.widths, titles)
         headings = [self._heading(column, name_width) for column in columns]
         if headings != self._headings:
             self._shown, self._headings = columns, headings
@@ -215,8 +239,18 @@ class RunTable(DataTable[Text]):
             self.clear(columns=True)
             for heading in headings:
                 self.add_column(Text(heading), width=cell_len(heading))
-            self.fixed_columns = 2 if len(columns) > len(COMPACT) else 0
-        return name_width
+            self.fixed_columns = len(FIXED)
+        known = (name_width, [(_name(line), line.key) for line in self._listed])
+        if known != self._named:
+            self._named = known
+            self._names = _fitted_names(self._listed, name_width)
+
+    def _titles(self) -> list[str]:
+        titles = [each for each in BY_TITLE if each not in self.hidden or each in FIXED]
+        if self.app.size.width >= NARROW:
+            return titles
+        first = [title for title in COMPACT if title in titles]
+        return first + [title for title in titles if title not in first]
 
     def _fitting(self) -> dict[str, int]:
         """Return the widths, with room for the means of settings with several seeds."""
@@ -236,36 +270,38 @@ class RunTable(DataTable[Text]):
     def _heading(self, column: Column, name_width: int) -> str:
         title, falls = self._order
         arrow = ("▼" if falls else "▲") if column.title == title else " "
-        if column.title not in TEXTS:
+        if column.title not in LEFT:
             return f"{column.title:>{self.widths[column.title]}}{arrow}"
         width = name_width if column.title == "name" else self.widths[column.title]
         return set_cell_size(f"{column.title}{arrow}", width + 1)
 
-    def _line(self, line: Line, name_width: int) -> tuple[Any, list[Cell]]:
+    def _line(self, line: Line) -> tuple[Any, list[Cell]]:
         """Return what the cells of a line depend on, and the cells."""
-        basis = (line, self._is_marked(line), name_width, self._headings)
+        basis = (line, self._is_marked(line), self._names[line.key], self._headings)
         made = self._made.get(line.key)
         if made and made[0] == basis:
             return made
-        return basis, [self._cell(column, line, name_width) for column in self._shown]
+        return basis, [self._cell(column, line) for column in self._shown]
 
     def _is_marked(self, line: Line) -> bool:
         paths = {row.run.path for row in line.runs}
         return bool(paths) and paths <= self.marked
 
-    def _cell(self, column: Column, line: Line, name_width: int) -> Cell:
+    def _cell(self, column: Column, line: Line) -> Cell:
         text = visible(line_text(column, line))
         if column.title == "state":
             sign, colour = symbol(line.state)
-            mark = MARK if self._is_marked(line) else " "
+            mark = MARKED if self._is_marked(line) else " "
             return set_cell_size(
                 f"{mark}{sign} {text}", WIDTHS[column.title] + 1
             ), colour
         if column.title == "name":
-            return _fitted_name(line, name_width) + " ", ""
-        if column.title in TEXTS:
+            return self._names[line.key] + " ", ""
+        if column.title in LEFT:
             return shortened(text, WIDTHS[column.title]) + " ", ""
-        return f"{text:>{self.widths[column.title]}} ", ""
+        # The mark stands where other numbers have a space.
+        shown = text if text.endswith(MARK) else f"{text} "
+        return f"{shown:>{self.widths[column.title] + 1}}", ""
 
     def _fill(self, cells: list[list[Cell]]) -> None:
         if len(cells) < len(self._lines):
@@ -305,6 +341,15 @@ def _name(line: Line) -> str:
     return _sign(line) + visible(line.name)
 
 
-def _fitted_name(line: Line, width: int) -> str:
-    sign = _sign(line)
-    return sign + shortened(visible(line.name), width - cell_len(sign))
+def _fitted_names(lines: Sequence[Line], width: int) -> dict[str, str]:
+    """Return the name of each line in this width, with what differs visible."""
+    signs = {line.key: _sign(line) for line in lines}
+    by_room: dict[int, list[Line]] = {}
+    for line in lines:
+        by_room.setdefault(width - cell_len(signs[line.key]), []).append(line)
+    names: dict[str, str] = {}
+    for room, some in by_room.items():
+        short = shortened_apart([visible(line.name) for line in some], room)
+        for line, text in zip(some, short, strict=True):
+            names[line.key] = signs[line.key] + text
+    return names

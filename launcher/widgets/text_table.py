@@ -12,7 +12,7 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
 from kmtard.runs.tables import Table
-from kmtard.runs.visible import shortened, visible
+from kmtard.runs.visible import shortened, shortened_apart, visible
 from launcher.bindings import bindings
 
 SHORTEST = 12
@@ -35,6 +35,7 @@ class TextTable(DataTable[Text]):
         super().__init__(cursor_type="row", fixed_columns=1, **options)
         self.shown = Table((), ())
         self._signs: Signs = {}
+        self._short: dict[str, str] = {}
         self._shape: tuple[Any, ...] = ()
 
     def on_resize(self) -> None:
@@ -49,6 +50,7 @@ class TextTable(DataTable[Text]):
             signs: text in the header or the first column -> the sign before it.
         """
         self.shown, self._signs = table, signs or {}
+        self._shorten_names()
         lines = [
             [self._cell(column, text) for column, text in enumerate(row)]
             for row in table.rows
@@ -72,10 +74,26 @@ class TextTable(DataTable[Text]):
                 if self.get_cell_at(place) != text:
                     self.update_cell_at(place, text, update_width=True)
 
+    @property
+    def _longest(self) -> int:
+        return max(SHORTEST, self.size.width // 4)
+
+    def _fitted(self, text: str) -> str:
+        shown = visible(text)
+        too_long = cell_len(shown) > self._longest
+        return shortened(shown, self._longest) if too_long else shown
+
+    def _shorten_names(self) -> None:
+        """Shorten the names of rows and columns so that what differs is visible."""
+        self._short = {}
+        for names in (self.shown.header, [row[0] for row in self.shown.rows if row]):
+            long = [each for each in names if cell_len(visible(each)) > self._longest]
+            short = shortened_apart(list(map(visible, long)), self._longest)
+            self._short |= dict(zip(long, short, strict=True))
+
     def _cell(self, column: int, text: str, *, is_head: bool = False) -> Text:
-        shown, longest = visible(text), max(SHORTEST, self.size.width // 4)
-        if cell_len(shown) > longest:
-            shown = shortened(shown, longest)
+        shown = self._short.get(text) if not column or is_head else None
+        shown = self._fitted(text) if shown is None else shown
         is_number = self.shown.header[column] in self.shown.numbers
         cell = Text(shown, justify="right" if is_number else "left")
         has_sign = text in self._signs and (is_head or not column)

@@ -25,8 +25,6 @@ from kmtard.runs.records import CLEAN, WORST_CASE, Results, Score
 from kmtard.runs.result_tables import (
     about,
     attacks_table,
-    by_class,
-    class_name,
     classes_table,
     published_table,
     radii_table,
@@ -152,13 +150,13 @@ def per_class(claim: Claim) -> Section:
     if len(classes) <= MOST_CLASSES:
         series = []
         for column in columns:
-            shares = by_class(results, network.columns[column])
+            shares = results.by_class(network.columns[column])
             spreads = [_class_interval(shares.get(c), counts[c]) for c in classes]
             values = [100 * shares[c] if c in shares else None for c in classes]
             series.append(BarSeries(_name(column), values, spreads))
         blocks.append(
             Bars(
-                groups=[class_name(results, each) for each in classes],
+                groups=[results.class_name(each) for each in classes],
                 series=series,
                 y_label="accuracy, %",
                 is_share=True,
@@ -167,7 +165,7 @@ def per_class(claim: Claim) -> Section:
         )
     table = classes_table(results, network)
     if len(classes) > MOST_CLASSES:
-        shares = by_class(results, network.columns[columns[-1]])
+        shares = results.by_class(network.columns[columns[-1]])
         order = sorted(range(len(classes)), key=lambda n: shares.get(classes[n], 1.0))
         # The last two rows are the worst class and the fairness gap.
         rows = [table.rows[n] for n in order[:MOST_CLASSES]] + list(table.rows[-2:])
@@ -208,7 +206,7 @@ def confusion(claim: Claim) -> Section:
     if len(classes) > MOST_CLASSES:
         block: Block = frequent(network.name, counts, results.class_names)
     else:
-        names = [class_name(results, each) for each in classes]
+        names = [results.class_name(each) for each in classes]
         block = matrices(network.name, counts, classes, names)
     return Section("confusion", name, [block])
 

@@ -69,11 +69,7 @@ def _labels(setting: Setting) -> set[int]:
 
 def _accuracy(run: Measured, column: str) -> dict[int, float]:
     """Return label -> accuracy in [0, 1]."""
-    labels = run.results.labels if run.results else ()
-    pairs = list(zip(labels, run.scores[column].robust, strict=True))
-    total = Counter(labels)
-    right = Counter(one for one, digit in pairs if digit == "1")
-    return {one: right[one] / count for one, count in total.items()}
+    return run.results.by_class(run.scores[column]) if run.results else {}
 
 
 def _grid(rows: Sequence[Setting], column: str, classes: Sequence[int]) -> Grid:
@@ -176,8 +172,8 @@ def _counts(runs: Sequence[Measured], column: str) -> Counter[tuple[int, int]]:
     """Return (label, prediction) -> number of images, summed over the seeds."""
     found: Counter[tuple[int, int]] = Counter()
     for run in runs:
-        labels = run.results.labels if run.results else ()
-        found.update(zip(labels, run.scores[column].predictions, strict=True))
+        if run.results:
+            found.update(run.results.confusion(run.scores[column]))
     return found
 
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import io
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmtard.registry import label
 from kmtard.report.drawings import Gallery, Tile
 from kmtard.report.section import Section
-from kmtard.report.source import CLEAN, Bench, Measured, Setting, Source, command
-from kmtard.runs.files import read_regular
-from kmtard.runs.records import Pictures, Results, Score
+from kmtard.report.source import Bench, Measured, Setting, Source, command
+from kmtard.runs.pictures import (
+    amplification,
+    attacked_images,
+    difference,
+    largest_change,
+    read_pair,
+)
+from kmtard.runs.records import Results
 from kmtard.runs.visible import visible
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
 
 MOST = 8
 """Images per row."""
-
-LARGEST_FILE = 4 * 2**20  # bytes
-LARGEST_SIDE = 512  # pixels
-ABOVE = 127  # gray levels above and below the middle
 
 
 def pictures(source: Source) -> Section:
@@ -62,23 +65,18 @@ def gallery(results: Results, attack: str, folder: Path, about: str) -> Gallery 
             folder of its images, which must be inside.
         about: beginning of the caption.
     """
-    network = results.student
-    if results.pictures is None or attack not in network.attacks:
-        return None
-    if not _lies_within(results.pictures.folder, folder):
-        return None
-    found = _pairs(results.pictures, attack)
+    images = attacked_images(results, attack, within=folder)
+    pairs = ((image, pair) for image in images if (pair := read_pair(image)))
+    found = list(islice(pairs, MOST))
     if not found:
         return None
-    largest = max(float(abs(theirs - ours).max()) for _, ours, theirs in found) or 1.0
-    factor = max(1, int(ABOVE / largest))
-    score = network.attacks[attack]
+    factor = amplification(max(largest_change(*pair) for _, pair in found))
     rows: list[list[Tile]] = [[], [], []]
-    for index, clean, attacked in found:
-        difference = (attacked - clean) * factor + ABOVE + 1
-        rows[0].append(Tile(_pixels(clean), _title(results, network.clean, index)))
-        rows[1].append(Tile(_pixels(attacked), _title(results, score, index)))
-        rows[2].append(Tile(_pixels(difference)))
+    for image, (clean, attacked) in found:
+        titles = [_title(image.label, answer) for answer in image.answers]
+        rows[0].append(Tile(_pixels(clean), titles[0]))
+        rows[1].append(Tile(_pixels(attacked), titles[1]))
+        rows[2].append(Tile(_pixels(difference(clean, attacked, factor))))
     names = ("clean", "adversarial", f"difference × {factor}")
     caption = (
         f"{about}: images of {label(attack)}. Above each image: the prediction, with "
@@ -87,54 +85,13 @@ def gallery(results: Results, attack: str, folder: Path, about: str) -> Gallery 
     return Gallery(rows=list(zip(names, rows, strict=True)), caption=caption)
 
 
-def _pairs(pictures: Pictures, attack: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Return index, clean and adversarial pixels of the first images that have both."""
-    found = []
-    for index in pictures.indices:
-        pair = [pictures.path(column, index) for column in (CLEAN, attack)]
-        images = [_read(path) for path in pair if path]
-        if len(images) == 2 and images[0] is not None and images[1] is not None:
-            if images[0].shape == images[1].shape:
-                found.append((index, images[0], images[1]))
-        if len(found) == MOST:
-            break
-    return found
-
-
-def _lies_within(folder: Path, path: Path) -> bool:
-    try:
-        return folder.resolve().is_relative_to(path.resolve())
-    # Links can form a loop.
-    except (OSError, RuntimeError):
-        return False
-
-
-def _read(path: Path) -> np.ndarray | None:
-    """Return the pixels of a PNG in 0 .. 255, signed; None if it is not one."""
+def _pixels(image: Image) -> np.ndarray:
     import numpy as np
-    from PIL import Image
 
-    try:
-        with Image.open(
-            io.BytesIO(read_regular(path, limit=LARGEST_FILE)), formats=["PNG"]
-        ) as image:
-            # The size is known before the image is decompressed.
-            if max(image.size) > LARGEST_SIDE:
-                return None
-            mode = "L" if image.mode in ("L", "1", "LA") else "RGB"
-            return np.asarray(image.convert(mode)).astype("int16")
-    # Pillow raises any of these for a damaged file.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    return np.asarray(image)
 
 
-def _pixels(image: np.ndarray) -> np.ndarray:
-    return image.clip(0, 255).astype("uint8")
-
-
-def _title(results: Results, score: Score, index: int) -> str:
-    labels, predictions = results.labels, score.predictions
-    if index >= len(predictions) or index >= len(labels):
+def _title(label: int | None, answer: int | None) -> str:
+    if label is None or answer is None:
         return ""
-    answer, wanted = predictions[index], labels[index]
-    return str(answer) if answer == wanted else f"{answer} ({wanted})"
+    return str(answer) if answer == label else f"{answer} ({label})"

@@ -104,6 +104,8 @@ def without_seconds(evaluation: Evaluation) -> dict[str, Any]:
         del network["weights"]
         for column in (network["clean"], *network["attacks"].values()):
             del column["cost"]["seconds"]
+            # Like the pictures, only for an evaluation with a folder.
+            column.pop("confidences", None)
     del content["pictures"]
     return content
 
@@ -409,6 +411,45 @@ def test_pictures_are_kept_of_right_images(
             found = np.asarray(Image.open(path)) / 255
             moved = np.clip(x[index, ..., 0] + (-0.4 if y[index] else 0.4), 0, 1)
             np.testing.assert_allclose(found, moved, atol=0.5 / 255 + 1e-6)
+
+
+def test_confidences_of_the_pictures(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"batch_size": BATCH, "folder": tmp_path}
+    assert not evaluate(model, data, attacks=[Clipped()]).clean.confidences
+    evaluation = evaluate(model, data, attacks=[Clipped()], **options)
+    pictures = read_results(tmp_path).pictures
+    assert pictures is not None
+    student = read_results(tmp_path).student
+    for name, score in {"clean": student.clean, **student.attacks}.items():
+        assert dict(score.confidences) == evaluation.columns[name].confidences
+        paths = {index: pictures.path(name, index) for index in pictures.indices}
+        saved = [index for index, path in paths.items() if path]
+        assert list(score.confidences) == saved
+        for index in saved:
+            first = np.asarray(Image.open(paths[index]))[0, 0] / 255
+            # The logits are -4 z + 2 and 4 z - 2 for the first pixel z.
+            share = 1 / (1 + np.exp(-8 * first + 4))
+            wanted = share if score.predictions[index] else 1 - share
+            assert score.confidences[index] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_confidences_are_added_to_a_record_without_them(
+    model: keras.Model, data: Any, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"batch_size": BATCH, "folder": tmp_path}
+    before = evaluate(model, data, attacks=[Clipped()], **options)
+    path = tmp_path / "evaluation.json"
+    content = json.loads(path.read_text())
+    del content["crc32"], content["networks"][0]["attacks"]["clipped"]["confidences"]
+    path.write_text(json.dumps(content))
+    assert not Evaluation.load(tmp_path).attacks["clipped"].confidences
+    attack = Clipped()
+    evaluate(model, data, attacks=[attack], **options)
+    assert attack.seen == []
+    found = Evaluation.load(tmp_path).attacks["clipped"].confidences
+    assert found == before.attacks["clipped"].confidences
 
 
 def test_networks_of_a_run_share_a_record(

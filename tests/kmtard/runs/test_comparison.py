@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
+import statistics
+
 import pytest
 
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.comparison import (
     ComparedReader,
     figures_table,
+    folded,
     legend_of,
     metrics_of,
     settings_table,
 )
+from tests.kmtard.runs.test_results import record
 
 pytestmark = pytest.mark.once("torch")
 
@@ -107,6 +112,48 @@ def test_runs_of_several_seeds_have_mean_and_deviation(compared):
         *(["mtard", "0"], ["rslad", "0"], ["mtard", "1"]),
         *(["mtard", "-"], ["mtard", "-"]),
     ]
+
+
+def test_seeds_fold_into_mean_and_deviation(compared):
+    runs = [
+        compared("a", "mtard", 0),
+        compared("b", "rslad", 0),
+        compared("c", "mtard", 1, done=2, epochs=8),
+    ]
+    first, second = folded(runs, "w_robust_accuracy")
+
+    assert (first.path, first.label) == (runs[0].path, "mtard, mean of 2")
+    ys = [run.curves["w_robust_accuracy"][1] for run in (runs[0], runs[2])]
+    # Only epochs that both have.
+    assert first.x == [1, 2]
+    for place in (0, 1):
+        pair = [y[place] for y in ys]
+        assert first.y[place] == pytest.approx(statistics.mean(pair))
+        spread = first.high[place] - first.y[place]
+        assert spread == pytest.approx(statistics.stdev(pair))
+        assert first.y[place] - first.low[place] == pytest.approx(spread)
+    assert (second.path, second.label) == (runs[1].path, "b")
+    assert (second.x, second.low) == ((1, 2, 3, 4), ())
+    assert folded(runs, "none") == folded([], "loss") == []
+
+
+def test_epochs_and_final_results_are_not_mixed(make_run):
+    def read(name, seed, final):
+        run = make_run(name, recipe=RECIPE.format("mtard", seed))
+        if final:
+            run.evaluation_path.write_text(json.dumps(record()))
+        return ComparedReader(run).read()
+
+    runs = [read("a", 0, True), read("b", 1, True), read("c", 2, False)]
+    table = figures_table(runs, runs[0].path)
+
+    assert [row[4] for row in table.rows[:3]] == ["+0.00", "+0.00", "-"]
+    assert table.rows[3][:4] == ["mtard, mean of 2", "75.00", "50.00", "62.50"]
+    assert table.rows[3][table.header.index("of")] == "test"
+    assert "cannot be compared" in table.notes[0]
+    # One of each kind has no mean.
+    assert len(figures_table(runs[1:], None).rows) == 2
+    assert not figures_table(runs[:2], None).notes
 
 
 def test_only_settings_that_differ_are_shown(compared):

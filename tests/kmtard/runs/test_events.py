@@ -321,7 +321,20 @@ def test_a_stream_leaves_out_steps_that_another_step_follows(path: Path) -> None
     taken.clear()
     EventStream(path, stream.take, with_steps=False).poll()
     others = [pair for pair in enumerate(kinds) if pair[1] != "step"]
-    assert taken == [(kind, number) for number, kind in others]
+    newest = [(len(kinds) - 1, "step")] if kinds[-1] == "step" else []
+    assert taken == [(kind, number) for number, kind in [*others, *newest]]
+
+
+def test_a_stream_without_steps_passes_the_newest_one(path: Path) -> None:
+    writer, taken = EventWriter(path), list[tuple[str, int]]()
+    for number, kind in enumerate(["step", "epoch", "step", "step"]):
+        writer.write(kind, n=number)
+    EventStream(
+        path,
+        lambda found: taken.extend((each["event"], each["n"]) for each in found),
+        with_steps=False,
+    ).poll()
+    assert taken == [("epoch", 1), ("step", 3)]
 
 
 def test_a_stream_counts_lines_that_are_no_events(path: Path) -> None:

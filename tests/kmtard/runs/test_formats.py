@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kmtard.runs.formats import (
+    bar,
     day,
     deviation,
     duration,
@@ -12,6 +13,7 @@ from kmtard.runs.formats import (
     mean_and_deviation,
     percent,
     points,
+    sparkline,
 )
 
 pytestmark = pytest.mark.once("torch")
@@ -60,3 +62,18 @@ def test_durations_are_short(seconds, text):
 def test_moments_that_cannot_be_are_no_traceback():
     assert day(0) == day(1e300) == "-"
     assert len(day(1_795_520_170.0)) == 12
+
+
+def test_a_bar_is_full_only_at_the_end():
+    assert [bar(share, 4) for share in (0, 0.24, 0.5, 0.999, 1)] == [
+        *("────", "────", "━━──", "━━━─", "━━━━"),
+    ]
+    assert (bar(-1, 3), bar(2, 3)) == ("───", "━━━")
+
+
+def test_a_sparkline_has_the_last_value_of_each_part():
+    assert sparkline([0.1, 0.2, 0.4, 0.8], 2) == "▁█"
+    assert sparkline([5.0, 1.0, 3.0], 10) == "█▁▅"
+    assert sparkline([0.5] * 40, 8) == "▅" * 8
+    assert sparkline([], 8) == sparkline([0.5], 8) == sparkline([1.0, 2.0], 1) == ""
+    assert len(sparkline([float(n) for n in range(1000)], 10)) == 10

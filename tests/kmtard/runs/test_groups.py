@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kmtard.runs import list_runs
+from kmtard.runs import Run, list_runs
 from kmtard.runs.groups import collect, groups_table, without_shared
 from kmtard.runs.library import Library
+from kmtard.runs.notes import Notes, write_notes
 from tests.kmtard.runs.test_results import of_training
 
 pytestmark = pytest.mark.once("torch")
@@ -55,6 +56,22 @@ def test_settings_that_differ_have_a_column(evaluated: Evaluated) -> None:
         ["b-mtard", "optimizer.learning_rate=0.05"],
         *(["b-mtard", "-"], ["mtard", "-"]),
     ]
+
+
+def test_tags_have_a_column(evaluated: Evaluated) -> None:
+    paths = [evaluated(0), evaluated(1), evaluated(0, method="mtard")]
+    assert "tags" not in groups_table(collect(paths)[0]).header
+    write_notes(Run(paths[0]), Notes(tags=("final", "a")))
+    write_notes(Run(paths[1]), Notes("a note", ("final", "b")))
+    groups, problems = collect(paths)
+    table = groups_table(groups)
+    assert table.header[:5] == ["data", "student", "method", "tags", "runs"]
+    assert sorted(row[2:4] for row in table.rows) == [
+        *(["b-mtard", "a b final"], ["mtard", "-"]),
+    ]
+    Run(paths[2]).notes_path.write_text('{"schema": 9}')
+    groups, problems = collect(paths)
+    assert len(groups) == 2 and "schema 9" in problems[0]
 
 
 def test_what_is_trained_at_one_radius_and_evaluated_at_another_is_told(

@@ -114,13 +114,114 @@ def test_numbers_that_are_none(bare: Run) -> None:
     assert metrics["d"].y == [None] and "a" not in metrics and "b" not in metrics
 
 
-def test_eta_is_of_the_phase_and_says_what_follows(bare: Run) -> None:
+def test_the_time_left_is_that_of_all_phases(bare: Run) -> None:
     write(bare, begun(10, "nat_teacher"), epoch(1, "nat_teacher"))
-    progress = read(bare).progress()
-    assert progress.eta_seconds == pytest.approx(9 * 2.0)
+    history = read(bare)
+    progress = history.progress()
+    # 9 epochs more, and 20 of each other network, in passes of equal length.
+    assert progress.eta_seconds == pytest.approx((9 + 20 + 20) * 2.0)
     assert progress.text == "clean teacher 1/10, then robust teacher and student"
     assert progress.fraction == pytest.approx(1 / 50)
-    assert progress.images_per_second == pytest.approx(10 / 2.0 * 64)
+    assert "training ends in about 1m 38s" in progress.facts(is_running=True)
+    # Nothing has measured the speed of a batch.
+    assert progress.images_per_second is None
+    write(bare, begun(20, "adv_teacher"))
+    assert history.poll()
+    assert history.progress().eta_seconds == pytest.approx((20 + 20) * 2.0)
+
+
+COUNTED = """
+[data]
+batch_size = 10
+[nat_teacher]
+train = true
+[nat_teacher.method]
+name = "natural"
+[nat_teacher.method.schedule]
+epochs = 2
+[adv_teacher]
+weights = "robust.keras"
+[method]
+name = "trades"
+[schedule]
+epochs = 3
+[attack]
+steps = 10
+[evaluation]
+attacks = ["fgsm", "pgd_trades"]
+steps = 20
+"""
+SIZES = {"train": 100, "epoch": 10, "test": 50}
+
+
+def test_the_time_left_counts_attacks_validation_and_the_evaluation(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(phases=(), state="running", recipe=COUNTED)
+    run.events_path.unlink()
+    natural, robust, test = 100 + 10 * 21, 100 * 11 + 10 * 21, 50 * 22
+    speed = 0.001  # seconds per pass
+    at = {"images": SIZES, "steps": 10}
+    write(run, {**begun(2, "nat_teacher"), **at, "time": 0})
+    seconds = {"compile_seconds": 50.0, "seconds": 50.0 + natural * speed}
+    write(run, {**epoch(1, "nat_teacher"), **seconds, "time": 60})
+    history = read(run)
+    progress = history.progress()
+    work = natural + 3 * robust + 3 * test
+    # The student and the evaluation are compiled, too.
+    assert progress.eta_seconds == pytest.approx(work * speed + 2 * 50.0)
+    assert progress.covers_test and progress.is_rough
+    assert progress.fraction == pytest.approx(natural / (work + natural))
+    assert progress.left.startswith("~")
+
+    write(run, {**epoch(2, "nat_teacher"), "seconds": natural * speed, "time": 61})
+    write(run, {**begun(3), **at, "time": 62})
+    for number in (1, 2, 3):
+        write(run, {**epoch(number), "seconds": 2.0, "time": 62 + number})
+    write(run, {"event": "phase_started", "phase": "evaluation", "time": 66})
+    assert history.poll()
+    progress = history.progress(now=66)
+    assert progress.eta_seconds == pytest.approx(3 * test * 2.0 / robust)
+    assert progress.text == "evaluation" and progress.is_rough
+    # The first of three networks took 10 seconds.
+    write(run, {**evaluation("nat_teacher", pgd_trades=0.1), "time": 76})
+    assert history.poll()
+    progress = history.progress(now=81)
+    assert (progress.eta_seconds, progress.is_rough) == (15, False)
+    done = 2 * natural + 3 * robust
+    assert progress.fraction == pytest.approx((done + test) / (done + 3 * test))
+
+
+def test_the_first_epoch_of_a_process_counts_until_there_is_another(bare: Run) -> None:
+    write(bare, begun(4), {**epoch(1), "seconds": 100.0})
+    history = read(bare)
+    assert history.phases["student"].epoch_seconds == 100.0
+    write(bare, epoch(2))
+    assert history.poll() and history.phases["student"].epoch_seconds == 2.0
+
+
+def test_the_speed_of_each_epoch_is_a_curve(bare: Run) -> None:
+    write(bare, begun(4), {**epoch(1), "steps_per_second": 5.0}, epoch(2))
+    history = read(bare)
+    speed = history.phases["student"].metrics["images_per_second"]
+    assert (speed.x, speed.y) == ([1], [5.0 * 64])
+    assert history.progress().images_per_second == 5.0 * 64
+
+
+def test_a_teacher_of_an_earlier_run_has_accuracies_of_its_best_epoch(
+    bare: Run,
+) -> None:
+    cached = {**evaluation("adv_teacher", pgd_trades=0.3), "phase": "adv_teacher"}
+    write(bare, cached)
+    history = read(bare)
+    best = history.accuracies("adv_teacher")
+    assert best is not None and best.origin == "best epoch" and not best.is_final
+    assert history.evaluated("adv_teacher") is None
+    write(bare, {**evaluation("adv_teacher", pgd_trades=0.2), "phase": "evaluation"})
+    assert history.poll()
+    final = history.evaluated("adv_teacher")
+    assert final is not None and final.is_final and final.robust == 0.2
+    assert history.accuracies("adv_teacher") == best
 
 
 def test_steps_move_the_epoch_and_tell_the_speed(bare: Run) -> None:
@@ -359,7 +460,11 @@ def test_before_its_first_batch_a_phase_compiles(bare: Run) -> None:
     history.poll()
     facts = history.progress().facts(is_running=True)
     assert "compiling" not in facts and facts[0] == "student 1/4"
-    assert facts[1].startswith("ends in")
+    assert facts[1].startswith("training ends in")
+    write(bare, begun(4, step=10))
+    history.poll()
+    # The resumed process compiles again.
+    assert "compiling" in history.progress().facts(is_running=True)
 
 
 def test_accuracies_now_at_best_and_of_the_teachers(make_run: MakeRun) -> None:

@@ -7,9 +7,12 @@ from kmtard.runs.listing import (
     BY_TITLE,
     as_table,
     matches,
+    needs_explanation,
     ordered,
+    shown_text,
     states,
 )
+from kmtard.runs.notes import Notes
 from kmtard.runs.phase import Accuracies
 from kmtard.runs.summary import Summary
 
@@ -92,8 +95,57 @@ def test_a_table_for_a_file_has_every_column_and_plain_seconds():
     assert line["name"] == "=x"
     assert (line["W-Robust"], line["of"], line["seconds"]) == ("50.00", "epoch 3", "61")
     assert set(table.numbers) == {
-        *("clean", "robust", "W-Robust", "radius", "seconds"),
+        *("clean", "robust", "W-Robust", "radius", "seconds", "seconds left"),
     }
+    assert not {"progress", "trend"} & {*table.header}
+
+
+def test_what_is_not_final_is_marked_and_ranked_apart():
+    final = Summary(Run("runs/final"), "finished", score=Accuracies(0.9, 0.1, 0.5))
+    rows = [row("epoch", best=0.9), final, row("other", best=0.8)]
+
+    assert [each.name for each in ordered(rows, "W-Robust")] == [
+        *("final", "epoch", "other"),
+    ]
+    assert [each.name for each in ordered(rows, "clean", turned=True)][0] == "final"
+    column = BY_TITLE["W-Robust"]
+    texts = [shown_text(column, each) for each in rows]
+    assert texts == ["90.00*", "50.00", "80.00*"]
+    assert shown_text(column, row("none")) == "-"
+    assert shown_text(BY_TITLE["seed"], row("a", best=0.5, seed="1")) == "1"
+    assert needs_explanation(rows) and not needs_explanation([rows[0], rows[2]])
+    # A file has plain numbers, and the column "of".
+    table = as_table(rows)
+    place = table.header.index("W-Robust")
+    assert [line[place] for line in table.rows] == ["90.00", "50.00", "80.00"]
+
+
+def test_progress_time_left_and_trend():
+    running = row(
+        "a",
+        "running",
+        fraction=0.999,
+        left="~2h",
+        seconds_left=7200.0,
+        trend=(0.1, 0.4),
+    )
+    assert BY_TITLE["progress"].text(running) == "━━━━━─  99%"
+    assert BY_TITLE["left"].text(running) == "~2h"
+    assert BY_TITLE["trend"].text(running) == "▁█"
+    done = row("b")
+    assert {BY_TITLE[name].text(done) for name in ("progress", "left", "trend")} == {
+        "-"
+    }
+    assert [each.name for each in ordered([done, running], "left")] == ["a", "b"]
+
+
+def test_the_filter_finds_numbers_tags_and_notes():
+    run = row("a", best=0.67, seed="0", notes=Notes("looks odd", ("final",)))
+
+    for query in ("w>66 seed:0 tag:final note:odd", "clean:90 w<=67", "w:67"):
+        assert matches(run, query), query
+    for query in ("w>67", "seed:1", "tag:draft", "progress>1", "left<1h"):
+        assert not matches(run, query), query
 
 
 def test_runs_are_counted():

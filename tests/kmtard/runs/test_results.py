@@ -125,6 +125,29 @@ def written(folder: Path, content: Any, name: str = "evaluation.json") -> Path:
     return path
 
 
+def test_classes_and_what_they_are_taken_for(tmp_path: Path) -> None:
+    found = read_results(written(tmp_path, {**record(), "class_names": ["cat"]}))
+    assert [found.class_name(label) for label in (0, 1, -1)] == ["cat", "1", "-1"]
+    score = found.student.attacks["pgd_trades"]
+    assert found.by_class(score) == {0: 1.0, 1: 1 / 3}
+    assert found.confusion(score) == {(0, 0): 1, (1, 1): 1, (1, 0): 2}
+    assert found.by_class(replace(score, robust="")) == {}
+    assert found.confusion(replace(score, predictions=())) == {}
+
+
+def test_confidences(tmp_path: Path) -> None:
+    content = record()
+    clean = content["networks"][-1]["clean"]
+    assert read_results(written(tmp_path, content)).student.clean.confidences == {}
+    clean["confidences"] = {"0": 0.75, "3": 1}
+    found = read_results(written(tmp_path, content)).student.clean.confidences
+    assert found == {0: 0.75, 3: 1.0}
+    for wrong in ({"0": 2}, {"a": 0.5}, [0.5]):
+        clean["confidences"] = wrong
+        with pytest.raises(RunError, match="a part of it is missing or wrong"):
+            read_results(written(tmp_path, content))
+
+
 def test_record(tmp_path: Path) -> None:
     path = written(tmp_path, record())
     for place in (path, tmp_path, str(tmp_path)):

@@ -11,6 +11,7 @@ from rich.console import Console
 from kmtard.runs.visible import (
     accept_any_text,
     shortened,
+    shortened_apart,
     tell,
     telling_warnings,
     visible,
@@ -44,6 +45,36 @@ def test_a_long_text_loses_its_middle(text, width):
         assert short.rstrip()[-1] == text[-1]
     else:
         assert short.rstrip() == text
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"b_mtard-s{seed}-7f3a-fashion_mnist" for seed in range(3)],
+        [f"trades-rate=0.1,beta={beta}-s0-7f3a-cifar10" for beta in "1246"],
+        ["a" * 40 + middle + "b" * 40 for middle in ("1", "2", "實")],
+        [
+            "b_mtard-s0-7f3a-digits",
+            "b_mtard-s0-7f3a-digits-2",
+            "b_mtard-s0-7f3b-digits",
+        ],
+    ],
+)
+@pytest.mark.parametrize("width", [12, 14, 20])
+def test_what_differs_stays_visible(texts, width):
+    short = shortened_apart([*texts, "x"], width)
+
+    assert len({*short}) == len(texts) + 1
+    assert {cell_len(text) for text in short} == {width}
+    assert short[-1].rstrip() == "x"
+
+
+def test_equal_texts_stay_equal():
+    assert len({*shortened_apart(["same" * 9] * 3, 10)}) == 1
+    assert shortened_apart([], 10) == []
+    assert [
+        cell_len(text) for text in shortened_apart(["實驗" * 9, "實驗" * 8], 1)
+    ] == [1, 1]
 
 
 def test_a_command_shows_text_as_it_is() -> None:

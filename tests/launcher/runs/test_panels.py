@@ -8,9 +8,15 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmtard.runs import Run
+from kmtard.runs import EventWriter, Run
 from kmtard.runs.history import History
-from launcher.runs.panels import curves, levels, marks, panels_of
+from launcher.runs.panels import (
+    can_be_smoothed,
+    curves,
+    levels,
+    marks,
+    panels_of,
+)
 from tests.kmtard.runs.test_history_fuzz import lines
 
 
@@ -51,3 +57,30 @@ def test_what_is_set_exactly_is_not_smoothed(make_run) -> None:
         if any(curve.faint for curve in curves(panel, phase, (), 0.9))
     }
     assert smoothed == {"accuracy", "losses", "relative", "entropies"}
+
+
+def test_a_metric_that_nobody_knows_is_smoothed_unless_it_is_set() -> None:
+    noisy = ("loss", "w_robust_accuracy", "images_per_second", "new_metric")
+    exact = ("learning_rate", "nat_weight", "adv_temperature", "class_weights_min")
+
+    assert all(map(can_be_smoothed, noisy))
+    assert not any(map(can_be_smoothed, exact))
+
+
+def test_a_teachers_level_says_that_it_is_on_other_images(make_run) -> None:
+    run = make_run(phases=["student"], state="running")
+    EventWriter(run.events_path).write(
+        "evaluation",
+        phase="evaluation",
+        metrics={
+            "role": "adv_teacher",
+            "clean_accuracy": 0.9,
+            "robust_accuracy": {"pgd_trades": 0.5},
+            "w_robust_accuracy": {"pgd_trades": 0.7},
+        },
+    )
+    history = History(run)
+    history.poll()
+
+    assert [label for label, _, _ in levels(history, ())] == ["robust teacher, test"]
+    assert "robust teacher, test" in history.accuracy_columns("student")

@@ -23,7 +23,7 @@ from launcher.screens.ask import AskScreen
 from launcher.screens.base import HELP_FOLDER, LauncherScreen
 from launcher.screens.compare import CompareScreen
 from launcher.screens.confirm import ConfirmScreen
-from launcher.screens.curves import CurvesScreen
+from launcher.screens.curves import ColumnsScreen, CurvesScreen
 from launcher.screens.dry_run import DryRunScreen
 from launcher.screens.evaluate import EvaluateScreen
 from launcher.screens.export import ExportScreen
@@ -42,7 +42,8 @@ from tests.launcher.pilots import screen_text, until
 
 pytestmark = pytest.mark.asyncio
 SCREENS = [
-    *(AskScreen, CompareScreen, ConfirmScreen, CurvesScreen, DryRunScreen),
+    *(AskScreen, ColumnsScreen, CompareScreen, ConfirmScreen, CurvesScreen),
+    DryRunScreen,
     *(EvaluateScreen, ExportScreen, HelpScreen, LiveScreen, QueueScreen),
     *(RecipesScreen, ReportScreen, RunsScreen, StudyReportScreen, SweepScreen),
 ]

@@ -183,3 +183,23 @@ async def test_what_is_shown_is_written(show, make, tmp_path, keys, name, expect
 async def test_one_run_alone_says_how_to_add_others(show, make):
     async with show([make("a")]) as pilot:
         await until(pilot, lambda: "Only one run: press a" in screen_text(pilot))
+
+
+async def test_seeds_fold_to_one_curve_with_a_band(show, make, tmp_path):
+    runs = [make("a"), make("b", "rslad"), make("c", "mtard", 1, done=2)]
+    async with show(runs, (120, 36)) as pilot:
+        assert [one.label for one in plotted(pilot)] == ["a", "b", "c"]
+        await pilot.press("f")
+        await pilot.pause()
+        first, second = plotted(pilot)
+        assert (first.label, second.label) == ("mtard, mean of 2", "b")
+        assert first.x == (1, 2) and len(first.low) == len(first.high) == 2
+        assert first.style == STYLES[0]
+        await pilot.press("x")
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "out.svg")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+        assert ">mtard, mean of 2<" in (tmp_path / "out.svg").read_text()
+        await pilot.press("f")
+        await pilot.pause()
+        assert len(plotted(pilot)) == 3

@@ -91,7 +91,7 @@ async def test_a_run_grows_before_ones_eyes(make_run: MakeRun) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(app, pilot)
         assert "▶ running" in app.text("header")
-        assert "student 2/4 · ends in 3s" in app.text("header")
+        assert "student 2/4 · training ends in 3s" in app.text("header")
         assert "digits · b-mtard · small_cnn" in app.text("header")
         numbers = app.text("numbers").splitlines()
         assert numbers[0].split("  ")[-2:] == ["clean teacher", "robust teacher"]
@@ -171,6 +171,40 @@ async def test_curves_and_plots_are_switched_off_and_stay_so(make_run: MakeRun) 
             "robust_accuracy",
             "plot:losses",
         }
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_compiles_shows_no_share(make_run: MakeRun) -> None:
+    run = make_run(state="running", done=0, phases=["nat_teacher"])
+    app = Watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot)
+        assert "compiling" in app.text("header") and "%" not in app.text("header")
+        EventWriter(run.events_path).write(
+            "step", phase="nat_teacher", epoch=1, step=5, steps=10, metrics={}
+        )
+        await until(pilot, lambda: "%" in app.text("header"))
+        assert "compiling" not in app.text("header")
+
+
+@pytest.mark.asyncio
+async def test_held_out_and_test_results_are_told_apart(make_run: MakeRun) -> None:
+    run = make_run(state="running")
+    metrics = {
+        "role": "student",
+        "clean_accuracy": 0.9,
+        "robust_accuracy": {"pgd_trades": 0.5},
+        "w_robust_accuracy": {"pgd_trades": 0.7},
+    }
+    app = Watching(run.path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await ready(app, pilot)
+        assert "the final evaluation" not in app.text("numbers")
+        EventWriter(run.events_path).write(
+            "evaluation", phase="evaluation", metrics=metrics
+        )
+        await until(pilot, lambda: "test, pgd_trades" in app.text("numbers"))
+        assert "now and best: on the images that choose" in app.screen_text
 
 
 @pytest.mark.asyncio

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from contextlib import asynccontextmanager
 
@@ -8,12 +9,15 @@ import pytest
 from textual.widgets import Input, Static
 
 from kmtard.runs import EventWriter, Run
+from kmtard.runs.notes import Notes, read_notes, write_notes
 from launcher.app import LauncherApp
 from launcher.screens.export import ExportScreen
 from launcher.settings import Settings
 from launcher.widgets.run_detail import RunDetail
 from launcher.widgets.run_table import RunTable
+from tests.kmtard.runs.test_results import record
 from tests.launcher.pilots import screen_text, until
+from tests.run_folders import EVALUATED
 
 pytestmark = pytest.mark.asyncio
 
@@ -197,7 +201,7 @@ async def test_sorting_is_remembered(show, make_run):
     make_run("b", done=2)
     async with show() as pilot:
         assert "by started ▼" in text(pilot, "#header")
-        await pilot.press("s", "s", "s")
+        await pilot.press("s", "s", "s", "s")
         assert "by state ▲" in text(pilot, "#header")
         await pilot.press("s", "S")
         assert (names(pilot), "by name ▼" in text(pilot, "#header")) == (
@@ -264,7 +268,7 @@ async def test_the_list_is_written_as_it_is_shown(show, make_run, tmp_path):
     make_run("b", state="failed", phases=())
     make_run("a")
     async with show() as pilot:
-        await pilot.press("s", "s", "s", "s", "x")
+        await pilot.press("s", "s", "s", "s", "s", "x")
         assert isinstance(pilot.app.screen, ExportScreen)
         field = pilot.app.screen.query_one(Input)
         field.value = str(tmp_path / "out.csv")
@@ -355,3 +359,108 @@ async def test_a_run_that_is_deleted_meanwhile_is_no_traceback(show, make_run):
         await until(pilot, lambda: not names(pilot))
         assert pilot.app.screen.selected_run() is None
         assert isinstance(run, Run)
+
+
+def evaluate(run):
+    run.evaluation_path.write_text(json.dumps(record()))
+
+
+async def test_what_is_not_final_has_a_mark_that_is_explained(show, make_run):
+    evaluate(make_run("tested"))
+    make_run("epoch")
+    async with show() as pilot:
+        await until(pilot, lambda: "62.50" in screen_text(pilot))
+        text_ = screen_text(pilot)
+        assert "77.50*" in text_ and "62.50*" not in text_
+        assert "* epoch so far, not the final test" in text(pilot, "#header")
+        place = text_.splitlines()[1].index("W-Robust")
+        await pilot.click(RunTable, offset=(place, 0))
+        # The best of an epoch is not ranked with results on the test images.
+        assert names(pilot) == ["tested", "epoch"]
+
+
+async def test_the_filter_knows_numbers_seeds_dates_and_tags(show, make_run):
+    write_notes(make_run("good"), Notes(tags=("final",)))
+    make_run("bad", done=1, recipe=EVALUATED.format("trades", 0.1, 0))
+    async with show() as pilot:
+        for query, found in (
+            ("w>70", ["good"]),
+            ("w<70 seed:0 method:trades", ["bad"]),
+            ("tag:final after:2020-01-01", ["good"]),
+            ("before:2020-01-01", []),
+            ("seed:1", []),
+        ):
+            await pilot.press("slash")
+            pilot.app.screen.query_one(Input).value = query
+            await pilot.press("enter")
+            assert names(pilot) == found, query
+        await pilot.press("slash")
+        pilot.app.screen.query_one(Input).value = "w>high"
+        await pilot.pause()
+        assert text(pilot, "#empty") == (
+            "Expected a number after 'w>'. Received: 'high'."
+        )
+
+
+async def test_columns_are_chosen_and_remembered(show, make_run):
+    make_run("a", state="running", done=2)
+    async with show((200, 40)) as pilot:
+        heading = screen_text(pilot).splitlines()[1]
+        assert all(title in heading for title in ("progress", "left", "trend", "seed"))
+        line = screen_text(pilot).splitlines()[2]
+        assert "━" in line and "▁" in line and "%" in line
+        await pilot.press("v", "space", "escape")
+        heading = screen_text(pilot).splitlines()[1]
+        assert "method" not in heading and "clean" in heading
+        # The next column to sort by is one that is shown.
+        await pilot.press("s")
+        assert "by attack" in text(pilot, "#header")
+    async with show((200, 40)) as pilot:
+        assert "method" not in screen_text(pilot).splitlines()[1]
+
+
+async def test_tags_and_notes_are_written_to_the_run_folder(show, make_run):
+    run = make_run("a")
+    async with show((200, 40)) as pilot:
+        await pilot.press("number_sign", *"final", "enter")
+        await until(pilot, lambda: read_notes(run).tags == ("final",))
+        await until(pilot, lambda: "final" in screen_text(pilot).splitlines()[2])
+        await pilot.press("W", *"odd", "enter")
+        await until(pilot, lambda: read_notes(run).text == "odd")
+        await until(pilot, lambda: "odd" in text(pilot, "#detail"))
+        await pilot.press("number_sign", "comma")
+        assert "A tag has letters" in screen_text(pilot)
+        await pilot.press("enter")
+        assert read_notes(run) == Notes("odd", ("final",))
+
+
+async def test_all_runs_of_the_list_are_marked_or_none(show, make_run):
+    for name in "abc":
+        make_run(name)
+    async with show() as pilot:
+        await pilot.press("A")
+        assert "3 marked" in text(pilot, "#header")
+        await pilot.press("A")
+        assert not table(pilot).marked
+
+
+async def test_one_run_alone_is_not_compared_without_a_word(show, make_run):
+    make_run("a")
+    async with show() as pilot:
+        await pilot.press("c")
+        title = "Only one run: press a, mark more, then c"
+        await until(pilot, lambda: title in screen_text(pilot).splitlines()[0])
+
+
+async def test_names_that_differ_late_stay_different(show, make_run):
+    for number in range(2):
+        make_run(f"trades-rate=0.1,beta={number}-s0-7f3a-cifar10".replace("=", "_"))
+    async with show() as pilot:
+        lines = screen_text(pilot).splitlines()[2:4]
+        assert len({line.partition("finished")[2][:17] for line in lines}) == 2
+
+
+async def test_a_run_that_compiles_says_so(show, make_run):
+    make_run("a", state="running", done=0, phases=["student"])
+    async with show() as pilot:
+        assert "compiling" in screen_text(pilot).splitlines()[2]

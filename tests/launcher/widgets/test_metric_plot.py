@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.widgets import Static
-from textual_plotext import PlotextPlot
 
 from launcher.palette import STYLES
 from launcher.widgets import metric_plot
 from launcher.widgets.metric_plot import Level, Mark, MetricPlot, PlotSeries
+from launcher.widgets.plot_canvas import PlotCanvas, tick_labels, ticks, whole_ticks
+from launcher.widgets.raster import Raster
 
 
 class Plots(App[None]):
@@ -23,7 +26,7 @@ class Plots(App[None]):
 
     @property
     def picture(self) -> str:
-        return str(self.query_one(PlotextPlot).render())
+        return str(self.query_one(PlotCanvas).render())
 
     @property
     def legend(self) -> str:
@@ -70,9 +73,7 @@ async def test_curves_have_markers_legend_levels_and_marks() -> None:
         ([1e299, -1e299], "clean -1"),
     ],
 )
-async def test_values_that_would_take_plotext_down(
-    y: list[float | None], note: str
-) -> None:
+async def test_values_of_any_kind(y: list[float | None], note: str) -> None:
     app = Plots()
     async with app.run_test(size=(60, 16)) as pilot:
         app.plot.set_series([series(y)])
@@ -82,23 +83,140 @@ async def test_values_that_would_take_plotext_down(
 
 
 @pytest.mark.asyncio
-async def test_long_curves_are_thinned_and_keep_their_peaks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_long_curves_keep_their_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Plots()
     async with app.run_test(size=(80, 20)) as pilot:
         drawn: list[int] = []
-        plt = app.query_one(PlotextPlot).plt
-        plot = plt.plot
+        line = Raster.line
         monkeypatch.setattr(
-            plt, "plot", lambda x, y, **rest: drawn.append(len(x)) or plot(x, y, **rest)
+            Raster, "line", lambda *place: drawn.append(1) or line(*place)
         )
         y = [0.0] * 20_000
         y[12_345] = 100.0
         app.plot.set_series([series(y)])
         await pilot.pause()
-        assert drawn and max(drawn) <= 2 * 80
+        # At most four per column of dots.
+        assert 0 < len(drawn) <= 4 * 2 * 80
         assert "100" in app.picture
+        # The peak reaches the top.
+        assert any(is_dot(char) for char in "".join(rows(app)[:2]))
+
+
+def rows(app: Plots) -> list[str]:
+    """Return the curves without their axes."""
+    lines = app.picture.splitlines()[:-2]
+    return [line.partition("┤" if "┤" in line else "│")[2] for line in lines]
+
+
+def is_dot(char: str) -> bool:
+    return 0x2800 < ord(char) < 0x2900
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("width", [40, 57, 80, 133])
+async def test_markers_lie_on_their_lines(width: int) -> None:
+    app = Plots()
+    y = [10.0, 90.0, 20.0, 70.0, 30.0, 80.0, 35.0, 60.0, 55.0] * 5
+    async with app.run_test(size=(width, 20)) as pilot:
+        app.plot.set_series([series(y)])
+        await pilot.pause()
+        with_markers = rows(app)
+        app.plot.set_series([series(y, faint=True)])
+        await pilot.pause()
+        without = rows(app)
+
+    places = [
+        (row, column)
+        for row, line in enumerate(with_markers)
+        for column, char in enumerate(line)
+        if char == "●"
+    ]
+    assert places and all(is_dot(without[row][column]) for row, column in places)
+
+
+@pytest.mark.asyncio
+async def test_a_missing_value_leaves_a_gap() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        app.plot.set_series([series([1.0] * 10 + [None] * 10 + [1.0] * 10)])
+        await pilot.pause()
+        [line] = [line for line in rows(app) if any(map(is_dot, line))]
+        assert "10 not finite" in app.legend
+
+    empty = [
+        column for column, char in enumerate(line) if not (is_dot(char) or char == "●")
+    ]
+    third = len(line) // 3
+    assert len(empty) > third - 4
+    assert all(third - 4 < column < 2 * third + 4 for column in empty)
+
+
+@pytest.mark.asyncio
+async def test_the_legend_is_of_the_value_that_is_drawn_last() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        app.plot.set_series([series([1.0, 2.0, None])])
+        await pilot.pause()
+        assert "clean 2.00 at 2" in app.legend
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [(80, 12), (60, 16), (120, 30)])
+async def test_every_curve_has_an_entry_in_the_legend(size: tuple[int, int]) -> None:
+    app = Plots()
+    names = [f"b_mtard-learning_rate-0.1-s{n}-7f3a-fashion_mnist" for n in range(8)]
+    async with app.run_test(size=size) as pilot:
+        app.plot.set_series(
+            [series([1.0, 2.0], name, n) for n, name in enumerate(names)]
+        )
+        await pilot.pause()
+        entries = app.legend.replace("\n", "   ").split("   ")
+        labels = {entry.split()[1] for entry in entries}
+
+        assert [entry[0] for entry in entries] == [style.marker for style in STYLES]
+        assert len(labels) == 8
+        height = app.plot.query_one("#legend").region.height
+        assert height == app.legend.count("\n") + 1
+
+
+@pytest.mark.asyncio
+async def test_a_band_is_a_background() -> None:
+    app = Plots()
+    async with app.run_test(size=(60, 16)) as pilot:
+        mean = series([2.0, 2.0, 2.0])
+        band = replace(mean, low=(1.0, 1.5, None), high=(3.0, 2.5, None))
+        app.plot.set_series([band])
+        await pilot.pause()
+        text = app.query_one(PlotCanvas).render()
+        assert isinstance(text, Text)
+        assert any(span.style.bgcolor for span in text.spans if span.style)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most"),
+    [
+        (0.0, 1.0, 5),
+        (1.0, 2.0, 8),
+        (-1e-9, 1e-9, 5),
+        (1e299, 2e299, 4),
+        (77.0, 77.002, 6),
+    ],
+)
+def test_ticks_are_even_and_told_apart(low: float, high: float, most: int) -> None:
+    places = ticks(low, high, most)
+    steps = {
+        round((b - a) / (places[1] - places[0]), 6)
+        for a, b in zip(places, places[1:], strict=False)
+    }
+    labels = [label for label, _ in tick_labels(places)]
+
+    assert 2 <= len(places) <= most + 1 and steps == {1.0}
+    assert len({*labels}) == len(labels)
+
+
+def test_places_of_epochs_are_whole() -> None:
+    assert whole_ticks(1, 4, 10) == [1, 2, 3, 4]
+    assert whole_ticks(1, 5, 2) == [2, 4]
 
 
 @pytest.mark.asyncio
@@ -130,7 +248,7 @@ async def test_an_unchanged_picture_is_not_made_again() -> None:
     async with app.run_test(size=(60, 16)) as pilot:
         app.plot.set_series([series([1.0, 2.0])])
         await pilot.pause()
-        canvas = app.query_one(PlotextPlot)
+        canvas = app.query_one(PlotCanvas)
         assert canvas.render() is canvas.render()
 
 
@@ -142,7 +260,7 @@ async def test_no_curves_where_there_is_no_room() -> None:
         for width, height, fits in ((40, 4, False), (10, 10, False), (60, 16, True)):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
-            assert app.query_one(PlotextPlot).display == fits
+            assert app.query_one(PlotCanvas).display == fits
 
 
 @pytest.mark.asyncio

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import pytest
 
-from kmtard.runs.listing import COLUMNS
-from launcher.widgets.run_table import WIDTHS, name_cells
+from kmtard.runs.listing import BY_TITLE
+from launcher.widgets.run_table import COMFORTABLE, FIRST, LEAST, WIDTHS, name_cells
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_the_name_takes_what_the_columns_leave(width: int) -> None:
-    name_width = name_cells(width, longest=30)
+@pytest.mark.parametrize("longest", [5, 24, 60])
+@pytest.mark.parametrize(
+    "hidden", [(), ("method", "clean", "note"), tuple(BY_TITLE)[2:]]
+)
+def test_a_wider_list_never_shows_less_of_a_name(
+    longest: int, hidden: tuple[str, ...]
+) -> None:
+    titles = [title for title in BY_TITLE if title not in hidden]
+    names = [name_cells(width, longest, WIDTHS, titles) for width in range(30, 400)]
 
-    assert 8 <= name_width <= 30
-    widths = [WIDTHS[column.title] for column in COLUMNS]
-    widths[1] = name_width
-    ends = list(accumulate(width + 1 for width in widths))
-    # The edge of the list cuts through no column.
-    assert width in ends or name_width == 30
+    assert names == sorted(names)
+    assert names[0] >= 8 and names[-1] == max(8, longest)
+
+
+def test_the_first_columns_fit_beside_a_name_at_80_columns() -> None:
+    taken = sum(WIDTHS[title] + 1 for title in ("state", *FIRST))
+
+    name = name_cells(80, 60)
+    assert name >= LEAST and taken + name + 1 <= 80
+    # Before further columns, a name gets comfortable.
+    assert name_cells(80 + COMFORTABLE, 60) == COMFORTABLE

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from kmtard.report.drawings import Gallery
-from kmtard.report.sections.pictures import LARGEST_SIDE, pictures
+from kmtard.report.sections.pictures import pictures
 from kmtard.report.source import read
+from kmtard.runs.pictures import LARGEST_SIDE
 from tests.kmtard.report.conftest import Reported
 
 pytestmark = pytest.mark.once("jax")

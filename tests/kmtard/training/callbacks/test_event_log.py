@@ -74,7 +74,41 @@ def test_steps_of_a_resumed_epoch_are_counted_from_its_start(
     callback.on_train_batch_end(0, {})
     [event] = writer.events
     assert (event["epoch"], event["step"]) == (3, 5)
-    assert event["steps_per_second"] == pytest.approx(0.1)
+    assert event["steps_per_second"] is None
+
+
+def test_speeds_leave_out_the_time_to_compile(clock: SimpleNamespace) -> None:
+    callback, writer = log(steps_taken=STEPS)
+    for epoch, (compiling, testing) in enumerate([(60.0, 30.0), (0.0, 0.0)]):
+        callback.on_epoch_begin(epoch)
+        # The last batch is smaller, so it is compiled as the first one is.
+        for batch in range(STEPS):
+            clock.now += 0.1 + (compiling if batch in (0, STEPS - 1) else 0)
+            callback.on_train_batch_end(batch, {})
+        callback.on_test_begin()
+        for batch in range(4):
+            clock.now += 0.5 + (testing if batch in (0, 3) else 0)
+            callback.on_test_batch_end(batch, {})
+        callback.on_epoch_end(epoch, {})
+    step, last, first, second = writer.events
+    # The first batch alone tells no speed.
+    assert (step["step"], step["steps_per_second"]) == (1, None)
+    assert (last["step"], last["steps_per_second"]) == (STEPS, pytest.approx(10))
+    assert first["steps_per_second"] == pytest.approx(10)
+    assert first["compile_seconds"] == pytest.approx(2 * 60 + 2 * 30)
+    assert first["seconds"] - first["compile_seconds"] == pytest.approx(3)
+    assert second["steps_per_second"] == pytest.approx(10)
+    assert second["seconds"] == pytest.approx(3) and "compile_seconds" not in second
+
+
+def test_batches_may_be_told_in_any_order(clock: SimpleNamespace) -> None:
+    callback, writer = log(steps_taken=STEPS)
+    callback.on_epoch_begin(0)
+    for batch in (1, 0, 3, 2, 5, 4, 6, 9, 8, 7):
+        clock.now = 100.0 + batch
+        callback.on_train_batch_end(batch, {})
+    callback.on_epoch_end(0, {})
+    assert writer.events[-1]["steps_per_second"] == pytest.approx(1)
 
 
 def test_epoch_event_has_the_names_of_the_evaluation(clock: SimpleNamespace) -> None:
