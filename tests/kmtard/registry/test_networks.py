@@ -23,7 +23,8 @@ def test_they_are_no_code(name: str) -> None:
 
 
 def test_their_options_are_checked_without_importing_them() -> None:
-    assert list(registry.options("networks", "a.keras")) == ["input_range"]
+    found = registry.options("networks", "a.keras")
+    assert list(found) == ["input_range", "momentum"]
     name = "keras.applications:VGG16"
     assert registry.options("networks", name)["pretrained"].default is False
     overrides = [f"student.network={name}", "student.options={pretrained=true}"]

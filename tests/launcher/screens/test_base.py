@@ -32,6 +32,7 @@ from launcher.screens.live import LiveScreen
 from launcher.screens.queue import QueueScreen
 from launcher.screens.recipes import RecipesScreen
 from launcher.screens.report import ReportScreen
+from launcher.screens.robustness import RobustnessScreen
 from launcher.screens.runs import RunsScreen
 from launcher.screens.study_report import StudyReportScreen
 from launcher.screens.sweep import SweepScreen
@@ -45,7 +46,8 @@ SCREENS = [
     *(AskScreen, ColumnsScreen, CompareScreen, ConfirmScreen, CurvesScreen),
     DryRunScreen,
     *(EvaluateScreen, ExportScreen, HelpScreen, LiveScreen, QueueScreen),
-    *(RecipesScreen, ReportScreen, RunsScreen, StudyReportScreen, SweepScreen),
+    *(RecipesScreen, ReportScreen, RobustnessScreen, RunsScreen),
+    *(StudyReportScreen, SweepScreen),
 ]
 
 Show = Callable[..., "asynccontextmanager[Pilot[object]]"]
