@@ -72,7 +72,7 @@ def steps_for(seconds: float, first: float, later: float) -> int:
 
     Example:
         >>> steps_for(600, first=10, later=0.5)
-        40
+        16
         >>> steps_for(60, first=10, later=0.5)
         0
     """

@@ -10,7 +10,7 @@ from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run
 from kmtard.runs.formats import percent
 from kmtard.runs.history import History
-from kmtard.runs.phase import Phase
+from kmtard.runs.phase import SPEED, Phase
 from kmtard.runs.results import (
     WORST_CASE,
     NetworkResults,
@@ -115,6 +115,8 @@ def _different_epochs(label: str, first: Phase, second: Phase) -> Iterator[str]:
     if first.epoch != second.epoch:
         yield f"{label}: {first.epoch} and {second.epoch} epochs"
     for name in dict.fromkeys([*first.metrics, *second.metrics]):
+        if name == SPEED:
+            continue
         series = [phase.metrics.get(name) for phase in (first, second)]
         if series[0] is None or series[1] is None:
             yield f"{label}: {name} is in one run only"
