@@ -145,7 +145,7 @@ async def test_attacks_are_chosen_and_the_choice_is_kept(size: tuple[int, int]) 
 async def test_every_attack_is_explained_and_none_is_no_choice() -> None:
     EvaluateScreen.chosen.clear()
     app = Asking(EvaluateScreen(Path("runs/a")))
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 44)) as pilot:
         await pilot.pause()
         text = screen_text(pilot)
         assert all(label(name) in text for name in ATTACKS)
