@@ -45,9 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_STATE_HOME"] = state.name
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests that do not depend on the backend on one backend only."""
     for item in items:
+        quick = item.get_closest_marker("quick")
+        if quick and quick.args[0] != os.environ["KERAS_BACKEND"]:
+            item.add_marker(pytest.mark.slow)
         mark = item.get_closest_marker("once")
         if item.get_closest_marker("every_backend"):
             continue

@@ -13,6 +13,8 @@ from keras import layers, ops
 from kmtard.attacks import APGD, EOT, FAB, PGD, AutoAttack, RayS, fgsm
 from kmtard.attacks.classifier import Classifier
 
+pytestmark = pytest.mark.quick("torch")
+
 SHAPE = (4, 4, 1)
 
 

@@ -16,6 +16,8 @@ from kmtard.attacks.minimal_norm import Nearest
 from kmtard.attacks.noise import Noise
 from kmtard.evaluation import evaluate
 
+pytestmark = pytest.mark.quick("torch")
+
 SHAPE = (4, 3, 1)
 CLASSES = 3
 ATTACKS = {

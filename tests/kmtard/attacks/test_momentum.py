@@ -18,6 +18,8 @@ from kmtard.attacks import (
     transfer_ti_fgsm,
 )
 
+pytestmark = pytest.mark.quick("torch")
+
 SHAPE = (10, 7, 2)
 BATCH = 40
 

@@ -32,6 +32,8 @@ from kmtard.attacks import (
 )
 from kmtard.attacks.autoattack import members
 
+pytestmark = pytest.mark.quick("torch")
+
 FOLDER = Path(__file__).parents[2] / "reference" / "attacks"
 IMAGES = 256
 CLOSE = 2 / IMAGES

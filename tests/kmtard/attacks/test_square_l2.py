@@ -12,6 +12,8 @@ from keras import layers, ops
 from kmtard.attacks import Square, square_l2
 from kmtard.attacks.square import shares
 
+pytestmark = pytest.mark.quick("torch")
+
 SHAPE = (9, 8, 2)
 BATCH = 50
 EPSILON = 0.7

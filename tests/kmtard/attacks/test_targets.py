@@ -18,6 +18,8 @@ from kmtard.attacks.targets import as_model
 from kmtard.evaluation import evaluate
 from kmtard.evaluation.fingerprints import UNIDENTIFIED, model_fingerprint
 
+pytestmark = pytest.mark.quick("torch")
+
 SHAPE = (4, 4, 2)
 on_torch = pytest.mark.skipif(
     keras.config.backend() != "torch", reason="PyTorch modules need its backend"
