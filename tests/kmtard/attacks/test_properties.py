@@ -35,6 +35,8 @@ from kmtard.attacks import (
     Transfer,
 )
 
+pytestmark = pytest.mark.quick("jax", "torch")
+
 SHAPE = (4, 4, 1)
 CLASSES = 4
 SEED = 7
