@@ -125,13 +125,13 @@ class MinimalNorm(Attack):
 
     def _begin(self, x: Tensor) -> Any:
         """Return the initial state, a named tuple with the field `nearest`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `_begin`.")
 
     def _step(
         self, classifier: Classifier, targeted: bool, state: Any, x: Tensor, y: Labels
     ) -> Any:
         """Return the state after one forward and one backward pass."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `_step`.")
 
     def _nothing(self, x: Tensor) -> Nearest:
         return Nearest(x, ops.full((x.shape[0],), np.inf, "float32"))

@@ -469,7 +469,7 @@ def _plan_lines(recipe: Recipe, hours: float) -> list[str]:
     teacher = recipe.adv_teacher
     if teacher is not None and teacher.train:
         epochs = recipe.training("adv_teacher").schedule.epochs
-        name = label(recipe.training("adv_teacher").method)
+        name = label(recipe.training("adv_teacher").method).upper()
         lines.append(f"robust teacher: {name} from these weights, {epochs} epochs")
     elif teacher is not None:
         lines.append(f"robust teacher: {teacher.weights}")

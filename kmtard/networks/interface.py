@@ -103,7 +103,10 @@ def interface_of(model: keras.Model) -> Interface:
         augmentation=_unique(
             type(layer).__name__ for layer in layers if augments(layer)
         ),
-        mirrors=any("horizontal" in getattr(layer, "mode", "") for layer in layers),
+        mirrors=any(
+            augments(layer) and "horizontal" in str(getattr(layer, "mode", ""))
+            for layer in layers
+        ),
         normalization=_unique(
             name for name in names if name.endswith("Normalization") and len(name) > 13
         ),

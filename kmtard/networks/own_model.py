@@ -331,21 +331,39 @@ def _without_augmentation(
     """Return the network without its layers that change images, and a note."""
     if not names:
         return network, []
-    classes = ", ".join(names)
-    if not runs_its_graph(network):
-        return network, [f"its {classes} cannot be left out, which weakens attacks"]
-    return _still(network), [f"its {classes} is left out in training"]
+    still = _still(network) if runs_its_graph(network) else network
+    kept = interface_of(still).augmentation
+    gone = [name for name in names if name not in kept]
+    notes = []
+    if gone:
+        notes.append(f"its {', '.join(gone)} is left out in training")
+    if kept:
+        classes = ", ".join(kept)
+        notes.append(f"its {classes} cannot be left out, which weakens attacks")
+    return still, notes
 
 
 def _still(network: keras.Model) -> keras.Model:
     def still(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if augments(layer):
+        inner = list(layer._flatten_layers(include_self=False))
+        is_model = isinstance(layer, keras.Model)
+        # Such as those of a keras.layers.Pipeline.
+        if augments(layer) or (inner and not is_model and all(map(augments, inner))):
             return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
-        if isinstance(layer, keras.Model) and runs_its_graph(layer):
+        if is_model and runs_its_graph(layer):
             return _still(layer)
         return layer
 
-    return keras.models.clone_model(network, clone_function=still)
+    if isinstance(network, keras.Sequential):
+        return keras.models.clone_model(network, clone_function=still)
+    return keras.models.clone_model(network, clone_function=still, call_function=_call)
+
+
+def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+    # The layer that it replaces may have been called with `training` or a mask.
+    if type(layer) is keras.layers.Identity:
+        return layer(*args)
+    return layer(*args, **kwargs)
 
 
 def _plain(model: keras.Model, logits: Any) -> tuple[Any, list[str]]:

@@ -33,7 +33,7 @@ class RadiusView(Vertical):
         folder: of the run.
 
     Attributes:
-        table: what is shown, with one row per radius; without rows if there is none.
+        table: the table on the screen, with one row per radius.
         command: the command line that measures a curve; empty if there is one.
     """
 

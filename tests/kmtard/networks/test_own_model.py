@@ -68,7 +68,27 @@ def nested() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
 
 
-@pytest.mark.parametrize("make", [MODELS["engineers"][0], nested])
+def piped() -> keras.Model:
+    """Augmentation in a pipeline, which is a layer and not a model."""
+    moves = [keras.layers.RandomRotation(0.1), keras.layers.RandomFlip()]
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.RandomTranslation(0.1, 0.1)(inputs, training=None)
+    x = keras.layers.Flatten()(keras.layers.Pipeline(moves)(x))
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
+
+
+def test_a_pipeline_that_does_more_stays_and_is_told() -> None:
+    parts = [keras.layers.RandomFlip(), keras.layers.Rescaling(1 / 255)]
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.RandomRotation(0.1)(inputs)
+    x = keras.layers.Flatten()(keras.layers.Pipeline(parts)(x))
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
+    notes = "; ".join(origin_of(adapted(model, input_shape=SHAPE)).notes)
+    assert "its RandomRotation is left out in training" in notes
+    assert "its RandomFlip cannot be left out" in notes
+
+
+@pytest.mark.parametrize("make", [MODELS["engineers"][0], nested, piped])
 def test_training_sees_the_images_that_were_attacked(make: Callable[[], Any]) -> None:
     model = make()
     network = adapted(model, input_shape=SHAPE)
