@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,13 @@ def fresh_keras() -> None:
     """Start each test from the same Keras state, without importing Keras."""
     if keras := sys.modules.get("keras"):
         keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def same_working_folder() -> Iterator[None]:
+    """Fail a test that leaves another working folder to the tests after it."""
+    before = os.getcwd()
+    yield
+    after = os.getcwd()
+    os.chdir(before)
+    assert after == before, "use monkeypatch.chdir"

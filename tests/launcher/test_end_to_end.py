@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 from textual.pilot import Pilot
 
@@ -86,6 +87,9 @@ async def test_launch_close_attach_stop_resume(folder: Path) -> None:
         await until(pilot, lambda: epochs(run) >= 1)
         live = cast(LiveScreen, app.screen)
         await until(pilot, lambda: live.history.phases)
+    # Suspended, because the smoke run might end before the key is pressed.
+    process = psutil.Process(run.info()["pid"])
+    process.suspend()
     assert run.state() == "running"
 
     app = LauncherApp(folder, attach=run.path)
@@ -95,6 +99,8 @@ async def test_launch_close_attach_stop_resume(folder: Path) -> None:
         await pilot.press("ctrl+k")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")
+        await until(pilot, lambda: LiveScreen.asked_to_stop)
+        process.resume()
         await until(pilot, lambda: run.state() == "stopped")
         before = epochs(run)
         await until(pilot, lambda: app.screen.active_bindings["r"].enabled)

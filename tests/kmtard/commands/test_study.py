@@ -267,11 +267,10 @@ def test_ctrl_c_leaves_the_runs_alone(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conduct.time, "sleep", interrupt)
-    assert main([recipe, "--methods", "natural"]) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(conduct.time, "sleep", interrupt)
+        assert main([recipe, "--methods", "natural"]) == 130
     assert "continues without this command" in said(capsys)
-    monkeypatch.undo()
-    os.chdir(stand_in.runs_dir.parent)
     until(lambda: {e.state for e in stand_in.entries()} == {"finished"})
 
 

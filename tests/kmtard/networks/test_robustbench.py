@@ -84,7 +84,10 @@ def known_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
     """The shapes of each network, which several entries share."""
     found: dict[str, dict[str, tuple[int, ...]]] = {}
     for entry in FOUND.values():
-        found.setdefault(signature(entry), shapes(entry))
+        if signature(entry) not in found:
+            found[signature(entry)] = shapes(entry)
+    # Otherwise Keras allocates all these variables, 20 GB, at the end of a later scope.
+    keras.backend.clear_session()
     return found
 
 

@@ -159,7 +159,9 @@ def test_a_mistake_of_many_cells_is_reported_once(folder: Path) -> None:
     assert mistakes(f"{study}\naxes.attack.steps = [-1]").count("out of range") == 1
 
 
-def test_a_strangers_study_names_no_code(folder: Path, tmp_path: Path) -> None:
+def test_a_strangers_study_names_no_code(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (tmp_path / "a.toml").write_text(
@@ -168,9 +170,7 @@ def test_a_strangers_study_names_no_code(folder: Path, tmp_path: Path) -> None:
     (work / "mine.py").write_text(
         "def net(classes, shape): ...\nopen('imported', 'w')\n"
     )
-    import os
-
-    os.chdir(work)
+    monkeypatch.chdir(work)
     with pytest.raises(RecipeError, match="may not be yours"):
         cells_of("../a.toml", load("../a.toml").study)
     [cell] = cells_of("../a.toml", load("../a.toml").study, trust=True)
