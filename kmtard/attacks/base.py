@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,6 +181,21 @@ class Attack:
         """
         del start
         return self
+
+    def scaled(self, share: float | Tensor) -> Attack:
+        """Return this attack with a share of its radius and step size, for `perturb`.
+
+        Args:
+            share: in [0, 1].
+
+        Example:
+            >>> kmtard.attacks.PGD(8 / 255, step_size=2 / 255).scaled(0.5).epsilon
+            0.01568627450980392
+        """
+        attack = copy.copy(self)
+        for name in {"epsilon", "step_size"} & vars(self).keys():
+            setattr(attack, name, getattr(self, name) * share)
+        return attack
 
     def attack_batch(self, classifier: Classifier, batch: AttackBatch) -> Found:
         """Attack one batch of a fixed shape.

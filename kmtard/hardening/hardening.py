@@ -227,7 +227,7 @@ class Work:
                 request = replace(request, strength=strength)
         spent = time.monotonic() - began
         epochs = epochs_for(pace, HOUR * hours - spent)
-        recipe = planned(request, images, epochs, mirrors=mirrors)
+        recipe = planned(request, images, epochs, steps=pace.steps, mirrors=mirrors)
         planned_lines = _plan_lines(recipe, hours)
         if min(epochs.values()) <= FEWEST_EPOCHS:
             planned_lines.append(

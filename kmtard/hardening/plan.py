@@ -13,7 +13,7 @@ import tomlkit
 
 from kmtard.data.pipeline import DataSet
 from kmtard.hardening.examination import Tell
-from kmtard.hardening.tries import DEFAULT, Strength
+from kmtard.hardening.tries import DEFAULT, Strength, warmup
 from kmtard.recipe import Recipe, load
 from kmtard.registry.roles import LABELS, Role
 from kmtard.training.estimate import Facts, counts_of
@@ -146,14 +146,16 @@ class Pace:
     Attributes:
         first: role -> seconds of the first step and evaluation, with compilation.
         epoch: role -> seconds of an epoch, with its share of the evaluations.
-        step: role -> seconds of a step.
         final: seconds of the last evaluation.
+        step: role -> seconds of a step.
+        steps: steps per epoch.
     """
 
     first: dict[Role, float]
     epoch: dict[Role, float]
     final: float
     step: dict[Role, float] = field(default_factory=dict)
+    steps: int = 1
 
 
 def measure(recipe: Recipe, data: DataSet, tell: Tell) -> Pace:
@@ -191,7 +193,7 @@ def measure(recipe: Recipe, data: DataSet, tell: Tell) -> Pace:
         )
         per_epoch = f"{epoch[role]:.3g} s per epoch"
         tell(f"{LABELS[role]}: {step.later:.2g} s per step, {per_epoch}")
-    return Pace(first, epoch, final, each_step)
+    return Pace(first, epoch, final, each_step, counts.steps)
 
 
 def epochs_for(pace: Pace, seconds: float) -> dict[Role, int]:
@@ -215,16 +217,34 @@ def epochs_for(pace: Pace, seconds: float) -> dict[Role, int]:
 
 
 def planned(
-    request: Request, data: DataSet, epochs: dict[Role, int], *, mirrors: bool
+    request: Request,
+    data: DataSet,
+    epochs: dict[Role, int],
+    *,
+    steps: int,
+    mirrors: bool,
 ) -> Recipe:
     """Return the recipe with a number of epochs for each trained network.
 
     The user's own overrides come last.
+
+    Args:
+        request: what the user asks for.
+        data: the images.
+        epochs: role -> epochs of its training.
+        steps: training steps per epoch.
+        mirrors: as in `recipe_of`.
+
+    Raises:
+        RecipeError: an override is wrong.
     """
     content = document(request, data, mirrors=mirrors)
     content["schedule"] = _schedule(epochs["student"])
+    content["method"]["attack_warmup"] = warmup(steps * epochs["student"])
     if "adv_teacher" in epochs:
-        content["adv_teacher"]["method"]["schedule"] = _schedule(epochs["adv_teacher"])
+        method = content["adv_teacher"]["method"]
+        method["schedule"] = _schedule(epochs["adv_teacher"])
+        method["attack_warmup"] = warmup(steps * epochs["adv_teacher"])
     return _loaded(content, request)
 
 

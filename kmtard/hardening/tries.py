@@ -17,11 +17,15 @@ from kmtard.hardening.examination import Tell
 from kmtard.recipe import Recipe
 from kmtard.training.build import build_method, build_network
 
-SHARE = 0.15
+SHARE = 0.2
 """Largest share of the time for all tries."""
 
+WARMUP = 0.5
+"""Share of a training in which the attack grows to its full radius."""
+
 MOST_STEPS = 200
-FEWEST_STEPS = 10
+FEWEST_STEPS = 100
+"""Shorter tries prefer what changes the model least."""
 JUDGED_IMAGES = 400
 
 
@@ -49,7 +53,6 @@ class Strength(NamedTuple):
 
 
 CANDIDATES = (
-    Strength(0.03, 6.0),
     Strength(0.01, 3.0),
     Strength(0.003, 1.0),
     Strength(0.03, None),
@@ -62,6 +65,17 @@ attacks take this way and find nothing. The attack of SAT maximizes the cross-en
 DEFAULT = Strength(0.01, 3.0)
 
 
+def warmup(steps: int) -> int:
+    """Return the steps in which the attack of a training grows to its full radius.
+
+    With the full radius from the start, the first steps destroy what the model knows.
+
+    Args:
+        steps: of the whole training.
+    """
+    return math.ceil(WARMUP * steps)
+
+
 def steps_for(seconds: float, first: float, later: float) -> int:
     """Return the steps of each try that fit into a time; 0 if too few do.
 
@@ -71,9 +85,9 @@ def steps_for(seconds: float, first: float, later: float) -> int:
         later: seconds of each later step.
 
     Example:
-        >>> steps_for(600, first=10, later=0.5)
-        16
-        >>> steps_for(60, first=10, later=0.5)
+        >>> steps_for(600, first=10, later=0.15)
+        133
+        >>> steps_for(60, first=10, later=0.15)
         0
     """
     left = SHARE * seconds / len(CANDIDATES) - first
@@ -124,6 +138,7 @@ def _score(
             "method": own.pop("name"),
             "method_options": {
                 "attack_bn": training.method_options["attack_bn"],
+                "attack_warmup": warmup(steps),
                 **own,
             },
             "optimizer": training.optimizer.model_copy(update=rate),

@@ -32,7 +32,7 @@ from kmtard.methods.checks import (
 from kmtard.methods.saving import deserialized, hidden
 from kmtard.methods.scores import Scores
 from kmtard.methods.state import add_state, sum_by_class
-from kmtard.registry.ranges import Seed, checked
+from kmtard.registry.ranges import Seed, TrainingSteps, checked
 
 OWN_LOSSES = "regularization_loss"
 """Name of the trained networks' own losses in the logs."""
@@ -73,6 +73,9 @@ class AdversarialModel(CheckedModel):
         attack_bn: mode of BatchNorm during the attack in training. "eval" uses the
             moving averages. "train" uses batch statistics, and each pass of the attack
             updates the moving averages, as in the code of SAT and ARD.
+        attack_warmup: training steps in which the attack's radius and step size grow
+            linearly from 0 to their full values. A trained student loses less of what
+            it knows. 0 attacks with the full radius from the first step on.
         additions: additions to the method, such as a further loss term; see
             `kmtard.methods.addition.Addition`.
         seed: seed of the attacks' random starts.
@@ -97,6 +100,7 @@ class AdversarialModel(CheckedModel):
         attack: Attack | None = None,
         evaluation_attack: Attack | None = None,
         attack_bn: Literal["eval", "train"] = "eval",
+        attack_warmup: TrainingSteps = 0,
         additions: Iterable[Addition] = (),
         seed: Seed = 0,
         name: str | None = None,
@@ -108,6 +112,7 @@ class AdversarialModel(CheckedModel):
         self.attack = (attack or PGD()).starting(self.start)
         self.evaluation_attack = evaluation_attack or _validation_attack(self.attack)
         self.attack_bn = attack_bn
+        self.attack_warmup = int(attack_warmup)
         self.seed = seed
         self.attack_seed = keras.random.SeedGenerator(seed)
         self.steps_taken = self.add_state("steps_taken", 0, dtype="int32")
@@ -341,7 +346,11 @@ class AdversarialModel(CheckedModel):
         # single images must not be scaled.
         if not updating:
             objective = losses.amplified(objective, self.student, self.attack_state)
-        return self.attack.perturb(
+        attack = self.attack
+        if self.attack_warmup:
+            share = (ops.cast(self.steps_taken, "float32") + 1) / self.attack_warmup
+            attack = attack.scaled(ops.cast(ops.minimum(share, 1), batch.x_nat.dtype))
+        return attack.perturb(
             lambda images: self.observe(images, training=updating),
             batch.x_nat,
             objective,
@@ -478,6 +487,7 @@ class AdversarialModel(CheckedModel):
         return {
             **{key: keras.saving.serialize_keras_object(p) for key, p in parts.items()},
             "attack_bn": self.attack_bn,
+            "attack_warmup": self.attack_warmup,
             "additions": [
                 keras.saving.serialize_keras_object(each) for each in self.additions
             ],

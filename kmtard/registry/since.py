@@ -12,5 +12,6 @@ SINCE_0_1: dict[str, object] = {
     "class_weights": None,
     "freeze": None,
     "initial_losses": "first",
+    "attack_warmup": 0,
 }
 """Last part of the key -> its value."""

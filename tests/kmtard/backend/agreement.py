@@ -21,6 +21,7 @@ FLAG = (
     "--xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 BATCH, LAST = 16, 7
+RADII = {"linf": 0.15, "l2": 1.0, "l1": 4.0}
 
 
 def train(name: str, devices: int, steps: int) -> dict[str, Any]:
@@ -104,6 +105,7 @@ def evaluated(name: str, devices: int, network: Any, surrogate: Any) -> Any:
     """Return a network's predictions under an attack, in partial batches too."""
     import keras
 
+    from kmtard import registry
     from kmtard.backend import distribution
     from kmtard.data.digits import digits
     from kmtard.evaluation.evaluator import evaluate
@@ -115,12 +117,14 @@ def evaluated(name: str, devices: int, network: Any, surrogate: Any) -> Any:
         copy = keras.models.clone_model(each)
         copy.set_weights(each.get_weights())
         networks.append(copy)
+    norm = registry.norms(name)[0]
     found = evaluate(
         networks[0],
         digits(None).test.limit(BATCH + LAST),
         attacks=[name],
         surrogate=networks[1],
-        epsilon=0.15,
+        epsilon=RADII[norm],
+        norm=norm,
         batch_size=BATCH,
         seed=3,
     )

@@ -49,12 +49,14 @@ def test_the_recipe_names_the_model_in_all_roles(
     )
     data = image_folder(str(photos))
     epochs = {"adv_teacher": 10, "student": 20}
-    recipe = planned(request, data, epochs, mirrors=False)
+    recipe = planned(request, data, epochs, steps=7, mirrors=False)
     assert recipe.student.network == recipe.nat_teacher.weights == str(model_file)
     assert recipe.adv_teacher.train and recipe.adv_teacher.method.name == "trades"
     assert recipe.training("adv_teacher").schedule.milestones == (7, 9)
     assert (recipe.schedule.epochs, recipe.schedule.milestones) == (20, (14, 18))
     assert recipe.schedule.evaluate_every == 2
+    assert recipe.training("adv_teacher").method_options["attack_warmup"] == 35
+    assert recipe.training("student").method_options["attack_warmup"] == 70
     assert recipe.student.freeze == ("conv2d",)
     assert recipe.data.options == {"size": (8, 8)}
     key = teacher_key(recipe, "adv_teacher")
@@ -62,7 +64,7 @@ def test_the_recipe_names_the_model_in_all_roles(
     assert teacher_key(recipe, "adv_teacher") != key
     with pytest.raises(RecipeError, match="epochz"):
         wrong = Request(**{**vars(request), "overrides": ("schedule.epochz=1",)})
-        planned(wrong, data, epochs, mirrors=False)
+        planned(wrong, data, epochs, steps=7, mirrors=False)
 
 
 def test_a_given_robust_teacher_is_not_trained(model_file: Path, photos: Path) -> None:
@@ -72,6 +74,8 @@ def test_a_given_robust_teacher_is_not_trained(model_file: Path, photos: Path) -
         directory=str(photos),
         adv_teacher=str(model_file),
     )
-    recipe = planned(request, image_folder(str(photos)), {"student": 5}, mirrors=False)
+    recipe = planned(
+        request, image_folder(str(photos)), {"student": 5}, steps=7, mirrors=False
+    )
     assert recipe.adv_teacher.weights == str(model_file)
     assert not recipe.adv_teacher.train
