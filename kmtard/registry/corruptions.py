@@ -18,6 +18,6 @@ SEVERITIES = (1, 2, 3, 4, 5)
 DIFFERENCES: dict[str, str] = {
     "motion_blur": "the formula of ImageMagick's motion blur replaces ImageMagick",
     "snow": "the formula of ImageMagick's motion blur replaces ImageMagick",
-    "frost": "a made texture replaces the photographs of frost",
+    "frost": "a generated texture replaces the photographs of frost",
 }
 """Corruption -> how our images differ from those of the published data sets."""

@@ -175,11 +175,11 @@ def corruptions_table(results: Results, network: NetworkResults) -> Table | None
 def _corruption_notes(scores: Mapping[str, CorruptionScore]) -> list[str]:
     """Return what a reader must know before comparing with published numbers."""
     notes = []
-    made = [n for n, s in scores.items() if s.settings.get("source") == "made"]
+    made = [n for n, s in scores.items() if s.settings.get("source") == "generated"]
     if made:
         which = "" if len(made) == len(scores) else f" ({', '.join(made)})"
         notes.append(
-            f"The images{which} were made here: random numbers differ from those of "
+            f"The images{which} were generated here: random numbers differ from those of "
             "the published files."
         )
     differences: dict[str, list[str]] = {}

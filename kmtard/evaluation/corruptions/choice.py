@@ -27,7 +27,7 @@ class Corruptions:
 
     Attributes:
         names: the corruptions, in the order of ImageNet-C.
-        folder: folder of published files, such as those of CIFAR-10-C; None to make
+        folder: folder of published files, such as those of CIFAR-10-C; None to generate
             the images.
         baseline: corruption -> mean error in (0, 1] of the model that mCE refers to;
             empty for none.

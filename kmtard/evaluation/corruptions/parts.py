@@ -134,7 +134,7 @@ def moved(image: np.ndarray, radius: int, deviation: float, angle: float) -> np.
 
 
 def frost_texture(height: int, width: int, generator: Generator) -> np.ndarray:
-    """Return a made texture of frost: bright crystals on dark glass.
+    """Return a generated texture of frost: bright crystals on dark glass.
 
     ImageNet-C blends photographs of frost. This texture replaces them: the ridges of
     two random height maps, slightly blue.

@@ -1,4 +1,4 @@
-"""Where corrupted images come from: they are made, or read from published files."""
+"""Where corrupted images come from: they are generated, or read from published files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CorruptedImages(Protocol):
         """
 
 
-class Made:
+class Generated:
     """Images that are corrupted here; see `transforms`.
 
     Args:
@@ -56,7 +56,11 @@ class Made:
     def settings(self, name: str) -> Mapping[str, Any]:
         """Return the constants, and how the images differ from the published ones."""
         constants = severities_of(*self._shape[1:3])[name]
-        found = {"source": "made", "version": VERSION, "constants": list(constants)}
+        found = {
+            "source": "generated",
+            "version": VERSION,
+            "constants": list(constants),
+        }
         if name in DIFFERENCES:
             found["difference"] = DIFFERENCES[name]
         return found
@@ -141,7 +145,7 @@ def source_of(
         ValueError: the images cannot be corrupted, or the files are not theirs.
     """
     if corruptions.folder is None:
-        return Made(images, seed=seed, channels_last=channels_last)
+        return Generated(images, seed=seed, channels_last=channels_last)
     return Published(corruptions.folder, images)
 
 

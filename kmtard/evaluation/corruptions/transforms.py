@@ -8,7 +8,7 @@ The results equal those of the code that made CIFAR-10-C and ImageNet-C up to ro
 if the random numbers are equal, except for:
 
 * `motion_blur` and `snow`: ImageMagick's motion blur is replaced by its formula.
-* `frost`: a made texture replaces the photographs.
+* `frost`: a generated texture replaces the photographs.
 * `elastic_transform`: older versions of OpenCV round positions to 1/32 pixel.
 * `jpeg_compression`: versions of the library for JPEG differ slightly.
 """

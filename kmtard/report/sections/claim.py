@@ -31,7 +31,7 @@ from kmtard.runs.result_tables import (
     radii_table,
 )
 from kmtard.runs.tables import Table
-from kmtard.runs.verdict import CAUSES, cause_of, verdict
+from kmtard.runs.verdict import CAUSES, RESTRICTIONS, cause_of, verdict
 
 NAMES = {CLEAN: "clean", WORST_CASE: "all attacks together"}
 
@@ -280,6 +280,20 @@ def diagnostics(claim: Claim) -> Section:
         blocks.append(Table(header, rows))
     else:
         blocks.append("The diagnostics found no problem.")
+    names = {each.name for each in findings}
+    rows = []
+    for restriction in RESTRICTIONS:
+        shown = [name for name in restriction.findings if name in names]
+        state = f"found: {', '.join(shown)}" if shown else "not found"
+        rows.append([restriction.name, state, restriction.hidden])
+    blocks.append(
+        Table(
+            ["restriction", "this model", "what does not show"],
+            rows,
+            title="Restrictions of RobustBench",
+            notes=["RobustBench accepts only models without these properties."],
+        )
+    )
     looked = [[each.because, ", ".join(sorted(each.findings))] for each in CAUSES]
     title = "What the diagnostics look for"
     blocks.append(Table(["sign that", "diagnostics"], looked, title=title))

@@ -365,7 +365,7 @@ def test_corruptions_have_their_table(
     text = " ".join(capsys.readouterr().out.split())
     assert "frost (3/4): accuracy" in text
     assert "Common corruptions" in text and "the mCE" in text
-    assert "frost: a made texture replaces the photographs of frost" in text
+    assert "frost: a generated texture replaces the photographs of frost" in text
     found = Evaluation.load(tmp_path / "net.evaluation")
     assert list(found.corruption_accuracy) == ["frost", "fog"]
     assert main([*words, "--corruptions"]) == 0

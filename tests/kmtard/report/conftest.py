@@ -101,7 +101,7 @@ def corruptions(names: Mapping[str, int]) -> dict[str, Any]:
         name: {
             **share(right),
             "severities": [share(right)] * 5,
-            "settings": {"source": "made", "difference": "a made texture"},
+            "settings": {"source": "generated", "difference": "a generated texture"},
             "baseline": None,
         }
         for name, right in names.items()

@@ -209,7 +209,7 @@ def test_accuracy_under_corruptions(tmp_path: Path) -> None:
     ]
     assert list(table.header)[-1] == "CE"
     notes = " ".join(table.notes)
-    assert "The images were made here" in notes
+    assert "The images were generated here" in notes
     assert "The means leave out gaussian_noise" in notes
     for each in content["networks"][-1]["corruptions"]["scores"].values():
         each["baseline"] = None
@@ -218,7 +218,7 @@ def test_accuracy_under_corruptions(tmp_path: Path) -> None:
     table = corruptions_table(results, results.student)
     assert table is not None
     assert "CE" not in table.header
-    assert "made here" not in " ".join(table.notes)
+    assert "generated here" not in " ".join(table.notes)
 
 
 def test_what_images_are_taken_for(tmp_path: Path) -> None:

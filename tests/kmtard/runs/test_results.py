@@ -154,7 +154,7 @@ def corruptions() -> dict[str, Any]:
     score = {
         **share,
         "severities": [{**share, "correct": 2} for _ in range(5)],
-        "settings": {"source": "made"},
+        "settings": {"source": "generated"},
         "baseline": 0.8,
     }
     scores = {"snow": score, "fog": {**score, "accuracy": 0.25, "baseline": 1}}

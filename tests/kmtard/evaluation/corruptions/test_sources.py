@@ -1,4 +1,4 @@
-"""Corrupted images that are made, and those of published files."""
+"""Corrupted images that are generated, and those of published files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmtard.evaluation.corruptions.sources import Made, Published
+from kmtard.evaluation.corruptions.sources import Generated, Published
 from kmtard.evaluation.corruptions.transforms import corrupted
 from kmtard.evaluation.images import ImageSet
 
@@ -25,18 +25,18 @@ def images(pixels: np.ndarray = PIXELS) -> ImageSet:
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_made_images_have_their_own_index(channels_last: bool) -> None:
     pixels = PIXELS if channels_last else np.moveaxis(PIXELS, -1, 1)
-    made = Made(images(pixels), seed=4, channels_last=channels_last)
+    made = Generated(images(pixels), seed=4, channels_last=channels_last)
     rows = np.array([4, 1])
     expected = corrupted(PIXELS[rows], "fog", 2, seed=4, indices=[4, 1])
     assert np.array_equal(made.pixels("fog", 2, rows), expected)
 
 
 def test_settings_say_what_differs_from_the_published_files() -> None:
-    made = Made(images(), seed=0, channels_last=True)
+    made = Generated(images(), seed=0, channels_last=True)
     assert "photographs" in made.settings("frost")["difference"]
     assert "ImageMagick" in made.settings("snow")["difference"]
     assert made.settings("contrast") == {
-        "source": "made",
+        "source": "generated",
         "version": 1,
         "constants": [(0.75,), (0.5,), (0.4,), (0.3,), (0.15,)],
     }
@@ -44,7 +44,7 @@ def test_settings_say_what_differs_from_the_published_files() -> None:
 
 def test_images_that_cannot_be_corrupted() -> None:
     with pytest.raises(ValueError, match="Corruptions need images"):
-        Made(images(PIXELS[..., :2]), seed=0, channels_last=True)
+        Generated(images(PIXELS[..., :2]), seed=0, channels_last=True)
 
 
 def published(folder: Path, files: np.ndarray, labels: np.ndarray = LABELS) -> None:

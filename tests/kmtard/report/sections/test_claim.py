@@ -79,6 +79,35 @@ def test_the_page_has_everything_and_needs_no_network(tmp_path: Path) -> None:
         assert needed in text
 
 
+@pytest.mark.parametrize(
+    ("finding", "row", "state"),
+    [
+        ("zero-gradients", 0, "found: zero-gradients"),
+        ("randomised-defence", 1, "found: randomised-defence"),
+        ("dynamic-defence", 2, "found: dynamic-defence"),
+        ("loop-in-prediction", 2, "found: loop-in-prediction"),
+        ("few-classes", 2, "not found"),
+    ],
+)
+def test_the_page_names_the_restrictions_of_robustbench(
+    finding: str, row: int, state: str, tmp_path: Path
+) -> None:
+    path = claim(tmp_path, 0.1).results.path
+    content = json.loads(path.read_text())
+    content["networks"][0]["findings"] = [{"name": finding, "message": "Words."}]
+    path.write_text(json.dumps(content))
+    found = Claim.at(tmp_path)
+    assert found is not None
+    [table] = [
+        block
+        for block in sections.diagnostics(found).blocks
+        if isinstance(block, Table) and "RobustBench" in block.title
+    ]
+    states = [each[1] for each in table.rows]
+    assert states[row] == state
+    assert all(each == "not found" for n, each in enumerate(states) if n != row)
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_corruptions_are_those_of_any_radius(number: int, tmp_path: Path) -> None:
     first = claim(tmp_path, 0.05, 0.1)
@@ -92,7 +121,7 @@ def test_the_corruptions_are_those_of_any_radius(number: int, tmp_path: Path) ->
     assert table.rows[1][:2] == ["frost", "22.50"]
     assert table.rows[2][-2] == "50.00"
     text = texts(sections.corruptions(found))
-    assert "frost: a made texture" in text
+    assert "frost: a generated texture" in text
     assert "The means leave out gaussian_noise" in text
 
 
