@@ -137,8 +137,8 @@ class CorruptionScore:
         interval: 95 % Wilson interval of the accuracy, for as many trials as images. It
             is wide rather than narrow, because the severities share the images.
         severities: the scores at severity 1, 2 and so on.
-        settings: the source of the images, `generated` or `published`, with the constants or
-            the hash of the file.
+        settings: the `source` of the images, `generated` or `published`, with the
+            constants or the hash of the file.
         baseline: mean error of the model that mCE refers to, in (0, 1]; None if none
             was given.
     """

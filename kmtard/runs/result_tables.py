@@ -175,15 +175,15 @@ def corruptions_table(results: Results, network: NetworkResults) -> Table | None
 def _corruption_notes(scores: Mapping[str, CorruptionScore]) -> list[str]:
     """Return what a reader must know before comparing with published numbers."""
     notes = []
-    made = [n for n, s in scores.items() if s.settings.get("source") == "generated"]
-    if made:
-        which = "" if len(made) == len(scores) else f" ({', '.join(made)})"
+    ours = [n for n, s in scores.items() if s.settings.get("source") == "generated"]
+    if ours:
+        which = "" if len(ours) == len(scores) else f" ({', '.join(ours)})"
         notes.append(
-            f"The images{which} were generated here: random numbers differ from those of "
-            "the published files."
+            f"The images{which} were generated here: their random numbers differ from "
+            "those of the published files."
         )
     differences: dict[str, list[str]] = {}
-    for name in made:
+    for name in ours:
         if text := scores[name].settings.get("difference"):
             differences.setdefault(str(text), []).append(name)
     notes += [f"{', '.join(names)}: {text}." for text, names in differences.items()]

@@ -1,4 +1,4 @@
-"""Where corrupted images come from: they are generated, or read from published files."""
+"""The source of corrupted images: they are generated, or read from files."""
 
 from __future__ import annotations
 
@@ -56,11 +56,8 @@ class Generated:
     def settings(self, name: str) -> Mapping[str, Any]:
         """Return the constants, and how the images differ from the published ones."""
         constants = severities_of(*self._shape[1:3])[name]
-        found = {
-            "source": "generated",
-            "version": VERSION,
-            "constants": list(constants),
-        }
+        found: dict[str, Any] = {"source": "generated", "version": VERSION}
+        found["constants"] = [list(each) for each in constants]
         if name in DIFFERENCES:
             found["difference"] = DIFFERENCES[name]
         return found

@@ -15,7 +15,7 @@ from kmtard.runs.tables import Table
 NOTES = (
     "Accuracy in %, mean over the severities and the corruptions of a group; mean ± "
     "standard deviation over the seeds.",
-    "Generated images differ from published ones. The page about an evaluation says how.",
+    "Generated images differ from published ones; the page of an evaluation says how.",
 )
 
 

@@ -38,7 +38,7 @@ def test_settings_say_what_differs_from_the_published_files() -> None:
     assert made.settings("contrast") == {
         "source": "generated",
         "version": 1,
-        "constants": [(0.75,), (0.5,), (0.4,), (0.3,), (0.15,)],
+        "constants": [[0.75], [0.5], [0.4], [0.3], [0.15]],
     }
 
 
