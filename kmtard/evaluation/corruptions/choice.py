@@ -62,10 +62,11 @@ class Corruptions:
 
 
 def _chosen(chosen: Names) -> tuple[tuple[str, ...], Path | None]:
-    if isinstance(chosen, os.PathLike) or (
-        isinstance(chosen, str) and chosen not in CORRUPTIONS and Path(chosen).is_dir()
-    ):
-        folder = Path(chosen)
+    folder = Path(chosen) if isinstance(chosen, os.PathLike) else None
+    # Path would take an empty text for the working folder.
+    if isinstance(chosen, str) and chosen not in ("", *CORRUPTIONS):
+        folder = Path(chosen) if Path(chosen).is_dir() else None
+    if folder is not None:
         return _published(folder), folder
     words = chosen.split(",") if isinstance(chosen, str) else chosen
     asked = [word.strip().lower().replace("-", "_") for word in words if word.strip()]

@@ -99,7 +99,8 @@ def test_jpeg_and_pixelate_are_those_of_pillow(channels: int) -> None:
     found = corrupted(large[None], "pixelate", 5, seed=0, indices=[0])[0]
     means = large.reshape(56, 4, 56, 4, channels).mean(axis=(1, 3))
     blocks = np.kron(means, np.ones((4, 4, 1)))
-    assert np.abs(found - blocks).max() <= 0.5
+    # Pillow rounds after each of the two axes.
+    assert np.abs(found - blocks).max() <= 1
 
 
 def test_brightness_adds_to_the_value_of_hsv() -> None:
@@ -190,6 +191,22 @@ def test_weather_has_its_sign() -> None:
     fog = shift("fog", 5) + x
     assert fog.std() < x.std()
     assert fog.max() <= x.max()
+
+
+# Their published constants do not grow: glass blur trades smoothing against passes,
+# frost darkens the image, and the elastic transform moves corners less and less.
+NOT_MONOTONE = {"glass_blur", "frost", "elastic_transform"}
+
+
+@pytest.mark.parametrize("name", [n for n in CORRUPTIONS if n not in NOT_MONOTONE])
+def test_a_higher_severity_changes_more(name: str) -> None:
+    x = some(16)
+    found = [
+        distance(x, corrupted(x, name, severity, seed=0, indices=range(len(x))))
+        for severity in SEVERITIES
+    ]
+    assert found == sorted(found)
+    assert found[0] > 0 and found[-1] > 1.05 * found[0]
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (8, 8, 1), (28, 28, 1), (40, 24, 3)])
