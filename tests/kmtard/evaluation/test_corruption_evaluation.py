@@ -82,7 +82,7 @@ def test_figures(model: keras.Model, data: Data, pixels: np.ndarray) -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_channels_first_has_the_same_images(model: keras.Model, data: Data) -> None:
     first = linear((1, 8, 8))
     # The first layer that knows its order of channels is a pooling of one pixel.
@@ -95,7 +95,7 @@ def test_channels_first_has_the_same_images(model: keras.Model, data: Data) -> N
     assert moved.student.corruptions == found.student.corruptions
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_batch_size_and_interruption_change_nothing(
     model: keras.Model, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +125,7 @@ def test_batch_size_and_interruption_change_nothing(
     assert made == []
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_records_keep_corruptions_and_attacks(
     model: keras.Model, data: Data, tmp_path: Path
 ) -> None:
@@ -142,7 +142,7 @@ def test_records_keep_corruptions_and_attacks(
     assert "ImageMagick" in difference
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_a_baseline_gives_the_mean_corruption_error(
     model: keras.Model, data: Data
 ) -> None:
@@ -160,7 +160,7 @@ def test_a_baseline_gives_the_mean_corruption_error(
     assert found.mce == pytest.approx((ratios["fog"] + ratios["contrast"]) / 2)
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_published_files_are_used_as_they_are(
     model: keras.Model, data: Data, pixels: np.ndarray, tmp_path: Path
 ) -> None:
@@ -176,7 +176,7 @@ def test_published_files_are_used_as_they_are(
     assert score.settings["source"] == "published"
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_a_curve_evaluates_them_once(
     model: keras.Model, data: Data, tmp_path: Path
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_curve_evaluates_them_once(
     assert having == [0.1]
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -210,7 +210,7 @@ def test_bad_arguments(
         evaluate(model, data, **options)
 
 
-@pytest.mark.once("jax")
+@pytest.mark.once("torch")
 def test_images_that_cannot_be_corrupted_stop_before_the_attacks() -> None:
     image = keras.Input((8, 8, 2))
     model = keras.Sequential([image, layers.Flatten(), layers.Dense(2)])
