@@ -62,12 +62,12 @@ class Corruptions:
 
 
 def _chosen(chosen: Names) -> tuple[tuple[str, ...], Path | None]:
-    folder = Path(chosen) if isinstance(chosen, os.PathLike) else None
+    if isinstance(chosen, os.PathLike):
+        return _published(Path(chosen))
     # Path would take an empty text for the working folder.
-    if isinstance(chosen, str) and chosen not in ("", *CORRUPTIONS):
-        folder = Path(chosen) if Path(chosen).is_dir() else None
-    if folder is not None:
-        return _published(folder), folder
+    may_be_folder = isinstance(chosen, str) and chosen not in ("", *CORRUPTIONS)
+    if may_be_folder and Path(str(chosen)).is_dir():
+        return _published(Path(str(chosen)))
     words = chosen.split(",") if isinstance(chosen, str) else chosen
     asked = [word.strip().lower().replace("-", "_") for word in words if word.strip()]
     if asked == [ALL]:
@@ -83,7 +83,7 @@ def _chosen(chosen: Names) -> tuple[tuple[str, ...], Path | None]:
     return tuple(name for name in CORRUPTIONS if name in asked), None
 
 
-def _published(folder: Path) -> tuple[str, ...]:
+def _published(folder: Path) -> tuple[tuple[str, ...], Path]:
     names = tuple(name for name in CORRUPTIONS if (folder / f"{name}.npy").is_file())
     if not names or not (folder / LABELS_FILE).is_file():
         raise ValueError(
@@ -92,7 +92,7 @@ def _published(folder: Path) -> tuple[str, ...]:
             f"{', '.join(names) or 'no corruption'}, "
             f"{'no ' * (not (folder / LABELS_FILE).is_file())}{LABELS_FILE}."
         )
-    return names
+    return names, folder
 
 
 def _errors(baseline: Baseline, names: Sequence[str]) -> dict[str, float]:
