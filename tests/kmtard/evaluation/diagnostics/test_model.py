@@ -41,18 +41,28 @@ def purified(layer, x):
     return x + 0.1 * backend.input_gradient(lambda u: ops.sum(u**2, (1, 2, 3)), x)
 
 
+def shifted(x, loop):
+    """Add what a loop adds. Some backends cannot differentiate the loop."""
+    still = ops.stop_gradient(x)
+    return x + ops.stop_gradient(loop(still) - still)
+
+
 def descended(layer, x):
     """Move the image by a gradient that is written out, in a loop."""
-    still = ops.stop_gradient(x)
-    moved = ops.while_loop(
-        lambda step, u: step < 3, lambda step, u: (step + 1, u - 0.1 * u), (0, still)
-    )[1]
-    # JAX cannot differentiate the loop.
-    return x + ops.stop_gradient(moved - still)
+
+    def loop(x):
+        return ops.while_loop(
+            lambda n, u: n < 3, lambda n, u: (n + 1, u - 0.1 * u), (0, x)
+        )[1]
+
+    return shifted(x, loop)
 
 
 def scanned(layer, x):
-    return ops.scan(lambda u, _: (0.9 * u, None), x, length=3)[0]
+    def loop(x):
+        return ops.scan(lambda u, _: (0.9 * u, None), x, length=3)[0]
+
+    return shifted(x, loop)
 
 
 def test_sound_model(x):
