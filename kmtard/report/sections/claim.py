@@ -249,7 +249,7 @@ def corruptions(claim: Claim) -> Section:
     scores = {CLEAN: (clean.accuracy, clean.interval)}
     scores |= {name: (s.accuracy, s.interval) for name, s in found.scores.items()}
     drawing = Bars(
-        groups=[each.replace("_", "\n") for each in scores],
+        groups=[each.replace("_", " ") for each in scores],
         series=[
             BarSeries(
                 "mean over the severities",

@@ -38,7 +38,9 @@ def claim(folder: Path, *radii: float, **changes: Any) -> Claim:
         for each in content["networks"][0]["attacks"].values():
             each["settings"]["kind"] = "AutoAttack"
         if number == 0:
-            content["networks"][0]["corruptions"] = corruptions({"fog": 30, "frost": 9})
+            content["networks"][0]["corruptions"] = corruptions(
+                {"zoom_blur": 30, "frost": 9}
+            )
         environment = {"file": "model.keras", "sha256": DIGEST, "commands": [COMMAND]}
         content["environment"] |= environment
         content = {**content, **changes}
@@ -115,7 +117,7 @@ def test_the_corruptions_are_those_of_any_radius(number: int, tmp_path: Path) ->
     assert found is not None
     bars, table = sections.corruptions(found).blocks
     assert isinstance(bars, Bars)
-    assert list(bars.groups) == ["clean", "fog", "frost"]
+    assert list(bars.groups) == ["clean", "zoom blur", "frost"]
     assert bars.series[0].values == [90, 75, 22.5]
     assert isinstance(table, Table)
     assert table.rows[1][:2] == ["frost", "22.50"]
