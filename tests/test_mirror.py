@@ -66,6 +66,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/evaluation/test_evaluator.py",
         "steps of `evaluate`, which has no other way in",
     ),
+    "kmtard/evaluation/corruptions/*": (
+        "kmtard/evaluation/corruptions/test_transforms.py",
+        "constants and parts of the corruptions",
+    ),
     "kmtard/evaluation/diagnostics/*": (
         "kmtard/evaluation/test_evaluator.py",
         "an evaluation chooses its diagnostics",

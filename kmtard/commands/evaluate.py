@@ -27,6 +27,7 @@ from rich.progress import (
 from kmtard.commands.parser import Parser
 from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
+from kmtard.evaluation.corruptions.choice import ALL
 from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import SUITES
 from kmtard.registry import RegistryError, modules
@@ -37,6 +38,7 @@ from kmtard.runs.result_tables import (
     attacks_table,
     classes_table,
     confusion_table,
+    corruptions_table,
     published_table,
     radii_table,
 )
@@ -82,7 +84,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
             wide_console().print(to_rich(comparison_table(first, second, compared)))
             return 0
         if "model" not in given:
-            parser.error("expected a run's folder, a .keras file, or --compare A B")
+            # An option with an optional value takes the word behind it.
+            before = " before --corruptions" if "corruptions" in given else ""
+            text = f"expected a run's folder or a .keras file{before}, or --compare A B"
+            parser.error(text)
         if "epsilon" in given and "epsilons" in given:
             parser.error("--epsilon and --epsilons exclude each other")
         per_class, strict = given.pop("per_class", False), given.pop("strict", False)
@@ -175,6 +180,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--surrogate", metavar="FILE", type=path, help=".keras file of the model on "
         "which transfer attacks craft their images (default: the run's robust "
         "teacher)")  # fmt: skip
+    add("--corruptions", nargs="?", const=ALL, metavar="NAMES", type=path, help="also "
+        "evaluate common corruptions: all fifteen of ImageNet-C, NAMES separated by "
+        "commas, or the folder of the published files of CIFAR-10-C")  # fmt: skip
+    add("--corruption-baseline", metavar="FILE", type=path, help="JSON file with the "
+        "errors of a model, corruption -> error in (0, 1], for the mean corruption "
+        "error (mCE)")  # fmt: skip
     add("--input-range", metavar="LOW,HIGH", type=_range, help="range of the images "
         "that the model expects, such as 0,255 (default: 0,1)")  # fmt: skip
     add("--batch-size", type=int, help="images per batch")
@@ -267,6 +278,8 @@ def _show(records: Sequence[Results], *, per_class: bool) -> None:
                 screen.print(to_rich(confusion_table(results, results.student)))
         if published := published_table(results):
             screen.print(to_rich(published))
+        if corruptions := corruptions_table(results, results.student):
+            screen.print(to_rich(corruptions))
         for finding in results.student.findings:
             tell(screen, f"warning: {finding.name}: {finding.message}")
     if len(records) > 1:

@@ -14,6 +14,7 @@ from kmtard import registry
 from kmtard.attacks import Attack
 from kmtard.attacks.classifier import Classifier
 from kmtard.backend import distribution
+from kmtard.evaluation.corruptions.choice import Baseline, Corruptions, Names
 from kmtard.evaluation.diagnostics.diagnose import of_outcome, of_results, with_answers
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.diagnostics.results import below_training
@@ -37,6 +38,7 @@ from kmtard.evaluation.suites import (
     named_attacks,
     suite_attacks,
 )
+from kmtard.registry.corruptions import CORRUPTIONS
 from kmtard.runs.results import HEADLINE, MODEL
 
 PACKAGES = ("kmtard", "keras", "numpy", "tensorflow", "jax", "torch")
@@ -59,6 +61,7 @@ class Candidate:
             unknown.
         smaller: its evaluation by the same attacks with a smaller radius; the images
             fooled there count as fooled, and are not attacked again.
+        corruptions: the common corruptions to evaluate; None for none.
     """
 
     model: Any
@@ -69,6 +72,7 @@ class Candidate:
     findings: tuple[Finding, ...] = ()
     trained_accuracy: float | None = None
     smaller: NetworkEvaluation | None = None
+    corruptions: Corruptions | None = None
 
 
 def evaluate(
@@ -83,6 +87,8 @@ def evaluate(
     norm: str = "linf",
     loss: Callable[[Any, Any], Any] | None = None,
     surrogate: Any = None,
+    corruptions: Names | None = None,
+    corruption_baseline: Baseline | None = None,
     headline: str = HEADLINE,
     input_range: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
@@ -129,6 +135,13 @@ def evaluate(
             given by name maximize it instead of the cross-entropy.
         surrogate: model on which transfer attacks craft their images. Without one, a
             suite skips these attacks, and a finding lists them.
+        corruptions: common corruptions to evaluate beside the attacks: "all" for the
+            fifteen of ImageNet-C at five severities, some of their names, or the folder
+            of the published files of CIFAR-10-C; None for none. See
+            `kmtard.evaluation.corruptions`.
+        corruption_baseline: errors of the model that the mean corruption error (mCE)
+            refers to, such as AlexNet: corruption -> error in (0, 1], or one error per
+            severity; or a JSON file with them. Without it, there is no mCE.
         headline: the attack for W-Robust accuracy; if it is not among the attacks, the
             strongest one is used.
         input_range: (low, high) of the images that the model expects, and of the images
@@ -185,6 +198,14 @@ def evaluate(
         )
     strength = Strength(epsilon, step_size, steps, norm, loss)
     chosen = choose_attacks(attacks, suite, strength, surrogate)
+    if corruptions is None and corruption_baseline is not None:
+        raise ValueError(
+            "`corruption_baseline` needs corruptions to compare with. Received: "
+            'corruptions=None. Give `corruptions`, such as "all".'
+        )
+    asked = None
+    if corruptions is not None:
+        asked = Corruptions.of(corruptions, corruption_baseline)
     low, high = input_range
     if not low < high:
         raise ValueError(
@@ -205,6 +226,7 @@ def evaluate(
         findings=missing_surrogate(suite, surrogate),
         trained_accuracy=trained_accuracy,
         smaller=smaller[-1].student if smaller else None,
+        corruptions=asked,
     )
     return evaluate_networks(
         [candidate],
@@ -276,10 +298,11 @@ def evaluate_networks(
     pictures: tuple[int, ...] = ()
     for candidate in candidates:
         first = not found
+        corruptions = candidate.corruptions.names if candidate.corruptions else ()
         evaluator = NetworkEvaluator(
             classifier=Classifier.of(candidate.model, images.batch(slice(0, 1))),
             images=images,
-            names=(CLEAN, *candidate.attacks),
+            names=(CLEAN, *candidate.attacks, *corruptions),
             seed=seed,
             batch_size=batch_size,
             watch=watch,
@@ -337,7 +360,9 @@ def missing_surrogate(suite: str | None, surrogate: Any) -> tuple[Finding, ...]:
 def _evaluated(
     evaluator: NetworkEvaluator, candidate: Candidate, weights: str | None
 ) -> NetworkEvaluation:
-    attacks = candidate.attacks
+    attacks, asked = candidate.attacks, candidate.corruptions
+    # Before the attacks, because it may refuse the images.
+    corrupted = evaluator.corrupted_images(asked) if asked else None
     clean = evaluator.clean()
     evaluator.check(attacks)
     smaller = candidate.smaller.attacks if candidate.smaller else {}
@@ -345,6 +370,12 @@ def _evaluated(
         name: evaluator.attacked(name, attack, clean, smaller.get(name))
         for name, attack in attacks.items()
     }
+    corruptions = {}
+    if asked and corrupted:
+        corruptions = {
+            name: evaluator.corrupted(name, corrupted, asked.baseline.get(name))
+            for name in asked.names
+        }
     compared: list[Finding] = []
     if evaluator.diagnose:
         compared += of_results(columns)
@@ -361,6 +392,7 @@ def _evaluated(
         findings=tuple(with_answers(findings, columns)),
         seconds=candidate.seconds,
         weights=weights,
+        corruptions=corruptions,
     )
 
 
@@ -393,10 +425,11 @@ def _check(candidates: Sequence[Candidate], batch_size: int) -> None:
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be >= 1. Received: {batch_size!r}.")
     for candidate in candidates:
-        if taken := {CLEAN, WORST_CASE} & candidate.attacks.keys():
+        if taken := {CLEAN, WORST_CASE, *CORRUPTIONS} & candidate.attacks.keys():
             raise ValueError(
-                f"The names {CLEAN!r} and {WORST_CASE!r} are reserved. Received: "
-                f"attacks named {', '.join(map(repr, sorted(taken)))}. Rename them."
+                f"The names {CLEAN!r} and {WORST_CASE!r} are reserved, and so are "
+                "those of corruptions. Received: attacks named "
+                f"{', '.join(map(repr, sorted(taken)))}. Rename them."
             )
 
 

@@ -27,6 +27,8 @@ from kmtard.evaluation.aggregate import (
     Aggregate,
     distances,
 )
+from kmtard.evaluation.corruptions.choice import Corruptions
+from kmtard.evaluation.corruptions.sources import CorruptedImages, source_of
 from kmtard.evaluation.diagnostics.diagnose import norm_of, of_batch, of_model
 from kmtard.evaluation.diagnostics.finding import Finding
 from kmtard.evaluation.fingerprints import (
@@ -36,11 +38,13 @@ from kmtard.evaluation.fingerprints import (
 )
 from kmtard.evaluation.images import ImageSet
 from kmtard.evaluation.pictures import picture_indices, to_pixels, write_pictures
-from kmtard.evaluation.result import CLEAN, Column
+from kmtard.evaluation.result import CLEAN, Column, corruption_score
 from kmtard.evaluation.store import Batch, BatchStore
 from kmtard.registry import label
+from kmtard.registry.corruptions import CORRUPTIONS, SEVERITIES
 from kmtard.runs import safe_name
 from kmtard.runs.files import make_folder, replaced
+from kmtard.runs.records import CorruptionScore
 
 SLACK = {"linf": 1e-6, "l2": 1e-5}
 """Tolerance of distances from the clean image, for float32 rounding."""
@@ -97,7 +101,8 @@ class NetworkEvaluator:
     Args:
         classifier: the classifier of the network.
         images: the images and labels.
-        names: `clean` and the names of the attacks, in order.
+        names: `clean`, the names of the attacks, and those of the corruptions, in
+            order.
         seed: seed of all random numbers.
         batch_size: number of images per batch.
         watch: called with each step; an exception that it raises ends the evaluation.
@@ -220,20 +225,75 @@ class NetworkEvaluator:
         column = aggregate.column(images, clean, settings, before)
         return self._keep(name, aggregate.pictures, column)
 
+    def corrupted_images(self, corruptions: Corruptions) -> CorruptedImages:
+        """Return the source of the corrupted images.
+
+        Raises:
+            ValueError: the images cannot be corrupted, or published files are not
+                theirs.
+        """
+        last = self.classifier.channels_last
+        return source_of(corruptions, self.images, seed=self.seed, channels_last=last)
+
+    def corrupted(
+        self, name: str, source: CorruptedImages, baseline: float | None
+    ) -> CorruptionScore:
+        """Return the accuracies on the images of a corruption.
+
+        Args:
+            name: the corruption.
+            source: the corrupted images.
+            baseline: mean error of the model that mCE refers to, or None.
+
+        Raises:
+            ValueError: a published file is damaged, or logits are not finite.
+        """
+        settings = source.settings(name)
+        count = len(self.images)
+
+        def classify(items: np.ndarray) -> Batch:
+            # All images at severity 1 come first, then those at severity 2.
+            places, indices = items // count, items % count
+            pixels = np.concatenate(
+                [
+                    source.pixels(name, SEVERITIES[place], indices[places == place])
+                    for place in np.unique(places)
+                ]
+            )
+            if not self.classifier.channels_last:
+                pixels = np.moveaxis(pixels, -1, 1)
+            return self._predicted(items, pixels / np.float32(255), indices)
+
+        items = np.arange(len(SEVERITIES) * count)
+        stored = {"corruption": name, **settings}
+        batches = self._batches(name, stored, items, classify, among=len(items))
+        right = ~Aggregate(batches).fooled.reshape(len(SEVERITIES), count)
+        return corruption_score(right, settings, baseline)
+
     def _batches(
         self,
         name: str,
         settings: dict[str, Any],
         images: np.ndarray,
         make: Callable[[np.ndarray], Batch],
+        *,
+        among: int | None = None,
     ) -> Iterator[Batch]:
-        """Yield the batches of an attack, from the store or newly made and stored."""
+        """Yield the batches of an attack, from the store or newly made and stored.
+
+        Args:
+            name: name of the attack.
+            settings: its settings.
+            images: indices of the images that it works on.
+            make: makes a batch from its indices.
+            among: number of images that the accuracy refers to; None for all images.
+        """
         store = self._batch_store(name, settings)
         place = (name, self.names.index(name) + 1, len(self.names))
         note = _note(store) if store else ""
         self._step = Step(*place, 0, len(images))
         self.watch(replace(self._step, note=note))
-        share = len(images) / len(self.images)
+        share = len(images) / (among or len(self.images))
         done = fooled = 0
         for number, first in enumerate(range(0, len(images), self.batch_size)):
             indices = images[first : first + self.batch_size]
@@ -272,11 +332,23 @@ class NetworkEvaluator:
         return BatchStore(self._store, DIAGNOSTICS, whole, keep=keep)
 
     def _saves(self, name: str) -> bool:
-        return self.save_images and name != CLEAN
+        return self.save_images and name not in (CLEAN, *CORRUPTIONS)
 
     def _classified(self, indices: np.ndarray) -> Batch:
+        return self._predicted(indices, self.images.batch(indices), indices)
+
+    def _predicted(
+        self, items: np.ndarray, x: np.ndarray, indices: np.ndarray
+    ) -> Batch:
+        """Return the batch of the predictions for images.
+
+        Args:
+            items: int (batch,), what identifies the images in the batch.
+            x: (batch, ...) images in [0, 1].
+            indices: int (batch,), the indices of their labels.
+        """
         # The last batch is padded, so that only one batch size is compiled.
-        x = self.images.batch(np.resize(indices, self.batch_size))
+        x = x[np.resize(np.arange(len(x)), self.batch_size)]
         check_images(x)
         labels = self.images.labels[indices]
         check_labels(labels, len(labels), self.classifier.num_classes)
@@ -285,7 +357,7 @@ class NetworkEvaluator:
         predicted = self.classifier.predict(tensor)[: len(indices)]
         once, never = np.ones(len(indices), int), np.zeros(len(indices), int)
         return {
-            "indices": indices,
+            "indices": items,
             "success": predicted != labels,
             **{"queries": once, "forwards": once, "backwards": never},
             **{"outside": never, "linf": never, "l2": never},

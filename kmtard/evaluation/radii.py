@@ -44,7 +44,8 @@ def curve(
         watch: called with the radius and the step, as in `evaluate`.
         **settings: further arguments of `evaluate`, except for `epsilon` and `smaller`.
             With a `folder`, the smallest radius has the record that `evaluate` would
-            write. The other records contain the smaller radii in their conditions.
+            write, also that of the corruptions, which do not depend on the radius. The
+            other records contain the smaller radii in their conditions.
 
     Returns:
         One evaluation per radius above 0, in ascending order.
@@ -84,6 +85,9 @@ def curve(
     low, high = input_range
     example = low + (high - low) * images.batch(slice(0, 1))
     classifier = Classifier(model, example, input_range=input_range)
+    # Only the smallest radius may have the record of the run itself. It also has the
+    # corruptions.
+    others = {"own": False, "corruptions": None, "corruption_baseline": None}
     found: list[Evaluation] = []
     for radius in filter(None, radii):
 
@@ -98,8 +102,7 @@ def curve(
             epsilon=radius,
             smaller=found,
             watch=step,
-            # Only the smallest radius may have the record of the run itself.
-            **(settings | ({"own": False} if found else {})),
+            **(settings | (others if found else {})),
         )
         found.append(evaluation)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from kmtard.evaluation.diagnostics.results import settled
 from kmtard.evaluation.statistics import w_robust, wilson_interval
+from kmtard.registry.corruptions import CORRUPTIONS
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.files import RunError
 from kmtard.runs.result_tables import attacks_table
@@ -22,6 +23,8 @@ from kmtard.runs.results import (
     RECORD,
     SCHEMA,
     WORST_CASE,
+    CorruptionResults,
+    CorruptionScore,
     Cost,
     Distance,
     Finding,
@@ -111,6 +114,8 @@ class NetworkEvaluation:
         findings: warnings of the diagnostics.
         seconds: duration of its training; None if it was not trained in this run.
         weights: fingerprint of its weights; None if nothing is written.
+        corruptions: corruption -> score, in the order of ImageNet-C; empty if not
+            measured.
     """
 
     role: str
@@ -120,11 +125,17 @@ class NetworkEvaluation:
     findings: tuple[Finding, ...] = ()
     seconds: float | None = None
     weights: str | None = None
+    corruptions: Mapping[str, CorruptionScore] = field(default_factory=dict)
 
     @property
     def clean_accuracy(self) -> float:
         """Share of images classified correctly, in [0, 1]."""
         return self.clean.accuracy
+
+    @property
+    def corruption_results(self) -> CorruptionResults | None:
+        """All corruptions with their mean; None if not measured."""
+        return corruption_results(self.corruptions, len(self.clean.robust))
 
     @property
     def robust_accuracy(self) -> dict[str, float]:
@@ -152,7 +163,7 @@ class NetworkEvaluation:
         return {CLEAN: self.clean, **self.attacks, **worst}
 
     def with_attacks_of(self, earlier: NetworkEvaluation) -> NetworkEvaluation:
-        """Return this evaluation, with attacks that only an earlier one has run."""
+        """Return this evaluation, with what only an earlier one has measured."""
         attacks = {**earlier.attacks, **self.attacks}
         # A new finding replaces an earlier one with the same subject.
         now = {_about(finding, attacks) for finding in self.findings}
@@ -164,6 +175,7 @@ class NetworkEvaluation:
             attacks=attacks,
             findings=tuple(settled((*self.findings, *old), accuracies, settings)),
             seconds=earlier.seconds if self.seconds is None else self.seconds,
+            corruptions={**earlier.corruptions, **self.corruptions},
         )
 
     def to_dict(self, labels: np.ndarray) -> dict[str, Any]:
@@ -183,6 +195,8 @@ class NetworkEvaluation:
             "findings": [
                 {"name": each.name, "message": each.message} for each in self.findings
             ],
+            # Left out if empty, because earlier versions of kmtard wrote no such key.
+            **_corruptions_to_dict(self.corruption_results),
         }
 
 
@@ -291,6 +305,11 @@ class Evaluation:
     def columns(self) -> dict[str, Column]:
         """The student's outcomes: clean, each attack, and the worst case."""
         return self.student.columns
+
+    @property
+    def corruption_accuracy(self) -> dict[str, float]:
+        """Corruption -> the student's mean accuracy over the severities, in [0, 1]."""
+        return {name: each.accuracy for name, each in self.student.corruptions.items()}
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -434,6 +453,90 @@ def common_headline(
     return headline_of(common or accuracies, wanted)
 
 
+def corruption_results(
+    scores: Mapping[str, CorruptionScore], images: int
+) -> CorruptionResults | None:
+    """Return scores in the order of ImageNet-C, with their mean; None without scores.
+
+    Args:
+        scores: corruption -> score.
+        images: number of images at each severity.
+    """
+    if not scores:
+        return None
+    ordered = {name: scores[name] for name in CORRUPTIONS if name in scores}
+    mean = float(np.mean([each.accuracy for each in ordered.values()]))
+    return CorruptionResults(ordered, mean, mean_interval(mean, images))
+
+
+def corruption_score(
+    right: np.ndarray, settings: Mapping[str, Any], baseline: float | None
+) -> CorruptionScore:
+    """Return the score of a corruption.
+
+    Args:
+        right: bool (severities, images), whether the image is classified correctly.
+        settings: as in `CorruptionScore`.
+        baseline: as in `CorruptionScore`.
+    """
+    images = right.shape[1]
+    counts = [int(np.count_nonzero(row)) for row in right]
+    mean = sum(counts) / right.size
+    return CorruptionScore(
+        accuracy=mean,
+        interval=mean_interval(mean, images),
+        severities=tuple(
+            Score(count / images, wilson_interval(count, images), count)
+            for count in counts
+        ),
+        settings=settings,
+        baseline=baseline,
+    )
+
+
+def mean_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Return an interval for a mean of accuracies on corrupted copies of the images.
+
+    The mean over the copies of one image varies at most as much as a single outcome
+    with the same mean. So Wilson's interval for one outcome per image is not too
+    narrow.
+
+    Args:
+        accuracy: the mean, in [0, 1].
+        images: number of images, without the copies.
+    """
+    return wilson_interval(round(accuracy * images), images)
+
+
+def _corruptions_to_dict(results: CorruptionResults | None) -> dict[str, Any]:
+    if results is None:
+        return {}
+    scores = {
+        name: {
+            "accuracy": each.accuracy,
+            "interval": list(each.interval),
+            "severities": [
+                {
+                    "accuracy": one.accuracy,
+                    "interval": list(one.interval or ()),
+                    "correct": one.correct,
+                }
+                for one in each.severities
+            ],
+            "settings": dict(each.settings),
+            "baseline": each.baseline,
+        }
+        for name, each in results.scores.items()
+    }
+    content = {
+        "accuracy": results.accuracy,
+        "interval": list(results.interval),
+        "mce": results.mce,
+        "scores": scores,
+    }
+    return {"corruptions": content}
+
+
 def _to_dict(column: Column, labels: np.ndarray, clean: float) -> dict[str, Any]:
     worst, accuracy = column.worst_class(labels)
     predictions = column.predictions
@@ -470,6 +573,7 @@ def _network(results: NetworkResults) -> NetworkEvaluation:
         findings=results.findings,
         seconds=results.seconds,
         weights=results.weights,
+        corruptions=results.corruptions.scores if results.corruptions else {},
     )
 
 

@@ -129,6 +129,55 @@ class Score:
 
 
 @dataclass(frozen=True)
+class CorruptionScore:
+    """The accuracy of one network on the images of one corruption.
+
+    Attributes:
+        accuracy: mean of the accuracies at the severities, in [0, 1].
+        interval: 95 % Wilson interval of the accuracy, for as many trials as images. It
+            is wide rather than narrow, because the severities share the images.
+        severities: the scores at severity 1, 2 and so on.
+        settings: the `source` of the images, `generated` or `published`, with the
+            constants or the hash of the file.
+        baseline: mean error of the model that mCE refers to, in (0, 1]; None if none
+            was given.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    severities: tuple[Score, ...]
+    settings: Mapping[str, Any]
+    baseline: float | None = None
+
+    @property
+    def error(self) -> float | None:
+        """The corruption error: mean error / baseline; None without a baseline."""
+        return None if self.baseline is None else (1 - self.accuracy) / self.baseline
+
+
+@dataclass(frozen=True)
+class CorruptionResults:
+    """The accuracies of one network under common corruptions.
+
+    Attributes:
+        scores: corruption -> score, in the order of ImageNet-C.
+        accuracy: mean of their accuracies, in [0, 1].
+        interval: its 95 % interval; see `CorruptionScore`.
+    """
+
+    scores: Mapping[str, CorruptionScore]
+    accuracy: float
+    interval: tuple[float, float]
+
+    @property
+    def mce(self) -> float | None:
+        """Mean corruption error (mCE); None unless each corruption has a baseline."""
+        errors = [each.error for each in self.scores.values()]
+        known = [each for each in errors if each is not None]
+        return sum(known) / len(known) if len(known) == len(errors) else None
+
+
+@dataclass(frozen=True)
 class NetworkResults:
     """The results of one network.
 
@@ -143,6 +192,7 @@ class NetworkResults:
         findings: warnings of the diagnostics.
         seconds: time spent on training; None if it was not trained in this run.
         weights: fingerprint of the weights; None if unknown.
+        corruptions: accuracies under common corruptions; None if not measured.
     """
 
     role: str
@@ -154,6 +204,7 @@ class NetworkResults:
     findings: tuple[Finding, ...] = ()
     seconds: float | None = None
     weights: str | None = None
+    corruptions: CorruptionResults | None = None
 
     @property
     def label(self) -> str:

@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kmtard.registry import label
+from kmtard.registry.corruptions import CORRUPTIONS, SEVERITIES
 from kmtard.registry.roles import TEACHERS
 from kmtard.runs.documents import number
 from kmtard.runs.formats import ABSENT, figure, percent, points, radius_text
-from kmtard.runs.results import CLEAN, NetworkResults, Results, Score
+from kmtard.runs.results import (
+    CLEAN,
+    CorruptionScore,
+    NetworkResults,
+    Results,
+    Score,
+)
 from kmtard.runs.tables import Table
 
 ATTACK_HEADINGS = (
@@ -126,6 +133,72 @@ def radii_table(records: Sequence[Results]) -> Table:
     title = f"Robust accuracy over epsilon, {about(records[0], first)}"
     heading = ["epsilon", *map(label, names)]
     return Table(heading, lines, heading, title=title, notes=notes)
+
+
+def corruptions_table(results: Results, network: NetworkResults) -> Table | None:
+    """Return the accuracy on each common corruption at each severity, and the means.
+
+    Args:
+        results: the record.
+        network: one of the record's networks.
+
+    Returns:
+        The table; None if no corruption was evaluated.
+    """
+    found = network.corruptions
+    if found is None:
+        return None
+    scores = found.scores
+    heading = ["corruption", *map(str, SEVERITIES), "mean", "95 %"]
+    lines = []
+    for name, score in scores.items():
+        shares = [percent(each.accuracy) for each in score.severities]
+        lines.append([name, *shares, percent(score.accuracy), _ends(score.interval)])
+    columns = zip(*(each.severities for each in scores.values()), strict=True)
+    means = [percent(_mean([each.accuracy for each in column])) for column in columns]
+    lines.append(["mean", *means, percent(found.accuracy), _ends(found.interval)])
+    notes = [
+        "Accuracy in % at severity 1 to 5; 95 %: Wilson interval of the mean.",
+        *_corruption_notes(scores),
+    ]
+    if found.mce is not None:
+        heading.append("CE")
+        errors = [each.error for each in scores.values()]
+        for line, error in zip(lines, [*errors, found.mce], strict=True):
+            line.append(percent(error))
+        text = "CE: error in % of the baseline's error; its mean is the mCE"
+        notes.append(text)
+    title = f"Common corruptions, {about(results, network)}"
+    return Table(heading, lines, heading[1:], title=title, notes=notes)
+
+
+def _corruption_notes(scores: Mapping[str, CorruptionScore]) -> list[str]:
+    """Return what a reader must know before comparing with published numbers."""
+    notes = []
+    ours = [n for n, s in scores.items() if s.settings.get("source") == "generated"]
+    if ours:
+        which = "" if len(ours) == len(scores) else f" ({', '.join(ours)})"
+        notes.append(
+            f"The images{which} were generated here: their random numbers differ from "
+            "those of the published files."
+        )
+    differences: dict[str, list[str]] = {}
+    for name in ours:
+        if text := scores[name].settings.get("difference"):
+            differences.setdefault(str(text), []).append(name)
+    notes += [f"{', '.join(names)}: {text}." for text, names in differences.items()]
+    missing = [name for name in CORRUPTIONS if name not in scores]
+    if missing:
+        notes.append(f"The means leave out {', '.join(missing)}.")
+    return notes
+
+
+def _mean(shares: Sequence[float]) -> float:
+    return sum(shares) / len(shares)
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "-".join(f"{100 * end:.1f}" for end in interval or ()) or ABSENT
 
 
 def classes_table(results: Results, network: NetworkResults) -> Table:
@@ -266,7 +339,7 @@ def _attack_row(
     return [
         label(name),
         percent(score.accuracy),
-        "-".join(f"{100 * end:.1f}" for end in score.interval or ()) or ABSENT,
+        _ends(score.interval),
         percent(score.w_robust),
         str((clean or 0) - (score.correct or 0)) if known else ABSENT,
         f"{100 * worst[1]:.1f} ({results.class_name(worst[0])})" if worst else ABSENT,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kmtard.registry import canonical
+from kmtard.registry.corruptions import SEVERITIES
 from kmtard.registry.roles import LABELS
 from kmtard.runs.documents import table
 from kmtard.runs.files import RunError, read_regular
@@ -25,6 +26,8 @@ from kmtard.runs.records import (
     HEADLINE,
     MODEL,
     WORST_CASE,
+    CorruptionResults,
+    CorruptionScore,
     Cost,
     Distance,
     Finding,
@@ -39,6 +42,8 @@ from kmtard.runs.records import (
 
 __all__ = [
     "CLEAN",
+    "CorruptionResults",
+    "CorruptionScore",
     "Cost",
     "Distance",
     "Finding",
@@ -262,7 +267,49 @@ def _network(content: Mapping[str, Any], headline: str | None) -> NetworkResults
         findings=_findings(content["findings"]),
         seconds=_optional(_number, content["seconds"]),
         weights=_optional(_text, content["weights"]),
+        # Earlier versions of kmtard did not measure them.
+        corruptions=_optional(_corruptions, content.get("corruptions")),
     )
+
+
+def _corruptions(content: Any) -> CorruptionResults:
+    kept = _table(content)
+    scores = {
+        str(name): _corruption(each) for name, each in _table(kept["scores"]).items()
+    }
+    if not scores:
+        raise ValueError("`corruptions` has no scores")
+    return CorruptionResults(
+        scores, _share(kept["accuracy"]), _interval(kept["interval"])
+    )
+
+
+def _corruption(content: Any) -> CorruptionScore:
+    kept = _table(content)
+    baseline = _optional(_share, kept["baseline"])
+    if baseline == 0:
+        raise ValueError("a `baseline` is 0")
+    if len(kept["severities"]) != len(SEVERITIES):
+        raise ValueError(f"expected {len(SEVERITIES)} severities")
+    return CorruptionScore(
+        accuracy=_share(kept["accuracy"]),
+        interval=_interval(kept["interval"]),
+        severities=tuple(
+            Score(
+                accuracy=_share(each["accuracy"]),
+                interval=_interval(each["interval"]),
+                correct=_whole(each["correct"]),
+            )
+            for each in kept["severities"]
+        ),
+        settings=_table(kept["settings"]),
+        baseline=baseline,
+    )
+
+
+def _interval(content: Any) -> tuple[float, float]:
+    low, high = content
+    return _share(low), _share(high)
 
 
 def _of_training(path: Path, content: Mapping[str, Any]) -> Results:
@@ -343,11 +390,10 @@ def _of_evaluation(path: Path, content: Mapping[str, Any]) -> Results:
 
 
 def _score(content: Mapping[str, Any]) -> Score:
-    low, high = content["interval"]
     worst, settings = content["worst_class"], _table(content["settings"])
     return Score(
         accuracy=_share(content["accuracy"]),
-        interval=(_share(low), _share(high)),
+        interval=_interval(content["interval"]),
         correct=_whole(content["correct"]),
         w_robust=_share(content["w_robust_accuracy"]),
         epsilon=_optional(_number, epsilon_of(settings)),

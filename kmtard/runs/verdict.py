@@ -91,6 +91,42 @@ CAUSES = (
 
 
 @dataclass(frozen=True)
+class Restriction:
+    """A property that excludes a model from RobustBench's leaderboard.
+
+    Attributes:
+        name: the property.
+        findings: names of the findings that show it.
+        hidden: what the diagnostics cannot find, as a sentence.
+    """
+
+    name: str
+    findings: tuple[str, ...]
+    hidden: str
+
+
+RESTRICTIONS = (
+    Restriction(
+        "zero gradients",
+        ("zero-gradients",),
+        "The diagnostics look at one batch.",
+    ),
+    Restriction(
+        "randomness in the forward pass",
+        ("randomised-defence",),
+        "Random numbers that differ only between processes do not show.",
+    ),
+    Restriction(
+        "optimization loop in the forward pass",
+        ("dynamic-defence", "loop-in-prediction"),
+        "A loop of Python that computes no gradient by automatic differentiation does "
+        "not show. The authors of the model must declare it.",
+    ),
+)
+"""The restrictions of RobustBench (Croce et al. 2021, arXiv:2010.09670)."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether the robust accuracy of a network may be quoted.
 

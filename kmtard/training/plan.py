@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kmtard import registry
+from kmtard.evaluation.corruptions.choice import Corruptions
 from kmtard.evaluation.suites import (
     DEFAULT_ATTACKS,
     OWN_LOSS,
@@ -60,6 +61,9 @@ class Plan:
         input_range: range of the images that the model expects; None for [0, 1].
         epsilons: several radii to evaluate instead of `epsilon`, for a curve; None for
             one.
+        corruptions: "all", names separated by commas, or a folder of published files;
+            None for no corruptions.
+        corruption_baseline: JSON file with the errors that mCE refers to.
         output: folder for the results; None for the model's own.
         command: the command line that asks for it, for the record; empty if unknown.
         own: as in `evaluate`: True under the conditions of the run's recipe, False
@@ -85,6 +89,8 @@ class Plan:
     devices: int | Literal["all"] = 1
     surrogate: str | None = None
     input_range: tuple[float, float] | None = None
+    corruptions: str | None = None
+    corruption_baseline: str | None = None
     output: str | None = None
     save_images: bool = False
     headline: str = HEADLINE
@@ -156,6 +162,7 @@ class Plan:
             )
         if self.epsilons is not None:
             found += self._curve_mistakes()
+        found += self._corruption_mistakes()
         if subject is not None or self.data is not None:
             found += self._data_mistakes()
         return [*found, *self._strength_mistakes()]
@@ -234,6 +241,8 @@ class Plan:
             "norm": self.norm,
             "loss": registry.resolve("losses", self.loss) if self.loss else None,
             "surrogate": self._surrogate(subject),
+            "corruptions": self.corruptions,
+            "corruption_baseline": self.corruption_baseline,
             "headline": self.headline,
             "input_range": self.input_range or (0.0, 1.0),
             "seed": self.seed,
@@ -309,6 +318,20 @@ class Plan:
                 "--epsilons."
             )
         return found
+
+    def _corruption_mistakes(self) -> list[str]:
+        if self.corruptions is None:
+            if self.corruption_baseline is None:
+                return []
+            return [
+                "--corruption-baseline needs --corruptions. Received: "
+                f"--corruption-baseline {self.corruption_baseline} alone."
+            ]
+        try:
+            Corruptions.of(self.corruptions, self.corruption_baseline)
+        except ValueError as error:
+            return [f"--corruptions: {error}"]
+        return []
 
     def _strength_mistakes(self) -> list[str]:
         try:

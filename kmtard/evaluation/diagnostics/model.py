@@ -32,6 +32,19 @@ GRADIENT_CALLS = frozenset(
 )
 """Names of the functions that compute gradients in PyTorch, TensorFlow and JAX."""
 
+LOOP_CALLS = frozenset({"fori_loop", "scan", "while_loop", "while_loop_v2"})
+"""Names of the functions that run loops in Keras, JAX, TensorFlow and PyTorch."""
+
+LIBRARIES = frozenset({"jax", "keras", "tensorflow", "torch"})
+
+WRAPPERS = frozenset(
+    {
+        *("error_handler", "new_func", "op_dispatch_handler", "wrapper"),
+        *("reraise_with_filtered_traceback", "inner"),
+    }
+)
+"""Names of the functions of libraries that only pass a call on."""
+
 
 def check_model(
     model: keras.Model | Classifier, x: Array, y: Labels, *, expect_random: bool = False
@@ -59,6 +72,7 @@ def check_model(
             *zero_gradients(classifier, images, labels),
             *state_changes(classifier, images),
             *dynamic_defence(classifier, images),
+            *loop_in_prediction(classifier, images),
             *identical_logits(images, logits),
             *input_scale(classifier),
         ]
@@ -223,6 +237,44 @@ def dynamic_defence(classifier: Classifier, x: np.ndarray) -> Findings:
         f"The model calls {', '.join(sorted(called))} during a prediction: a defense "
         "that optimizes at test time needs a specially adapted attack.",
     )
+
+
+def loop_in_prediction(classifier: Classifier, x: np.ndarray) -> Findings:
+    """Find a model that runs a loop during a prediction, perhaps an optimization.
+
+    Loops inside of libraries do not count, such as those of recurrent layers and random
+    numbers. Loops of Python do not show, unless they compute gradients, which
+    `dynamic_defence` finds.
+    """
+    called: set[str] = set()
+
+    def record(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name in LOOP_CALLS:
+            if _is_library(frame) and not _is_library(_caller(frame)):
+                called.add(frame.f_code.co_name)
+
+    with profiled(record):
+        eager_logits(classifier, x[:1])
+    return when(
+        called,
+        "loop-in-prediction",
+        f"The model calls {', '.join(sorted(called))} during a prediction. If the loop "
+        "optimizes something, no fixed attack takes it into account, and RobustBench "
+        "does not accept the model. Say in your claim what the loop computes.",
+    )
+
+
+def _caller(frame: Any) -> Any:
+    """Return the frame that calls a function of a library, without its wrappers."""
+    caller = frame.f_back
+    while _is_library(caller) and caller.f_code.co_name in WRAPPERS:
+        caller = caller.f_back
+    return caller
+
+
+def _is_library(frame: Any) -> bool:
+    name = frame.f_globals.get("__name__") if frame is not None else None
+    return str(name).partition(".")[0] in LIBRARIES
 
 
 def randomised_defence(

@@ -16,6 +16,7 @@ from kmtard.report.sections import (
     accuracy,
     claim,
     classes,
+    corruptions,
     curves,
     effort,
     pairs,
@@ -44,6 +45,7 @@ ALL: Sequence[Callable[[Source], Section]] = (
     classes.per_class,
     classes.confusions,
     pictures.pictures,
+    corruptions.by_group,
     effort.cost,
     effort.diagnostics,
     provenance.provenance,
@@ -67,4 +69,7 @@ def build(source: Source) -> list[Section]:
     if about is None:
         return built
     first = [claim.judgment(about), claim.accuracies(about)]
-    return [*first, *built, claim.reproduction(about)]
+    last = [claim.reproduction(about)]
+    if about.network.corruptions:
+        last.insert(0, claim.corruptions(about))
+    return [*first, *built, *last]

@@ -26,11 +26,12 @@ from kmtard.runs.result_tables import (
     about,
     attacks_table,
     classes_table,
+    corruptions_table,
     published_table,
     radii_table,
 )
 from kmtard.runs.tables import Table
-from kmtard.runs.verdict import CAUSES, cause_of, verdict
+from kmtard.runs.verdict import CAUSES, RESTRICTIONS, cause_of, verdict
 
 NAMES = {CLEAN: "clean", WORST_CASE: "all attacks together"}
 
@@ -44,6 +45,7 @@ def build(claim: Claim) -> list[Section]:
         per_class(claim),
         confusion(claim),
         images(claim),
+        corruptions(claim),
         diagnostics(claim),
         reproduction(claim),
     ]
@@ -136,8 +138,12 @@ def radii(claim: Claim) -> Section:
 
 def _interval(score: Score) -> Spread:
     """Return the parts of the interval below and above the accuracy, in %."""
-    low, high = score.interval or (score.accuracy, score.accuracy)
-    return 100 * (score.accuracy - low), 100 * (high - score.accuracy)
+    return _spread(score.accuracy, score.interval)
+
+
+def _spread(accuracy: float, interval: tuple[float, float] | None) -> Spread:
+    low, high = interval or (accuracy, accuracy)
+    return 100 * (accuracy - low), 100 * (high - accuracy)
 
 
 def per_class(claim: Claim) -> Section:
@@ -226,6 +232,39 @@ def images(claim: Claim) -> Section:
     return Section("images", name, [found])
 
 
+def corruptions(claim: Claim) -> Section:
+    """Return the accuracy on common corruptions, with intervals."""
+    name = "Common corruptions"
+    # They do not depend on the radius, and only one record of a curve has them.
+    records = (claim.results, *claim.records)
+    measured = (each for each in records if each.student.corruptions)
+    results = next(measured, None)
+    found = results.student.corruptions if results else None
+    table = corruptions_table(results, results.student) if results else None
+    if found is None or table is None:
+        command = claim.command("--corruptions")
+        text = f"no corruption was evaluated. `{command}` evaluates fifteen."
+        return Section("corruptions", name, missing=[text])
+    clean = claim.network.clean
+    scores = {CLEAN: (clean.accuracy, clean.interval)}
+    scores |= {name: (s.accuracy, s.interval) for name, s in found.scores.items()}
+    drawing = Bars(
+        groups=[each.replace("_", " ") for each in scores],
+        series=[
+            BarSeries(
+                "mean over the severities",
+                [100 * accuracy for accuracy, _ in scores.values()],
+                [_spread(*each) for each in scores.values()],
+            )
+        ],
+        y_label="accuracy, %",
+        is_share=True,
+        caption="Accuracy on corrupted images, next to that on clean images. Error "
+        "bars: 95 % Wilson intervals.",
+    )
+    return Section("corruptions", name, [drawing, table])
+
+
 def diagnostics(claim: Claim) -> Section:
     """Return what the diagnostics found, what it means, and what they looked for."""
     blocks: list[Block] = []
@@ -241,6 +280,20 @@ def diagnostics(claim: Claim) -> Section:
         blocks.append(Table(header, rows))
     else:
         blocks.append("The diagnostics found no problem.")
+    names = {each.name for each in findings}
+    rows = []
+    for restriction in RESTRICTIONS:
+        shown = [name for name in restriction.findings if name in names]
+        state = f"found: {', '.join(shown)}" if shown else "not found"
+        rows.append([restriction.name, state, restriction.hidden])
+    blocks.append(
+        Table(
+            ["restriction", "this model", "what does not show"],
+            rows,
+            title="Restrictions of RobustBench",
+            notes=["RobustBench accepts only models without these properties."],
+        )
+    )
     looked = [[each.because, ", ".join(sorted(each.findings))] for each in CAUSES]
     title = "What the diagnostics look for"
     blocks.append(Table(["sign that", "diagnostics"], looked, title=title))

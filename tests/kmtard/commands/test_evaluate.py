@@ -33,6 +33,7 @@ from kmtard.networks.small_cnn import small_cnn
 from kmtard.networks.wide_resnet import trades_wide_resnet
 from kmtard.recipe import load
 from kmtard.registry import modules, robustbench
+from kmtard.registry.corruptions import CORRUPTIONS
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.results import read_all
 from kmtard.training.stopping import Stopped, StopSignal
@@ -350,6 +351,57 @@ def test_radii_that_nobody_can_read(run: Run, words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main([str(run.path), *words])
     assert error.value.code == 2
+
+
+def test_corruptions_have_their_table(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copy(run.best / "student.keras", tmp_path / "net.keras")
+    words = [str(path), "--data", "digits", "--attacks", "fgsm", "--limit", "20"]
+    baseline = tmp_path / "alexnet.json"
+    baseline.write_text(json.dumps({"fog": 0.8, "frost": [0.5] * 5}))
+    more = ["--corruptions", "fog,frost", "--corruption-baseline", str(baseline)]
+    assert main([*words, *more]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "frost (3/4): accuracy" in text
+    assert "Common corruptions" in text and "the mCE" in text
+    assert "frost: a generated texture replaces the photographs of frost" in text
+    found = Evaluation.load(tmp_path / "net.evaluation")
+    assert list(found.corruption_accuracy) == ["frost", "fog"]
+    assert main([*words, "--corruptions"]) == 0
+    capsys.readouterr()
+    after = Evaluation.load(tmp_path / "net.evaluation")
+    assert list(after.corruption_accuracy) == list(CORRUPTIONS)
+    assert after.corruption_accuracy["fog"] == found.corruption_accuracy["fog"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--corruptions", "fogg"], "--corruptions: Corruptions must be all"),
+        (["--corruption-baseline", "a.json"], "needs --corruptions"),
+        (
+            ["--corruptions", "--corruption-baseline", "none.json"],
+            "Expected a JSON file with the errors of a model",
+        ),
+    ],
+)
+def test_corruptions_that_cannot_be(
+    run: Run, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run.path), *words]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not (run.path / "evaluation").exists()
+
+
+def test_a_model_behind_corruptions_is_not_taken_for_their_names(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--corruptions", str(run.path)])
+    assert error.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a .keras file before --corruptions" in told
 
 
 def test_the_verdict_names_the_command_to_run(

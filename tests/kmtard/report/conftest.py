@@ -90,6 +90,25 @@ def network(
     }
 
 
+def corruptions(names: Mapping[str, int]) -> dict[str, Any]:
+    """Return the corruptions of a network, with the correct images of each severity."""
+
+    def share(right: int) -> dict[str, Any]:
+        interval = list(wilson_interval(right, IMAGES))
+        return {"accuracy": right / IMAGES, "interval": interval, "correct": right}
+
+    scores = {
+        name: {
+            **share(right),
+            "severities": [share(right)] * 5,
+            "settings": {"source": "generated", "difference": "a generated texture"},
+            "baseline": None,
+        }
+        for name, right in names.items()
+    }
+    return {**share(20), "mce": None, "scores": scores}
+
+
 def record(
     attacks: Mapping[str, int],
     *,

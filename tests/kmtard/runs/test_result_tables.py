@@ -13,6 +13,7 @@ from kmtard.runs.result_tables import (
     attacks_table,
     classes_table,
     confusion_table,
+    corruptions_table,
     has_details,
     networks_table,
     published_table,
@@ -23,6 +24,7 @@ from kmtard.runs.results import Results, read_all, read_results
 from kmtard.runs.tables import to_markdown
 from tests.kmtard.runs.test_results import (
     column,
+    corruptions,
     network,
     of_evaluation,
     of_training,
@@ -190,6 +192,33 @@ def test_accuracy_per_class(tmp_path: Path) -> None:
         ],
         ["fairness gap", "", "33.33", "66.67", "33.33", "66.67"],
     ]
+
+
+def test_accuracy_under_corruptions(tmp_path: Path) -> None:
+    content = record()
+    results = made(tmp_path, content)
+    assert corruptions_table(results, results.student) is None
+    content["networks"][-1]["corruptions"] = corruptions()
+    results = made(tmp_path, content)
+    table = corruptions_table(results, results.student)
+    assert table is not None
+    assert table.rows == [
+        ["snow", *["50.00"] * 5, "50.00", "20.0-80.0", "62.50"],
+        ["fog", *["50.00"] * 5, "25.00", "20.0-80.0", "75.00"],
+        ["mean", *["50.00"] * 5, "37.50", "20.0-80.0", "68.75"],
+    ]
+    assert list(table.header)[-1] == "CE"
+    notes = " ".join(table.notes)
+    assert "The images were generated here" in notes
+    assert "The means leave out gaussian_noise" in notes
+    for each in content["networks"][-1]["corruptions"]["scores"].values():
+        each["baseline"] = None
+        each["settings"] = {"source": "published", "sha256": "a"}
+    results = made(tmp_path, content)
+    table = corruptions_table(results, results.student)
+    assert table is not None
+    assert "CE" not in table.header
+    assert "generated here" not in " ".join(table.notes)
 
 
 def test_what_images_are_taken_for(tmp_path: Path) -> None:

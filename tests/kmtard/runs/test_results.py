@@ -148,6 +148,51 @@ def test_confidences(tmp_path: Path) -> None:
             read_results(written(tmp_path, content))
 
 
+def corruptions() -> dict[str, Any]:
+    """The corruptions of a network, as version 0.2 writes them."""
+    share = {"accuracy": 0.5, "interval": [0.2, 0.8]}
+    score = {
+        **share,
+        "severities": [{**share, "correct": 2} for _ in range(5)],
+        "settings": {"source": "generated"},
+        "baseline": 0.8,
+    }
+    scores = {"snow": score, "fog": {**score, "accuracy": 0.25, "baseline": 1}}
+    return {**share, "accuracy": 0.375, "mce": 0.6875, "scores": scores}
+
+
+def test_corruptions(tmp_path: Path) -> None:
+    content = record()
+    assert read_results(written(tmp_path, content)).student.corruptions is None
+    content["networks"][-1]["corruptions"] = corruptions()
+    found = read_results(written(tmp_path, content)).student.corruptions
+    assert found is not None
+    assert found.accuracy == 0.375
+    assert found.mce == pytest.approx((0.5 / 0.8 + 0.75 / 1) / 2)
+    assert found.scores["snow"].error == pytest.approx(0.5 / 0.8)
+    assert [each.correct for each in found.scores["fog"].severities] == [2] * 5
+    content["networks"][-1]["corruptions"]["scores"]["fog"]["baseline"] = None
+    found = read_results(written(tmp_path, content)).student.corruptions
+    assert found is not None and found.mce is None
+    fog = content["networks"][-1]["corruptions"]["scores"]["fog"]
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"severities": []},
+        {"severities": [3] * 5},
+        {"baseline": 0},
+        {"accuracy": 2},
+        {"interval": [0.1]},
+        {"settings": None},
+    )
+    for wrong in wrongs:
+        scores = {"fog": {**fog, **wrong}}
+        content["networks"][-1]["corruptions"] = {**corruptions(), "scores": scores}
+        with pytest.raises(RunError, match="a part of it is missing or wrong"):
+            read_results(written(tmp_path, content))
+    content["networks"][-1]["corruptions"] = {**corruptions(), "scores": {}}
+    with pytest.raises(RunError, match="has no scores"):
+        read_results(written(tmp_path, content))
+
+
 def test_record(tmp_path: Path) -> None:
     path = written(tmp_path, record())
     for place in (path, tmp_path, str(tmp_path)):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import kmtard
 from kmtard.evaluation.diagnostics.results import SETTLED
 from kmtard.runs.records import Finding, NetworkResults, Score
-from kmtard.runs.verdict import CAUSES, verdict
+from kmtard.runs.verdict import CAUSES, RESTRICTIONS, verdict
 
 pytestmark = pytest.mark.once("torch")
 
@@ -97,6 +99,14 @@ def test_settled_findings_do_not_count() -> None:
     assert verdict(replace(results, findings=(answered,))).may_be_quoted
     open_one = Finding("zero-gradients", "Words.")
     assert not verdict(replace(results, findings=(answered, open_one))).may_be_quoted
+
+
+def test_the_restrictions_of_robustbench_are_those_of_the_diagnostics() -> None:
+    folder = Path(kmtard.__file__).parent / "evaluation" / "diagnostics"
+    source = (folder / "model.py").read_text()
+    for restriction in RESTRICTIONS:
+        assert all(f'"{name}"' in source for name in restriction.findings)
+    assert len(RESTRICTIONS) == 3
 
 
 def test_no_finding_belongs_to_two_causes() -> None:

@@ -41,6 +41,30 @@ def purified(layer, x):
     return x + 0.1 * backend.input_gradient(lambda u: ops.sum(u**2, (1, 2, 3)), x)
 
 
+def shifted(x, loop):
+    """Add what a loop adds. Some backends cannot differentiate the loop."""
+    still = ops.stop_gradient(x)
+    return x + ops.stop_gradient(loop(still) - still)
+
+
+def descended(layer, x):
+    """Move the image by a gradient that is written out, in a loop."""
+
+    def loop(x):
+        return ops.while_loop(
+            lambda n, u: n < 3, lambda n, u: (n + 1, u - 0.1 * u), (0, x)
+        )[1]
+
+    return shifted(x, loop)
+
+
+def scanned(layer, x):
+    def loop(x):
+        return ops.scan(lambda u, _: (0.9 * u, None), x, length=3)[0]
+
+    return shifted(x, loop)
+
+
 def test_sound_model(x):
     model = net(first=[layers.BatchNormalization(), layers.Dropout(0.5)])
     y = labels(model, x)
@@ -57,12 +81,29 @@ def test_sound_model(x):
         (nothing_but_nan, "non-finite"),
         (mean_of_the_batch, "batch-dependence"),
         (purified, "dynamic-defence"),
+        (descended, "loop-in-prediction"),
+        (scanned, "loop-in-prediction"),
     ],
 )
 def test_unsound_model(function, name, x):
     model = net(first=[Apply(function)])
     found = check_model(model, x, np.zeros(8, int))
     assert name in names(found)
+
+
+@pytest.mark.quick("torch")
+@pytest.mark.parametrize("kind", ["GRU", "SimpleRNN"])
+def test_a_recurrent_layer_is_sound(kind, x):
+    rows = [layers.Reshape((4, 4)), getattr(layers, kind)(6)]
+    image = keras.Input((4, 4, 1))
+    model = keras.Sequential([image, *rows, layers.Dense(4)])
+    found = check_model(model, x, labels(model, x))
+    assert found == []
+
+
+def test_random_numbers_are_no_loop(x):
+    found = check_model(net(first=[Apply(noisy)]), x, np.zeros(8, int))
+    assert "loop-in-prediction" not in names(found)
 
 
 def test_a_profiler_of_the_user_goes_on(x):

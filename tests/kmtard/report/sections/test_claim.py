@@ -16,7 +16,12 @@ from kmtard.report.section import Section
 from kmtard.report.sections import claim as sections
 from kmtard.runs.results import read_results
 from kmtard.runs.tables import Table
-from tests.kmtard.report.conftest import CLASSES, record, write_pictures
+from tests.kmtard.report.conftest import (
+    CLASSES,
+    corruptions,
+    record,
+    write_pictures,
+)
 
 pytestmark = pytest.mark.once("jax")
 
@@ -32,6 +37,10 @@ def claim(folder: Path, *radii: float, **changes: Any) -> Claim:
         content["networks"] = content["networks"][-1:]
         for each in content["networks"][0]["attacks"].values():
             each["settings"]["kind"] = "AutoAttack"
+        if number == 0:
+            content["networks"][0]["corruptions"] = corruptions(
+                {"zoom_blur": 30, "frost": 9}
+            )
         environment = {"file": "model.keras", "sha256": DIGEST, "commands": [COMMAND]}
         content["environment"] |= environment
         content = {**content, **changes}
@@ -70,6 +79,64 @@ def test_the_page_has_everything_and_needs_no_network(tmp_path: Path) -> None:
     assert "<script" not in text
     for needed in ("You may quote 30.00 %", COMMAND, DIGEST, "student 0", "f00"):
         assert needed in text
+
+
+@pytest.mark.parametrize(
+    ("finding", "row", "state"),
+    [
+        ("zero-gradients", 0, "found: zero-gradients"),
+        ("randomised-defence", 1, "found: randomised-defence"),
+        ("dynamic-defence", 2, "found: dynamic-defence"),
+        ("loop-in-prediction", 2, "found: loop-in-prediction"),
+        ("few-classes", 2, "not found"),
+    ],
+)
+def test_the_page_names_the_restrictions_of_robustbench(
+    finding: str, row: int, state: str, tmp_path: Path
+) -> None:
+    path = claim(tmp_path, 0.1).results.path
+    content = json.loads(path.read_text())
+    content["networks"][0]["findings"] = [{"name": finding, "message": "Words."}]
+    path.write_text(json.dumps(content))
+    found = Claim.at(tmp_path)
+    assert found is not None
+    [table] = [
+        block
+        for block in sections.diagnostics(found).blocks
+        if isinstance(block, Table) and "RobustBench" in block.title
+    ]
+    states = [each[1] for each in table.rows]
+    assert states[row] == state
+    assert all(each == "not found" for n, each in enumerate(states) if n != row)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_corruptions_are_those_of_any_radius(number: int, tmp_path: Path) -> None:
+    first = claim(tmp_path, 0.05, 0.1)
+    found = Claim.at(first.records[number].path)
+    assert found is not None
+    bars, table = sections.corruptions(found).blocks
+    assert isinstance(bars, Bars)
+    assert list(bars.groups) == ["clean", "zoom blur", "frost"]
+    assert bars.series[0].values == [90, 75, 22.5]
+    assert isinstance(table, Table)
+    assert table.rows[1][:2] == ["frost", "22.50"]
+    assert table.rows[2][-2] == "50.00"
+    text = texts(sections.corruptions(found))
+    assert "frost: a generated texture" in text
+    assert "The means leave out gaussian_noise" in text
+
+
+def test_without_corruptions_the_page_names_the_command(tmp_path: Path) -> None:
+    path = claim(tmp_path, 0.1).results.path
+    content = json.loads(path.read_text())
+    del content["networks"][0]["corruptions"]
+    path.write_text(json.dumps(content))
+    found = Claim.at(tmp_path)
+    assert found is not None
+    section = sections.corruptions(found)
+    assert not section.blocks
+    assert f"`{COMMAND} --corruptions`" in section.missing[0]
 
 
 def test_the_verdict_names_the_command_that_finds_out_more(tmp_path: Path) -> None:
