@@ -31,6 +31,9 @@ from torch import nn
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "attacks"
 NETS = ("nat", "rob")
+L1 = 1.0
+"""Radius of the L1 ball."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -243,6 +246,67 @@ def cw_l2() -> Arrays:
     return found
 
 
+def apgd_l1() -> Arrays:
+    """APGD in L1: projections, runs from given noise, and the robust images."""
+    from autoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+
+    def settings(net: nn.Module, **others: Any) -> dict[str, Any]:
+        return {"predict": net, "norm": "L1", "eps": L1, "device": "cpu", **others}
+
+    found = l1_projections()
+    for name, net, x, y in nets(64, torch.float32):
+        # The cross-entropy of confident predictions is 0 in float32.
+        attacks = {
+            "dlr": APGDAttack(**settings(net, n_iter=20, loss="dlr")),
+            "targeted": APGDAttack_targeted(**settings(net, n_iter=20)),
+        }
+        with torch.no_grad():
+            attacks["targeted"].y_target = net(x).argsort(1)[:, -2]
+        noise = torch.randn(x.shape)
+        found[f"{name}/noise"] = images(noise)
+        for key, attack in attacks.items():
+            attack.init_hyperparam(x)
+            with given(noise):
+                found[f"{name}/{key}"] = images(attack.attack_single_run(x, y)[0])
+        with given(noise):
+            radii, steps = [3 * L1, 2 * L1, L1], [6, 6, 8]
+            best = attacks["dlr"].decr_eps_pgd(x, y, radii, steps)[0]
+        found[f"{name}/larger"] = images(best)
+    for name, net, x, y in nets(256, torch.float32):
+        larger = settings(net, use_largereps=True, seed=0)
+        x_adv = APGDAttack(**larger, n_restarts=5).perturb(x, y)
+        found[f"{name}/apgd-ce"] = right(net, x_adv, y)
+        x_adv = APGDAttack_targeted(**larger, n_target_classes=5).perturb(x, y)
+        found[f"{name}/apgd-t"] = right(net, x_adv, y)
+    return found
+
+
+def l1_projections() -> Arrays:
+    """Projections onto the intersection of an L1 ball and the box."""
+    from autoattack.autopgd_base import L1_projection
+
+    x = torch.rand(60, 40)
+    sizes = torch.tensor([0.02, 0.2, 1.0]).repeat(20)[:, None]
+    change = sizes * torch.randn(60, 40)
+    return {
+        "projection/x": x.numpy(),
+        "projection/change": change.numpy(),
+        "projection/projected": (change + L1_projection(x, change, 1.5)).numpy(),
+    }
+
+
+@contextmanager
+def given(noise: torch.Tensor) -> Iterator[None]:
+    """Make PyTorch return this noise instead of normal random numbers."""
+    normal, normal_like = torch.randn, torch.randn_like
+    torch.randn = lambda *args, **kwargs: noise.clone()
+    torch.randn_like = lambda *args, **kwargs: noise.clone()
+    try:
+        yield
+    finally:
+        torch.randn, torch.randn_like = normal, normal_like
+
+
 COLOR = (1.0, 0.8, 0.6)
 """What makes three channels of the grey images."""
 
@@ -315,6 +379,7 @@ def recorded(draws: list[int]) -> Iterator[None]:
 
 
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
+    "apgd_l1": (apgd_l1, ("autoattack",)),
     "square_l2": (square_l2, ("autoattack",)),
     "cw_l2": (cw_l2, ("adv_lib",)),
     "minimal_norm": (minimal_norm, ("adv_lib",)),

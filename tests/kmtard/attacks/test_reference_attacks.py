@@ -27,10 +27,14 @@ from kmtard.attacks import (
     DeepFool,
     MomentumFGSM,
     Square,
+    apgd_ce,
+    apgd_t,
+    ascent_l1,
     momentum,
     square_l2,
 )
 from kmtard.attacks.autoattack import members
+from kmtard.attacks.classifier import Classifier
 
 pytestmark = pytest.mark.quick("torch")
 
@@ -53,11 +57,17 @@ def of_net(net: Any, family: str, name: str) -> np.ndarray:
     return reference(family)[f"{net.name}/{name}"]
 
 
-def robust(net: Any, attack: Attack, rows: Any = slice(IMAGES), seed: int = 0) -> Any:
+def robust(
+    net: Any,
+    attack: Attack,
+    rows: Any = slice(IMAGES),
+    seed: int = 0,
+    order: float = 2,
+) -> Any:
     indices = np.arange(len(net.x))[rows]
     x, y = net.x[rows], net.y[rows]
     result = attack.run(net.model, x, y, indices=indices, seed=seed)
-    moved = np.linalg.norm((result.x_adv - x).reshape(len(x), -1), axis=1)
+    moved = np.linalg.norm((result.x_adv - x).reshape(len(x), -1), order, axis=1)
     assert moved.max() <= attack.epsilon + 1e-5
     return ~result.success
 
@@ -131,6 +141,50 @@ def test_targeted_apgd_with_one_radius_per_image(golden_net: Any) -> None:
     assert (moved <= radii + 1e-6).all()
     assert abs(found.success.mean() - wanted.mean()) <= CLOSE
     assert np.mean(found.success != wanted) <= 3 * CLOSE
+
+
+def test_projections_onto_an_l1_ball_and_the_box() -> None:
+    found = reference("apgd_l1")
+    x, change = (
+        ops.convert_to_tensor(found[f"projection/{k}"]) for k in ("x", "change")
+    )
+    projected = ops.convert_to_numpy(ascent_l1.project(change, x, 1.5))
+    np.testing.assert_allclose(projected, found["projection/projected"], atol=1e-5)
+
+
+SPARSE = {
+    "dlr": APGD(1.0, norm="l1", steps=20, loss="dlr", early_stop=False),
+    "targeted": APGD(1.0, norm="l1", steps=20, loss="dlr", targets=1, early_stop=False),
+    "larger": APGD(
+        1.0, norm="l1", steps=20, loss="dlr", larger_radii=True, early_stop=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_apgd_in_l1_from_the_same_noise(golden_net: Any, name: str) -> None:
+    """The best points of one run."""
+    wanted = of_net(golden_net, "apgd_l1", name)
+    noise = of_net(golden_net, "apgd_l1", "noise")
+    x, y = golden_net.x[: len(wanted)], golden_net.y[: len(wanted)].astype("int32")
+    aim = ops.convert_to_numpy(golden_net.model(x)).argsort(1)[:, -2].astype("int32")
+    state, _ = SPARSE[name].ascend(
+        Classifier.of(golden_net.model),
+        *map(ops.convert_to_tensor, (noise, x, y, aim)),
+        np.ones(len(x), bool),
+    )
+    difference = np.abs(ops.convert_to_numpy(state.best) - wanted)
+    # Rounding decides a step of a few images.
+    far = difference.reshape(len(x), -1).max(axis=1) > 1e-5
+    assert far.sum() <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [apgd_ce, apgd_t], ids=["apgd-ce", "apgd-t"])
+def test_apgd_in_l1(golden_net: Any, make: Any) -> None:
+    wanted = of_net(golden_net, "apgd_l1", make.__name__.replace("_", "-"))
+    found = robust(golden_net, make(epsilon=1.0, norm="l1"), order=1)
+    assert abs(found.mean() - wanted.mean()) <= CLOSE
 
 
 MINIMAL = {
