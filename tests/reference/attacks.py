@@ -9,6 +9,7 @@ package to be installed:
     torchattacks   3.5.1
     foolbox        3.3.4
     adv_lib        0.2.8 (adv-lib)
+    hsja           github.com/Jianbo-Lab/HSJA, commit 6a91456
 
 The networks and images are those of `tests/golden/attacks`. Deterministic attacks use
 float64, because float32 rounds the gradients of confident predictions.
@@ -281,6 +282,67 @@ def apgd_l1() -> Arrays:
     return found
 
 
+def hop_skip_jump() -> Arrays:
+    """HopSkipJump of its authors: the points after six steps, and the random starts.
+
+    The random numbers for an image are those of `np.random.RandomState(its number)`:
+    starts until one is misclassified, then the directions of each step.
+    """
+    import hsja
+
+    # For 64 values, theta is a power of two in L_inf. Rounding would decide whether
+    # there is one halving more.
+    bisect = hsja.binary_search_batch
+    hsja.binary_search_batch = lambda x, far, model, params: bisect(
+        x, far, model, {**params, "theta": 1.001 * params["theta"]}
+    )
+    found: Arrays = {}
+    for name, net, x, y in nets(40):
+        rows = np.flatnonzero(right(net, x, y))
+        found[f"{name}/rows"] = rows
+        for norm in ("l2", "linf"):
+            points, starts = [], []
+            for row in rows:
+                model = Decisions(net)
+                np.random.seed(row)
+                point = hsja.hsja(
+                    model,
+                    x[row].numpy().transpose(1, 2, 0),
+                    constraint=norm,
+                    num_iterations=6,
+                    init_num_evals=20,
+                    verbose=False,
+                )
+                points.append(point.astype("float32"))
+                # The first call is for the label.
+                starts.append(1 + model.classes[1:].index(False))
+            found[f"{name}/{norm}"] = np.stack(points)
+            found[f"{name}/{norm}/starts"] = np.array(starts)
+    return found
+
+
+class Decisions:
+    """A network that HopSkipJump may attack.
+
+    Attributes:
+        classes: for each call, whether the first image has the class of the first call.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.first: int | None = None
+        self.classes: list[bool] = []
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        batch = images.reshape(-1, 8, 8, 1).transpose(0, 3, 1, 2)
+        with torch.no_grad():
+            scores = self.net(torch.as_tensor(batch)).numpy()
+        predicted = int(scores[0].argmax())
+        self.first = predicted if self.first is None else self.first
+        self.classes.append(predicted == self.first)
+        return scores
+
+
 def l1_projections() -> Arrays:
     """Projections onto the intersection of an L1 ball and the box."""
     from autoattack.autopgd_base import L1_projection
@@ -380,6 +442,7 @@ def recorded(draws: list[int]) -> Iterator[None]:
 
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
     "apgd_l1": (apgd_l1, ("autoattack",)),
+    "hop_skip_jump": (hop_skip_jump, ("hsja",)),
     "square_l2": (square_l2, ("autoattack",)),
     "cw_l2": (cw_l2, ("adv_lib",)),
     "minimal_norm": (minimal_norm, ("adv_lib",)),

@@ -29,6 +29,7 @@ from kmtard.attacks import (
     DeepFool,
     Ensemble,
     GradientEstimation,
+    HopSkipJump,
     MomentumFGSM,
     RayS,
     Square,
@@ -58,6 +59,7 @@ L2 = {
     "fab_l2": FAB(0.4, norm="l2"),
     "deepfool_l2": DeepFool(0.4, norm="l2"),
     "fmn_l2": FMN(0.4, norm="l2"),
+    "hop_skip_jump_l2": HopSkipJump(0.4, norm="l2"),
     "square_l2": Square(0.4, norm="l2"),
     "autoattack_l2": AutoAttack(0.4, norm="l2"),
     "autoattack_rand_l2": AutoAttack(0.4, version="rand", norm="l2"),
@@ -124,6 +126,9 @@ DIFFERENT = [
         antithetic=False,
         distribution="rademacher",
         optimizer="adam",
+    ),
+    HopSkipJump(
+        0.1, queries=70, samples=7, starts=3, restarts=2, norm="l2", early_stop=False
     ),
     MomentumFGSM(
         0.1,
@@ -231,6 +236,8 @@ def shortened(attack: Attack) -> Attack:
     most = {"steps": 4, "queries": 16, "samples": 16, "targets": 2, "eot": 2}
     for name in most.keys() & config.keys():
         config[name] = min(config[name], most[name])
+    if isinstance(attack, HopSkipJump):
+        config |= {"queries": 150, "samples": 20}
     if isinstance(attack, CWL2):
         config |= {"weight": 1.0, "learning_rate": 0.1, "searches": 2, "steps": 8}
     if isinstance(attack, DDN):
