@@ -280,7 +280,11 @@ class APGD(Attack):
     def get_config(self) -> dict:
         """Return the arguments of an equal attack."""
         loss = keras.saving.serialize_keras_object(self.loss)
-        return {**self._settings(), "loss": loss}
+        config = {**self._settings(), "loss": loss}
+        # Evaluations of versions without this argument can be continued.
+        if not self.larger_radii:
+            del config["larger_radii"]
+        return config
 
     @classmethod
     def from_config(cls, config: dict) -> APGD:
