@@ -21,6 +21,7 @@ from kmtard.attacks.fab import FAB, fab_t
 from kmtard.attacks.fmn import FMN
 from kmtard.attacks.gradient import PGD, cw_inf, fgsm, pgd_sat, pgd_trades
 from kmtard.attacks.gradient_estimation import GradientEstimation, ge
+from kmtard.attacks.hop_skip_jump import HopSkipJump
 from kmtard.attacks.momentum import (
     MomentumFGSM,
     di2_fgsm,
@@ -55,6 +56,7 @@ __all__ = [
     "DeepFool",
     "Ensemble",
     "GradientEstimation",
+    "HopSkipJump",
     "MomentumFGSM",
     "RayS",
     "Square",

@@ -15,7 +15,7 @@ from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, AttackResult, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.fab import FAB
-from kmtard.attacks.norms import column
+from kmtard.attacks.norms import NORMS, column
 from kmtard.attacks.square import Square
 from kmtard.backend.types import Array, Labels
 from kmtard.registry.ranges import Radius, checked
@@ -75,9 +75,16 @@ def members(
         Name -> attack.
 
     Raises:
-        ValueError: an argument is unknown.
+        ValueError: an argument is unknown, or the norm is L1.
     """
     one_of("version", version, VERSIONS)
+    if norm == "l1":
+        raise ValueError(
+            "`norm` must be 'linf' or 'l2', because FAB and Square have no version for "
+            "L1 here. Received: 'l1'. Use apgd_ce and apgd_t, whose settings in L1 are "
+            "those of AutoAttack."
+        )
+    one_of("norm", norm, NORMS)
     if version == "rand":
         return {
             "apgd-ce": APGD(epsilon, norm=norm, eot=20),

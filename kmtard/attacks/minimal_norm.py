@@ -14,12 +14,8 @@ from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.hyperplane import flat
 from kmtard.attacks.norms import column
 from kmtard.attacks.projection import length
-from kmtard.attacks.shrinking import shrinking_loop
+from kmtard.attacks.shrinking import CHECK_EVERY, shrinking_loop
 from kmtard.backend.types import Labels, Logits, Tensor
-
-CHECK_EVERY = 20
-"""Number of steps between two checks of which images are finished."""
-
 
 NUDGE = 1e-4
 """How much farther an image is moved, relative to its distance."""

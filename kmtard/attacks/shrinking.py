@@ -11,6 +11,9 @@ import numpy as np
 from kmtard.attacks.base import select
 from kmtard.attacks.classifier import Classifier
 
+CHECK_EVERY = 20
+"""Usual number of steps between two checks of which images are finished."""
+
 
 def shrinking_loop(
     classifier: Classifier,

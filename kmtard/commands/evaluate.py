@@ -29,7 +29,7 @@ from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.corruptions.choice import ALL
 from kmtard.evaluation.result import Evaluation
-from kmtard.evaluation.suites import SUITES
+from kmtard.evaluation.suites import NORMS, SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
 from kmtard.runs.command_line import without_options
@@ -172,8 +172,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--step-size", type=_number, help="length of a PGD step (default: the paper's, "
         "scaled with epsilon)")  # fmt: skip
     add("--steps", type=int, help="steps of PGD (default: the paper's)")
-    add("--norm", choices=("linf", "l2"), help="norm of the ball (default: the "
-        "recipe's, or linf)")  # fmt: skip
+    add("--norm", choices=NORMS, help="norm of the ball (default: the recipe's, or "
+        "linf); in l1, epsilon is a sum over all pixel values, such as 12")  # fmt: skip
     add("--loss", metavar="MODULE:FUNCTION", help="your own loss for an adaptive "
         "attack, a function of labels and logits that fgsm, pgd_* and apgd_ce maximize "
         "(default: the cross-entropy)")  # fmt: skip

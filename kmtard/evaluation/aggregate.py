@@ -149,6 +149,12 @@ def distances(x: np.ndarray, x_adv: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.abs(change).max(axis=1), np.sqrt((change**2).sum(axis=1))
 
 
+def l1_distances(x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
+    """Return the L1 distances (N,) between images and adversarial images."""
+    change = (x_adv.astype("float64") - x).reshape(len(x), -1)
+    return np.abs(change).sum(axis=1)
+
+
 def _distance(spread: Mapping[str, np.ndarray], right: np.ndarray) -> Distance:
     fooled = {norm: x[right & np.isfinite(x)] for norm, x in spread.items()}
     medians = {norm: _median(x) for norm, x in spread.items()}

@@ -129,7 +129,7 @@ def evaluate(
             scaled with epsilon.
         steps: number of steps of PGD attacks given by name; None for that of the
             papers.
-        norm: norm of the ball for attacks given by name, "linf" or "l2".
+        norm: norm of the ball for attacks given by name, "linf", "l2" or "l1".
         loss: your own loss for an adaptive attack: a function of labels (batch,) and
             logits (batch, classes) that returns (batch,) values. FGSM, PGD and APGD-CE
             given by name maximize it instead of the cross-entropy.

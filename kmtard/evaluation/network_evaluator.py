@@ -26,6 +26,7 @@ from kmtard.evaluation.aggregate import (
     STAGE,
     Aggregate,
     distances,
+    l1_distances,
 )
 from kmtard.evaluation.corruptions.choice import Corruptions
 from kmtard.evaluation.corruptions.sources import CorruptedImages, source_of
@@ -46,7 +47,7 @@ from kmtard.runs import safe_name
 from kmtard.runs.files import make_folder, replaced
 from kmtard.runs.records import CorruptionScore
 
-SLACK = {"linf": 1e-6, "l2": 1e-5}
+SLACK = {"linf": 1e-6, "l2": 1e-5, "l1": 1e-4}
 """Tolerance of distances from the clean image, for float32 rounding."""
 
 DIAGNOSTICS = "diagnostics-of-the-model"
@@ -384,7 +385,8 @@ class NetworkEvaluator:
         seconds = time.monotonic() - began
         x_adv = np.asarray(result.x_adv, "float32")
         linf, l2 = distances(x, x_adv)
-        outside = _outside(attack, x_adv, {"linf": linf, "l2": l2})
+        l1 = l1_distances(x, x_adv)
+        outside = _outside(attack, x_adv, {"linf": linf, "l2": l2, "l1": l1})
         # One batch is enough; the first one gives the earliest warning.
         diagnose = self.diagnose and first
         found = of_batch(attack, self.classifier, x, x_adv, y) if diagnose else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
 
 from kmtard.attacks.classifier import Classifier
@@ -34,8 +35,8 @@ def curve(
     Args:
         model: as in `evaluate`.
         data: as in `evaluate`.
-        epsilons: the radii in [0, 1], in any order. Radius 0 needs no attack: it is the
-            clean accuracy, which each evaluation contains.
+        epsilons: the radii in [0, 1], or with `norm="l1"` any, in any order. Radius 0
+            needs no attack: it is the clean accuracy, which each evaluation contains.
         attacks: registered names, as in `evaluate`. An `Attack` object has one radius
             of its own, so objects are not accepted.
         input_range: as in `evaluate`.
@@ -63,7 +64,8 @@ def curve(
         True
     """
     radii = sorted({float(each) for each in epsilons})
-    if not radii or radii[-1] <= 0 or radii[0] < 0 or radii[-1] > 1:
+    largest = inf if settings.get("norm") == "l1" else 1
+    if not radii or radii[-1] <= 0 or radii[0] < 0 or radii[-1] > largest:
         raise ValueError(
             "`epsilons` must be numbers in [0, 1], the range of the images, and at "
             f"least one of them > 0. Received: {radii}."

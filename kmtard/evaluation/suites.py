@@ -9,12 +9,16 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from kmtard import registry
+from kmtard.registry import ranges
 
 if TYPE_CHECKING:
     from kmtard.attacks import Attack
 
 PAPER_EPSILON = 8 / 255
 """The epsilon to which the attacks' default step sizes belong."""
+
+NORMS = ("linf", "l2", "l1")
+"""The norms in which a ball may be measured; few attacks support L1."""
 
 DEFAULT_ATTACKS = ("fgsm", "pgd_trades")
 
@@ -54,11 +58,12 @@ class Strength:
     """The common settings of attacks that are given by name.
 
     Args:
-        epsilon: radius of the ball in pixel intensity, in [0, 1].
+        epsilon: radius of the ball in pixel intensity, in [0, 1]; in L1, the sum over
+            all pixel values, any finite number >= 0.
         step_size: step size of the PGD attacks, in [0, 1]. None for that of the papers
             times epsilon / (8/255), so that the steps can reach the border of any ball.
         steps: number of steps of the PGD attacks, >= 0; None for that of the papers.
-        norm: norm of the ball, "linf" or "l2".
+        norm: norm of the ball, a name in `NORMS`.
         loss: a function of labels (batch,) and logits (batch, classes) that returns
             (batch,) values; the attacks in `OWN_LOSS` maximize it. None for the
             cross-entropy.
@@ -75,7 +80,15 @@ class Strength:
 
     def __post_init__(self) -> None:
         """Check the ranges, above all that epsilon is not for images in [0, 255]."""
-        for name, value in (("epsilon", self.epsilon), ("step_size", self.step_size)):
+        if self.norm not in NORMS:
+            raise ValueError(
+                f"`norm` must be {', '.join(map(repr, NORMS[:-1]))} or {NORMS[-1]!r}. "
+                f"Received: {self.norm!r}."
+            )
+        bounded = {"epsilon": self.epsilon, "step_size": self.step_size}
+        if self.norm == "l1":
+            ranges.check("epsilon", bounded.pop("epsilon"), ranges.Radius)
+        for name, value in bounded.items():
             number = isinstance(value, Real)
             if value is not None and not (number and 0 <= value <= 1):
                 raise ValueError(
@@ -84,8 +97,6 @@ class Strength:
                 )
         if self.steps is not None and self.steps < 0:
             raise ValueError(f"`steps` must be >= 0. Received: {self.steps!r}.")
-        if self.norm not in ("linf", "l2"):
-            raise ValueError(f"`norm` must be 'linf' or 'l2'. Received: {self.norm!r}.")
 
 
 def suite_attacks(
@@ -156,7 +167,7 @@ def find_mistakes(
     Args:
         names: names of attacks.
         has_surrogate: whether a surrogate is available for transfer attacks.
-        norm: norm of the ball, "linf" or "l2".
+        norm: norm of the ball, a name in `NORMS`.
     """
     mistakes = []
     for name in names:

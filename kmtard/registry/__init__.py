@@ -95,6 +95,7 @@ ATTACKS = {
     "fmn": "kmtard.attacks.fmn:FMN",
     "cw_l2": "kmtard.attacks.cw_l2:CWL2",
     "ddn": "kmtard.attacks.ddn:DDN",
+    "hop_skip_jump": "kmtard.attacks.hop_skip_jump:HopSkipJump",
     "mi_fgsm": "kmtard.attacks.momentum:mi_fgsm",
     "ni_fgsm": "kmtard.attacks.momentum:ni_fgsm",
     "di2_fgsm": "kmtard.attacks.momentum:di2_fgsm",

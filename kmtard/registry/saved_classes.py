@@ -16,7 +16,7 @@ from kmtard import registry
 
 ATTACKS = (
     *("APGD", "AutoAttack", "CWL2", "DDN", "DeepFool", "EOT", "FAB", "FMN"),
-    *("GradientEstimation", "MomentumFGSM", "PGD", "RayS", "Square"),
+    *("GradientEstimation", "HopSkipJump", "MomentumFGSM", "PGD", "RayS", "Square"),
 )
 
 

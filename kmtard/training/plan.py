@@ -308,7 +308,7 @@ class Plan:
             found.append(f"--epsilons needs a radius above 0. Received: {radii}.")
         for radius in radii:
             try:
-                Strength(radius)
+                Strength(radius, norm=self.norm)
             except ValueError as error:
                 found.append(f"--epsilons: {error}")
         if self.save_images:

@@ -9,6 +9,7 @@ package to be installed:
     torchattacks   3.5.1
     foolbox        3.3.4
     adv_lib        0.2.8 (adv-lib)
+    hsja           github.com/Jianbo-Lab/HSJA, commit 6a91456
 
 The networks and images are those of `tests/golden/attacks`. Deterministic attacks use
 float64, because float32 rounds the gradients of confident predictions.
@@ -31,6 +32,9 @@ from torch import nn
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "attacks"
 NETS = ("nat", "rob")
+L1 = 1.0
+"""Radius of the L1 ball."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -243,6 +247,128 @@ def cw_l2() -> Arrays:
     return found
 
 
+def apgd_l1() -> Arrays:
+    """APGD in L1: projections, runs from given noise, and the robust images."""
+    from autoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+
+    def settings(net: nn.Module, **others: Any) -> dict[str, Any]:
+        return {"predict": net, "norm": "L1", "eps": L1, "device": "cpu", **others}
+
+    found = l1_projections()
+    for name, net, x, y in nets(64, torch.float32):
+        # The cross-entropy of confident predictions is 0 in float32.
+        attacks = {
+            "dlr": APGDAttack(**settings(net, n_iter=20, loss="dlr")),
+            "targeted": APGDAttack_targeted(**settings(net, n_iter=20)),
+        }
+        with torch.no_grad():
+            attacks["targeted"].y_target = net(x).argsort(1)[:, -2]
+        noise = torch.randn(x.shape)
+        found[f"{name}/noise"] = images(noise)
+        for key, attack in attacks.items():
+            attack.init_hyperparam(x)
+            with given(noise):
+                found[f"{name}/{key}"] = images(attack.attack_single_run(x, y)[0])
+        with given(noise):
+            radii, steps = [3 * L1, 2 * L1, L1], [6, 6, 8]
+            best = attacks["dlr"].decr_eps_pgd(x, y, radii, steps)[0]
+        found[f"{name}/larger"] = images(best)
+    for name, net, x, y in nets(256, torch.float32):
+        larger = settings(net, use_largereps=True, seed=0)
+        x_adv = APGDAttack(**larger, n_restarts=5).perturb(x, y)
+        found[f"{name}/apgd-ce"] = right(net, x_adv, y)
+        x_adv = APGDAttack_targeted(**larger, n_target_classes=5).perturb(x, y)
+        found[f"{name}/apgd-t"] = right(net, x_adv, y)
+    return found
+
+
+def hop_skip_jump() -> Arrays:
+    """HopSkipJump of its authors: the points after six steps, and the random starts.
+
+    The random numbers for an image are those of `np.random.RandomState(its number)`:
+    starts until one is misclassified, then the directions of each step.
+    """
+    import hsja
+
+    # For 64 values, theta is a power of two in L_inf. Rounding would decide whether
+    # there is one halving more.
+    bisect = hsja.binary_search_batch
+    hsja.binary_search_batch = lambda x, far, model, params: bisect(
+        x, far, model, {**params, "theta": 1.001 * params["theta"]}
+    )
+    found: Arrays = {}
+    for name, net, x, y in nets(40):
+        rows = np.flatnonzero(right(net, x, y))
+        found[f"{name}/rows"] = rows
+        for norm in ("l2", "linf"):
+            points, starts = [], []
+            for row in rows:
+                model = Decisions(net)
+                np.random.seed(row)
+                point = hsja.hsja(
+                    model,
+                    x[row].numpy().transpose(1, 2, 0),
+                    constraint=norm,
+                    num_iterations=6,
+                    init_num_evals=20,
+                    verbose=False,
+                )
+                points.append(point.astype("float32"))
+                # The first call is for the label.
+                starts.append(1 + model.classes[1:].index(False))
+            found[f"{name}/{norm}"] = np.stack(points)
+            found[f"{name}/{norm}/starts"] = np.array(starts)
+    return found
+
+
+class Decisions:
+    """A network that HopSkipJump may attack.
+
+    Attributes:
+        classes: for each call, whether the first image has the class of the first call.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.first: int | None = None
+        self.classes: list[bool] = []
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        batch = images.reshape(-1, 8, 8, 1).transpose(0, 3, 1, 2)
+        with torch.no_grad():
+            scores = self.net(torch.as_tensor(batch)).numpy()
+        predicted = int(scores[0].argmax())
+        self.first = predicted if self.first is None else self.first
+        self.classes.append(predicted == self.first)
+        return scores
+
+
+def l1_projections() -> Arrays:
+    """Projections onto the intersection of an L1 ball and the box."""
+    from autoattack.autopgd_base import L1_projection
+
+    x = torch.rand(60, 40)
+    sizes = torch.tensor([0.02, 0.2, 1.0]).repeat(20)[:, None]
+    change = sizes * torch.randn(60, 40)
+    return {
+        "projection/x": x.numpy(),
+        "projection/change": change.numpy(),
+        "projection/projected": (change + L1_projection(x, change, 1.5)).numpy(),
+    }
+
+
+@contextmanager
+def given(noise: torch.Tensor) -> Iterator[None]:
+    """Make PyTorch return this noise instead of normal random numbers."""
+    normal, normal_like = torch.randn, torch.randn_like
+    torch.randn = lambda *args, **kwargs: noise.clone()
+    torch.randn_like = lambda *args, **kwargs: noise.clone()
+    try:
+        yield
+    finally:
+        torch.randn, torch.randn_like = normal, normal_like
+
+
 COLOR = (1.0, 0.8, 0.6)
 """What makes three channels of the grey images."""
 
@@ -315,6 +441,8 @@ def recorded(draws: list[int]) -> Iterator[None]:
 
 
 FAMILIES: dict[str, tuple[Callable[[], Arrays], tuple[str, ...]]] = {
+    "apgd_l1": (apgd_l1, ("autoattack",)),
+    "hop_skip_jump": (hop_skip_jump, ("hsja",)),
     "square_l2": (square_l2, ("autoattack",)),
     "cw_l2": (cw_l2, ("adv_lib",)),
     "minimal_norm": (minimal_norm, ("adv_lib",)),

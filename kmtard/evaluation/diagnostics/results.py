@@ -23,7 +23,7 @@ OFTEN = 0.1
 FAR_BELOW = 0.1
 """A clean accuracy that is this much lower than in training is reported."""
 
-BLACK_BOX = frozenset({"Square", "RayS", "GradientEstimation"})
+BLACK_BOX = frozenset({"Square", "RayS", "GradientEstimation", "HopSkipJump"})
 
 COMPARED = frozenset({"square-better", "white-box-weaker"})
 """Findings of `check_results`."""

@@ -66,7 +66,7 @@ def lead(claim: Claim) -> str:
 
 def _norm(results: Results) -> str:
     norm = (results.conditions or {}).get("norm", "linf")
-    return {"linf": "L_inf", "l2": "L2"}.get(str(norm), str(norm))
+    return {"linf": "L_inf", "l2": "L2", "l1": "L1"}.get(str(norm), str(norm))
 
 
 def judgment(claim: Claim) -> Section:

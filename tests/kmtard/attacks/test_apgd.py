@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kmtard.attacks import ascent
-from kmtard.attacks.apgd import APGD
+from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 
 EPSILON = 0.1
 SHAPE = (4, 4, 2)
@@ -86,6 +86,25 @@ def test_finds_exactly_what_a_linear_model_allows(norm, dual):
     np.testing.assert_array_equal(result.success[sure], (radii < radius)[sure])
 
 
+def test_finds_what_a_linear_model_allows_in_l1():
+    """The best change fills the pixels of the largest weights up to the box."""
+    net, radius = dense(2), 1.0
+    x = np.random.default_rng(5).random((64, *SHAPE), "float32")
+    y = predicted(net, x)
+    kernel = np.diff(net.get_weights()[0], axis=1)[:, 0] * np.where(y, -1, 1)[:, None]
+    order = np.argsort(-np.abs(kernel), axis=1)
+    flat = x.reshape(64, -1)
+    room = np.take_along_axis(np.where(kernel > 0, 1 - flat, flat), order, axis=1)
+    filled = np.minimum(np.cumsum(room, axis=1), radius)
+    moved = np.diff(filled, axis=1, prepend=0)
+    gain = (moved * np.take_along_axis(np.abs(kernel), order, axis=1)).sum(axis=1)
+    margin = np.abs(np.diff(ops.convert_to_numpy(net(x)), axis=1)[:, 0])
+    result = APGD(radius, norm="l1", larger_radii=True).run(net, x, y)
+    assert 10 < result.success.sum() < 54
+    assert not result.success[margin > 1.001 * gain].any()
+    assert result.success[margin < 0.95 * gain].all()
+
+
 def test_early_stop_changes_no_flag_and_costs_less(net, images):
     y = predicted(net, images)
     full = APGD(EPSILON, steps=40, early_stop=False).run(net, images, y)
@@ -123,7 +142,54 @@ def test_constant_network(loss, images):
     np.testing.assert_array_equal(result.x_adv, images)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("larger", [False, True])
+def test_ball_and_box_in_l1(net, images, larger):
+    y = predicted(net, images)
+    attack = APGD(0.8, steps=STEPS, norm="l1", larger_radii=larger, early_stop=False)
+    result = attack.run(net, images, y)
+    moved = np.abs(result.x_adv - images).reshape(len(images), -1)
+    assert moved.sum(axis=1).max() <= 0.8 + 1e-5
+    assert result.x_adv.min() >= 0 and result.x_adv.max() <= 1
+    assert 1 < result.success.sum() < len(images)
+    np.testing.assert_array_equal(
+        result.x_adv[~result.success], images[~result.success]
+    )
+    # One more point is evaluated at the start in each ball.
+    np.testing.assert_array_equal(result.backwards, STEPS + (3 if larger else 1))
+
+
+def test_perturbations_in_l1_are_sparse(net, images):
+    y = predicted(net, images)
+    found = APGD(1.0, steps=40, norm="l1", early_stop=False).run(net, images, y)
+    changed = (found.x_adv != images).reshape(len(images), -1).mean(axis=1)
+    assert 0 < np.median(changed[found.success]) < 0.5
+
+
+def test_early_stop_in_l1_changes_no_flag_and_costs_less(net, images):
+    y = predicted(net, images)
+    settings = {"steps": 60, "norm": "l1", "larger_radii": True}
+    full = APGD(0.8, early_stop=False, **settings).run(net, images, y)
+    early = APGD(0.8, **settings).run(net, images, y)
+    np.testing.assert_array_equal(full.success, early.success)
+    assert 0 < early.success.sum() < len(images)
+    assert (early.backwards < full.backwards)[early.success].any()
+    # The larger balls are searched to the end.
+    assert early.backwards.min() >= 2 * 18 + 3
+
+
+def test_papers_settings_in_l1():
+    larger = {"norm": "l1", "larger_radii": True}
+    five = {**larger, "restarts": 5}
+    made = [make(epsilon=12.0, norm="l1") for make in (apgd_ce, apgd_dlr, apgd_t)]
+    wanted = [
+        APGD(12.0, **five),
+        APGD(12.0, loss="dlr", **five),
+        APGD(12.0, loss="dlr", targets=5, **larger),
+    ]
+    assert [repr(each) for each in made] == [repr(each) for each in wanted]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_zero_epsilon(net, norm, images):
     result = APGD(0.0, steps=3, norm=norm).run(net, images, predicted(net, images))
     assert not result.success.any()
@@ -229,7 +295,9 @@ def test_windows_fill_the_steps(steps):
         {"loss": "mse"},
         {"loss": "dlr", "targets": -1},
         {"loss": "ce", "targets": 3},
-        {"norm": "l1"},
+        {"norm": "l0"},
+        {"norm": "l2", "larger_radii": True},
+        {"norm": "l1", "larger_radii": 1},
         {"rho": 1.5},
         {"eot": 0},
         {"start": "gaussian"},

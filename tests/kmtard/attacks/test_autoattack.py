@@ -239,3 +239,10 @@ def test_bad_arguments(arguments, message):
         if not more or "epsilon" in arguments:
             with pytest.raises(ValueError, match=message):
                 AutoAttack(**arguments, **more)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_l1_is_refused(version):
+    message = "`norm` must be 'linf' or 'l2', because FAB.*'l1'.*apgd_ce and apgd_t"
+    with pytest.raises(ValueError, match=message):
+        AutoAttack(12.0, version=version, norm="l1")

@@ -29,6 +29,7 @@ from kmtard.attacks import (
     DeepFool,
     Ensemble,
     GradientEstimation,
+    HopSkipJump,
     MomentumFGSM,
     RayS,
     Square,
@@ -43,7 +44,8 @@ SEED = 7
 IMAGES = 8
 WRONG = [2, 5]
 """Images that the network classifies wrongly as they are."""
-EPSILON = {"linf": 0.1, "l2": 0.4}
+EPSILON = {"linf": 0.1, "l2": 0.4, "l1": 1.0}
+ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
 DETERMINISTIC = {
     *("fgsm", "fab_t", "rays_100", "fab_l2", "mi_fgsm", "ni_fgsm", "ti_fgsm"),
     *("cw_l2", "ddn", "deepfool", "deepfool_l2", "fmn", "fmn_l2"),
@@ -57,11 +59,17 @@ L2 = {
     "fab_l2": FAB(0.4, norm="l2"),
     "deepfool_l2": DeepFool(0.4, norm="l2"),
     "fmn_l2": FMN(0.4, norm="l2"),
+    "hop_skip_jump_l2": HopSkipJump(0.4, norm="l2"),
     "square_l2": Square(0.4, norm="l2"),
     "autoattack_l2": AutoAttack(0.4, norm="l2"),
     "autoattack_rand_l2": AutoAttack(0.4, version="rand", norm="l2"),
 }
-NAMES = [*registry.ATTACKS, *L2]
+L1 = {
+    "apgd-ce_l1": APGD(1.0, norm="l1", restarts=2),
+    "apgd-t_l1": APGD(1.0, loss="dlr", targets=9, norm="l1", larger_radii=True),
+}
+OTHERS = L2 | L1
+NAMES = [*registry.ATTACKS, *OTHERS]
 DIFFERENT = [
     PGD(
         0.1,
@@ -80,11 +88,12 @@ DIFFERENT = [
         restarts=2,
         loss="dlr",
         targets=3,
-        norm="l2",
+        norm="l1",
         rho=0.5,
         eot=2,
         start="clean",
         early_stop=False,
+        larger_radii=True,
     ),
     FAB(
         0.1,
@@ -117,6 +126,9 @@ DIFFERENT = [
         antithetic=False,
         distribution="rademacher",
         optimizer="adam",
+    ),
+    HopSkipJump(
+        0.1, queries=70, samples=7, starts=3, restarts=2, norm="l2", early_stop=False
     ),
     MomentumFGSM(
         0.1,
@@ -202,8 +214,8 @@ def case(request: pytest.FixtureRequest, nets: list[keras.Model]) -> Case:
     y = logits.argmax(-1)
     y[WRONG] = logits.argmin(-1)[WRONG]
     name = request.param
-    norm = "l2" if name in L2 else registry.norms(name)[0]
-    attack = L2[name] if name in L2 else registered(name, surrogate)
+    norm = registry.norms(name)[0] if name in registry.ATTACKS else name[-2:]
+    attack = OTHERS[name] if name in OTHERS else registered(name, surrogate)
     return Case(name, shortened(attack), norm, net, x, y)
 
 
@@ -224,6 +236,8 @@ def shortened(attack: Attack) -> Attack:
     most = {"steps": 4, "queries": 16, "samples": 16, "targets": 2, "eot": 2}
     for name in most.keys() & config.keys():
         config[name] = min(config[name], most[name])
+    if isinstance(attack, HopSkipJump):
+        config |= {"queries": 150, "samples": 20}
     if isinstance(attack, CWL2):
         config |= {"weight": 1.0, "learning_rate": 0.1, "searches": 2, "steps": 8}
     if isinstance(attack, DDN):
@@ -232,6 +246,11 @@ def shortened(attack: Attack) -> Attack:
     if isinstance(attack, PGD | MomentumFGSM) and attack.steps > 1:
         config["step_size"] = attack.epsilon / 4
     return type(attack).from_config(config)
+
+
+def distances(case: Case, result: AttackResult) -> np.ndarray:
+    change = (result.x_adv - case.x).reshape(IMAGES, -1)
+    return np.linalg.norm(change, ORDER[case.norm], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -244,8 +263,7 @@ def test_images_stay_in_the_ball_and_in_the_pixel_range(
 ) -> None:
     assert result.x_adv.dtype == "float32" and result.x_adv.shape == case.x.shape
     assert result.x_adv.min() >= 0 and result.x_adv.max() <= 1
-    order = {"linf": np.inf, "l2": 2}[case.norm]
-    moved = np.linalg.norm((result.x_adv - case.x).reshape(IMAGES, -1), order, axis=1)
+    moved = distances(case, result)
     assert moved.max() <= EPSILON[case.norm] + 1e-6
     assert moved.any()
 
@@ -284,8 +302,7 @@ def test_each_image_may_have_its_own_radius(case: Case, result: AttackResult) ->
     same = np.arange(IMAGES) % 2 == 0
     radii = np.where(same, epsilon, epsilon / 4)
     found = case.run(seed=3, epsilons=radii)
-    order = {"linf": np.inf, "l2": 2}[case.norm]
-    moved = np.linalg.norm((found.x_adv - case.x).reshape(IMAGES, -1), order, axis=1)
+    moved = distances(case, found)
     assert (moved <= radii + 1e-6).all() and moved.any()
     np.testing.assert_allclose(found.x_adv[same], result.x_adv[same], atol=1e-6)
     for name in ("success", "queries", "forwards", "backwards"):
@@ -324,7 +341,7 @@ def round_trip(attack: Attack) -> Attack:
 @pytest.mark.once("torch")
 @pytest.mark.parametrize("name", NAMES)
 def test_config_makes_an_equal_attack(name: str) -> None:
-    attack = L2[name] if name in L2 else registered(name)
+    attack = OTHERS[name] if name in OTHERS else registered(name)
     again = round_trip(attack)
     assert type(again) is type(attack)
     assert again.get_config() == attack.get_config()

@@ -25,12 +25,20 @@ from kmtard.attacks import (
     Attack,
     AutoAttack,
     DeepFool,
+    HopSkipJump,
     MomentumFGSM,
     Square,
+    apgd_ce,
+    apgd_t,
+    ascent_l1,
+    hop_skip_jump,
     momentum,
     square_l2,
 )
 from kmtard.attacks.autoattack import members
+from kmtard.attacks.base import AttackBatch
+from kmtard.attacks.classifier import Classifier
+from kmtard.attacks.noise import Noise
 
 pytestmark = pytest.mark.quick("torch")
 
@@ -53,11 +61,17 @@ def of_net(net: Any, family: str, name: str) -> np.ndarray:
     return reference(family)[f"{net.name}/{name}"]
 
 
-def robust(net: Any, attack: Attack, rows: Any = slice(IMAGES), seed: int = 0) -> Any:
+def robust(
+    net: Any,
+    attack: Attack,
+    rows: Any = slice(IMAGES),
+    seed: int = 0,
+    order: float = 2,
+) -> Any:
     indices = np.arange(len(net.x))[rows]
     x, y = net.x[rows], net.y[rows]
     result = attack.run(net.model, x, y, indices=indices, seed=seed)
-    moved = np.linalg.norm((result.x_adv - x).reshape(len(x), -1), axis=1)
+    moved = np.linalg.norm((result.x_adv - x).reshape(len(x), -1), order, axis=1)
     assert moved.max() <= attack.epsilon + 1e-5
     return ~result.success
 
@@ -131,6 +145,105 @@ def test_targeted_apgd_with_one_radius_per_image(golden_net: Any) -> None:
     assert (moved <= radii + 1e-6).all()
     assert abs(found.success.mean() - wanted.mean()) <= CLOSE
     assert np.mean(found.success != wanted) <= 3 * CLOSE
+
+
+def test_projections_onto_an_l1_ball_and_the_box() -> None:
+    found = reference("apgd_l1")
+    x, change = (
+        ops.convert_to_tensor(found[f"projection/{k}"]) for k in ("x", "change")
+    )
+    projected = ops.convert_to_numpy(ascent_l1.project(change, x, 1.5))
+    np.testing.assert_allclose(projected, found["projection/projected"], atol=1e-5)
+
+
+SPARSE = {
+    "dlr": APGD(1.0, norm="l1", steps=20, loss="dlr", early_stop=False),
+    "targeted": APGD(1.0, norm="l1", steps=20, loss="dlr", targets=1, early_stop=False),
+    "larger": APGD(
+        1.0, norm="l1", steps=20, loss="dlr", larger_radii=True, early_stop=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_apgd_in_l1_from_the_same_noise(golden_net: Any, name: str) -> None:
+    """The best points of one run."""
+    wanted = of_net(golden_net, "apgd_l1", name)
+    noise = of_net(golden_net, "apgd_l1", "noise")
+    x, y = golden_net.x[: len(wanted)], golden_net.y[: len(wanted)].astype("int32")
+    aim = ops.convert_to_numpy(golden_net.model(x)).argsort(1)[:, -2].astype("int32")
+    state, _ = SPARSE[name].ascend(
+        Classifier.of(golden_net.model),
+        *map(ops.convert_to_tensor, (noise, x, y, aim)),
+        np.ones(len(x), bool),
+    )
+    difference = np.abs(ops.convert_to_numpy(state.best) - wanted)
+    # Rounding decides a step of a few images.
+    far = difference.reshape(len(x), -1).max(axis=1) > 1e-5
+    assert far.sum() <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [apgd_ce, apgd_t], ids=["apgd-ce", "apgd-t"])
+def test_apgd_in_l1(golden_net: Any, make: Any) -> None:
+    wanted = of_net(golden_net, "apgd_l1", make.__name__.replace("_", "-"))
+    found = robust(golden_net, make(epsilon=1.0, norm="l1"), order=1)
+    assert abs(found.mean() - wanted.mean()) <= CLOSE
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_hop_skip_jump_with_the_same_random_numbers(
+    golden_net: Any, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The points after six steps of the authors' code."""
+    wanted = of_net(golden_net, "hop_skip_jump", norm)
+    tries = of_net(golden_net, "hop_skip_jump", f"{norm}/starts")
+    rows = of_net(golden_net, "hop_skip_jump", "rows")
+    x, y = golden_net.x[rows], golden_net.y[rows].astype("int32")
+    samples = [int(20 * step**0.5) for step in range(1, 7)]
+    streams = [np.random.RandomState(row) for row in rows]
+    starts = [
+        [stream.uniform(0, 1, x.shape[1:]) for _ in range(count)]
+        for stream, count in zip(streams, tries, strict=True)
+    ]
+    shape = (sum(samples), *x.shape[1:])
+    noise = np.stack(
+        [
+            each.randn(*shape) if norm == "l2" else each.uniform(-1, 1, shape)
+            for each in streams
+        ]
+    )
+    noise /= np.sqrt((noise**2).sum(axis=(2, 3, 4), keepdims=True))
+    table = noise.reshape(-1, *x.shape[1:]).astype("float32")
+
+    def directions(u: Any, keys: Any, number: Any, norm: str) -> Any:
+        number = ops.minimum(number, shape[0] - 1)
+        return ops.take(table, keys[:, :1] * shape[0] + number, axis=0)
+
+    def started(
+        classifier: Any, batch: AttackBatch, attempt: int, restart: int
+    ) -> np.ndarray:
+        chosen = [starts[index] for index in batch.noise.indices]
+        return np.stack([each[min(attempt, len(each) - 1)] for each in chosen]).astype(
+            "float32"
+        )
+
+    monkeypatch.setattr(hop_skip_jump, "directions", directions)
+    monkeypatch.setattr(hop_skip_jump, "_random", started)
+    attack = HopSkipJump(np.inf, samples=20, norm=norm)
+    classifier = Classifier(golden_net.model)
+    images, labels = map(ops.convert_to_tensor, (x, y))
+    numbers, active = np.arange(len(x)), np.ones(len(x), bool)
+    batch = AttackBatch(images, labels, Noise(0, numbers), active)
+    walk, found = attack.start(classifier, batch, active)
+    assert found.all()
+    keys, drawn = np.stack([numbers, numbers], 1).astype("int32"), 0
+    for step, count in enumerate(samples, start=1):
+        walk = attack.step(classifier, batch, walk, keys, step, drawn)
+        drawn += count
+    difference = np.abs(ops.convert_to_numpy(walk.u) - wanted).reshape(len(x), -1)
+    # The authors' code runs in float64: rounding decides a bisection of a few images.
+    assert np.mean(difference.max(axis=1) > 1e-5) <= 0.1
 
 
 MINIMAL = {

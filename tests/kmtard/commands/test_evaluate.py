@@ -499,6 +499,23 @@ def test_norm_l2(
     assert "'rays_100', which supports only 'linf'" in said
 
 
+def test_norm_l1(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(run.path), "--norm", "l1", "--attacks"]
+    assert main([*words, "apgd_ce", "--epsilons", "12", "--limit", "4"]) == 0
+    [found] = [
+        Evaluation.load(each.path)
+        for each in read_all(run.path)[0]
+        if each.conditions.get("norm") == "l1"
+    ]
+    assert found.attacks["apgd_ce"].correct < found.clean.correct
+    assert found.attacks["apgd_ce"].settings["epsilon"] == 12
+    assert "outside" not in capsys.readouterr().out
+    assert main([*words, "apgd_ce", "--epsilon", "-1"]) == 2
+    assert "`epsilon` must be a number >= 0" in capsys.readouterr().err
+    assert main([*words, "autoattack", "--epsilon", "2"]) == 2
+    assert "The norm 'l1' is supported by apgd_ce" in capsys.readouterr().err
+
+
 def test_run_of_a_network_of_the_users_own(
     recipe: Path,
     tmp_path: Path,

@@ -180,5 +180,27 @@ def test_attacks_in_l2() -> None:
         named_attacks(["rays_100"], Strength(0.5, norm="l2"))
     with pytest.raises(ValueError, match="'ddn', which supports only 'l2'"):
         named_attacks(["ddn"], Strength(0.1))
-    with pytest.raises(ValueError, match="`norm` must be 'linf' or 'l2'"):
-        Strength(0.5, norm="l1")
+    with pytest.raises(ValueError, match="`norm` must be 'linf', 'l2' or 'l1'"):
+        Strength(0.5, norm="l0")
+
+
+def test_attacks_in_l1() -> None:
+    """In L1, epsilon is a sum over all pixel values."""
+    names = ["apgd_ce", "apgd_dlr", "apgd_t"]
+    attacks = named_attacks(names, Strength(12, norm="l1"))
+    for attack in attacks.values():
+        assert attack.epsilon == 12 and attack.get_config()["norm"] == "l1"
+    for name in ("pgd_trades", "autoattack", "fmn"):
+        with pytest.raises(
+            ValueError, match=f"'l1' is supported by apgd_ce.*Received: '{name}'"
+        ):
+            named_attacks([name], Strength(12, norm="l1"))
+    with pytest.raises(ValueError, match="'autoattack', which supports only 'linf'"):
+        suite_attacks("standard", Strength(12, norm="l1"))
+    for epsilon in (-1, float("inf"), float("nan"), "12"):
+        with pytest.raises(ValueError, match="`epsilon` must be a number >= 0"):
+            Strength(epsilon, norm="l1")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`step_size` must be a number in"):
+        Strength(12, 2.0, norm="l1")
+    with pytest.raises(ValueError, match="`epsilon` must be a number in"):
+        Strength(12, norm="l2")
