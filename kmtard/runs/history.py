@@ -282,11 +282,11 @@ class History:
         if kind == "phase_started":
             phase.batch_size = self._load.batch_size
             self._load.images = Images.of(event.get("images")) or self._load.images
-            phase.begin(event)
+            phase.begin(event, self.seconds)
         elif kind == "step":
             phase.follow(event)
         else:
-            phase.finish_epoch(event)
+            phase.finish_epoch(event, self.seconds)
 
     def _tick(self, kind: str, now: float | None) -> None:
         if now is None:

@@ -9,6 +9,7 @@ from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.history import History, Phase
 from kmtard.runs.phase import SPEED
 from launcher.palette import STYLES
+from launcher.widgets.axes import XAxis, x_axis_of
 from launcher.widgets.metric_plot import Level, Mark, PlotSeries
 
 
@@ -149,6 +150,32 @@ def curves(
 
 def _scaled(y: Sequence[float | None], panel: Panel) -> list[float | None]:
     return [value if value is None else value * panel.scale for value in y]
+
+
+def placed(
+    series: Sequence[PlotSeries], marks: Sequence[Mark], phase: Phase | None, axis: str
+) -> tuple[list[PlotSeries], list[Mark], XAxis]:
+    """Return curves and vertical lines over epochs as those on another axis.
+
+    Args:
+        series: the curves.
+        marks: label and epoch of vertical lines.
+        phase: None if none has begun.
+        axis: `epoch`, `step` or `time`.
+    """
+    times = phase.places.get("time") if phase else None
+    x_axis, unit = x_axis_of(axis, (times.last or 0.0) if times else 0.0)
+
+    def places(epochs: Sequence[float]) -> list[float]:
+        found = phase.along(axis, epochs) if phase else list(epochs)
+        return [place / unit for place in found]
+
+    curves = []
+    for one in series:
+        xs = places(one.x)
+        curves.append(replace(one, x=xs, y=one.y[: len(xs)]))
+    lines = [(name, x) for name, epoch in marks for x in places([epoch])]
+    return curves, lines, x_axis
 
 
 def levels(history: History, hidden: Collection[str]) -> list[Level]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widgets import Static
@@ -19,9 +19,12 @@ from launcher.runs.panels import (
     levels,
     marks,
     panels_of,
+    placed,
 )
 from launcher.settings import Settings
+from launcher.widgets.axes import AXES
 from launcher.widgets.metric_plot import MetricPlot
+from launcher.widgets.plot_view import PlotView
 
 WIDE = 110  # columns for two plots side by side
 HIGH = 11  # smallest number of rows of each of several plots
@@ -42,6 +45,9 @@ class RunPlots(Vertical):
         current: name of the first plot that is shown.
         is_smooth: whether averages are shown, with the raw values faint below.
         strength: of the averages, 0 to 1.
+        axis: what x is: one of `AXES`.
+        logs: names of the plots with a logarithmic y axis.
+        view: the part of the curves that all plots show, and their crosshair.
     """
 
     ALLOW_MAXIMIZE = True
@@ -67,6 +73,9 @@ class RunPlots(Vertical):
         self.current = PANELS[0].name
         self.is_smooth = False
         self.strength = USUAL
+        self.axis = AXES[0]
+        self.logs: set[str] = set()
+        self.view = PlotView()
         self.panels: list[Panel] = []
         self._order: list[str] = []
 
@@ -87,6 +96,9 @@ class RunPlots(Vertical):
         self.is_smooth = settings.get("live.smooth", False)
         strength = settings.get("live.strength", USUAL)
         self.strength = strength if strength in STRENGTHS else USUAL
+        axis = settings.get("plot.axis", self.axis)
+        self.axis = axis if axis in AXES else self.axis
+        self.logs = set(map(str, settings.get("live.log", list[str]())))
 
     def on_resize(self, event: events.Resize) -> None:
         """Show as many plots as fit."""
@@ -141,7 +153,40 @@ class RunPlots(Vertical):
         strength = self.strength if self.is_smooth else 0.0
         plot.border_title = panel.title
         series = curves(panel, self._phase, self.hidden, strength)
-        plot.set_series(series, heights, places)
+        series, places, x_axis = placed(series, places, self._phase, self.axis)
+        is_log = panel.name in self.logs
+        plot.set_series(series, heights, places, x_axis=x_axis, is_log=is_log)
+        plot.look(self.view)
+
+    @on(MetricPlot.ViewChanged)
+    def _share_view(self, event: MetricPlot.ViewChanged) -> None:
+        event.stop()
+        self.view = event.view
+        for plot in self.query(MetricPlot):
+            plot.look(self.view)
+
+    @property
+    def plot(self) -> MetricPlot:
+        """The first plot that is shown."""
+        names = [*self._order, PANELS[0].name]
+        return self.query_one(f"#plot-{names[0]}", MetricPlot)
+
+    def reset_view(self) -> None:
+        """Show all of the curves, and no crosshair."""
+        self.view = PlotView()
+
+    def turn_axis(self) -> None:
+        """Show the curves over epochs, steps or time, in turn."""
+        self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self._settings.set("plot.axis", self.axis)
+        self.reset_view()
+        self.show()
+
+    def turn_log(self) -> None:
+        """Give the first plot a logarithmic y axis, or a linear one."""
+        self.logs ^= {self._order[0]} if self._order else set()
+        self._settings.set("live.log", sorted(self.logs))
+        self.show()
 
     def _show_names(self, panels: list[Panel], first: int) -> None:
         text = Text()

@@ -20,6 +20,7 @@ from launcher.settings import Settings
 from launcher.widgets import metric_plot
 from launcher.widgets.log_pane import LogPane
 from launcher.widgets.metric_plot import MetricPlot
+from launcher.widgets.plot_view import PlotView
 from launcher.widgets.run_plots import RunPlots
 
 MakeRun = Callable[..., Run]
@@ -223,6 +224,62 @@ async def test_smoothing_shows_raw_values_faint_below(make_run: MakeRun) -> None
         await pilot.press("minus", "m")
         assert not app.settings.get("live.smooth", True)
         assert not any(s.faint for s in app.plots["accuracy"]._series)
+
+
+@pytest.mark.asyncio
+async def test_plots_share_their_crosshair_and_window(make_run: MakeRun) -> None:
+    app = Watching(make_run().path)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await ready(app, pilot)
+        await until(pilot, lambda: len(app.plots) == 4)
+        await pilot.press("comma", "comma")
+        await pilot.pause()
+        assert app.legend("accuracy").startswith("epoch 3   ● clean")
+        assert app.legend("losses").startswith("epoch 3   ● loss 1.25")
+        await pilot.press("right_square_bracket", "less_than_sign")
+        assert {p.view.window for p in app.plots.values()} == {(1.625, 3.125)}
+        # A plot that was hidden has the same view.
+        await pilot.press("t", "t", "t", "t", "t")
+        await until(pilot, lambda: "entropies" in app.plots)
+        assert app.plots["entropies"].view.cross == 3.0
+        await pilot.press("0")
+        assert {p.view for p in app.live.query(MetricPlot)} == {PlotView()}
+
+
+@pytest.mark.asyncio
+async def test_the_axes_are_chosen_by_keys(make_run: MakeRun) -> None:
+    run = make_run()
+    app = Watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot)
+        await pilot.press("t", "Y", "X", "full_stop")
+        await until(pilot, lambda: app.legend("losses").startswith("step 40   ● loss"))
+        assert app.plots["losses"].is_log
+        await pilot.press("X", "full_stop")
+        await until(pilot, lambda: app.legend("losses").startswith("seconds: "))
+        assert app.plots["losses"]._series[0].x == sorted(
+            app.plots["losses"]._series[0].x
+        )
+        await pilot.press("t")
+        await until(pilot, lambda: "relative" in app.plots)
+        assert not app.plots["relative"].is_log
+    again = Watching(run.path)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await ready(again, pilot)
+        plots = again.live.query_one(RunPlots)
+        assert (plots.axis, plots.logs) == ("time", {"losses"})
+
+
+@pytest.mark.asyncio
+async def test_a_large_terminal_gives_its_rows_to_the_plots(make_run: MakeRun) -> None:
+    app = Watching(make_run().path)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await ready(app, pilot)
+        await until(pilot, lambda: len(app.plots) == 6)
+        log, plots = app.live.query_one(LogPane), app.live.query_one(RunPlots)
+        assert log.region.height <= 12 and plots.region.height > 36
+        await pilot.press("o")
+        await until(pilot, lambda: log.region.height > 45)
 
 
 @pytest.mark.asyncio
