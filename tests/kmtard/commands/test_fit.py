@@ -113,7 +113,9 @@ def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> Non
 @pytest.mark.every_backend
 def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     events = finished[1].events().poll()
-    assert [event["event"] for event in events if event["event"] != "step"] == [
+    # A slow machine measures itself, too.
+    others = ("step", "system")
+    assert [event["event"] for event in events if event["event"] not in others] == [
         "run_started",
         *("phase_started", "epoch"),
         *("phase_started", "epoch", "epoch"),

@@ -118,13 +118,14 @@ async def test_every_plot_is_a_key_or_a_click_away(make_run: MakeRun) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(app, pilot)
         seen = []
-        for _ in range(8):
+        for _ in range(9):
             seen += app.plots
             await pilot.press("t")
             await pilot.pause()
         names = ["accuracy", "losses", "relative", "weights", "temperatures"]
-        assert seen[:7] == [*names, "entropies", "rate"] and seen[7] == "accuracy"
-        await pilot.press("T", "T")
+        assert seen[:8] == [*names, "entropies", "rate", "system"]
+        assert seen[8] == "accuracy"
+        await pilot.press("T", "T", "T")
         await pilot.pause()
         assert list(app.plots) == ["rate"]
         place = app.text("names").index("weights")
@@ -395,6 +396,49 @@ async def test_metrics_that_nobody_knows_have_a_plot(make_run: MakeRun) -> None:
         assert "[b]odd[/b]" in str(
             app.screen.query_one(SelectionList).options[-1].prompt
         )
+
+
+@pytest.mark.asyncio
+async def test_the_use_of_the_machine_has_plots_and_warnings(make_run: MakeRun) -> None:
+    run = make_run(state="running", done=2)
+    app = Watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot)
+        await pilot.press("T")
+        await until(pilot, lambda: list(app.plots) == ["system"])
+        assert app.legend("system").startswith("Not measured: this run")
+        metrics = {
+            "cpu": 55.0,
+            "memory": 3 * 2**30,
+            "machine_memory": 40.0,
+            "gpu": 12.0,
+            "gpu_memory": 2**30,
+            "gpu_memory_share": 95.0,
+            "gpu_power": 120.0,
+            "gpu_temperature": 61.0,
+        }
+        for _ in range(2):
+            EventWriter(run.events_path).write("system", seconds=40.0, metrics=metrics)
+        await until(pilot, lambda: "● CPU 55" in app.legend("system"))
+        assert "▲ GPU 12" in app.legend("system")
+        assert "◆ GPU memory 95" in app.legend("system")
+        assert "The GPU idles: 12 % used" in app.text("banner")
+        assert "The memory of the GPU is 95 % full: 1.0 GiB." in app.text("banner")
+        # Its crosshair is not that of the plots of a phase.
+        await pilot.press("full_stop", "t")
+        await until(pilot, lambda: list(app.plots) == ["memory"])
+        assert app.legend("memory").startswith("seconds: ")
+        assert "● this run 3.00   ■ GPU 1.00" in app.legend("memory")
+        await pilot.press("t")
+        await until(pilot, lambda: list(app.plots) == ["power"])
+        assert "● W 120   ■ °C 61" in app.legend("power")
+        assert "power" in app.text("names") and app.text("names").startswith("…")
+        await pilot.press("t")
+        await until(pilot, lambda: list(app.plots) == ["accuracy"])
+        assert app.plots["accuracy"].view.cross is None
+        metrics |= {"gpu": 90.0, "gpu_memory_share": 50.0}
+        EventWriter(run.events_path).write("system", seconds=40.0, metrics=metrics)
+        await until(pilot, lambda: not app.live.query_one("#banner").display)
 
 
 def _no_events(run: Run) -> None:
