@@ -173,6 +173,13 @@ def log_scale(low: float, high: float, cells: int, dots: int, *, apart: int) -> 
         apart: smallest number of cells between two ticks.
     """
     begin, end = math.log10(low), math.log10(high)
+    if end - begin >= ENOUGH - 1:
+        even = even_scale(
+            begin, end, cells, dots, apart=apart, least=1.0, is_centered=True
+        )
+        powers = [(f"{10.0 ** int(power):g}", cell) for power, cell in even.ticks]
+        if len(powers) >= ENOUGH:
+            return Scale(even.begin, even.per_dot, powers, is_log=True)
     per_dot = (end - begin) / max(1, cells * dots - 1)
     plain = Scale(begin, per_dot, (), is_log=True)
     ticks: list[Tick] = []

@@ -101,6 +101,7 @@ class MetricPlot(Vertical):
         self.is_log = False
         self._x_axis = EPOCHS
         self._content = Picture()
+        self._places: list[float] = []
         self._plain_legend = Text()
         self._series: tuple[PlotSeries, ...] = ()
         self._levels: tuple[Level, ...] = ()
@@ -181,7 +182,7 @@ class MetricPlot(Vertical):
         if event.x is None:
             self._change(replace(self.view, cross=None))
         else:
-            self._change(self.view.pointed(self._places(), event.x))
+            self._change(self.view.pointed(self._places, event.x))
 
     @on(PlotCanvas.Zoomed)
     def _zoom_at(self, event: PlotCanvas.Zoomed) -> None:
@@ -196,7 +197,7 @@ class MetricPlot(Vertical):
     def cross(self, by: int) -> None:
         """Move the crosshair some values further; it begins at the last one shown."""
         extent = self._content.extent
-        self._change(self.view.stepped(self._places(), by, extent))
+        self._change(self.view.stepped(self._places, by, extent))
 
     def zoom(self, by: int) -> None:
         """Enlarge the curves around the crosshair, or the middle; show more if < 0."""
@@ -213,10 +214,6 @@ class MetricPlot(Vertical):
     def show_whole(self) -> None:
         """Show all of the curves, and no crosshair."""
         self._change(PlotView())
-
-    def _places(self) -> list[float]:
-        """Return the places at which a curve has a value or a gap, increasing."""
-        return sorted({x for one in self._content.series for x in one.x})
 
     def _request(self) -> None:
         if self._is_waiting or not self.is_mounted:
@@ -248,6 +245,8 @@ class MetricPlot(Vertical):
         self._content = Picture(
             shown, levels, self._marks if shown else (), self._x_axis, self.is_log
         )
+        # The mouse asks for them at each of its moves.
+        self._places = sorted({x for one in shown for x in one.x})
         self._show_legend()
         self.query_one(PlotCanvas).draw(self._content)
         self.query_one(PlotCanvas).look(self.view)

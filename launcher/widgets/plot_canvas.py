@@ -312,8 +312,7 @@ class PlotCanvas(Widget):
 
     def on_leave(self) -> None:
         """Remove the crosshair."""
-        if not self.is_mouse_over:
-            self.post_message(self.Pointed(None))
+        self.post_message(self.Pointed(None))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Begin to drag the curves."""

@@ -235,8 +235,8 @@ async def test_plots_share_their_crosshair_and_window(make_run: MakeRun) -> None
         await until(pilot, lambda: len(app.plots) == 4)
         await pilot.press("comma", "comma")
         await pilot.pause()
-        assert app.legend("accuracy").startswith("epoch 3   ● clean")
-        assert app.legend("losses").startswith("epoch 3   ● loss 1.25")
+        assert app.legend("accuracy").startswith("epoch 3  ● clean")
+        assert app.legend("losses").startswith("epoch 3  ● loss 1.25")
         await pilot.press("right_square_bracket", "less_than_sign")
         assert {p.view.window for p in app.plots.values()} == {(1.625, 3.125)}
         # A plot that was hidden has the same view.
@@ -258,9 +258,8 @@ async def test_the_axes_are_chosen_by_keys(make_run: MakeRun) -> None:
         assert app.plots["losses"].is_log
         await pilot.press("X", "full_stop")
         await until(pilot, lambda: app.legend("losses").startswith("seconds: "))
-        assert app.plots["losses"]._series[0].x == sorted(
-            app.plots["losses"]._series[0].x
-        )
+        xs = list(app.plots["losses"]._series[0].x)
+        assert len(xs) == 4 and xs == sorted(xs)
         await pilot.press("t")
         await until(pilot, lambda: "relative" in app.plots)
         assert not app.plots["relative"].is_log
@@ -393,9 +392,8 @@ async def test_metrics_that_nobody_knows_have_a_plot(make_run: MakeRun) -> None:
         await until(pilot, lambda: "[b]odd[/b] 1.000" in app.legend("other"))
         await pilot.press("v")
         await pilot.pause()
-        assert "[b]odd[/b]" in str(
-            app.screen.query_one(SelectionList).options[-1].prompt
-        )
+        options = app.screen.query_one(SelectionList).options
+        assert any("[b]odd[/b]" in str(option.prompt) for option in options)
 
 
 @pytest.mark.asyncio

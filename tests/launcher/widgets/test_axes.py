@@ -63,8 +63,10 @@ def test_ticks_of_a_logarithmic_scale(low, high, expected):
 
     assert labels == expected or expected is None
     assert len(labels) >= 2
-    assert (scale.dot(low), scale.dot(high)) == (0, 119)
-    assert scale.value(scale.dot(low)) == pytest.approx(low)
+    assert 0 <= scale.dot(low) < scale.dot(high) <= 119
+    assert scale.value(scale.exact(low)) == pytest.approx(low)
+    if high / low > 1e3:
+        assert len(distances(scale.ticks)) == 1
 
 
 def test_values_close_together_have_ticks_on_a_logarithmic_scale():

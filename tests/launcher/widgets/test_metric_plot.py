@@ -408,6 +408,6 @@ async def test_another_axis_shows_all_of_the_curves() -> None:
 async def test_small_numbers_have_an_exponent() -> None:
     app = Plots()
     async with app.run_test(size=(80, 20)) as pilot:
-        app.plot.set_series([series([1.0, 1.25e-5])])
+        app.plot.set_series([series([1.0, 1.2e-5])])
         await pilot.pause()
         assert "clean 1.2e-05" in app.legend
