@@ -11,7 +11,7 @@ LOG_MULTIPLES = ((1,), (1, 2, 5), tuple(range(1, 10)))
 """Multiples of a power of ten that are ticks of a logarithmic axis, fewest first."""
 
 ENOUGH = 3  # ticks of a logarithmic axis
-FULL = 0.85  # share of the cells that values should fill
+FULL = 0.8  # share of the cells that values should fill
 
 Tick = tuple[str, int]
 """The label of a tick and its cell, counted from the low end."""

@@ -157,11 +157,16 @@ class MetricPlot(Vertical):
         )
         known = self._series, self._levels, self._marks, self._x_axis, self.is_log
         if (new, tuple(levels), tuple(marks), x_axis, is_log) != known:
+            is_other_axis = (x_axis, is_log) != (self._x_axis, self.is_log)
             if x_axis != self._x_axis:
                 self.look(PlotView())
             self._series, self._levels, self._marks = new, tuple(levels), tuple(marks)
             self._x_axis, self.is_log = x_axis, is_log
-            self._request()
+            if is_other_axis and self.is_mounted:
+                # At once: the next key or move of the mouse needs the new places.
+                self._draw()
+            else:
+                self._request()
 
     def look(self, view: PlotView) -> None:
         """Show another part of the curves, or another place of the crosshair."""

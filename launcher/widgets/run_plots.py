@@ -61,7 +61,12 @@ class RunPlots(Vertical):
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = """
     RunPlots {
-        #names { height: 1; padding: 0 1; text-wrap: nowrap; }
+        #names {
+            height: 1;
+            padding: 0 1;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
         #plots { height: 1fr; layout: grid; grid-size: 1; }
         MetricPlot { display: none; }
         MetricPlot.-shown { display: block; }

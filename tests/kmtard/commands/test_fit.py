@@ -31,6 +31,7 @@ from kmtard.recipe import load
 from kmtard.runs import Run, list_runs
 from kmtard.runs.history import History
 from kmtard.runs.results import read_results
+from kmtard.training import measuring
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
@@ -434,9 +435,13 @@ def test_signal_while_a_training_begins_is_not_lost(
         return make(self, skip)
 
     monkeypatch.setattr(TrainingStream, "dataset", dataset)
+    monkeypatch.setattr(measuring, "PAUSE", 0.01)
     assert main([str(recipe), "--method", "natural", *settings(tmp_path)]) == 0
     run = only_run(tmp_path)
     assert run.state() == "stopped"
+    # The run was measured until it ended.
+    kinds = [event["event"] for event in run.events().poll()]
+    assert "system" in kinds and kinds[-1] == "run_stopped"
     [point] = (run.checkpoints / "student").iterdir()
     assert point.name == "0000000001.npz"
 

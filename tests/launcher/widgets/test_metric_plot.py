@@ -405,6 +405,23 @@ async def test_another_axis_shows_all_of_the_curves() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_key_after_another_axis_is_for_its_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        one = series([1.0, 2.0, 3.0])
+        app.plot.set_series([one])
+        await pilot.pause()
+        # The next drawing would have to wait.
+        monkeypatch.setattr(metric_plot, "PAUSE", 60.0)
+        steps = XAxis("step")
+        app.plot.set_series([replace(one, x=(390, 780, 1170))], x_axis=steps)
+        app.plot.cross(1)
+        assert app.plot.view.cross == 1170
+
+
+@pytest.mark.asyncio
 async def test_small_numbers_have_an_exponent() -> None:
     app = Plots()
     async with app.run_test(size=(80, 20)) as pilot:
