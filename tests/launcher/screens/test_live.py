@@ -235,8 +235,8 @@ async def test_plots_share_their_crosshair_and_window(make_run: MakeRun) -> None
         await until(pilot, lambda: len(app.plots) == 4)
         await pilot.press("comma", "comma")
         await pilot.pause()
-        assert app.legend("accuracy").startswith("epoch 3  ● clean")
-        assert app.legend("losses").startswith("epoch 3  ● loss 1.25")
+        assert app.legend("accuracy").startswith("epoch 3  ● clean 83.75")
+        assert app.legend("losses").startswith("epoch 3  ● 1.2500")
         await pilot.press("right_square_bracket", "less_than_sign")
         assert {p.view.window for p in app.plots.values()} == {(1.625, 3.125)}
         # A plot that was hidden has the same view.
