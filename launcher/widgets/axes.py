@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MULTIPLES = (1, 2, 5, 10)
+DISTANCES = ((1, 1), (2, 1), (3, 0), (4, 0), (5, 1))
+"""Multiples of a power of ten between even ticks, and whether they are usual ones."""
+
 LOG_MULTIPLES = ((1,), (1, 2, 5), tuple(range(1, 10)))
 """Multiples of a power of ten that are ticks of a logarithmic axis, fewest first."""
 
 ENOUGH = 3  # ticks of a logarithmic axis
-FULL = 0.8  # share of the cells that values should fill
+FULL = 0.85  # share of the cells that values should fill
 
 Tick = tuple[str, int]
 """The label of a tick and its cell, counted from the low end."""
@@ -126,12 +129,15 @@ def even_scale(
     first = math.ceil(low / step - 1e-9)
     begin = low
     if is_centered:
-        spare = cells * dots * per_dot - (high - low)
+        spare = (cells * dots - 1) * per_dot - (high - low)
         below = (first * step - low + spare / 2) / per_dot
         middle = (dots - 1) / 2
-        below = round((below - middle) / dots) * dots + middle
+        # Half a cell is rounded down, so that `high` is not above the last dot.
+        below = math.ceil((below - middle) / dots - 0.5) * dots + middle
         begin = first * step - below * per_dot
     cell = max(0, round((first * step - begin) / per_dot)) // dots
+    # The room below the values can have a tick, too.
+    first, cell = first - cell // every, cell % every
     count = max(0, math.floor((cells - 1 - cell) / every) + 1)
     places = [(first + number) * step for number in range(count)]
     found = zip(tick_labels(places, step), range(cell, cells, every), strict=False)
@@ -142,24 +148,24 @@ def _step(
     low: float, high: float, cells: int, apart: int, least: float
 ) -> tuple[float, int]:
     """Return a round step and its cells, so that the values fill most of the cells."""
-    rough = max((high - low) * min(apart, cells) / cells, least)
+    apart = min(apart, cells)
+    rough = max((high - low) * apart / cells, least)
     exponent = math.floor(math.log10(rough))
-    found: list[tuple[float, float, int]] = []
+    found: list[tuple[float, int, float, int]] = []
     for power in (exponent, exponent + 1):
-        for multiple in MULTIPLES[:-1]:
+        for multiple, is_usual in DISTANCES:
             step = multiple * 10.0**power
             exact = cells * step / (high - low)
             # The small addition is for 0.1 * 3 and the like.
             every = math.floor(exact + 1e-9)
-            if every >= min(apart, cells) and step >= least:
-                found.append((min(1.0, every / exact), step, every))
-    if not found:
-        return max(10.0 ** (exponent + 2), least), cells
-    _, step, every = found[0]
-    # The next step, if it leaves fewer cells empty and also has several ticks.
-    if found[0][0] < FULL and len(found) > 1 and 2 * found[1][2] <= cells:
-        _, step, every = max(found[:2])
-    return step, every
+            if every >= apart and step >= least:
+                share = min(1.0, every / exact)
+                found.append((share, is_usual, step, every))
+    usual = next(each for each in found if each[1])
+    if usual[0] < FULL:
+        # Any step that leaves fewer cells empty, with at least two ticks.
+        usual = max([usual, *(each for each in found if 2 * each[3] <= cells)])
+    return usual[2:]
 
 
 def log_scale(low: float, high: float, cells: int, dots: int, *, apart: int) -> Scale:

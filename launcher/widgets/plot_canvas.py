@@ -432,17 +432,18 @@ def _x_axis(axes: _Axes, margin: int, rows: int, x_axis: XAxis) -> list[Text]:
     """Return the axis below the curves, and the names of its ticks if there is room."""
     columns = axes.raster.columns
     line, names = ["─"] * columns, [" "] * columns
-    end = columns
-    if x_axis.name and len(x_axis.name) + 1 < columns // 2:
-        end -= len(x_axis.name) + 1
-        names[end + 1 :] = x_axis.name
     free = 0
     for label, cell in axes.x.ticks:
         line[cell] = "┬"
-        start = max(0, cell - len(label) // 2)
-        if start >= free and start + len(label) <= end:
+        start = max(0, min(cell - len(label) // 2, columns - len(label)))
+        if start >= free:
             names[start : start + len(label)] = label
             free = start + len(label) + 1
+    # The name of the axis is as far right as there is room between the ticks.
+    room = f"  {x_axis.name}  "
+    start = "".join([*names, "  "]).rfind(" " * len(room))
+    if start >= 0:
+        names[start : start + len(room)] = room[: columns - start]
     lines = [
         Text(" " * margin + "└" + "".join(line)),
         Text(" " * (margin + 1) + "".join(names)),

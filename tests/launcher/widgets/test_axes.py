@@ -30,6 +30,13 @@ def test_ticks_are_evenly_spaced_and_told_apart(low, high, cells):
         assert scale.dot(float(label)) // 4 == cell
 
 
+def test_values_fill_a_low_plot():
+    scale = even_scale(28.7, 96.3, 6, 4, apart=2, is_centered=True)
+
+    assert scale.ticks == (("30", 0), ("60", 2), ("90", 4))
+    assert scale.dot(96.3) - scale.dot(28.7) > 0.7 * 24
+
+
 @pytest.mark.parametrize(
     ("last", "expected"),
     [
