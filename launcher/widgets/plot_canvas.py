@@ -278,7 +278,7 @@ class PlotCanvas(Widget):
         colour = Color.parse(self.app.theme_variables["foreground"]).rgb
         column = axes.across(x) // ACROSS
         for row in range(axes.raster.rows):
-            axes.raster.back(column, row, CROSS, colour)
+            axes.raster.back(column, row, CROSS, colour, over=LEVEL + MARK)
         for one in self._content.series:
             place = value_place(one, x, is_whole=self._content.x_axis.is_whole)
             if place is not None and not one.faint:

@@ -81,11 +81,21 @@ class Raster:
             cell = row * self.columns + column
             self._signs[cell], self._colours[cell] = sign, colour
 
-    def back(self, column: int, row: int, sign: str, colour: Colour) -> None:
-        """Put a character of one cell, unless something is there."""
+    def back(
+        self, column: int, row: int, sign: str, colour: Colour, *, over: str = ""
+    ) -> None:
+        """Put a character of one cell, unless something is there.
+
+        Args:
+            column: of the cell; one outside is not drawn.
+            row: of the cell.
+            sign: the character.
+            colour: of the character.
+            over: characters that are replaced.
+        """
         if 0 <= column < self.columns and 0 <= row < self.rows:
             cell = row * self.columns + column
-            if not self._dots[cell] and not self._signs[cell]:
+            if not self._dots[cell] and self._signs[cell] in ("", *over):
                 self.sign(column, row, sign, colour)
 
     def ground(self, column: int, top: int, bottom: int, colour: Colour) -> None:

@@ -292,7 +292,8 @@ async def scroll(pilot: Pilot[None], event: type[MouseScrollUp], x: int) -> None
 async def test_the_mouse_moves_the_crosshair() -> None:
     app = Plots()
     async with app.run_test(size=(80, 20)) as pilot:
-        app.plot.set_series([series([1.0, 2.0, None, 4.0]), series([5.0], "b", 1)])
+        curves = [series([1.0, 2.0, None, 4.0]), series([5.0], "b", 1)]
+        app.plot.set_series(curves, marks=[("best epoch 1", 1)])
         await pilot.pause()
         legend = app.legend
         await pilot.hover(PlotCanvas, offset=(4, 5))
