@@ -92,8 +92,31 @@ TABLES: dict[str, tuple[Key, ...]] = {
         _more("log", "l", "Log", "Show or hide the log", "pane('log')"),
         _more("numbers", "b", "Numbers", "Show or hide them", "pane('numbers')"),
         _more("plots", "o", "Plots", "Show or hide them", "pane('plots')"),
-        _more("zoom", "z", "Zoom", "Give the plot the screen", "zoom('plot')"),
-        _more("zoom_log", "Z", "Zoom log", "Give the log the screen", "zoom('log')"),
+        _more("zoom", "z", "Maximize", "Give the plot the screen", "zoom('plot')"),
+        _more("zoom_log", "Z", "Maximize log", "Give it the screen", "zoom('log')"),
+    ),
+    "plot": (
+        _more(
+            "cross", "full_stop", "Crosshair", "Values at the next place", "cross(1)"
+        ),
+        _more("x_axis", "X", "X axis", "Over epochs, steps or time"),
+        _more("log_axis", "Y", "Log axis", "Logarithmic or linear y axis"),
+        _more(
+            "cross_before", "comma", "Place before", "For the crosshair", "cross(-1)"
+        ),
+        _more(
+            *("enlarge", "right_square_bracket", "Enlarge"),
+            *("Show less of the curves, around the crosshair", "zoom_plot(1)"),
+        ),
+        _more(
+            *("reduce", "left_square_bracket", "Reduce"),
+            *("Show more of the curves", "zoom_plot(-1)"),
+        ),
+        _more("left", "less_than_sign", "Left", "Part of the curves before", "pan(-1)"),
+        _more(
+            "right", "greater_than_sign", "Right", "Part of the curves after", "pan(1)"
+        ),
+        _more("whole", "0", "Whole", "All of the curves, without the crosshair"),
     ),
     "log": (
         _more("search", "slash", "Search", "Search the log"),

@@ -15,7 +15,7 @@ from kmtard.runs.files import read_regular
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 NAMED = {key.value for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 
-EVERYWHERE = {"app", "every", "run"}
+EVERYWHERE = {"app", "every", "run", "plot"}
 """Tables of keys that several screens have."""
 
 

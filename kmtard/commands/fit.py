@@ -38,6 +38,7 @@ from kmtard.runs.result_tables import attacks_table, networks_table
 from kmtard.runs.revision import source_revision
 from kmtard.runs.tables import to_rich
 from kmtard.runs.visible import accept_any_text, tell
+from kmtard.training.measuring import measured
 from kmtard.training.startup import begin, choose_backend, silent_native_code
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.teachers import check_weights, missing_weights, trained_instead
@@ -365,7 +366,8 @@ def _execute(recipe: Recipe, run: Run, log: Console, crew: Crew | None) -> int:
             with silent_native_code():
                 from kmtard.training import execution
             shown = bar if screen.is_terminal else None
-            evaluation = execution.train(recipe, run, stop, line, shown)
+            with measured(events, line, devices=crew.devices if crew else 1):
+                evaluation = execution.train(recipe, run, stop, line, shown)
         _show(evaluation, recipe, screen)
         _log_to(log, run, lambda: _show(evaluation, recipe, log))
         line(f"student: {run.best / 'student.keras'}")

@@ -41,6 +41,7 @@ from kmtard.runs.files import write_atomic
 from kmtard.runs.intact import sealed
 from kmtard.training import execution
 from kmtard.training.build import load_data
+from kmtard.training.measuring import measured
 from kmtard.training.startup import begin
 from kmtard.training.stopping import Stopped, StopSignal
 from kmtard.training.subject import load_model
@@ -287,7 +288,7 @@ class Work:
         events = begin(self.recipe, run, tell) if not finished else None
         try:
             if events is not None:
-                with StopSignal() as stop:
+                with StopSignal() as stop, measured(events, tell):
                     evaluation = execution.train(self.recipe, run, stop, tell, bar)
             result = self.write(run, tell)
             if events is not None:

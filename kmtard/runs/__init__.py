@@ -2,8 +2,8 @@
 
 - `folder`, `files`, `processes`, `signals`: the run folder, its owner, and signals to
   its process.
-- `events`, `phase`, `workload`, `history`: events, and the only place that aggregates
-  them; how much a recipe's phases compute, for the time left.
+- `events`, `phase`, `usage`, `workload`, `history`: events, and the only place that
+  aggregates them; how much a recipe's phases compute, for the time left.
 - `results`, `result_tables`: the results of an evaluation.
 - `settings`, `summary`, `library`, `comparison`, `groups`: the settings of a run, one
   run in brief, all runs in a folder, several runs side by side, and one row per setting

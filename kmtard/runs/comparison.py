@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from kmtard.runs.folder import Run
@@ -17,6 +18,7 @@ from kmtard.runs.formats import (
     radius_text,
 )
 from kmtard.runs.listing import is_marked, needs_explanation
+from kmtard.runs.phase import interpolated
 from kmtard.runs.settings import (
     differing,
     distinctions,
@@ -51,16 +53,24 @@ class Compared:
         summary: the run in brief.
         curves: metric -> epochs and values of the student.
         settings: the flat settings of its recipe.
+        places: `step` or `time` -> epochs, and where each is on that axis, as in
+            `Phase.places`.
     """
 
     summary: Summary
     curves: Mapping[str, Points]
     settings: Mapping[str, str]
+    places: Mapping[str, Points] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
         """The run's folder."""
         return self.summary.run.path
+
+    def along(self, axis: str, epochs: Sequence[float]) -> Sequence[float]:
+        """Return where epochs are on an axis: themselves on one that is not known."""
+        found = self.places.get(axis)
+        return epochs if found is None else interpolated(*found, epochs)
 
     @property
     def shares(self) -> Shares:
@@ -81,6 +91,7 @@ class ComparedReader:
         self._settings: dict[str, str] | None = None
         self._changes = 0
         self._curves: dict[str, Points] = {}
+        self._places: dict[str, Points] = {}
 
     def read(self) -> Compared:
         """Return the present state of the run. Call it from one thread at a time."""
@@ -90,13 +101,14 @@ class ComparedReader:
         if history.changes != self._changes:
             self._changes = history.changes
             student = history.phases.get("student")
-            metrics = student.metrics if student else {}
             # Copies, because the next reading changes the series in place.
-            self._curves = {
-                name: (tuple(series.x), tuple(series.y))
-                for name, series in metrics.items()
-            }
-        return Compared(summary, self._curves, self._settings)
+            self._curves, self._places = (
+                {name: (tuple(one.x), tuple(one.y)) for name, one in series.items()}
+                for series in (
+                    (student.metrics, student.places) if student else ({}, {})
+                )
+            )
+        return Compared(summary, self._curves, self._settings, self._places)
 
 
 def metrics_of(runs: Iterable[Compared]) -> list[str]:
@@ -107,18 +119,29 @@ def metrics_of(runs: Iterable[Compared]) -> list[str]:
 
 
 def legend_of(runs: Sequence[Compared]) -> list[str]:
-    """Return a label per run for a figure: method and seed if they distinguish all.
+    """Return a label per run for a figure: as short as distinguishes all.
+
+    A label is the method, then its seed, then the settings that differ.
 
     Args:
-        runs: the runs, in order. If two have the same method and seed, or one lacks
-            either, the labels are the names of the folders.
+        runs: the runs, in order. If two have the same settings and seed, or one lacks
+            its method or seed, the labels are the names of the folders.
     """
     pairs = [(run.summary.method, run.summary.seed) for run in runs]
-    if len(set(pairs)) < len(runs) or not all(map(all, pairs)):
+    if not all(map(all, pairs)):
         return [run.summary.name for run in runs]
-    if len({method for method, _ in pairs}) == len(runs):
-        return [method for method, _ in pairs]
-    return [f"{method}, seed {seed}" for method, seed in pairs]
+    texts = {member.path: name for name, members in _groups(runs) for member in members}
+    for labels in (
+        [method for method, _ in pairs],
+        [f"{method}, seed {seed}" for method, seed in pairs],
+        [
+            f"{texts.get(run.path, method)}, seed {seed}"
+            for run, (method, seed) in zip(runs, pairs, strict=True)
+        ],
+    ):
+        if len(set(labels)) == len(runs):
+            return labels
+    return [run.summary.name for run in runs]
 
 
 def figures_table(runs: Sequence[Compared], baseline: Path | None) -> Table:
@@ -174,7 +197,8 @@ class Folded:
     Attributes:
         path: folder of the first run.
         label: name of a run alone, else of the setting with the number of its runs.
-        x: epochs that at least two runs have; all those of a run alone.
+        x: epochs that at least two runs have; all those of a run alone. On another
+            axis their places, or the mean of the runs' places.
         y: mean of the runs.
         low: mean minus standard deviation (n - 1); empty for a run alone.
         high: mean plus standard deviation.
@@ -188,13 +212,26 @@ class Folded:
     high: Sequence[float | None] = ()
 
 
-def folded(runs: Sequence[Compared], metric: str) -> list[Folded]:
+def folded(
+    runs: Sequence[Compared],
+    metric: str,
+    axis: str = "epoch",
+    labels: Sequence[str] = (),
+) -> list[Folded]:
     """Return the curves of a metric, those of equal settings as mean and deviation.
 
     Args:
         runs: the runs, in the order of the curves. Those without the metric have none.
         metric: name of the metric.
+        axis: `epoch`, `step` or `time`, for x.
+        labels: one per run, for those that are alone; their names if left out.
     """
+    named = {
+        run.path: label
+        for run, label in zip(
+            runs, labels or [run.summary.name for run in runs], strict=True
+        )
+    }
     having = [run for run in runs if metric in run.curves]
     groups = {members[0].path: (name, members) for name, members in _groups(having)}
     grouped = {run.path for _, members in groups.values() for run in members[1:]}
@@ -202,25 +239,38 @@ def folded(runs: Sequence[Compared], metric: str) -> list[Folded]:
     for run in having:
         name, members = groups.get(run.path, ("", [run]))
         if len(members) > 1:
-            curves.append(_mean_curve(name, members, metric))
+            curves.append(_mean_curve(name, members, metric, axis))
         elif run.path not in grouped:
-            curves.append(Folded(run.path, run.summary.name, *run.curves[metric]))
+            curves.append(single(run, metric, axis, named[run.path]))
     return curves
 
 
-def _mean_curve(name: str, runs: Sequence[Compared], metric: str) -> Folded:
+def single(run: Compared, metric: str, axis: str, label: str) -> Folded:
+    """Return the curve of a run alone, without a point if its axis is unknown."""
+    epochs, values = run.curves[metric]
+    places = run.along(axis, epochs)
+    return Folded(run.path, label, places, values[: len(places)])
+
+
+def _mean_curve(name: str, runs: Sequence[Compared], metric: str, axis: str) -> Folded:
     values: dict[float, list[float]] = {}
+    places: dict[float, list[float]] = {}
     for run in runs:
-        for x, y in zip(*run.curves[metric], strict=True):
+        epochs = run.curves[metric][0]
+        for epoch, x, y in zip(
+            epochs, run.along(axis, epochs), run.curves[metric][1], strict=False
+        ):
             if y is not None:
-                values.setdefault(x, []).append(y)
+                values.setdefault(epoch, []).append(y)
+                places.setdefault(epoch, []).append(x)
     kept = sorted((x, found) for x, found in values.items() if len(found) > 1)
     means = [statistics.fmean(found) for _, found in kept]
     spreads = [statistics.stdev(found) for _, found in kept]
     return Folded(
         runs[0].path,
         f"{name}, mean of {len(runs)}",
-        [x for x, _ in kept],
+        # Not each run has each epoch, so the means alone could decrease.
+        list(accumulate((statistics.fmean(places[epoch]) for epoch, _ in kept), max)),
         means,
         [mean - spread for mean, spread in zip(means, spreads, strict=True)],
         [mean + spread for mean, spread in zip(means, spreads, strict=True)],

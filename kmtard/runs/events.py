@@ -27,6 +27,7 @@ EVENTS = (
     "step",
     "epoch",
     "evaluation",
+    "system",
     "warning",
     "run_finished",
     "run_stopped",

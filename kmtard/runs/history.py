@@ -17,6 +17,7 @@ from kmtard.runs.folder import FINAL, Run
 from kmtard.runs.formats import duration
 from kmtard.runs.phase import ACCURACIES, Accuracies, Phase, Series
 from kmtard.runs.results import headline_of
+from kmtard.runs.usage import SYSTEM, Usage
 from kmtard.runs.workload import Images, Workload
 
 __all__ = ["ACCURACIES", "Accuracies", "History", "Phase", "Progress", "Series"]
@@ -126,6 +127,7 @@ class History:
         devices: descriptions of the devices that a finished run used.
         peak_memory: `host` and `device` -> largest memory of a finished run in bytes,
             if it was recorded.
+        usage: what the run used of its machine, if it was measured.
         skipped: number of lines that are not events.
         error: why the events cannot be read; None if they can.
         started: time of the first event, in UNIX seconds.
@@ -155,6 +157,7 @@ class History:
         self.outcome: str | None = None
         self.devices: list[str] = []
         self.peak_memory: dict[str, float] = {}
+        self.usage = Usage(in_detail=self._in_detail)
         self.error: str | None = None
         self.started: float | None = None
         self.ended: float | None = None
@@ -247,6 +250,10 @@ class History:
             self.warnings = [*self.warnings[1 - MOST_WARNINGS :], message]
         elif kind == "evaluation":
             self._add_evaluation(event)
+        elif kind == SYSTEM:
+            phase = self.phases.get(self.phase or "")
+            is_training = phase is not None and not phase.is_fresh
+            self.usage.add(event, self.seconds, is_training=is_training)
         elif kind in ("phase_started", "step", "epoch"):
             self._add_to_phase(kind, event)
 
@@ -282,11 +289,11 @@ class History:
         if kind == "phase_started":
             phase.batch_size = self._load.batch_size
             self._load.images = Images.of(event.get("images")) or self._load.images
-            phase.begin(event)
+            phase.begin(event, self.seconds)
         elif kind == "step":
             phase.follow(event)
         else:
-            phase.finish_epoch(event)
+            phase.finish_epoch(event, self.seconds)
 
     def _tick(self, kind: str, now: float | None) -> None:
         if now is None:

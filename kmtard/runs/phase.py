@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 from kmtard.runs.documents import number, positive, table, whole
@@ -120,6 +120,41 @@ class Series:
         return result
 
 
+def interpolated(
+    epochs: Sequence[float], places: Sequence[float | None], at: Sequence[float]
+) -> list[float]:
+    """Return the places of some epochs on another axis, never decreasing.
+
+    Args:
+        epochs: those with a known place, increasing.
+        places: one per known epoch; those that are None are left out.
+        at: epochs that are asked for. Those before the first and after the last known
+            epoch are at its place.
+
+    Returns:
+        One place per epoch; none if no place is known.
+
+    Example:
+        >>> interpolated([1, 3], [10, 30], [1, 2, 3])
+        [10.0, 20.0, 30.0]
+    """
+    known = [(x, y) for x, y in zip(epochs, places, strict=True) if y is not None]
+    if not known:
+        return []
+    xs = [x for x, _ in known]
+    # Damaged events may be in any order.
+    ys = list(accumulate((y for _, y in known), max))
+    found = []
+    for x in at:
+        place = min(max(bisect_left(xs, x), 1), len(xs) - 1)
+        if len(xs) == 1 or x <= xs[0] or x >= xs[-1]:
+            found.append(float(ys[0] if x <= xs[0] else ys[-1]))
+            continue
+        share = (x - xs[place - 1]) / (xs[place] - xs[place - 1])
+        found.append(ys[place - 1] + share * (ys[place] - ys[place - 1]))
+    return found
+
+
 @dataclass
 class Phase:
     """The training of one network within a run.
@@ -139,6 +174,9 @@ class Phase:
             have ended since.
         compile_seconds: time to compile in the last process; 0 if unknown.
         trend: W-Robust accuracy over the epochs, in few points.
+        places: `step` -> number of batches that had been trained at the end of each
+            epoch; `time` -> working seconds since the phase began. Empty unless
+            `in_detail`.
     """
 
     name: str
@@ -153,6 +191,8 @@ class Phase:
     is_fresh: bool = False
     compile_seconds: float = 0.0
     trend: Series = field(default_factory=lambda: Series(most=TREND_POINTS))
+    places: dict[str, Series] = field(default_factory=dict)
+    _begun: float | None = None
     _durations: list[float] = field(default_factory=list)
     _first_seconds: float | None = None
     _records: list[Accuracies] = field(default_factory=list)
@@ -178,8 +218,26 @@ class Phase:
             return self._first_seconds
         return sum(self._durations) / len(self._durations)
 
-    def begin(self, event: Mapping[str, Any]) -> None:
-        """Add a `phase_started` event, the first one or that of a resumed run."""
+    def along(self, axis: str, epochs: Sequence[float]) -> list[float]:
+        """Return where epochs are on an axis: themselves on one that is not known.
+
+        Args:
+            axis: `epoch`, or a key of `places`.
+            epochs: increasing.
+        """
+        series = self.places.get(axis)
+        return (
+            list(epochs) if series is None else interpolated(series.x, series.y, epochs)
+        )
+
+    def begin(self, event: Mapping[str, Any], worked: float = 0.0) -> None:
+        """Add a `phase_started` event, the first one or that of a resumed run.
+
+        Args:
+            event: the event.
+            worked: working time of the run until then, in seconds.
+        """
+        self._begun = worked if self._begun is None else self._begun
         self.epochs = whole(event.get("epochs")) or self.epochs
         done = whole(event.get("step")) or 0
         self.steps = whole(event.get("steps")) or self.steps
@@ -195,8 +253,13 @@ class Phase:
         self.rate = positive(event.get("steps_per_second")) or self.rate
         self.epoch = max(0, (whole(event.get("epoch")) or self.epoch + 1) - 1)
 
-    def finish_epoch(self, event: Mapping[str, Any]) -> None:
-        """Add an `epoch` event. If an epoch was repeated, the later event counts."""
+    def finish_epoch(self, event: Mapping[str, Any], worked: float = 0.0) -> None:
+        """Add an `epoch` event. If an epoch was repeated, the later event counts.
+
+        Args:
+            event: the event.
+            worked: working time of the run until then, in seconds.
+        """
         epoch = whole(event.get("epoch"))
         if not epoch:
             return
@@ -209,6 +272,12 @@ class Phase:
         metrics = table(event, "metrics")
         if self.in_detail:
             self._extend(epoch, metrics, event)
+            seconds = worked - (self._begun or 0.0)
+            for name, place in (("step", total), ("time", seconds)):
+                series = self.places.setdefault(name, Series())
+                series.cut(epoch)
+                if place is not None:
+                    series.add(epoch, place)
         self._record(epoch, metrics)
 
     def _extend(

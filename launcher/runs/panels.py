@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from kmtard.registry.roles import LABELS, TEACHERS
 from kmtard.runs.history import History, Phase
 from kmtard.runs.phase import SPEED
+from kmtard.runs.usage import GIB, Usage
 from launcher.palette import STYLES
+from launcher.widgets.axes import XAxis, x_axis_of
 from launcher.widgets.metric_plot import Level, Mark, PlotSeries
 
 
@@ -96,6 +98,38 @@ PANELS = (
     ),
     Panel("speed", "training speed, images/s", {SPEED: "images/s"}, digits=0),
 )
+SYSTEM_PANELS = (
+    Panel(
+        "system",
+        "use of the machine, %",
+        {
+            "cpu": "CPU",
+            "machine_memory": "memory",
+            "gpu": "GPU",
+            "gpu_memory_share": "GPU memory",
+        },
+        digits=0,
+    ),
+    Panel(
+        "memory",
+        "memory of this run, and used on its GPUs, GiB",
+        {"memory": "this run", "gpu_memory": "GPU"},
+        1 / GIB,
+        2,
+    ),
+    Panel(
+        "power",
+        "GPU power, W, and temperature, °C",
+        {"gpu_power": "W", "gpu_temperature": "°C"},
+        digits=0,
+    ),
+)
+"""What a run used of its machine, over its working time, in all of its phases."""
+
+NOT_MEASURED = (
+    "Not measured: this run is of an earlier version, or worked for less than 10 s."
+)
+
 EXACT = ("weight", "temperature", "learning_rate")
 """Parts of the names of metrics that a schedule or a balance sets.
 
@@ -106,14 +140,26 @@ NAMED = {metric for panel in PANELS for metric in panel.metrics}
 OTHER = "other"
 
 
-def panels_of(phase: Phase | None) -> list[Panel]:
-    """Return the panels for which a phase has values, and the accuracies."""
+def panels_of(phase: Phase | None, usage: Usage) -> list[Panel]:
+    """Return the panels with values, the accuracies, and the use of the machine.
+
+    Args:
+        phase: None if none has begun.
+        usage: what the run used of its machine.
+    """
     metrics = phase.metrics if phase else {}
     found = [
         panel for panel in PANELS[1:] if any(name in metrics for name in panel.metrics)
     ]
     rest = {name: name for name in metrics if name not in NAMED}
-    return [PANELS[0], *found, *([Panel(OTHER, "other metrics", rest)] if rest else [])]
+    others = [Panel(OTHER, "other metrics", rest)] if rest else []
+    first, *more = SYSTEM_PANELS
+    system = [first, *(each for each in more if _has_values(each, usage))]
+    return [PANELS[0], *found, *others, *system]
+
+
+def _has_values(panel: Panel, usage: Usage) -> bool:
+    return any(name in usage.series for name in panel.metrics)
 
 
 def can_be_smoothed(metric: str) -> bool:
@@ -149,6 +195,57 @@ def curves(
 
 def _scaled(y: Sequence[float | None], panel: Panel) -> list[float | None]:
     return [value if value is None else value * panel.scale for value in y]
+
+
+def usage_curves(
+    panel: Panel, usage: Usage, hidden: Collection[str]
+) -> tuple[list[PlotSeries], XAxis]:
+    """Return the curves of one of `SYSTEM_PANELS`, over working time.
+
+    Args:
+        panel: the panel.
+        usage: what the run used of its machine.
+        hidden: values without a curve.
+    """
+    longest = max((one.x[-1] for one in usage.series.values()), default=0.0)
+    x_axis, unit = x_axis_of("time", longest)
+    curves = [
+        PlotSeries(
+            label,
+            [x / unit for x in usage.series[name].x],
+            _scaled(usage.series[name].y, panel),
+            STYLES[number],
+        )
+        for number, (name, label) in enumerate(panel.metrics.items())
+        if name in usage.series and name not in hidden
+    ]
+    return curves, x_axis
+
+
+def placed(
+    series: Sequence[PlotSeries], marks: Sequence[Mark], phase: Phase | None, axis: str
+) -> tuple[list[PlotSeries], list[Mark], XAxis]:
+    """Return curves and vertical lines over epochs as those on another axis.
+
+    Args:
+        series: the curves.
+        marks: label and epoch of vertical lines.
+        phase: None if none has begun.
+        axis: `epoch`, `step` or `time`.
+    """
+    times = phase.places.get("time") if phase else None
+    x_axis, unit = x_axis_of(axis, (times.last or 0.0) if times else 0.0)
+
+    def places(epochs: Sequence[float]) -> list[float]:
+        found = phase.along(axis, epochs) if phase else list(epochs)
+        return [place / unit for place in found]
+
+    curves = []
+    for one in series:
+        xs = places(one.x)
+        curves.append(replace(one, x=xs, y=one.y[: len(xs)]))
+    lines = [(name, x) for name, epoch in marks for x in places([epoch])]
+    return curves, lines, x_axis
 
 
 def levels(history: History, hidden: Collection[str]) -> list[Level]:

@@ -18,12 +18,12 @@ from kmtard.runs import Run
 from kmtard.runs.comparison import (
     Compared,
     ComparedReader,
-    Folded,
     figures_table,
     folded,
     legend_of,
     metrics_of,
     settings_table,
+    single,
 )
 from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
@@ -33,6 +33,8 @@ from launcher.poller import Poller
 from launcher.runs.figures import SUFFIXES, write_figure
 from launcher.screens.base import LauncherScreen
 from launcher.screens.export import ExportScreen, Writer
+from launcher.screens.plot_keys import PlotKeys
+from launcher.widgets.axes import AXES, XAxis, x_axis_of
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.metric_plot import MetricPlot, PlotSeries
 from launcher.widgets.text_table import TextTable
@@ -40,7 +42,7 @@ from launcher.widgets.text_table import TextTable
 DEFAULT_METRIC = "w_robust_accuracy"
 
 
-class CompareScreen(LauncherScreen[None]):
+class CompareScreen(PlotKeys, LauncherScreen[None]):
     """Curves, accuracies and settings of several runs.
 
     Args:
@@ -49,7 +51,7 @@ class CompareScreen(LauncherScreen[None]):
 
     PAGE = "compare"
     CSS_PATH = "compare.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare"), *bindings("plot")]
     looks: ClassVar[dict[str, int]] = {}
     """Folder of a run -> number of its color and marker, while the app runs."""
 
@@ -79,6 +81,9 @@ class CompareScreen(LauncherScreen[None]):
         """Show the accuracies first, and start reading."""
         self._metric = self.app.settings.get("compare.metric", DEFAULT_METRIC)
         self._is_folded = self.app.settings.get("compare.folded", False)
+        axis = self.app.settings.get("plot.axis", AXES[0])
+        self._axis = axis if axis in AXES else AXES[0]
+        self._logs = set(map(str, self.app.settings.get("compare.log", list[str]())))
         self.query_one("#figures").focus()
         self._show()
         Poller(self, self._reader, self.take)
@@ -135,21 +140,23 @@ class CompareScreen(LauncherScreen[None]):
     def _style(self, path: Path) -> SeriesStyle:
         return STYLES[self.looks[str(path)]]
 
-    def _series(self, labels: Sequence[str]) -> list[PlotSeries]:
+    def _series(self, labels: Sequence[str]) -> tuple[list[PlotSeries], XAxis]:
         """Return the curves: of each run, or of each setting if they are folded."""
         if self._is_folded:
-            curves = folded(self._runs, self._metric)
+            curves = folded(self._runs, self._metric, self._axis, labels)
         else:
             curves = [
-                Folded(run.path, label, *run.curves[self._metric])
+                single(run, self._metric, self._axis, label)
                 for run, label in zip(self._runs, labels, strict=True)
                 if self._metric in run.curves
             ]
+        longest = max((curve.x[-1] for curve in curves if curve.x), default=0.0)
+        x_axis, unit = x_axis_of(self._axis, longest)
         factor = 100 if self._metric.endswith("_accuracy") else 1
-        return [
+        series = [
             PlotSeries(
                 curve.label,
-                curve.x,
+                [x / unit for x in curve.x],
                 _scaled(curve.y, factor),
                 self._style(curve.path),
                 low=_scaled(curve.low, factor),
@@ -158,10 +165,30 @@ class CompareScreen(LauncherScreen[None]):
             for curve in curves
             if curve.x
         ]
+        return series, x_axis
+
+    @property
+    def plot(self) -> MetricPlot:
+        """The plot."""
+        return self.query_one(MetricPlot)
 
     def _plot(self) -> None:
         names = [run.summary.name for run in self._runs]
-        self.query_one(MetricPlot).set_series(self._series(names))
+        series, x_axis = self._series(names)
+        is_log = self._metric in self._logs
+        self.plot.set_series(series, x_axis=x_axis, is_log=is_log)
+
+    def action_x_axis(self) -> None:
+        """Show the curves over epochs, steps or time, in turn."""
+        self._axis = AXES[(AXES.index(self._axis) + 1) % len(AXES)]
+        self.app.settings.set("plot.axis", self._axis)
+        self._plot()
+
+    def action_log_axis(self) -> None:
+        """Give the metric a logarithmic y axis, or a linear one."""
+        self._logs ^= {self._metric}
+        self.app.settings.set("compare.log", sorted(self._logs))
+        self._plot()
 
     def action_fold(self) -> None:
         """Draw one curve per setting, with the deviation over its seeds, or per run."""
@@ -212,11 +239,14 @@ class CompareScreen(LauncherScreen[None]):
         """Write the table that is shown, or the plot, to a file."""
         table = self._tables()[self.has_class("-settings")]
         label = f"{self._metric} in %" if self._metric.endswith("_accuracy") else ""
+        series, x_axis = self._series(legend_of(self._runs))
         draw = partial(
             write_figure,
-            series=self._series(legend_of(self._runs)),
-            x_label="epoch",
+            series=series,
+            x_axis=x_axis,
             y_label=label or self._metric,
+            is_log=self.plot.is_log,
+            window=self.plot.view.window,
         )
         writers: dict[str, Writer] = {**table_writers(table.shown)}
         writers |= dict.fromkeys(SUFFIXES, draw)

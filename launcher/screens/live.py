@@ -17,9 +17,11 @@ from kmtard.runs.summary import DAMAGED, Summary, SummaryReader
 from launcher.bindings import bindings
 from launcher.poller import Poller
 from launcher.screens.curves import CurvesScreen, curve_labels
+from launcher.screens.plot_keys import PlotKeys
 from launcher.screens.run_actions import RunActions
 from launcher.widgets.key_bar import KeyBar
 from launcher.widgets.log_pane import LogPane
+from launcher.widgets.metric_plot import MetricPlot
 from launcher.widgets.run_header import RunBanner, RunHeader
 from launcher.widgets.run_numbers import RunNumbers
 from launcher.widgets.run_plots import RunPlots
@@ -34,7 +36,7 @@ Reading = tuple[Summary, tuple[str, ...], int]
 """The summary, the end of the log of a failed run, and `History.changes`."""
 
 
-class LiveScreen(RunActions):
+class LiveScreen(PlotKeys, RunActions):
     """One run.
 
     Args:
@@ -43,7 +45,11 @@ class LiveScreen(RunActions):
 
     PAGE = "live"
     CSS_PATH = "live.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("live"), *bindings("run")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("live"),
+        *bindings("run"),
+        *bindings("plot"),
+    ]
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -164,7 +170,21 @@ class LiveScreen(RunActions):
         if roles:
             place = roles.index(self.shown_role)
             self.role = roles[(place + 1) % len(roles)]
+            self.query_one(RunPlots).reset_view()
             self.show()
+
+    @property
+    def plot(self) -> MetricPlot:
+        """The first plot; all plots share its view."""
+        return self.query_one(RunPlots).plot
+
+    def action_x_axis(self) -> None:
+        """Show the curves over epochs, steps or time, in turn."""
+        self.query_one(RunPlots).turn_axis()
+
+    def action_log_axis(self) -> None:
+        """Give the first plot a logarithmic y axis, or a linear one."""
+        self.query_one(RunPlots).turn_log()
 
     def action_pane(self, name: str) -> None:
         """Show or hide a pane."""

@@ -25,12 +25,14 @@ from launcher.bindings import bindings
 from launcher.closing import while_open
 from launcher.poller import Poller
 from launcher.screens.export import ExportScreen
+from launcher.screens.plot_keys import KEYS_OF_VIEW, PlotKeys
 from launcher.screens.run_actions import RunActions
 from launcher.widgets.attacked_images import AttackedImages, turn
 from launcher.widgets.choice import Choice
 from launcher.widgets.class_bars import ClassBars
 from launcher.widgets.confusion_grid import ConfusionGrid
 from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.metric_plot import MetricPlot
 from launcher.widgets.radius_view import RadiusView
 
 VIEWS = {
@@ -45,6 +47,7 @@ ONLY = {
     "class_before": "images",
     "broken": "images",
     "sort": "classes",
+    **dict.fromkeys(("cross", "zoom_plot", "pan", "whole"), "epsilon"),
 }
 """Action -> the only view that has it."""
 
@@ -52,7 +55,7 @@ Content = tuple[list[Results], list[str]]
 """The records of the run, and why the others cannot be read."""
 
 
-class RobustnessScreen(RunActions):
+class RobustnessScreen(PlotKeys, RunActions):
     """The student of a run under attack.
 
     Args:
@@ -66,6 +69,7 @@ class RobustnessScreen(RunActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("robustness"),
         *bindings("run", "evaluate", "report"),
+        *bindings("plot", *KEYS_OF_VIEW),
     ]
 
     def __init__(self, run: Run) -> None:
@@ -107,6 +111,11 @@ class RobustnessScreen(RunActions):
     def selected_run(self) -> Run:
         """Return the run that the actions are for."""
         return self._run
+
+    @property
+    def plot(self) -> MetricPlot:
+        """The curves over epsilon."""
+        return self.query_one(MetricPlot)
 
     @property
     def view(self) -> str:

@@ -17,6 +17,7 @@ from kmtard.runs.results import Results
 from kmtard.runs.tables import Table
 from kmtard.runs.visible import visible
 from launcher.palette import STYLES
+from launcher.widgets.axes import XAxis
 from launcher.widgets.metric_plot import MetricPlot, PlotSeries
 from launcher.widgets.text_table import TextTable
 
@@ -24,6 +25,7 @@ LEVELS = 255
 """The unit of the axis is one of 255 gray levels, as in `8/255`."""
 
 USUAL = 8 / 255
+EPSILONS = XAxis("epsilon × 255", is_whole=False)
 
 
 class RadiusView(Vertical):
@@ -47,7 +49,6 @@ class RadiusView(Vertical):
         """Show the frame only."""
         yield Static(id="missing")
         yield MetricPlot(digits=2)
-        yield Static("epsilon × 255", id="unit")
         yield TextTable(id="radii")
 
     def show(self, records: Sequence[Results]) -> None:
@@ -64,7 +65,7 @@ class RadiusView(Vertical):
         )
         self.set_class(not found, "-missing")
         self.query_one(TextTable).show(self.table)
-        self.query_one(MetricPlot).set_series(_series(found))
+        self.query_one(MetricPlot).set_series(_series(found), x_axis=EPSILONS)
 
 
 def _series(records: Sequence[Results]) -> list[PlotSeries]:

@@ -43,6 +43,15 @@ class Raster:
         self._colours: list[Colour | None] = [None] * size
         self._grounds: list[Colour | None] = [None] * size
 
+    def copy(self) -> Raster:
+        """Return a raster that is drawn on without changing this one."""
+        other = Raster(self.columns, 0)
+        other.rows = self.rows
+        other._dots = self._dots.copy()
+        other._signs, other._colours = self._signs.copy(), self._colours.copy()
+        other._grounds = self._grounds.copy()
+        return other
+
     def dot(self, x: int, y: int, colour: Colour) -> None:
         """Draw a dot; one outside is not drawn.
 
@@ -72,11 +81,21 @@ class Raster:
             cell = row * self.columns + column
             self._signs[cell], self._colours[cell] = sign, colour
 
-    def back(self, column: int, row: int, sign: str, colour: Colour) -> None:
-        """Put a character of one cell, unless something is there."""
+    def back(
+        self, column: int, row: int, sign: str, colour: Colour, *, over: str = ""
+    ) -> None:
+        """Put a character of one cell, unless something is there.
+
+        Args:
+            column: of the cell; one outside is not drawn.
+            row: of the cell.
+            sign: the character.
+            colour: of the character.
+            over: characters that are replaced.
+        """
         if 0 <= column < self.columns and 0 <= row < self.rows:
             cell = row * self.columns + column
-            if not self._dots[cell] and not self._signs[cell]:
+            if not self._dots[cell] and self._signs[cell] in ("", *over):
                 self.sign(column, row, sign, colour)
 
     def ground(self, column: int, top: int, bottom: int, colour: Colour) -> None:
@@ -85,8 +104,9 @@ class Raster:
             self._grounds[row * self.columns + column] = colour
 
     def is_signed(self, column: int, row: int) -> bool:
-        """Return whether a cell has a sign."""
-        return bool(self._signs[row * self.columns + column])
+        """Return whether a cell has a sign; one outside has none."""
+        is_inside = 0 <= column < self.columns and 0 <= row < self.rows
+        return is_inside and bool(self._signs[row * self.columns + column])
 
     def row(self, row: int) -> Text:
         """Return a row of the picture."""

@@ -80,6 +80,8 @@ def _troubles(run: Summary, history: History, log: Sequence[str]) -> Sequence[st
         lines += log or ["(no log)"]
     if history.skipped:
         lines.append(f"{history.skipped} lines of events.jsonl are not events.")
+    if run.state == "running":
+        lines += history.usage.warnings()
     if history.warnings:
         lines.append(f"Warning: {history.warnings[-1]}")
     return lines

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.style import Style
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
 from kmtard.runs.history import History, Phase
 from launcher.runs.panels import (
+    NOT_MEASURED,
     OTHER,
     PANELS,
+    SYSTEM_PANELS,
     Panel,
     can_be_smoothed,
     curves,
     levels,
     marks,
     panels_of,
+    placed,
+    usage_curves,
 )
 from launcher.settings import Settings
+from launcher.widgets.axes import AXES
 from launcher.widgets.metric_plot import MetricPlot
+from launcher.widgets.plot_view import PlotView
 
 WIDE = 110  # columns for two plots side by side
 HIGH = 11  # smallest number of rows of each of several plots
 STRENGTHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 USUAL = 0.8
+SYSTEM = {panel.name for panel in SYSTEM_PANELS}
 
 
 class RunPlots(Vertical):
@@ -42,12 +51,22 @@ class RunPlots(Vertical):
         current: name of the first plot that is shown.
         is_smooth: whether averages are shown, with the raw values faint below.
         strength: of the averages, 0 to 1.
+        axis: what x is: one of `AXES`.
+        logs: names of the plots with a logarithmic y axis.
+        view: the part of the curves that all plots of a phase show, and their
+            crosshair.
+        system_view: that of the plots about the machine, which are over all phases.
     """
 
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = """
     RunPlots {
-        #names { height: 1; padding: 0 1; text-wrap: nowrap; }
+        #names {
+            height: 1;
+            padding: 0 1;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
         #plots { height: 1fr; layout: grid; grid-size: 1; }
         MetricPlot { display: none; }
         MetricPlot.-shown { display: block; }
@@ -67,6 +86,9 @@ class RunPlots(Vertical):
         self.current = PANELS[0].name
         self.is_smooth = False
         self.strength = USUAL
+        self.axis = AXES[0]
+        self.logs: set[str] = set()
+        self.view = self.system_view = PlotView()
         self.panels: list[Panel] = []
         self._order: list[str] = []
 
@@ -78,6 +100,10 @@ class RunPlots(Vertical):
                 plot = MetricPlot(digits=panel.digits, empty="No epochs of this yet.")
                 plot.id = f"plot-{panel.name}"
                 yield plot
+            for panel in SYSTEM_PANELS:
+                plot = MetricPlot(digits=panel.digits, empty=NOT_MEASURED)
+                plot.id = f"plot-{panel.name}"
+                yield plot
 
     def on_mount(self) -> None:
         """Restore what the user chose."""
@@ -87,6 +113,9 @@ class RunPlots(Vertical):
         self.is_smooth = settings.get("live.smooth", False)
         strength = settings.get("live.strength", USUAL)
         self.strength = strength if strength in STRENGTHS else USUAL
+        axis = settings.get("plot.axis", self.axis)
+        self.axis = axis if axis in AXES else self.axis
+        self.logs = set(map(str, settings.get("live.log", list[str]())))
 
     def on_resize(self, event: events.Resize) -> None:
         """Show as many plots as fit."""
@@ -104,7 +133,7 @@ class RunPlots(Vertical):
 
     def _shown(self) -> list[Panel]:
         """Return the panels that fit, the current one first."""
-        self.panels = panels_of(self._phase)
+        self.panels = panels_of(self._phase, self.history.usage)
         there = [panel for panel in self.panels if panel.key not in self.hidden]
         names = [panel.name for panel in there]
         first = names.index(self.current) if self.current in names else 0
@@ -121,7 +150,7 @@ class RunPlots(Vertical):
     def _show_panels(self) -> None:
         shown = {panel.name: panel for panel in self._shown()}
         for plot in self.query(MetricPlot):
-            name = (plot.id or "").removeprefix("plot-")
+            name = _name(plot)
             plot.set_class(name in shown, "-shown")
             if name in shown:
                 self._fill(plot, shown[name])
@@ -133,6 +162,13 @@ class RunPlots(Vertical):
                 grid.move_child(self.query_one(f"#plot-{name}"), before=0)
 
     def _fill(self, plot: MetricPlot, panel: Panel) -> None:
+        is_log = panel.name in self.logs
+        if panel.name in SYSTEM:
+            plot.border_title = panel.title
+            found, x_axis = usage_curves(panel, self.history.usage, self.hidden)
+            plot.set_series(found, x_axis=x_axis, is_log=is_log)
+            plot.look(self.system_view)
+            return
         heights, places = [], []
         if panel.name == PANELS[0].name:
             places = marks(self._phase)
@@ -141,13 +177,54 @@ class RunPlots(Vertical):
         strength = self.strength if self.is_smooth else 0.0
         plot.border_title = panel.title
         series = curves(panel, self._phase, self.hidden, strength)
-        plot.set_series(series, heights, places)
+        series, places, x_axis = placed(series, places, self._phase, self.axis)
+        plot.set_series(series, heights, places, x_axis=x_axis, is_log=is_log)
+        plot.look(self.view)
+
+    @on(MetricPlot.ViewChanged)
+    def _share_view(self, event: MetricPlot.ViewChanged) -> None:
+        event.stop()
+        is_system = _name(event.plot) in SYSTEM
+        if is_system:
+            self.system_view = event.view
+        else:
+            self.view = event.view
+        for plot in self.query(MetricPlot):
+            if (_name(plot) in SYSTEM) == is_system:
+                plot.look(event.view)
+
+    @property
+    def plot(self) -> MetricPlot:
+        """The first plot that is shown."""
+        names = [*self._order, PANELS[0].name]
+        return self.query_one(f"#plot-{names[0]}", MetricPlot)
+
+    def reset_view(self) -> None:
+        """Show all of the curves, and no crosshair."""
+        self.view = PlotView()
+
+    def turn_axis(self) -> None:
+        """Show the curves over epochs, steps or time, in turn."""
+        self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self._settings.set("plot.axis", self.axis)
+        self.reset_view()
+        self.show()
+
+    def turn_log(self) -> None:
+        """Give the first plot a logarithmic y axis, or a linear one."""
+        self.logs ^= {self._order[0]} if self._order else set()
+        self._settings.set("live.log", sorted(self.logs))
+        self.show()
 
     def _show_names(self, panels: list[Panel], first: int) -> None:
         text = Text()
-        for number, panel in enumerate(panels):
+        room = self.query_one("#names").content_size.width
+        skipped = _skipped([panel.name for panel in panels], first, room)
+        if skipped:
+            text.append("… ", "dim")
+        for number, panel in enumerate(panels[skipped:], skipped):
             click = Style(meta={"@click": f"screen.plot_named('{panel.name}')"})
-            text.append("  " if number else "")
+            text.append("  " if number > skipped else "")
             text.append(
                 panel.name,
                 click + Style(bold=True, underline=True)
@@ -186,3 +263,24 @@ class RunPlots(Vertical):
         self._settings.set("live.smooth", is_smooth)
         self._settings.set("live.strength", self.strength)
         self.show()
+
+
+def _name(plot: MetricPlot) -> str:
+    return (plot.id or "").removeprefix("plot-")
+
+
+def _skipped(names: Sequence[str], first: int, room: int) -> int:
+    """Return how many names are left out at the start, so that one of them is seen.
+
+    Args:
+        names: of the plots, in one row with two cells between.
+        first: place of the name that must be seen.
+        room: number of cells.
+    """
+    skipped = 0
+    while skipped < first:
+        width = sum(len(name) + 2 for name in names[skipped : first + 1])
+        if width + 2 * bool(skipped) <= room + 2:
+            break
+        skipped += 1
+    return skipped

@@ -31,6 +31,7 @@ from kmtard.recipe import load
 from kmtard.runs import Run, list_runs
 from kmtard.runs.history import History
 from kmtard.runs.results import read_results
+from kmtard.training import measuring
 from kmtard.training.experiment import Experiment
 from kmtard.training.stopping import StopSignal
 from tests.kmtard.conftest import SECRET
@@ -113,7 +114,9 @@ def test_run_is_named_by_what_differs_first(recipe: Path, tmp_path: Path) -> Non
 @pytest.mark.every_backend
 def test_events_tell_the_run_in_its_order(finished: Finished) -> None:
     events = finished[1].events().poll()
-    assert [event["event"] for event in events if event["event"] != "step"] == [
+    # A slow machine measures itself, too.
+    others = ("step", "system")
+    assert [event["event"] for event in events if event["event"] not in others] == [
         "run_started",
         *("phase_started", "epoch"),
         *("phase_started", "epoch", "epoch"),
@@ -432,9 +435,13 @@ def test_signal_while_a_training_begins_is_not_lost(
         return make(self, skip)
 
     monkeypatch.setattr(TrainingStream, "dataset", dataset)
+    monkeypatch.setattr(measuring, "PAUSE", 0.01)
     assert main([str(recipe), "--method", "natural", *settings(tmp_path)]) == 0
     run = only_run(tmp_path)
     assert run.state() == "stopped"
+    # The run was measured until it ended.
+    kinds = [event["event"] for event in run.events().poll()]
+    assert "system" in kinds and kinds[-1] == "run_stopped"
     [point] = (run.checkpoints / "student").iterdir()
     assert point.name == "0000000001.npz"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from kmtard.runs.comparison import (
     legend_of,
     metrics_of,
     settings_table,
+    single,
 )
 from tests.kmtard.runs.test_results import record
 
@@ -90,6 +92,26 @@ def test_a_figure_names_methods_and_seeds(compared):
     assert legend_of(runs[:2]) == ["mtard", "rslad"]
     assert legend_of(runs[:3]) == ["mtard, seed 0", "rslad, seed 0", "mtard, seed 1"]
     assert legend_of(runs) == list("abcd")
+    other = replace(runs[3], settings={**runs[3].settings, "data.batch_size": "9"})
+    assert legend_of([*runs[:3], other]) == [
+        "mtard, seed 0",
+        "rslad, seed 0",
+        "mtard, seed 1",
+        "mtard, data.batch_size=9, seed 1",
+    ]
+
+
+def test_curves_over_steps_and_time(compared):
+    runs = [compared("a", "mtard", 0), compared("b", "mtard", 1, done=2)]
+    metric = "w_robust_accuracy"
+
+    assert single(runs[0], metric, "step", "a").x == [10, 20, 30, 40]
+    times = single(runs[0], metric, "time", "a").x
+    assert len(times) == 4 and list(times) == sorted(times)
+    [mean] = folded(runs, metric, "step")
+    assert mean.x == [10, 20] and len(mean.y) == 2
+    unknown = replace(runs[0], places={"step": ((), ())})
+    assert single(unknown, metric, "step", "a").x == []
 
 
 def test_runs_of_several_seeds_have_mean_and_deviation(compared):

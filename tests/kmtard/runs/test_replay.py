@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kmtard.runs import Run
+from kmtard.runs import EventWriter, Run
 from kmtard.runs.replay import compare
 from tests.kmtard.runs.test_results import record
 from tests.run_folders import MakeRun
@@ -44,6 +44,17 @@ def test_equal_runs_are_the_same(pair: Callable[..., tuple[Run, Run]]) -> None:
         "the same: 4 epochs of the clean teacher, 4 epochs of the robust teacher, "
         "4 epochs of the student, the evaluation on 4 images"
     ]
+
+
+def test_the_use_of_the_machine_is_not_compared(
+    pair: Callable[..., tuple[Run, Run]],
+) -> None:
+    first, second = pair()
+    EventWriter(second.events_path).write(
+        "system", seconds=10.0, metrics={"cpu": 99.0, "memory": 1e9}
+    )
+    agreement = compare(first, second)
+    assert agreement.is_same and not agreement.notes
 
 
 def test_the_first_epoch_that_differs_is_named(

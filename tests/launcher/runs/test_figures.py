@@ -9,6 +9,7 @@ import pytest
 from kmtard.runs import RunError
 from launcher.palette import STYLES
 from launcher.runs.figures import MARKERS, SUFFIXES, write_figure
+from launcher.widgets.axes import EPOCHS, XAxis
 from launcher.widgets.metric_plot import PlotSeries
 
 NAN = float("nan")
@@ -18,8 +19,9 @@ def series(label="a", y=(0.1, 0.2, 0.3), number=0):
     return PlotSeries(label, tuple(range(len(y))), y, STYLES[number])
 
 
-def write(path, *shown):
-    write_figure(path, shown, x_label="epoch", y_label="w_robust_accuracy in %")
+def write(path, *shown, **options):
+    given = {"x_axis": EPOCHS, "y_label": "w_robust_accuracy in %", **options}
+    write_figure(path, shown, **given)
     return path.read_bytes()
 
 
@@ -45,6 +47,37 @@ def test_ticks_are_whole_epochs(tmp_path):
     text = write(tmp_path / "plot.svg", series(y=(50.0, 51.0) * 10)).decode()
 
     assert ">12<" in text and ">2.5<" not in text
+
+
+def tick_texts(text):
+    """Return the texts of a figure that are numbers."""
+    return {float(found) for found in re.findall(r">(-?\d+(?:\.\d+)?)</text>", text)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 13, 60])
+def test_no_tick_is_a_part_of_an_epoch(tmp_path, count):
+    one = PlotSeries("a", range(1, count + 1), [50.0] * count, STYLES[0])
+    text = write(tmp_path / "plot.svg", one).decode()
+    below = text[: text.index('id="matplotlib.axis_2"')]
+
+    assert tick_texts(below) and all(x.is_integer() for x in tick_texts(below))
+
+
+def test_the_axes_are_those_of_the_screen(tmp_path):
+    one = PlotSeries("a", (1, 2, 3, 4), (1e-3, 0.1, 10.0, 1e3), STYLES[0])
+    text = write(
+        tmp_path / "plot.svg",
+        one,
+        x_axis=XAxis("hours", is_whole=False),
+        is_log=True,
+        window=(2, 3),
+    ).decode()
+
+    assert ">hours<" in text
+    below = text[: text.index('id="matplotlib.axis_2"')]
+    assert tick_texts(below) and all(2 <= x <= 3 for x in tick_texts(below))
+    # Only values in the window have a height, in powers of ten.
+    assert "10" in text and "−3" not in text
 
 
 def test_colours_are_those_of_the_screen(tmp_path):
@@ -102,7 +135,8 @@ def test_a_home_without_room_for_a_cache_is_no_obstacle(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from launcher.runs.figures import write_figure\n"
-        "write_figure(Path(sys.argv[1]), (), x_label='x', y_label='y')"
+        "from launcher.widgets.axes import EPOCHS\n"
+        "write_figure(Path(sys.argv[1]), (), x_axis=EPOCHS, y_label='y')"
     )
     path = tmp_path / "plot.svg"
     (tmp_path / "home").write_text("a file")

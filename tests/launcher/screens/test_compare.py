@@ -163,6 +163,9 @@ async def test_it_fits_every_size(show, make, size):
         (("t",), "out.csv", "setting,a,b"),
         ((), "out.svg", "w_robust_accuracy in %"),
         ((), "out.svg", ">rslad<"),
+        (("f",), "out.svg", ">rslad<"),
+        (("X",), "out.svg", ">step<"),
+        ((), "out.csv", "state,method,seed"),
         (("m", "m", "m"), "out.svg", ">loss<"),
     ],
 )
@@ -203,3 +206,23 @@ async def test_seeds_fold_to_one_curve_with_a_band(show, make, tmp_path):
         await pilot.press("f")
         await pilot.pause()
         assert len(plotted(pilot)) == 3
+
+
+async def test_the_plot_has_a_crosshair_and_other_axes(show, make):
+    async with show([make("a"), make("b", "rslad", done=2)], (80, 24)) as pilot:
+        plot = pilot.app.screen.query_one(MetricPlot)
+        await until(pilot, lambda: plot._content.series)
+        await pilot.press("comma", "comma", "comma")
+        assert "epoch 2  " in screen_text(pilot) or plot.view.cross == 2.0
+        legend = str(plot.query_one("#legend", Static).content)
+        assert legend.startswith("epoch 2   ● a 56.25   ■ b 56.25")
+        await pilot.press("left_square_bracket", "right_square_bracket")
+        assert plot.view.window is not None
+        await pilot.press("X")
+        await until(pilot, lambda: plot._content.x_axis.name == "step")
+        assert plot.view.window is None
+        assert [one.x for one in plotted(pilot)] == [(10, 20, 30, 40), (10, 20)]
+        await pilot.press("Y", "f")
+        await until(pilot, lambda: plot._content.is_log)
+        await pilot.press("m")
+        await until(pilot, lambda: not plot.is_log)

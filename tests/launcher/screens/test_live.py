@@ -20,6 +20,7 @@ from launcher.settings import Settings
 from launcher.widgets import metric_plot
 from launcher.widgets.log_pane import LogPane
 from launcher.widgets.metric_plot import MetricPlot
+from launcher.widgets.plot_view import PlotView
 from launcher.widgets.run_plots import RunPlots
 
 MakeRun = Callable[..., Run]
@@ -117,13 +118,14 @@ async def test_every_plot_is_a_key_or_a_click_away(make_run: MakeRun) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(app, pilot)
         seen = []
-        for _ in range(8):
+        for _ in range(9):
             seen += app.plots
             await pilot.press("t")
             await pilot.pause()
         names = ["accuracy", "losses", "relative", "weights", "temperatures"]
-        assert seen[:7] == [*names, "entropies", "rate"] and seen[7] == "accuracy"
-        await pilot.press("T", "T")
+        assert seen[:8] == [*names, "entropies", "rate", "system"]
+        assert seen[8] == "accuracy"
+        await pilot.press("T", "T", "T")
         await pilot.pause()
         assert list(app.plots) == ["rate"]
         place = app.text("names").index("weights")
@@ -223,6 +225,61 @@ async def test_smoothing_shows_raw_values_faint_below(make_run: MakeRun) -> None
         await pilot.press("minus", "m")
         assert not app.settings.get("live.smooth", True)
         assert not any(s.faint for s in app.plots["accuracy"]._series)
+
+
+@pytest.mark.asyncio
+async def test_plots_share_their_crosshair_and_window(make_run: MakeRun) -> None:
+    app = Watching(make_run().path)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await ready(app, pilot)
+        await until(pilot, lambda: len(app.plots) == 4)
+        await pilot.press("comma", "comma")
+        await pilot.pause()
+        assert app.legend("accuracy").startswith("epoch 3  ● clean 83.75")
+        assert app.legend("losses").startswith("epoch 3  ● 1.2500")
+        await pilot.press("right_square_bracket", "less_than_sign")
+        assert {p.view.window for p in app.plots.values()} == {(1.625, 3.125)}
+        # A plot that was hidden has the same view.
+        await pilot.press("t", "t", "t", "t", "t")
+        await until(pilot, lambda: "entropies" in app.plots)
+        assert app.plots["entropies"].view.cross == 3.0
+        await pilot.press("0")
+        assert {p.view for p in app.live.query(MetricPlot)} == {PlotView()}
+
+
+@pytest.mark.asyncio
+async def test_the_axes_are_chosen_by_keys(make_run: MakeRun) -> None:
+    run = make_run()
+    app = Watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot)
+        await pilot.press("t", "Y", "X", "full_stop")
+        await until(pilot, lambda: app.legend("losses").startswith("step 40   ● loss"))
+        assert app.plots["losses"].is_log
+        await pilot.press("X", "full_stop")
+        await until(pilot, lambda: app.legend("losses").startswith("seconds: "))
+        xs = list(app.plots["losses"]._series[0].x)
+        assert len(xs) == 4 and xs == sorted(xs)
+        await pilot.press("t")
+        await until(pilot, lambda: "relative" in app.plots)
+        assert not app.plots["relative"].is_log
+    again = Watching(run.path)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await ready(again, pilot)
+        plots = again.live.query_one(RunPlots)
+        assert (plots.axis, plots.logs) == ("time", {"losses"})
+
+
+@pytest.mark.asyncio
+async def test_a_large_terminal_gives_its_rows_to_the_plots(make_run: MakeRun) -> None:
+    app = Watching(make_run().path)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await ready(app, pilot)
+        await until(pilot, lambda: len(app.plots) == 6)
+        log, plots = app.live.query_one(LogPane), app.live.query_one(RunPlots)
+        assert log.region.height <= 12 and plots.region.height > 36
+        await pilot.press("o")
+        await until(pilot, lambda: log.region.height > 45)
 
 
 @pytest.mark.asyncio
@@ -335,9 +392,51 @@ async def test_metrics_that_nobody_knows_have_a_plot(make_run: MakeRun) -> None:
         await until(pilot, lambda: "[b]odd[/b] 1.000" in app.legend("other"))
         await pilot.press("v")
         await pilot.pause()
-        assert "[b]odd[/b]" in str(
-            app.screen.query_one(SelectionList).options[-1].prompt
-        )
+        options = app.screen.query_one(SelectionList).options
+        assert any("[b]odd[/b]" in str(option.prompt) for option in options)
+
+
+@pytest.mark.asyncio
+async def test_the_use_of_the_machine_has_plots_and_warnings(make_run: MakeRun) -> None:
+    run = make_run(state="running", done=2)
+    app = Watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot)
+        await pilot.press("T")
+        await until(pilot, lambda: list(app.plots) == ["system"])
+        assert app.legend("system").startswith("Not measured: this run")
+        metrics = {
+            "cpu": 55.0,
+            "memory": 3 * 2**30,
+            "machine_memory": 40.0,
+            "gpu": 12.0,
+            "gpu_memory": 2**30,
+            "gpu_memory_share": 95.0,
+            "gpu_power": 120.0,
+            "gpu_temperature": 61.0,
+        }
+        for _ in range(2):
+            EventWriter(run.events_path).write("system", seconds=40.0, metrics=metrics)
+        await until(pilot, lambda: "● CPU 55" in app.legend("system"))
+        assert "▲ GPU 12" in app.legend("system")
+        assert "◆ GPU memory 95" in app.legend("system")
+        assert "The GPU idles: 12 % used" in app.text("banner")
+        assert "The memory of the GPU is 95 % full: 1.0 GiB." in app.text("banner")
+        # Its crosshair is not that of the plots of a phase.
+        await pilot.press("full_stop", "t")
+        await until(pilot, lambda: list(app.plots) == ["memory"])
+        assert app.legend("memory").startswith("seconds: ")
+        assert "● this run 3.00   ■ GPU 1.00" in app.legend("memory")
+        await pilot.press("t")
+        await until(pilot, lambda: list(app.plots) == ["power"])
+        assert "● W 120   ■ °C 61" in app.legend("power")
+        assert "power" in app.text("names") and app.text("names").startswith("…")
+        await pilot.press("t")
+        await until(pilot, lambda: list(app.plots) == ["accuracy"])
+        assert app.plots["accuracy"].view.cross is None
+        metrics |= {"gpu": 90.0, "gpu_memory_share": 50.0}
+        EventWriter(run.events_path).write("system", seconds=40.0, metrics=metrics)
+        await until(pilot, lambda: not app.live.query_one("#banner").display)
 
 
 def _no_events(run: Run) -> None:

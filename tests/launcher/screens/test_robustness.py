@@ -325,6 +325,11 @@ async def test_a_curve_with_its_table(show, make_robust, size, tmp_path):
         rows = pilot.app.screen.query_one(RadiusView).table.rows
         assert [row[0] for row in rows] == ["0", "2/255", "8/255"]
         await until(pilot, lambda: "66.67 (39.1-86.2)" in screen_text(pilot))
+        await until(pilot, lambda: plot._content.series)
+        await press(pilot, "full_stop", "comma")
+        assert plot.view.cross == pytest.approx(2)
+        await press(pilot, "v")
+        assert reasons(pilot)["Crosshair"] == "only in the view Epsilon"
 
 
 @pytest.mark.parametrize(

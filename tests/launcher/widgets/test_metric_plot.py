@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 from rich.text import Text
 from textual.app import App, ComposeResult
+from textual.events import MouseScrollDown, MouseScrollUp
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from launcher.palette import STYLES
 from launcher.widgets import metric_plot
+from launcher.widgets.axes import XAxis
 from launcher.widgets.metric_plot import Level, Mark, MetricPlot, PlotSeries
-from launcher.widgets.plot_canvas import PlotCanvas, tick_labels, ticks, whole_ticks
+from launcher.widgets.plot_canvas import CROSS, PlotCanvas
+from launcher.widgets.plot_view import PlotView
 from launcher.widgets.raster import Raster
 
 
@@ -140,7 +144,7 @@ async def test_a_missing_value_leaves_a_gap() -> None:
     async with app.run_test(size=(80, 20)) as pilot:
         app.plot.set_series([series([1.0] * 10 + [None] * 10 + [1.0] * 10)])
         await pilot.pause()
-        [line] = [line for line in rows(app) if any(map(is_dot, line))]
+        [line] = [line.rstrip() for line in rows(app) if any(map(is_dot, line))]
         assert "10 not finite" in app.legend
 
     empty = [
@@ -190,33 +194,6 @@ async def test_a_band_is_a_background() -> None:
         text = app.query_one(PlotCanvas).render()
         assert isinstance(text, Text)
         assert any(span.style.bgcolor for span in text.spans if span.style)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "most"),
-    [
-        (0.0, 1.0, 5),
-        (1.0, 2.0, 8),
-        (-1e-9, 1e-9, 5),
-        (1e299, 2e299, 4),
-        (77.0, 77.002, 6),
-    ],
-)
-def test_ticks_are_even_and_told_apart(low: float, high: float, most: int) -> None:
-    places = ticks(low, high, most)
-    steps = {
-        round((b - a) / (places[1] - places[0]), 6)
-        for a, b in zip(places, places[1:], strict=False)
-    }
-    labels = [label for label, _ in tick_labels(places)]
-
-    assert 2 <= len(places) <= most + 1 and steps == {1.0}
-    assert len({*labels}) == len(labels)
-
-
-def test_places_of_epochs_are_whole() -> None:
-    assert whole_ticks(1, 4, 10) == [1, 2, 3, 4]
-    assert whole_ticks(1, 5, 2) == [2, 4]
 
 
 @pytest.mark.asyncio
@@ -297,3 +274,158 @@ def test_the_palette_is_readable_on_dark_and_light() -> None:
         assert (light(style.colour) + 0.05) / (light((30, 30, 30)) + 0.05) > 4
         assert (light((216, 216, 216)) + 0.05) / (light(style.colour) + 0.05) > 2.5
     assert len({style.marker for style in STYLES}) == len(STYLES)
+
+
+def canvas_of(app: Plots) -> PlotCanvas:
+    return app.query_one(PlotCanvas)
+
+
+async def scroll(pilot: Pilot[None], event: type[MouseScrollUp], x: int) -> None:
+    nothing = dict.fromkeys(("delta_x", "delta_y", "button"), 0)
+    modifiers = dict.fromkeys(("shift", "meta", "ctrl"), False)
+    canvas = pilot.app.query_one(PlotCanvas)
+    canvas.post_message(event(canvas, x, 3, **nothing, **modifiers))
+    await pilot.pause()
+
+
+@pytest.mark.asyncio
+async def test_the_mouse_moves_the_crosshair() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        curves = [series([1.0, 2.0, None, 4.0]), series([5.0], "b", 1)]
+        app.plot.set_series(curves, marks=[("best epoch 1", 1)])
+        await pilot.pause()
+        legend = app.legend
+        await pilot.hover(PlotCanvas, offset=(4, 5))
+        await pilot.pause()
+        assert app.plot.view.cross == 1.0 and CROSS in app.picture
+        assert app.legend == "epoch 1   ● clean 1.00   ■ b 5.00"
+        # A missing value stays one, and a curve without the epoch has none there.
+        await pilot.hover(PlotCanvas, offset=(53, 5))
+        await pilot.pause()
+        assert app.legend == "epoch 3   ● clean -   ■ b -"
+        await pilot.hover("#legend")
+        await pilot.pause()
+        assert app.plot.view.cross is None and CROSS not in app.picture
+        assert app.legend == legend
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("digits", [2, 5])
+async def test_the_values_at_the_crosshair_are_in_one_line(digits: int) -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.plot.digits = digits
+        curves = [
+            series([n + 0.12345, 90.0 + n], f"b_mtard-s{n}-7f3a-fashion_mnist", n)
+            for n in range(8)
+        ]
+        app.plot.set_series(curves)
+        await pilot.pause()
+        height = app.plot.query_one("#legend").region.height
+        app.plot.cross(1)
+        await pilot.pause()
+        line = app.legend.rstrip("\n")
+        assert "\n" not in line and len(line) <= 78
+        assert all(f"{style.marker} 9" in line for style in STYLES)
+        # The curves stay where they are.
+        assert app.plot.query_one("#legend").region.height == height
+
+
+@pytest.mark.asyncio
+async def test_the_wheel_zooms_and_dragging_pans() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        app.plot.set_series([series([float(n) for n in range(101)])])
+        await pilot.pause()
+        for _ in range(4):
+            await scroll(pilot, MouseScrollUp, 40)
+        window = app.plot.view.window
+        assert window is not None and window[1] - window[0] == pytest.approx(40.96)
+        assert window[0] > 20 and window[1] < 80
+        # The y axis fits what is shown.
+        assert "100" not in app.picture
+        await pilot.mouse_down(PlotCanvas, offset=(60, 5))
+        await pilot.hover(PlotCanvas, offset=(41, 5))
+        await pilot.mouse_up(PlotCanvas, offset=(41, 5))
+        await pilot.pause()
+        moved = app.plot.view.window
+        assert moved is not None
+        assert moved[0] == pytest.approx(window[0] + 19 / 76 * 40.96, abs=1)
+        for _ in range(5):
+            await scroll(pilot, MouseScrollDown, 40)
+        assert app.plot.view.window is None
+
+
+@pytest.mark.asyncio
+async def test_a_zoomed_curve_ends_at_the_edges_and_keeps_its_gaps() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        y = [1.0] * 40 + [None] * 20 + [1.0] * 40
+        app.plot.set_series([series(y)])
+        await pilot.pause()
+        app.plot.look(PlotView((30.5, 69.5)))
+        await pilot.pause()
+        [line] = [line for line in rows(app) if any(map(is_dot, line))]
+        assert is_dot(line[0]) and is_dot(line.rstrip()[-1])
+        assert "    " in line[20:50] and is_dot(line[10]) and is_dot(line[60])
+
+
+@pytest.mark.asyncio
+async def test_a_logarithmic_axis() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        values: list[float | None] = [1e-4, 1e-2, 0.0, -1.0, 1.0]
+        app.plot.set_series([series(values)], [("level", -1.0, STYLES[1])], is_log=True)
+        await pilot.pause()
+        assert all(f"{label}┤" in app.picture for label in ("0.0001", "0.01", "1"))
+        assert "2 not above 0" in app.legend and "log axis" in app.legend
+        assert "level" not in app.legend
+        app.plot.set_series([series([-1.0, 0.0])], is_log=True)
+        await pilot.pause()
+        assert "No values above 0" in app.legend
+
+
+@pytest.mark.asyncio
+async def test_another_axis_shows_all_of_the_curves() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        one = series([1.0, 2.0, 3.0])
+        app.plot.set_series([one])
+        await pilot.pause()
+        app.plot.cross(1)
+        app.plot.zoom(1)
+        hours = XAxis("hours", is_whole=False)
+        app.plot.set_series([replace(one, x=(0.5, 1.25, 2.0))], x_axis=hours)
+        await pilot.pause()
+        assert app.plot.view == PlotView()
+        assert "hours" in app.picture.splitlines()[-1]
+        # On an axis of time, the nearest value counts.
+        app.plot.look(PlotView(None, 1.1))
+        assert app.legend.startswith("hours: 1.1   ● clean 2.00")
+
+
+@pytest.mark.asyncio
+async def test_a_key_after_another_axis_is_for_its_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        one = series([1.0, 2.0, 3.0])
+        app.plot.set_series([one])
+        await pilot.pause()
+        # The next drawing would have to wait.
+        monkeypatch.setattr(metric_plot, "PAUSE", 60.0)
+        steps = XAxis("step")
+        app.plot.set_series([replace(one, x=(390, 780, 1170))], x_axis=steps)
+        app.plot.cross(1)
+        assert app.plot.view.cross == 1170
+
+
+@pytest.mark.asyncio
+async def test_small_numbers_have_an_exponent() -> None:
+    app = Plots()
+    async with app.run_test(size=(80, 20)) as pilot:
+        app.plot.set_series([series([1.0, 1.2e-5])])
+        await pilot.pause()
+        assert "clean 1.2e-05" in app.legend

@@ -61,3 +61,13 @@ def test_a_ground_is_behind_everything() -> None:
     assert text.plain == "● "
     assert text.spans[0].style.bgcolor.triplet.hex == "#0000ff"
     assert raster.row(0).spans[0].style.bgcolor is not None
+
+
+def test_a_copy_is_drawn_on_alone() -> None:
+    raster = Raster(3, 1)
+    other = raster.copy()
+    other.sign(1, 0, "x", (0, 0, 0))
+
+    assert (str(raster.row(0)), str(other.row(0))) == ("   ", " x ")
+    assert not raster.is_signed(1, 0) and other.is_signed(1, 0)
+    assert not raster.is_signed(9, 9)
