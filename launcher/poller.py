@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from textual.timer import Timer
@@ -13,8 +14,11 @@ from textual.widget import Widget
 from launcher.closing import is_open
 
 PAUSE = 1.0  # seconds between two readings
-LONG_PAUSE = 5.0
+LONG_PAUSE = 8.0
 SHARE = 80  # a pause lasts this many times the work before it, within these limits
+
+READERS = ThreadPoolExecutor(2, thread_name_prefix="reader")
+"""Few threads, since each of them keeps memory that it has freed."""
 
 Found = TypeVar("Found")
 
@@ -66,7 +70,8 @@ class Poller(Generic[Found]):
         self._is_wanted = False
         began = time.monotonic()
         try:
-            found = await asyncio.to_thread(self._look())
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(READERS, self._look())
         finally:
             self._is_reading = False
         if is_open(self._node):
