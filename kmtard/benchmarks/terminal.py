@@ -83,11 +83,9 @@ class Terminal:
         self._watched = psutil.Process(self._process.pid)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the program has used, in seconds."""
+        """Return the processor time of the program without its children, in seconds."""
         times = self._watched.cpu_times()
-        return float(
-            times.user + times.system + times.children_user + times.children_system
-        )
+        return float(times.user + times.system)
 
     def memory(self) -> float:
         """Return the resident memory of the program, in MiB."""
