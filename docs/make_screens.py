@@ -22,6 +22,7 @@ from launcher.settings import Settings
 
 SIZE = (110, 32)
 FOLDER = Path(__file__).absolute().parent / "screens"
+FONTS = "DejaVu Sans Mono, Menlo, Consolas"
 # A reader's browser would load these fonts from another host.
 REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
@@ -82,6 +83,8 @@ async def _settle(pilot: Pilot[None]) -> None:
 
 def _take(app: LauncherApp, name: str) -> None:
     svg = REMOTE_FONTS.sub("", app.export_screenshot(title="kmtard-launch"))
+    # All of these have the blocks and lines of the plots, in the width of the letters.
+    svg = svg.replace("Fira Code", FONTS)
     (FOLDER / f"{name}.svg").write_text(svg)
 
 

@@ -147,6 +147,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("class", "c", "Class", "Only images of the next class", "class(1)"),
         Key("broken", "b", "Broken", "Only images that the attack broke"),
         Key("sort", "s", "Sort", "By class, or the worst first"),
+        Key("measure", "m", "Measure", "Put the command into the queue"),
         Key("export", "x", "Export", "Write this table to a file"),
         Key("copy", "y", "Copy", "Copy the command line"),
         _more("attack_before", "A", "Attack before", "", "attack(-1)"),

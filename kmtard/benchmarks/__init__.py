@@ -2,6 +2,8 @@
 
 - `step` times a B-MTARD step and compares it with the sum of the passes in it.
 - `pipeline` times the training images.
+- `launcher` measures the terminal interface, which runs in a pseudo terminal
+  (`terminal`).
 - `device_report` measures everything about a GPU with one command.
 - `rivals` contains the same step in plain PyTorch, for comparison.
 

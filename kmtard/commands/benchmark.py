@@ -1,4 +1,4 @@
-"""`kmtard benchmark`: time a training step, the input pipeline or a device."""
+"""`kmtard benchmark`: time a step, the input pipeline, a device or the interface."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmtard.benchmarks import device_report, pipeline, step
+from kmtard.benchmarks import device_report, launcher, pipeline, step
+from kmtard.benchmarks.terminal import TerminalError
 from kmtard.commands.parser import Parser
-from kmtard.runs.visible import accept_any_text
+from kmtard.runs.visible import accept_any_text, visible_lines
 from kmtard.training.startup import check_backend
 
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
@@ -31,13 +32,24 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
         prog: name of the command in messages.
 
     Returns:
-        The exit code. For a device report, see `device_report.main`.
+        The exit code. For a device report, see `device_report.main`. 1: the terminal
+        interface could not be measured.
     """
     accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
     if arguments.device_report:
         return device_report.main(arguments)
+    if arguments.launcher:
+        if mistake := launcher.mistake(arguments):
+            parser.error(mistake)
+        try:
+            result = launcher.measure(arguments)
+        except TerminalError as error:
+            sys.stderr.write(f"{prog}: {visible_lines(str(error))}\n")
+            return 1
+        _write([result], launcher.table(result), arguments.json)
+        return 0
     if backend := arguments.backend or os.environ.get("KERAS_BACKEND"):
         try:
             check_backend(backend)
@@ -53,20 +65,26 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
     else:
         measured = pipeline if arguments.net == pipeline.NAME else step
         results = [measured.measure(arguments)]
-    if arguments.json == "-":
-        sys.stdout.write(json.dumps(results) + "\n")
-        return 0
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
-    Console().print(_table(results))
+    _write(results, _table(results), arguments.json)
     return 0
+
+
+def _write(results: list[dict[str, Any]], table: Table, file: str | None) -> None:
+    """Print results as a table and write them as JSON; "-" prints only JSON."""
+    if file == "-":
+        sys.stdout.write(json.dumps(results) + "\n")
+        return
+    if file:
+        Path(file).write_text(json.dumps(results, indent=2) + "\n")
+    Console().print(table)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=prog,
         description="Time one B-MTARD step, compare it with the sum of the passes that "
-        "it needs, and time the input pipeline. Or write a report about a device.",
+        "it needs, and time the input pipeline. Or write a report about a device, or "
+        "measure the terminal interface.",
     )
     parser.add_argument(
         "--net",
@@ -102,6 +120,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         type=os.path.expanduser,
         help='also write the figures as JSON; "-" prints only JSON',
     )
+    launcher.add_options(parser)
     device_report.add_options(parser)
     return parser
 

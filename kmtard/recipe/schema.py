@@ -492,24 +492,43 @@ CHANGES = {key: _changes(section) for key, section in ADJUSTABLE.items()}
 class Recipe(Section):
     """A whole recipe, resolved by `kmtard.recipe.load`."""
 
-    data: Data = Field(description="Data set.")
-    student: Student = Field(description="Network to train.")
-    nat_teacher: Teacher | None = Field(None, description="Teacher for clean images.")
-    adv_teacher: Teacher | None = Field(
-        None, description="Teacher for adversarial images."
+    data: Data = Field(
+        description="The images of training and test, and how they are prepared."
     )
-    method: Method = Field(description="Method that trains the student.")
+    student: Student = Field(description="The network to train.")
+    nat_teacher: Teacher | None = Field(
+        None,
+        description="The teacher for clean images: its network, and its weights or "
+        "how it is trained.",
+    )
+    adv_teacher: Teacher | None = Field(
+        None,
+        description="The teacher for adversarial images: its network, and its weights "
+        "or how it is trained.",
+    )
+    method: Method = Field(
+        description="How the student learns: the method and its options."
+    )
     methods: dict[MethodName, Adjustments] = Field(
         {}, description="Keys that differ for a method; empty once resolved."
     )
-    attack: Attack = Field(description="Attack that crafts the training examples.")
-    optimizer: Optimizer = Field(description="How the network is optimized.")
-    schedule: Schedule = Field(description="Epochs and milestones.")
+    attack: Attack = Field(description="The attack that crafts the training examples.")
+    optimizer: Optimizer = Field(
+        description="How weights are updated: learning rate, momentum and weight decay."
+    )
+    schedule: Schedule = Field(
+        description="How long training lasts, and when the learning rate falls."
+    )
     evaluation: Evaluation = Field(
         Evaluation(),
-        description="How networks are evaluated.",
+        description="Which attacks test the networks, and how the best epoch is "
+        "chosen.",
     )
-    runtime: Runtime = Field(Runtime(), description="How the run is executed.")
+    runtime: Runtime = Field(
+        Runtime(),
+        description="Where and how the run is executed: backend, seed, precision and "
+        "folders.",
+    )
     study: Study = Field(
         Study(), description="Many runs of this recipe; no part of one run."
     )

@@ -14,7 +14,6 @@ import importlib.util
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
 
@@ -115,6 +114,8 @@ def plugins() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _plugins(path: tuple[str, ...]) -> tuple[str, ...]:
+    from importlib.metadata import distributions
+
     return tuple(
         entry.value.partition(":")[0].strip()
         for distribution in distributions(path=list(path))

@@ -17,6 +17,7 @@ from kmtard.runs.files import RunError
 from kmtard.runs.folder import Run, each_once, list_runs
 from kmtard.runs.formats import radius_text
 from kmtard.runs.history import History
+from kmtard.runs.notes import read_notes
 from kmtard.runs.results import NetworkResults, Results, Score, read_all
 from kmtard.runs.settings import distinctions, radius_of, read_settings, seed_groups
 from kmtard.runs.studies import StudyFolder
@@ -74,6 +75,13 @@ class Measured:
         return self.run.info()
 
     @cached_property
+    def tags(self) -> Sequence[str]:
+        """The user's tags; none if a newer version of kmtard wrote them."""
+        with contextlib.suppress(RunError):
+            return read_notes(self.run).tags
+        return ()
+
+    @cached_property
     def state(self) -> str:
         """The state of the run, as `Run.state` returns it."""
         try:
@@ -112,6 +120,11 @@ class Setting:
         """The attack that W-Robust accuracy is against; None without an attack."""
         student = self.members[0].student
         return student.headline if student else None
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The user's tags of all runs, each once."""
+        return sorted({tag for each in self.members for tag in each.tags})
 
     @property
     def w_robust(self) -> list[float]:

@@ -52,20 +52,33 @@ def smaller_radii(record: Results) -> Sequence[float]:
     return [value for value in values if value is not None]
 
 
-def curve_command(folder: Path, radius: float) -> str:
+def curve_radii(radius: float) -> tuple[str, ...]:
+    """Return radii around one, for a curve of robust accuracy over epsilon.
+
+    Args:
+        radius: radius of an evaluation, > 0.
+
+    Example:
+        >>> curve_radii(8 / 255)
+        ('0', '2/255', '4/255', '8/255', '16/255')
+    """
+    radii = ["0", *(radius_text(min(1.0, part * radius)) for part in PARTS)]
+    return tuple(dict.fromkeys(radii))
+
+
+def curve_command(folder: Path, radii: Sequence[str]) -> str:
     """Return the command that measures robust accuracy over epsilon.
 
     Args:
         folder: folder of the run.
-        radius: radius of an evaluation; the suggested radii lie around it.
+        radii: as `curve_radii` returns them.
 
     Example:
-        >>> curve_command(Path("runs/a"), 8 / 255)
-        'kmtard evaluate runs/a --epsilons 0,2/255,4/255,8/255,16/255'
+        >>> curve_command(Path("runs/a"), ("0", "8/255"))
+        'kmtard evaluate runs/a --epsilons 0,8/255'
     """
-    radii = ["0", *(radius_text(min(1.0, part * radius)) for part in PARTS)]
-    text = ",".join(dict.fromkeys(radii))
-    return shlex.join(("kmtard", "evaluate", str(folder), "--epsilons", text))
+    words = ("kmtard", "evaluate", str(folder), "--epsilons", ",".join(radii))
+    return shlex.join(words)
 
 
 def evaluate_command(folder: Path, record: Results | None, attack: str = "") -> str:

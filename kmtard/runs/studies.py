@@ -17,14 +17,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kmtard.runs.files import RunError, read_regular, refuse_links, write_atomic
 from kmtard.runs.folder import Run
-from kmtard.runs.groups import Group, collect, groups_table
 from kmtard.runs.queue.seal import Seal
 from kmtard.runs.study_task import StudyTask, read_study_task
 from kmtard.runs.tables import to_csv, to_markdown
+
+if TYPE_CHECKING:
+    from kmtard.runs.groups import Group
 
 SCHEMA = 1
 FOLDER = "studies"
@@ -201,6 +203,9 @@ class StudyFolder:
         Raises:
             RunError: a file cannot be written.
         """
+        # The list of runs imports this module, and needs no tables of results.
+        from kmtard.runs.groups import groups_table
+
         table = groups_table(groups)
         write_atomic(self.path / "table.md", to_markdown(table))
         write_atomic(self.path / "table.csv", to_csv(table))
@@ -208,6 +213,8 @@ class StudyFolder:
 
 def collect_finished(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
     """Return the groups and problems of the finished runs; see `groups.collect`."""
+    from kmtard.runs.groups import collect
+
     return collect(path for path in paths if Run(path).state() == "finished")
 
 

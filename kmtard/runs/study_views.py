@@ -16,7 +16,7 @@ from kmtard.runs.summary import DAMAGED, Summary
 
 ACTIVE = ("running", "waiting")
 FAILED = ("failed", "crashed", DAMAGED)
-QUEUED = (*ACTIVE, *FAILED, "cancelled")
+QUEUED = (*ACTIVE, *FAILED, "stopped")
 """The states of a cell that its entry in the queue tells where there is no run."""
 NEW = "new"
 """The state of a cell that has not begun and does not wait."""
@@ -31,7 +31,7 @@ class CellView:
         method: its method.
         seed: its seed.
         setting: equal for cells that differ only in their seed.
-        state: of its run, or "waiting", "cancelled", "failed", and "new" before.
+        state: of its run, or "waiting", "stopped", "failed", and "new" before.
         where: what executes it, such as a host, a GPU, a job or the queue.
         row: its run; None before there is one.
         entry: id of its entry in the queue that waits or runs; empty without.
@@ -209,7 +209,8 @@ def _cell(
     elif entry is not None:
         # Its process was killed together with the runner that would have noted it.
         dead = entry.state == "running" and not (entry.is_elsewhere or entry.is_alive)
-        state = "crashed" if dead else entry.state
+        state = entry.state if pending else entry.word
+        state = "crashed" if dead else state
         # The run that it was finished with has been deleted or renamed.
         state = state if state in QUEUED else NEW
     else:

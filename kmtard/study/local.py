@@ -55,7 +55,9 @@ class Local:
         if entry is None or entry.state not in (*ACTIVE, "failed", "cancelled"):
             return ""
         # If runner and run were killed together, no one recorded the end.
-        return "" if _has_died(entry) else entry.state
+        if _has_died(entry):
+            return ""
+        return entry.state if entry.state in ACTIVE else entry.word
 
     def is_gone(self, run: Run) -> bool:
         """Return False, since only the other host can know."""

@@ -45,7 +45,7 @@ class Place(Protocol):
             run: its run, or None.
 
         Returns:
-            "waiting", "running", "failed" or "cancelled"; empty if the place does not
+            "waiting", "running", "failed" or "stopped"; empty if the place does not
             know the cell, or if only the run's own folder has its state.
         """
 

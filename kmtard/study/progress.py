@@ -23,8 +23,7 @@ class Status:
 
     Attributes:
         cell: the cell.
-        state: a state of `Run.state`, or "waiting", "cancelled", or "new" without a
-            run.
+        state: a state of `Run.state`, or "waiting", or "new" without a run.
         run: the newest run of the cell, or None.
         reason: why it failed; empty in other states.
     """
@@ -107,7 +106,7 @@ class Progress:
         state = here if run is None or here in ACTIVE else run.state()
         if state == "remote" and run is not None and self.place.is_gone(run):
             state = "crashed"
-        if here in ("failed", "cancelled") and state not in ("finished", *ACTIVE):
+        if here in ("failed", "stopped") and state not in ("finished", *ACTIVE):
             state = here
         if state != "failed":
             return Status(cell, state or "new", run)

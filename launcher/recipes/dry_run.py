@@ -77,7 +77,7 @@ class DryRun:
         if code is None:
             return "stopping" if self.cancelled else "running"
         if self.cancelled:
-            return "cancelled"
+            return "stopped"
         if code == 0:
             return "finished"
         if code == BAD_RECIPE:

@@ -33,7 +33,7 @@ from launcher.screens.base import LauncherScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.run_actions import KILL, STOP
 from launcher.widgets.key_bar import KeyBar
-from launcher.widgets.queue_table import SIGNS, QueueTable, shown_state
+from launcher.widgets.queue_table import SIGNS, QueueTable
 
 ASKED = 5  # entries per question, so that each of them is seen
 
@@ -116,10 +116,10 @@ class QueueScreen(LauncherScreen[None]):
         is_allowed = entry.state in states or (
             action == "remove" and entry.is_elsewhere
         )
-        return "" if is_allowed else f"the command is {shown_state(entry)}"
+        return "" if is_allowed else f"the command is {entry.word}"
 
     def _header(self, found: Look) -> Text:
-        counts = Counter(shown_state(entry) for entry in found.entries)
+        counts = Counter(entry.word for entry in found.entries)
         known = [f"{counts[state]} {state}" for state in SIGNS if counts[state]]
         parts = [f"limit {found.limit}", *known]
         text = Text.assemble(("Queue", "bold"), f"  {runner_text(found)}  ")
@@ -226,9 +226,9 @@ class QueueScreen(LauncherScreen[None]):
     def action_copy(self) -> None:
         """Copy the command line."""
         if entry := self.table.selected:
-            text = command_text(entry.command)
+            text = command_text(entry.command, entry.cwd)
             self.app.copy_to_clipboard(text)
-            self.tell(f"Copied: {text}")
+            self.tell("Copied the command line.")
 
     @work
     async def action_remove(self) -> None:

@@ -15,6 +15,7 @@ from textual.message import Message
 from kmtard.recipe import foreign_reason
 from kmtard.registry import label
 from kmtard.runs.files import RunError
+from kmtard.runs.folder import safe_name
 from kmtard.runs.queue.task import Task
 from kmtard.runs.studies import StudyFolder
 from kmtard.runs.visible import visible
@@ -205,7 +206,9 @@ class RecipeActions(StudyStarter):
         if chosen is None:
             return
         file, draft = chosen
-        text = f"{file.path.stem}-{draft.method or 'mine'}.toml"
+        # A method of the user's own is named by a path.
+        ending = safe_name(draft.method or "mine")
+        text = f"{file.path.stem}-{ending}.toml"
         question = f"Save {as_typed(file.path)} and its changes as"
         while answer := await self.app.push_screen_wait(
             AskScreen(question, text, wrong_target)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -16,6 +17,7 @@ from textual.widgets import Select, Static, TabbedContent, TabPane
 from kmtard.registry import label
 from kmtard.runs import Run
 from kmtard.runs.formats import counted, radius_text
+from kmtard.runs.queue.task import Task
 from kmtard.runs.radii import evaluate_command, record_radius, smaller_radii
 from kmtard.runs.result_tables import classes_table, confusion_table
 from kmtard.runs.results import Results, read_all
@@ -24,6 +26,7 @@ from kmtard.runs.visible import visible
 from launcher.bindings import bindings
 from launcher.closing import while_open
 from launcher.poller import Poller
+from launcher.runs.run_rules import check_evaluable
 from launcher.screens.export import ExportScreen
 from launcher.screens.plot_keys import KEYS_OF_VIEW, PlotKeys
 from launcher.screens.run_actions import RunActions
@@ -48,6 +51,7 @@ ONLY = {
     "broken": "images",
     "sort": "classes",
     **dict.fromkeys(("cross", "zoom_plot", "pan", "whole"), "epsilon"),
+    "measure": "epsilon",
 }
 """Action -> the only view that has it."""
 
@@ -227,6 +231,8 @@ class RobustnessScreen(PlotKeys, RunActions):
             return "this view has no table"
         if action == "copy" and not self._command():
             return "no command is shown"
+        if action == "measure" and not self.query_one(RadiusView).radii:
+            return "the curve was measured"
         if action == "other" and len(self._records) < 2:
             return "the run has no other evaluation"
         return super().unavailable(action)
@@ -287,10 +293,20 @@ class RobustnessScreen(PlotKeys, RunActions):
         name = f"{self._run.name}-{self.view}.csv"
         self.app.push_screen(ExportScreen(name, table_writers(self._table())))
 
+    @work
+    async def action_measure(self) -> None:
+        """Queue the evaluation that measures robust accuracy over epsilon."""
+        radii = self.query_one(RadiusView).radii
+        with self.reported():
+            await asyncio.to_thread(check_evaluable, self._run)
+            task = Task.evaluate(self._run.path, epsilons=radii)
+            title = f"evaluate {self._run.name} over epsilon"
+            await self._enqueue(task, title, self._run)
+
     def action_copy(self) -> None:
         """Copy the command line that is shown."""
         self.app.copy_to_clipboard(self._command())
-        self.tell("The command line is copied.")
+        self.tell("Copied the command line.")
 
 
 def _has_outcomes(record: Results) -> bool:

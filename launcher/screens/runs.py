@@ -29,13 +29,10 @@ from kmtard.runs.outline import Line, outline
 from kmtard.runs.query import read_query
 from kmtard.runs.study_views import StudyView
 from kmtard.runs.summary import Summary
-from kmtard.runs.tables import table_writers
 from kmtard.runs.visible import visible
 from launcher.bindings import bindings
 from launcher.closing import is_open
 from launcher.poller import Poller
-from launcher.screens.curves import ColumnsScreen
-from launcher.screens.export import ExportScreen
 from launcher.screens.marked_actions import MarkedActions
 from launcher.screens.run_actions import RunActions
 from launcher.widgets.key_bar import KeyBar
@@ -320,6 +317,8 @@ class RunsScreen(MarkedActions):
 
     def action_columns(self) -> None:
         """Choose the columns."""
+        from launcher.screens.curves import ColumnsScreen
+
         labels = {title: title for title in BY_TITLE if title not in FIXED}
         screen = ColumnsScreen(labels, self.table.hidden, self._hide)
         self.app.push_screen(screen)
@@ -331,6 +330,9 @@ class RunsScreen(MarkedActions):
 
     def action_export(self) -> None:
         """Write the table to a file."""
+        from kmtard.runs.tables import table_writers
+        from launcher.screens.export import ExportScreen
+
         if rows := self.table.listed:
             writers = table_writers(as_table(rows))
             self.app.push_screen(ExportScreen("runs.csv", writers))

@@ -109,7 +109,7 @@ class StudyReportScreen(LauncherScreen[None]):
         """Copy the command line."""
         text = command_text(self._command())
         self.app.copy_to_clipboard(text)
-        self.tell(f"Copied: {text}")
+        self.tell("Copied the command line.")
 
     def action_page(self) -> None:
         """Write the report in a process of its own."""

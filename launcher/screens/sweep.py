@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Select, SelectionList, Static, Switch
 from textual.widgets.selection_list import Selection
 
-from kmtard.registry import label
+from kmtard.registry import RegistryError, label, summary
 from kmtard.runs.study_task import StudyTask
 from kmtard.runs.visible import visible, visible_lines
 from launcher.bindings import bindings
@@ -26,6 +26,7 @@ from launcher.recipes.sweep import OWN, Plan, Sweep, read_plan
 from launcher.screens.base import Dialog
 from launcher.widgets.choice import Choice
 from launcher.widgets.key_bar import KeyBar
+from launcher.widgets.on_off import OnOff
 from launcher.widgets.ticks import Ticks
 
 PLAN_AFTER = 0.3  # seconds after the last change
@@ -87,9 +88,9 @@ class SweepScreen(Dialog[Wanted | None]):
                 names = [(self._study_name(name), name) for name in sweep.studies]
                 yield Choice(names, allow_blank=False, value=OWN, id="study")
                 yield Static("Smoke", classes="label")
-                yield Switch(sweep.smoke, animate=False, id="smoke")
+                yield OnOff(sweep.smoke, id="smoke")
                 yield Static("SLURM", classes="label")
-                yield Switch(sweep.slurm, animate=False, id="slurm")
+                yield OnOff(sweep.slurm, id="slurm")
             yield Static(id="about")
             with Horizontal(id="lists"):
                 yield Ticks[str](id="methods")
@@ -131,8 +132,7 @@ class SweepScreen(Dialog[Wanted | None]):
             list_of_methods.clear_options()
             names = dict.fromkeys([*methods, *sweep.methods])
             list_of_methods.add_options(
-                Selection(Content(visible(label(name))), name, name in methods)
-                for name in names
+                Selection(_method(name), name, name in methods) for name in names
             )
             list_of_seeds = self.query_one("#seeds", SelectionList)
             list_of_seeds.clear_options()
@@ -275,3 +275,14 @@ def _ticked(choices: SelectionList[Value]) -> tuple[Value, ...]:
         for index in range(choices.option_count)
     )
     return tuple(value for value in values if value in chosen)
+
+
+def _method(name: str) -> Content:
+    """Return the name of a method and what it is."""
+    try:
+        about = summary("methods", name)
+    except RegistryError:
+        about = ""
+    return Content.assemble(
+        f"{visible(label(name)):12} ", (visible(about.replace("`", "")), "dim")
+    )

@@ -23,6 +23,7 @@ from kmtard.runs.visible import visible
 from launcher.bindings import bindings
 from launcher.recipes.fields import Field
 from launcher.widgets.choice import Choice
+from launcher.widgets.on_off import OnOff
 
 CHANGED = "●"
 RESET = "↺"
@@ -156,7 +157,7 @@ class FieldRow(Vertical):
 
 def _editor(field: Field, text: str) -> Widget:
     if field.kind == "flag":
-        return Switch(_is_on(field, text), animate=False)
+        return OnOff(_is_on(field, text))
     if field.kind == "choice":
         # An unknown name in the file is offered, too.
         names = dict.fromkeys(filter(None, [*field.choices, field.value, text]))

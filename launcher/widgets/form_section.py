@@ -40,6 +40,11 @@ class SectionTitle(Static, can_focus=True):
         await self._section.open(is_open)
 
     @property
+    def fields(self) -> Section | None:
+        """The fields of the section; None before they are known."""
+        return self._section.section
+
+    @property
     def _section(self) -> FormSection:
         return self.query_ancestor(FormSection)
 
@@ -86,6 +91,11 @@ class FormSection(Vertical):
         """Show the fields, or hide them."""
         self.is_open = is_open
         await self._refresh()
+
+    @property
+    def section(self) -> Section | None:
+        """The fields; None before they are known."""
+        return self._section
 
     def has(self, key: str) -> bool:
         """Return whether a key is one of the fields."""

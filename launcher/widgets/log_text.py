@@ -32,6 +32,7 @@ class LogText(ScrollView, can_focus=True):
         height: 1fr;
         padding: 0 0 0 1;
         scrollbar-size: 1 1;
+        scrollbar-gutter: stable;
         &>.log-text--hit {
             background: $warning-muted;
             color: $text-warning;

@@ -24,7 +24,7 @@ SIGNS = {
     "stopping": ("▶", "text-warning"),
     "finished": ("✓", "text-success"),
     "failed": ("✗", "text-error"),
-    "cancelled": ("■", "text-warning"),
+    "stopped": ("■", "text-warning"),
     "unknown": ("?", "text-warning"),
 }
 """State -> its sign and the name of its color in the theme, if it has one."""
@@ -58,7 +58,7 @@ class QueueTable(DataTable[Text]):
     def selected(self) -> Entry | None:
         """The entry under the cursor."""
         cursor = self.cursor_row
-        return self._entries[cursor] if cursor < len(self._entries) else None
+        return self._entries[cursor] if 0 <= cursor < len(self._entries) else None
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Show these entries in their order."""
@@ -102,7 +102,7 @@ class QueueTable(DataTable[Text]):
         )
 
     def _line(self, entry: Entry, widths: Sequence[tuple[str, int]]) -> list[Text]:
-        word = shown_state(entry)
+        word = entry.word
         sign, colour = SIGNS[word]
         cells = {
             "state": Text(
@@ -116,11 +116,6 @@ class QueueTable(DataTable[Text]):
         for title, width in widths:
             cells[title].plain = _fitted(cells[title].plain, width)
         return [cells[title] for title, _ in widths]
-
-
-def shown_state(entry: Entry) -> str:
-    """Return the word for the state of an entry, which may be "stopping"."""
-    return "stopping" if entry.state == "running" and entry.stopping else entry.state
 
 
 def _run_of(entry: Entry) -> str:

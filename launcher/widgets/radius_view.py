@@ -11,7 +11,12 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from kmtard.registry import label
-from kmtard.runs.radii import curve_command, radius_records, record_radius
+from kmtard.runs.radii import (
+    curve_command,
+    curve_radii,
+    radius_records,
+    record_radius,
+)
 from kmtard.runs.result_tables import radii_table
 from kmtard.runs.results import Results
 from kmtard.runs.tables import Table
@@ -36,13 +41,15 @@ class RadiusView(Vertical):
 
     Attributes:
         table: the table on the screen, with one row per radius.
-        command: the command line that measures a curve; empty if there is one.
+        radii: the radii of a curve to measure; empty if there is a curve.
+        command: the command line that measures it; empty if there is a curve.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
         self.table = Table((), ())
+        self.radii: tuple[str, ...] = ()
         self.command = ""
 
     def compose(self) -> ComposeResult:
@@ -55,11 +62,14 @@ class RadiusView(Vertical):
         """Show the records of a run."""
         found = radius_records(records)
         self.table = radii_table(found) if found else Table((), ())
-        self.command = ""
+        self.radii, self.command = (), ""
         if records and not found:
-            radius = record_radius(records[0]) or USUAL
-            self.command = curve_command(self._folder, radius)
-        text = f"No curve was measured yet. This measures one:\n\n{self.command}"
+            self.radii = curve_radii(record_radius(records[0]) or USUAL)
+            self.command = curve_command(self._folder, self.radii)
+        text = (
+            "No curve was measured yet. Press m to put the evaluation that measures "
+            f"one into the queue, or y to copy its command:\n\n{self.command}"
+        )
         self.query_one("#missing", Static).update(
             Text("\n".join(map(visible, text.split("\n"))))
         )

@@ -16,6 +16,7 @@ from kmtard.runs.visible import visible
 from launcher.recipes.draft import Draft
 from launcher.recipes.recipe_files import RecipeFile
 from launcher.widgets.choice import Choice
+from launcher.widgets.on_off import OnOff
 
 
 class RecipeChoices(Horizontal):
@@ -39,7 +40,7 @@ class RecipeChoices(Horizontal):
         names = [(Content(label(name)), name) for name in METHODS]
         yield Choice(names, allow_blank=False, id="methods")
         yield Static("Smoke", classes="label")
-        yield Switch(animate=False, id="smoke")
+        yield OnOff(id="smoke")
         yield Static(id="verdict")
 
     def show(self, file: RecipeFile, draft: Draft) -> None:

@@ -15,6 +15,7 @@ from kmtard.runs.visible import visible
 from launcher.bindings import bindings
 from launcher.closing import while_open
 from launcher.recipes.draft import Checked
+from launcher.recipes.form import Section
 from launcher.widgets.field_row import FieldRow
 from launcher.widgets.form_section import FormSection, SectionTitle
 
@@ -106,9 +107,23 @@ class RecipeForm(Vertical):
         )
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Explain the field."""
-        row = self._focused_row()
-        self.query_one("#field-help", Static).update(_about(row) if row else "")
+        """Explain the field or the section."""
+        row, help_text = self._focused_row(), Content()
+        if row is not None:
+            help_text = _about(row)
+        elif isinstance(title := self.screen.focused, SectionTitle) and title.fields:
+            help_text = _about_section(title.fields)
+        self.query_one("#field-help", Static).update(help_text)
+
+
+def _about_section(section: Section) -> Content:
+    depth = len(section.name.split("."))
+    keys = ", ".join(".".join(field.path[depth:]) for field in section.fields)
+    return Content.assemble(
+        (visible(section.name), "bold"),
+        f"  {visible(section.about)}\n",
+        (f"sets {visible(keys)}" if keys else "has no keys", "dim"),
+    )
 
 
 def _about(row: FieldRow) -> Content:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +21,17 @@ LONGEST = 2000  # lines that are shown
 WIDEST = 500  # characters of a line that are shown
 
 
+COMMENT = re.compile(r"(\s*#\s*(?:[A-Z][\w ]*:\s+)?)(\S.*)")
+"""A comment: its start with the name of a fact, if it has one, and its text."""
+
+
 class RecipePreview(VerticalScroll):
     """The facts, then the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._filled: tuple[list[str], int] = ([], 0)
 
     def compose(self) -> ComposeResult:
         """Show the frame; `show` fills it."""
@@ -29,10 +41,50 @@ class RecipePreview(VerticalScroll):
     def show(self, file: RecipeFile) -> None:
         """Show a file, scrolled to its start."""
         lines = file.text.splitlines()[:LONGEST]
-        text = "\n".join(visible(line[:WIDEST]) for line in lines)
+        self._lines = [visible(line[:WIDEST]) for line in lines]
         self.query_one("#facts", Static).update(_facts(file))
-        self.query_one("#text", Static).update(highlight(text, language="toml"))
+        self._fill()
         self.scroll_home(animate=False)
+
+    def on_resize(self) -> None:
+        """Wrap the comments again."""
+        self._fill()
+
+    def _fill(self) -> None:
+        filled = self._lines, self.scrollable_content_region.width
+        if filled != self._filled:
+            self._filled = filled
+            text = "\n".join(wrapped(line, filled[1]) for line in self._lines)
+            self.query_one("#text", Static).update(highlight(text, language="toml"))
+
+
+def wrapped(line: str, width: int) -> str:
+    """Return a line of TOML, with a long comment continued below its text.
+
+    Args:
+        line: of the file.
+        width: of the screen in cells; 0 if unknown.
+
+    Example:
+        >>> print(wrapped("# Time: two hours on one GPU", 20))
+        # Time: two hours on
+        #       one GPU
+    """
+    found = COMMENT.fullmatch(line)
+    if found is None or len(line) <= width:
+        return line
+    head, text = found.groups()
+    if width < 2 * len(head):
+        return line
+    below = "#".rjust(head.index("#") + 1).ljust(len(head))
+    parts = textwrap.wrap(
+        text,
+        width,
+        initial_indent=head,
+        subsequent_indent=below,
+        break_on_hyphens=False,
+    )
+    return "\n".join(parts)
 
 
 def _facts(file: RecipeFile) -> Group:

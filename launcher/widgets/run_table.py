@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
+from textual.cache import LRUCache
 from textual.color import Color
 from textual.coordinate import Coordinate
 from textual.message import Message
@@ -47,12 +49,12 @@ LEFT = frozenset(TEXTS) - {"epoch"}
 SCORES = ("W-Robust", "clean", "robust")
 """Columns that grow where lines have a mean and a deviation."""
 
+MOST_CELLS, MOST_ROWS = 3000, 200  # that are kept rendered
 MARKED = "◆"
 OPEN, CLOSED = "▾", "▸"
 SYMBOLS = {
     "new": ("·", ""),
     "waiting": ("○", ""),
-    "cancelled": ("■", "text-warning"),
     "running": ("▶", "text-primary"),
     "finished": ("✓", "text-success"),
     "stopped": ("■", "text-warning"),
@@ -126,7 +128,12 @@ class RunTable(DataTable[Text]):
         key: str
 
     def __init__(self, **options: Any) -> None:
+        self._rendered = LRUCache[tuple[Any, ...], list[list[Segment]]](MOST_CELLS)
         super().__init__(cursor_type="row", cell_padding=0, **options)
+        # Textual keeps up to 10000 cells and 1000 rows of states that are gone.
+        self._cell_render_cache = LRUCache(MOST_ROWS)
+        self._row_render_cache = LRUCache(MOST_ROWS)
+        self._line_cache = LRUCache(MOST_ROWS)
         self.marked: set[Path] = set()
         self.widths: Mapping[str, int] = WIDTHS
         self.hidden: Collection[str] = ()
@@ -176,7 +183,7 @@ class RunTable(DataTable[Text]):
     def line(self) -> Line | None:
         """The line under the cursor."""
         cursor = self.cursor_row
-        return self._listed[cursor] if cursor < len(self._listed) else None
+        return self._listed[cursor] if 0 <= cursor < len(self._listed) else None
 
     @property
     def selected(self) -> Summary | None:
@@ -274,6 +281,46 @@ class RunTable(DataTable[Text]):
             return f"{column.title:>{self.widths[column.title]}}{arrow}"
         width = name_width if column.title == "name" else self.widths[column.title]
         return set_cell_size(f"{column.title}{arrow}", width + 1)
+
+    def _render_cell(
+        self,
+        row_index: int,
+        column_index: int,
+        base_style: Style,
+        width: int,
+        cursor: bool = False,
+        hover: bool = False,
+    ) -> list[list[Segment]]:
+        """Render a cell once for each text in it.
+
+        Textual renders all cells of all columns again after a change of one of them,
+        such as the clock of a running run.
+        """
+        shown = self._lines[row_index] if 0 <= row_index < len(self._lines) else ()
+        if not 0 <= column_index < len(shown):
+            return super()._render_cell(
+                row_index, column_index, base_style, width, cursor, hover
+            )
+        key = (
+            *(row_index, column_index, shown[column_index]),
+            *(base_style, width, cursor, hover),
+            *(self._show_hover_cursor, self._pseudo_class_state),
+        )
+        if (known := self._rendered.get(key)) is None:
+            known = super()._render_cell(
+                row_index, column_index, base_style, width, cursor, hover
+            )
+            self._rendered[key] = known
+        return known
+
+    def _clear_caches(self) -> None:
+        super()._clear_caches()
+        self._rendered.clear()
+
+    def notify_style_update(self) -> None:
+        """Render all cells again in other colors."""
+        self._rendered.clear()
+        super().notify_style_update()
 
     def _line(self, line: Line) -> tuple[Any, list[Cell]]:
         """Return what the cells of a line depend on, and the cells."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.run_folders import make_run, recipe_path
+from tests.run_folders import evaluated, make_run, recipe_path
 
-__all__ = ["make_run", "recipe_path"]
+__all__ = ["evaluated", "make_run", "recipe_path"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -58,6 +59,33 @@ async def test_it_reads_again_and_again_while_its_screen_is_shown() -> None:
 
         pilot.app.pop_screen()
         await until(pilot, lambda: watch.begun > begun)
+
+
+class Slow(Watch):
+    """Takes 0.05 s of the processor to draw."""
+
+    def draw(self, number: int) -> None:
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+        self.taken.append(number)
+
+    def on_mount(self) -> None:
+        self.poller = Poller(self, self.look, self.draw)
+
+
+async def test_what_is_slow_to_draw_is_read_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(poller, "LONG_PAUSE", 1000.0)
+    async with App[None]().run_test() as pilot:
+        slow = Slow()
+        pilot.app.push_screen(slow)
+        least = poller.SHARE * 0.05
+        await until(pilot, lambda: slow.taken)
+        await until(pilot, lambda: slow.poller._timer._interval >= least)
+        await pilot.pause(0.1)
+        assert len(slow.taken) == slow.begun <= 2
 
 
 async def test_a_slow_reading_is_not_doubled() -> None:

@@ -49,7 +49,7 @@ def _how(source: Source, name: str) -> str:
 
 def _summary(bench: Bench) -> Table:
     header = ["method", "runs", "radius", *METRICS, "W-Robust, paper", "W-Robust, Δ"]
-    header += ["attack"]
+    header += ["attack", "tags"]
     rows = []
     notes: list[str] = []
     for each in sorted(bench.evaluated, key=_mean_w_robust, reverse=True):
@@ -65,10 +65,11 @@ def _summary(bench: Bench) -> Table:
                 mean_and_deviation(each.shares(headline)),
                 *beside(each.shares(headline, "w_robust"), number),
                 label(headline) if headline else ABSENT,
+                " ".join(each.tags) or ABSENT,
             ]
         )
-    header, rows = without_empty(header, rows, header[-3:-1])
-    numbers = set(header) - {"method", "attack"}
+    header, rows = without_empty(header, rows, [*header[-4:-2], "tags"])
+    numbers = set(header) - {"method", "attack", "tags"}
     notes = [*explanations(header), *notes]
     return Table(header, rows, numbers, title=bench.title, notes=notes)
 

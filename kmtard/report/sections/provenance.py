@@ -29,9 +29,9 @@ def provenance(source: Source) -> Section:
     if not runs:
         return Section("provenance", "Provenance")
     header = ["run", "state", "seed", "backend", "device", "recipe", "revision"]
-    header += ["best epoch by", "images"]
+    header += ["best epoch by", "images", "tags"]
     rows = [_row(run) for run in runs]
-    header, rows = without_empty(header, rows, ("device", "revision"))
+    header, rows = without_empty(header, rows, ("device", "revision", "tags"))
     made = Table(header, rows, {"seed", "images"}, notes=NOTES)
     commands = Table(
         ["run", "command"],
@@ -54,6 +54,7 @@ def _row(run: Measured) -> list[str]:
         str(run.info.get("revision") or ABSENT),
         SELECTION.get(run.settings.get("evaluation.selection", ""), "held-out images"),
         ABSENT if images is None else str(images),
+        " ".join(run.tags) or ABSENT,
     ]
 
 

@@ -71,6 +71,16 @@ class Entry:
         return self.task.command() if self.task else list(self.refused)
 
     @property
+    def word(self) -> str:
+        """The state in the words that all lists share, with "stopping" and "stopped".
+
+        The file says "cancelled" for what was stopped, as in version 0.1.
+        """
+        if self.state == "running" and self.stopping:
+            return "stopping"
+        return "stopped" if self.state == "cancelled" else self.state
+
+    @property
     def is_ended(self) -> bool:
         """Whether it neither waits nor runs."""
         return self.state not in ("waiting", "running")

@@ -28,6 +28,7 @@ class Task:
         smoke: whether to use few images and two epochs, for "fit".
         attacks: names of attacks, for "evaluate"; the recipe's attacks if empty.
         suite: name of a set of attacks, for "evaluate".
+        epsilons: radii such as "8/255", for "evaluate": robust accuracy over epsilon.
         trust: whether the user said `--trust` on the command line for it.
         imports: modules that the user named with `--import` on the command line.
 
@@ -47,6 +48,7 @@ class Task:
     smoke: bool = False
     attacks: tuple[str, ...] = ()
     suite: str | None = None
+    epsilons: tuple[str, ...] = ()
     trust: bool = False
     imports: tuple[str, ...] = ()
 
@@ -57,26 +59,28 @@ class Task:
                 f"received {self.action!r}."
             )
         of_fit = self.method is not None or self.overrides or self.smoke
-        of_evaluate = self.attacks or self.suite is not None
+        of_evaluate = self.attacks or self.suite is not None or self.epsilons
         if (of_fit and self.action != "fit") or (
             of_evaluate and self.action != "evaluate"
         ):
             raise ValueError(
                 f"Received settings that the action {self.action!r} does not accept. "
-                "`method`, `overrides` and `smoke` belong to 'fit', `attacks` and "
-                "`suite` to 'evaluate'."
+                "`method`, `overrides` and `smoke` belong to 'fit', `attacks`, "
+                "`suite` and `epsilons` to 'evaluate'."
             )
-        lists = (*self.overrides, *self.attacks, *self.imports)
+        lists = (*self.overrides, *self.attacks, *self.epsilons, *self.imports)
         for word in (self.target, self.method, self.suite, *lists):
             if word is not None and (not word or word[0] == "-" or "\0" in word):
                 raise ValueError(
                     "Expected a text that is not empty, does not begin with '-' and "
                     f"has no null character, received {word!r}."
                 )
-        if any("," in name for name in self.attacks):
-            raise ValueError(
-                f"attacks: expected names without commas, received {self.attacks!r}."
-            )
+        for key in ("attacks", "epsilons"):
+            if any("," in word for word in getattr(self, key)):
+                raise ValueError(
+                    f"{key}: expected texts without commas, received "
+                    f"{getattr(self, key)!r}."
+                )
 
     @classmethod
     def fit(
@@ -111,11 +115,20 @@ class Task:
 
     @classmethod
     def evaluate(
-        cls, run: str | Path, *, attacks: Sequence[str] = (), suite: str | None = None
+        cls,
+        run: str | Path,
+        *,
+        attacks: Sequence[str] = (),
+        suite: str | None = None,
+        epsilons: Sequence[str] = (),
     ) -> Task:
         """Return the task that evaluates the best student of a run."""
         return cls(
-            action="evaluate", target=_path(run), attacks=tuple(attacks), suite=suite
+            action="evaluate",
+            target=_path(run),
+            attacks=tuple(attacks),
+            suite=suite,
+            epsilons=tuple(epsilons),
         )
 
     def with_grants_of(self, other: Task) -> Task:
@@ -137,6 +150,8 @@ class Task:
             command = _module("kmtard.evaluate", self.target)
             if self.attacks:
                 command += ["--attacks", ",".join(self.attacks)]
+            if self.epsilons:
+                command += ["--epsilons", ",".join(self.epsilons)]
             return command if self.suite is None else [*command, "--suite", self.suite]
         command = _module("kmtard.fit", self.target)
         if self.method is not None:
@@ -148,8 +163,8 @@ class Task:
     def as_json(self) -> dict[str, Any]:
         """Return the task as it is stored in the queue's file."""
         values = asdict(self)
-        # Without them, the task is as versions wrote and sealed it that had neither.
-        for name in GRANTS:
+        # Without them, the task is as versions wrote and sealed it that had none.
+        for name in OPTIONAL:
             if not values[name]:
                 del values[name]
         return {
@@ -172,11 +187,12 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "smoke": (bool,),
     "attacks": (list,),
     "suite": (str, type(None)),
+    "epsilons": (list,),
     "trust": (bool,),
     "imports": (list,),
 }
-GRANTS: Mapping[str, Any] = {"trust": False, "imports": []}
-"""Keys that are left out where the user allowed nothing."""
+OPTIONAL: Mapping[str, Any] = {"epsilons": [], "trust": False, "imports": []}
+"""Keys that are left out where they have these values."""
 
 
 def read_task(values: Any) -> Task:
@@ -186,7 +202,7 @@ def read_task(values: Any) -> Task:
         ValueError: it does not describe a task.
     """
     if isinstance(values, dict):
-        values = {**GRANTS, **values}
+        values = {**OPTIONAL, **values}
     if not isinstance(values, dict) or values.keys() != TYPES.keys():
         raise ValueError(
             f"Expected a task with the keys {', '.join(TYPES)}, received {values!r}."

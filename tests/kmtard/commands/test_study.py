@@ -236,7 +236,7 @@ def test_a_stopped_cell_is_reported_and_resumed(
     stand_in.stop(entry.id)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "cancelled: trades,s0" in out or "stopped: trades,s0" in out
+    assert "stopped: trades,s0" in out
     assert main(words) == 0
     [run] = list_runs("runs")
     assert run.state() == "finished"

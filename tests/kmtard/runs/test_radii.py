@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from kmtard.runs.radii import curve_command, evaluate_command, radius_records
+from kmtard.runs.radii import (
+    curve_command,
+    curve_radii,
+    evaluate_command,
+    radius_records,
+)
 from kmtard.runs.results import Results, read_all
 from tests.kmtard.runs.test_results import record, written
 
@@ -64,7 +69,8 @@ def test_radius_zero_and_none_are_left_out(tmp_path: Path) -> None:
 
 def test_the_command_for_a_curve() -> None:
     words = "kmtard evaluate a --epsilons 0,0.25,0.5,1"
-    assert curve_command(Path("a"), 1.0) == words
+    assert curve_command(Path("a"), curve_radii(1.0)) == words
+    assert curve_command(Path("a b"), ("0",)) == "kmtard evaluate 'a b' --epsilons 0"
 
 
 def test_the_command_for_what_a_record_lacks(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_record_that_cannot_be_read_is_said_and_hides_nothing(
         (["failed", "finished"], "failed"),
         (["crashed", "finished"], "crashed"),
         (["remote", "failed"], "remote"),
-        (["cancelled", "finished"], "stopped"),
+        (["stopped", "finished"], "stopped"),
     ],
 )
 def test_several_states_make_one(states: list[str], state: str) -> None:

@@ -42,7 +42,7 @@ def test_a_cell_waits_runs_and_is_over(stand_in: Queue, recipe: str) -> None:
     # Before the first event, it may not handle signals yet.
     until(lambda: list(list_runs("runs")[0].events().poll()))
     stand_in.stop(entry.id)
-    until(lambda: state_of(place, one) == "cancelled")
+    until(lambda: state_of(place, one) == "stopped")
     [run] = list_runs("runs")
     place.submit([Order(one, run)])
     until(lambda: run.state() == "finished")

@@ -156,7 +156,7 @@ def test_no_cell_waits_for_existing_teachers(recipe: str) -> None:
 def test_interrupted_runs_are_resumed_and_settled_ones_are_not(recipe: str) -> None:
     [cell] = cells(recipe, "natural")
     run = run_of(cell, "run_failed")
-    for state in ("stopped", "failed", "crashed", "cancelled", "unknown"):
+    for state in ("stopped", "failed", "crashed", "unknown"):
         assert orders_of([Status(cell, state, run)]) == [Order(cell, run)]
     assert orders_of([Status(cell, "failed")]) == [Order(cell)]
     for state in ("finished", "waiting", "running", "remote"):

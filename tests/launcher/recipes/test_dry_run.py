@@ -87,7 +87,7 @@ def test_cancelling_asks_then_forces() -> None:
         assert dry_run.state == "stopping"
         dry_run.cancel()
         wait_for(lambda: dry_run.exit_code == -signal.SIGKILL)
-        assert dry_run.state == "cancelled"
+        assert dry_run.state == "stopped"
 
 
 def test_closing_ends_its_children_too() -> None:
@@ -151,7 +151,7 @@ async def test_the_screen_shows_output_as_text_and_can_be_left(
             assert "begun" in shown(app)
             assert asked == []
             await pilot.press("ctrl+k")
-            wait_for(lambda: dry_run.state == "cancelled")
+            wait_for(lambda: dry_run.state == "stopped")
             again.refresh_bindings()
             await pilot.pause()
             await pilot.press("r")

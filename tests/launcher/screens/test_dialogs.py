@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kmtard.registry import ATTACKS, label, summary
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.evaluate import Choice, EvaluateScreen
-from tests.launcher.pilots import screen_text
+from tests.launcher.pilots import screen_text, until
 
 SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
 
@@ -139,6 +140,20 @@ async def test_attacks_are_chosen_and_the_choice_is_kept(size: tuple[int, int]) 
         await pilot.press("enter")
         await pilot.pause()
         assert app.answers == [None, Choice(("pgd_trades",), "paper")]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_attacks_show_their_cost(
+    size: tuple[int, int], evaluated: Callable[..., Path]
+) -> None:
+    app = Asking(EvaluateScreen(evaluated(0)))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "< 1s" in screen_text(pilot))
+        text = screen_text(pilot)
+        costs = dict(re.findall(r"▌ (\w+) +(\d+ \w+|< 1s)", text))
+        assert costs["fgsm"] == "< 1s" and costs["pgd_sat"] == "20 steps"
+        assert "2 chosen attacks took 1s in the last evaluation." in text
 
 
 @pytest.mark.asyncio

@@ -157,6 +157,20 @@ async def test_the_command_line_is_copied_as_it_is_typed(app: LauncherApp) -> No
 
 
 @pytest.mark.asyncio
+async def test_a_copied_command_goes_to_its_folder(
+    app: LauncherApp, tmp_path: Path
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.queue.add(Task.fit("a.toml"), "a", "jax", str(tmp_path / "my recipes"))
+        screen = await open_queue(pilot)
+        await until(pilot, lambda: screen.table.row_count == 1)
+        await pilot.press("y")
+        await pilot.pause()
+        folder = f"'{tmp_path}/my recipes'"
+        assert app.clipboard == f"cd {folder} && python -m kmtard.fit a.toml"
+
+
+@pytest.mark.asyncio
 async def test_a_runner_that_is_missing_is_said_and_can_be_started(
     app: LauncherApp, tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +212,8 @@ async def test_what_runs_is_stopped_then_killed_after_a_question(
         assert queue.entries()[0].is_alive
         await pilot.press("y")
         await until(pilot, lambda: queue.entries()[0].state == "cancelled")
+        # The word of the list of runs.
+        await until(pilot, lambda: "■ stopped" in screen_text(pilot))
     assert Run(queue.runs_dir / "r").state() == "crashed"
 
 

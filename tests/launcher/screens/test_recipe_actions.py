@@ -16,6 +16,7 @@ from kmtard.recipe import load
 from kmtard.runs.files import RunError
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.task import Task
+from launcher.recipes.draft import Draft
 from launcher.screens import recipe_actions
 from launcher.screens.ask import AskScreen
 from launcher.screens.confirm import ConfirmScreen
@@ -172,6 +173,16 @@ async def test_saving_keeps_typed_text_and_selects_the_new_file(folder: Path) ->
         assert saved["methods"]["b_mtard"]["beta"] == 2
         await choose(pilot, "digits.toml")
         assert command(screen).endswith("--set method.beta=2")
+
+
+async def test_the_suggested_name_is_no_path(folder: Path) -> None:
+    async with new_app(folder).run_test(size=(80, 24)) as pilot:
+        screen = await settled(pilot)
+        screen._set_draft(Draft("[b]mine[/b]"))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AskScreen))
+        line = pilot.app.screen.query_one(Input)
+        assert line.value == "digits-b-mine-b.toml"
 
 
 async def test_saving_into_the_file_itself_ends_the_changes(folder: Path) -> None:

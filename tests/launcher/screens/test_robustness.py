@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.widgets import Input, Static, TabbedContent
 
+from kmtard.runs.queue.queue import Queue
 from launcher.actions import actions_of
 from launcher.app import LauncherApp
 from launcher.screens.export import ExportScreen
@@ -309,6 +310,24 @@ async def test_without_a_curve_the_command_is_shown(
         assert reasons(pilot)["Attack"] == "this view shows every attack"
         await press(pilot, "v")
         assert view(pilot) == "images"
+
+
+async def test_the_evaluation_of_a_curve_is_queued(show, make_robust, monkeypatch):
+    run = make_robust()
+    run.best.mkdir(exist_ok=True)
+    (run.best / "student.keras").touch()
+    monkeypatch.setattr(Queue, "ensure_runner", lambda queue: None)
+    async with show(run) as pilot:
+        assert reasons(pilot)["Measure"] == "only in the view Epsilon"
+        await press(pilot, "v", "v", "v", "m")
+        queue = pilot.app.queue
+        await until(pilot, queue.entries)
+        [entry] = queue.entries()
+        assert entry.title == f"evaluate {run.name} over epsilon"
+        radii = "0,2/255,4/255,8/255,16/255"
+        words = ["-m", "kmtard.evaluate", str(run.path), "--epsilons", radii]
+        assert entry.command[1:] == words
+        assert entry.run == str(run.path)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from contextlib import asynccontextmanager
 
 import pytest
-from textual.widgets import Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from kmtard.runs import EventWriter, Run
 from kmtard.runs.notes import Notes, read_notes, write_notes
@@ -230,12 +231,38 @@ async def test_the_filter_narrows_while_one_types(show, make_run):
         assert "1 shown" in text(pilot, "#header")
         await pilot.press("x")
         assert "No run matches the filter" in text(pilot, "#empty")
+        table(pilot).action_cursor_down()
+        await pilot.pause()
+        assert table(pilot).line is None
         await pilot.press("backspace", "enter")
         assert pilot.app.focused is table(pilot)
         assert pilot.app.screen.query_one(Input).value == "state:fai"
         await pilot.press("escape")
         assert names(pilot) == ["two", "one"]
         assert not pilot.app.screen.query_one(Input).display
+
+
+async def test_a_change_renders_only_the_cell_that_changed(show, make_run, monkeypatch):
+    for name in "abc":
+        make_run(name)
+    async with show() as pilot:
+        screen, render = pilot.app.screen, DataTable._render_cell
+        rendered = set()
+
+        def counted(table, row, column, *rest):
+            rendered.add((row, column))
+            return render(table, row, column, *rest)
+
+        await pilot.pause()
+        monkeypatch.setattr(DataTable, "_render_cell", counted)
+        first, *others = screen._scan.rows
+        rows = [dataclasses.replace(first, seconds=99.0), *others]
+        screen.take(dataclasses.replace(screen._scan, rows=rows))
+        column = table(pilot).titles.index("time")
+        await until(pilot, lambda: (0, column) in rendered)
+        assert {place for place in rendered if -1 not in place} == {(0, column)}
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: (2, 0) in rendered)  # in the other theme's colors
 
 
 async def test_marked_runs_are_compared(show, make_run, monkeypatch):

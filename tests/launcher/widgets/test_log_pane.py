@@ -105,6 +105,17 @@ async def test_long_lines_are_wrapped_or_not_also_wide_characters(path: Path) ->
 
 
 @pytest.mark.asyncio
+async def test_wrapped_lines_have_no_scrollbar_below_them(path: Path) -> None:
+    app = Logs(path)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await until(pilot, lambda: app.rows[-1] == "line 99")
+        text = app.pane.text
+        await until(pilot, lambda: text.show_vertical_scrollbar)
+        await pilot.pause()
+        assert not text.show_horizontal_scrollbar
+
+
+@pytest.mark.asyncio
 async def test_search_goes_to_hits_and_round(path: Path) -> None:
     app = Logs(path)
     async with app.run_test(size=(40, 10)) as pilot:

@@ -47,6 +47,20 @@ async def test_fields_are_made_when_their_section_is_opened(folder: Path) -> Non
         assert len(data.query(FieldRow)) == 8
 
 
+async def test_a_section_says_what_it_sets(folder: Path) -> None:
+    async with new_app(folder).run_test(size=(80, 24)) as pilot:
+        screen = await settled(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.focused, SectionTitle))
+        section(screen, "attack").query_one(SectionTitle).focus()
+        await pilot.pause()
+        about = str(screen.query_one("#field-help", Static).render())
+        assert about.splitlines() == [
+            "attack  The attack that crafts the training examples.",
+            "sets epsilon, norm, step_size, steps, start",
+        ]
+
+
 async def test_the_arrow_keys_go_from_field_to_field(folder: Path) -> None:
     async with new_app(folder).run_test(size=(80, 24)) as pilot:
         screen = await settled(pilot)

@@ -5,6 +5,7 @@ import pytest
 from kmtard.report.section import Section
 from kmtard.report.sections import accuracy
 from kmtard.report.source import read
+from kmtard.runs.notes import Notes, write_notes
 from kmtard.runs.tables import Table
 from tests.kmtard.report.conftest import Reported
 
@@ -132,3 +133,14 @@ def test_teachers_that_runs_share_count_once(reported: Reported) -> None:
     assert row["network"] == "resnet56"
     assert row["clean"] == "90.00" and row["clean, paper"] == "93.18"
     assert row["pgd_trades, Δ"] == "+50.00"
+
+
+def test_the_tags_of_all_seeds_are_shown(reported: Reported) -> None:
+    for seed, tag in enumerate(("odd", "final")):
+        write_notes(reported(seed=seed), Notes("", (tag,)))
+    plain = reported("trades")
+    found = table(accuracy.summary(read([plain.path.parent])))
+    assert {row["method"]: row["tags"] for row in rows(found)} == {
+        **{"b-mtard": "final odd", "trades": "-"}
+    }
+    assert "tags" not in table(accuracy.summary(read([plain.path]))).header

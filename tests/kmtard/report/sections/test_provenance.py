@@ -6,6 +6,7 @@ from kmtard.recipe import load, settings_key
 from kmtard.report.sections.provenance import provenance
 from kmtard.report.source import read
 from kmtard.runs import EventWriter
+from kmtard.runs.notes import Notes, write_notes
 from kmtard.runs.tables import Table
 from tests.kmtard.report.conftest import Reported
 from tests.run_folders import RECIPE
@@ -68,3 +69,11 @@ def test_unknown_values_are_dashes(reported: Reported) -> None:
         ["3.15.1", "0.10"],
     ]
     assert commands.rows[0][1] == "-"
+
+
+def test_tags_are_shown_where_runs_have_some(reported: Reported) -> None:
+    tagged, plain = reported(), reported(seed=1)
+    write_notes(tagged, Notes("", ("final", "odd")))
+    made = provenance(read([tagged.path, plain.path])).blocks[0]
+    assert isinstance(made, Table)
+    assert [row[made.header.index("tags")] for row in made.rows] == ["final odd", "-"]

@@ -42,6 +42,20 @@ def test_resume_and_evaluate_name_the_folder() -> None:
     assert TASKS[4].command()[1:] == ["-m", "kmtard.evaluate", "runs/a"]
 
 
+def test_radii_are_kept_and_are_not_in_the_files_of_other_tasks() -> None:
+    task = Task.evaluate("runs/a", attacks=["fgsm"], epsilons=["0", "8/255"])
+    assert task.command()[3:] == [
+        *("runs/a", "--attacks", "fgsm", "--epsilons", "0,8/255"),
+    ]
+    assert read_task(json.loads(json.dumps(task.as_json()))) == task
+    assert "epsilons" not in Task.evaluate("runs/a").as_json()
+    for wrong in ("0,1", "", "-1"):
+        with pytest.raises(ValueError, match="received"):
+            Task.evaluate("runs/a", epsilons=[wrong])
+    with pytest.raises(ValueError, match="'epsilons'|`epsilons`"):
+        replace(Task.fit("a.toml"), epsilons=("0",))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_what_the_user_allowed_is_kept_and_not_part_of_the_work(task: Task) -> None:
     granted = replace(task, trust=True, imports=("my.parts", "others"))
