@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
     return 0
 
 
-def _against(parser: Parser, arguments: argparse.Namespace) -> int:
+def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     names = arguments.work.split(",") if arguments.work else list(against.WORKS)
     for name in names:
         if name not in against.WORKS:

@@ -150,8 +150,8 @@ def _alternate(
     found: dict[str, list[Times]] = {kind: [] for kind in sides}
     for number in range(rounds):
         # The side that comes first may find the machine in another state.
-        order = list(sides) if number % 2 == 0 else list(reversed(sides))
-        for kind in order:
+        order = list(sides)
+        for kind in order if number % 2 == 0 else reversed(order):
             found[kind].append(sides[kind].times(kind, count))
     return found
 
