@@ -29,6 +29,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/commands/test_benchmark.py",
         "what is timed is run through the command",
     ),
+    "kmtard/benchmarks/against/*": (
+        "kmtard/benchmarks/test_against.py",
+        "the sides and their table are parts of one comparison",
+    ),
     "kmtard/benchmarks/device_report/*": (
         "kmtard/benchmarks/device_report/test_miniature.py",
         "the parts are run in miniature, through the command",

@@ -10,8 +10,29 @@ import keras
 import numpy as np
 
 from kmtard.backend import jax_distribution as distribution
+from kmtard.backend.fast_layers import fast_layers, replace
 
 JIT_COMPILE: bool | str = "auto"
+
+
+def _pointwise(
+    convolution: Callable[..., Any], layer: Any, inputs: Any, kernel: Any
+) -> Any:
+    """Compute a 1x1 convolution as a matrix product, on a CPU.
+
+    XLA computes the gradient of its kernel 2 to 8 times as fast then. For larger
+    kernels, a sum of shifted matrix products was not faster than XLA.
+    """
+    plain = layer.groups == 1 and layer.data_format == "channels_last"
+    if not (plain and layer.kernel_size == (1, 1) and on_cpu()):
+        return convolution(layer, inputs, kernel)
+    down, right = layer.strides
+    kernel = keras.ops.convert_to_tensor(kernel)
+    inputs = keras.ops.convert_to_tensor(inputs, kernel.dtype)
+    return keras.ops.matmul(inputs[:, ::down, ::right], kernel[0, 0])
+
+
+replace(keras.layers.Conv2D, "convolution_op", _pointwise)
 
 
 class AttackingModel(keras.Model):
@@ -37,6 +58,7 @@ class AttackingModel(keras.Model):
         if self.test_function is not known:
             self.test_function = distribution.placing(self.test_function)
 
+    @fast_layers()
     def train_step(self, state: tuple, data: tuple) -> tuple[dict, tuple]:
         data, state = self._stateless(state, lambda: self.attacked(data, training=True))
         logs, state = super().train_step(state, data)

@@ -9,15 +9,20 @@ import keras
 import numpy as np
 import torch
 
+import kmtard.backend.torch_layers  # noqa: F401  (replaces methods of layers)
+from kmtard.backend.fast_layers import fast_layers
+
 JIT_COMPILE: bool | str = False
 
 
 class AttackingModel(keras.Model):
+    @fast_layers()
     def train_step(self, data: tuple) -> dict:
         logs = super().train_step(self.attacked(data, training=True))
         self.after_update()
         return logs
 
+    @fast_layers()
     def test_step(self, data: tuple) -> dict:
         return super().test_step(self.attacked(data, training=False))
 
@@ -29,13 +34,17 @@ def value_and_gradient(
         x = x.detach().requires_grad_()
         values, aux = function(x)
         total = values.sum()
-        gradient = torch.zeros_like(x)
         if total.requires_grad:
             (gradient,) = torch.autograd.grad(
                 total, x, allow_unused=True, materialize_grads=True
             )
-    values, aux = keras.tree.map_structure(lambda t: t.detach(), (values, aux))
-    return values, aux, gradient
+        else:
+            gradient = torch.zeros_like(x)
+    if isinstance(aux, torch.Tensor):
+        aux = aux.detach()
+    elif aux != ():  # walking through the structure takes long
+        aux = keras.tree.map_structure(lambda t: t.detach(), aux)
+    return values.detach(), aux, gradient
 
 
 def input_gradient(
@@ -58,7 +67,7 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
     del model
 
     def without_graph(*args: Any) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), fast_layers():
             return function(*args)
 
     return without_graph

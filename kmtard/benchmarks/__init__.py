@@ -1,11 +1,12 @@
 """Measure how fast the package is.
 
-- `step` times a B-MTARD step and compares it with the sum of the passes in it.
+- `step` times a B-MTARD step, and its share of the speed of matrix products.
+- `against` compares our steps and attacks with plain PyTorch, in turns.
 - `pipeline` times the training images.
 - `launcher` measures the terminal interface, which runs in a pseudo terminal
   (`terminal`).
 - `device_report` measures everything about a GPU with one command.
-- `rivals` contains the same step in plain PyTorch, for comparison.
+- `rivals` contains the same step and attacks in plain PyTorch.
 
 This package may import everything in kmtard except the commands. `rivals` imports
 PyTorch but nothing from kmtard, so that it runs in a process without Keras.

@@ -1,11 +1,9 @@
-"""Time one B-MTARD step and compare it with the sum of the passes in it."""
+"""Time one B-MTARD step, and its share of the speed of matrix products."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,102 +34,79 @@ NETS = {
     "cifar": Setting("resnet18", (32, 32, 3), batch_size=32, steps=1),
 }
 
+MULTIPLICATIONS = 10
+"""Products of matrices per measurement."""
+
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one network on one backend.
 
-    Each measurement times whole steps through `fit` and then each pass alone, so that
-    both run under the same load of the machine. The floor is the sum of the passes: 10
-    gradients with respect to the images, 2 training passes and 2 passes of a teacher.
+    Each measurement times whole steps through `fit` and then a product of large
+    matrices, so that both run under the same load of the machine. The utilization is
+    the share of the product's speed that the step reaches in its convolutions and dense
+    layers; see `kmtard.benchmarks.flops`.
 
     Args:
         arguments: the options of `kmtard benchmark`.
 
     Returns:
-        Medians in seconds, `ratio` (median of step / floor), images per second, and the
-        peak memory in MiB.
+        Medians in seconds, `flops` of a step, `matmul_flops_per_second`, `utilization`,
+        images per second, and the peak memory in MiB.
     """
     keras = keras_on(arguments.backend)
+    from kmtard import registry
+    from kmtard.benchmarks.flops import step_flops
+    from kmtard.benchmarks.workload import (
+        CLASSES,
+        MATRIX,
+        PGD_STEPS,
+        distiller,
+        products,
+        random_batch,
+    )
+
     setting = NETS[arguments.net]
     batch_size = arguments.batch_size or setting.batch_size
     steps = arguments.steps or setting.steps
-    step, passes = _workload(arguments, setting, batch_size)
-    began = time.perf_counter()
-    step(1)
-    first = time.perf_counter() - began
+    make = registry.resolve("networks", setting.network)
+    networks = [make(CLASSES, setting.shape) for _ in range(3)]
+    flops = batch_size * step_flops(*networks, pgd_steps=PGD_STEPS)
+    unroll = {"auto": None, "yes": True, "no": False}[arguments.unroll]
+    jit: Any = {"auto": "auto", "yes": True, "no": False}[arguments.jit]
+    model, callbacks = distiller(networks, unroll=unroll, jit=jit)
+    x, y = random_batch(setting.shape, batch_size)
+
+    def step(count: int) -> None:
+        images, labels = np.concatenate([x] * count), np.concatenate([y] * count)
+        model.fit(
+            images,
+            labels,
+            batch_size=batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+
+    first = seconds(step, 1)
     memory = peak_host_memory()
-    for run, _ in passes.values():
-        run(1)
-    times: dict[str, list[float]] = {name: [] for name in ("step", *passes)}
+    multiply = products(MATRIX)
+    multiply(1)
+    times, speeds = [], []
     for _ in range(arguments.repeats):
-        times["step"].append(seconds(step, steps))
-        for name, (run, count) in passes.items():
-            times[name].append(count * seconds(run, steps))
-    floors = [sum(parts) for parts in zip(*(times[p] for p in passes), strict=True)]
-    step_time = statistics.median(times["step"])
+        times.append(seconds(step, steps))
+        speeds.append(2 * MATRIX**3 / seconds(multiply, MULTIPLICATIONS))
+    step_time = statistics.median(times)
     return {
         "net": arguments.net,
         "backend": keras.backend.backend(),
         "batch_size": batch_size,
         "step_seconds": step_time,
-        "floor_seconds": statistics.median(floors),
-        "ratio": statistics.median(
-            s / f for s, f in zip(times["step"], floors, strict=True)
+        "flops": flops,
+        "matmul_flops_per_second": statistics.median(speeds),
+        "utilization": statistics.median(
+            flops / time / speed for time, speed in zip(times, speeds, strict=True)
         ),
-        "passes_seconds": {name: statistics.median(times[name]) for name in passes},
         "images_per_second": batch_size / step_time,
         "first_step_seconds": first,
         "peak_memory_mib": memory,
-    }
-
-
-def _workload(
-    arguments: argparse.Namespace, setting: Setting, batch_size: int
-) -> tuple[Callable[[int], None], dict[str, tuple[Callable[[int], None], int]]]:
-    import keras
-
-    from kmtard import backend, losses, registry
-    from kmtard.benchmarks.workload import CLASSES, PGD_STEPS, distiller, random_batch
-
-    x, y = random_batch(setting.shape, batch_size)
-    make = registry.resolve("networks", setting.network)
-    networks = [make(CLASSES, setting.shape) for _ in range(4)]
-    unroll = {"auto": None, "yes": True, "no": False}[arguments.unroll]
-    jit: Any = {"auto": "auto", "yes": True, "no": False}[arguments.jit]
-    model, callbacks = distiller(networks[:3], unroll=unroll, jit=jit)
-    plain = keras.Sequential([networks[3]])
-    plain.compile(
-        keras.optimizers.SGD(0.01),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=backend.JIT_COMPILE if jit == "auto" else jit,
-    )
-
-    def train(trained: Any, count: int, **kwargs: Any) -> None:
-        images, labels = np.concatenate([x] * count), np.concatenate([y] * count)
-        trained.fit(
-            images, labels, batch_size=batch_size, shuffle=False, verbose=0, **kwargs
-        )
-
-    def looped(function: Callable[..., Any], *values: Any) -> Callable[[int], None]:
-        tensors = [keras.ops.convert_to_tensor(value) for value in values]
-
-        def run(count: int) -> None:
-            for _ in range(count):
-                result = function(*tensors)
-            keras.ops.convert_to_numpy(result)
-
-        return run
-
-    student, teacher = networks[:2]
-    gradient = backend.compile_function(
-        student,
-        lambda x, y: backend.input_gradient(
-            lambda u: losses.cross_entropy(y, student(u, training=False)), x
-        ),
-    )
-    forward = backend.compile_function(teacher, lambda x: teacher(x, training=False))
-    return lambda count: train(model, count, callbacks=callbacks), {
-        "input gradients": (looped(gradient, x, y.astype("int32")), PGD_STEPS),
-        "training passes": (lambda count: train(plain, count), 2),
-        "teacher passes": (looped(forward, x), 2),
     }

@@ -14,6 +14,9 @@ from kmtard.methods.b_mtard import BMTARD
 PGD_STEPS = 10
 CLASSES = 10
 
+MATRIX = 1024
+"""Rows of the square matrices that measure the peak speed of a CPU."""
+
 
 def random_batch(
     shape: tuple[int, int, int], batch_size: int
@@ -79,5 +82,23 @@ def stepper(
         data = SameBatch(batch, count)
         model.fit(data, shuffle=False, verbose=0, callbacks=callbacks)
         backend.wait_for([variable.value for variable in model.variables])
+
+    return run
+
+
+def products(rows: int, dtype: str = "float32") -> Callable[[int], None]:
+    """Return a function that multiplies square matrices, and waits for the device.
+
+    Args:
+        rows: number of rows and columns. A product needs `2 * rows**3` operations.
+        dtype: dtype of the matrices.
+    """
+    values = np.random.default_rng(0).random((rows, rows), "float32")
+    matrix = keras.ops.convert_to_tensor(values, dtype)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            product = keras.ops.matmul(matrix, matrix)
+        backend.wait_for(product)
 
     return run

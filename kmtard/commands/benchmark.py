@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmtard.benchmarks import device_report, launcher, pipeline, step
+from kmtard.benchmarks import against, device_report, launcher, pipeline, step
+from kmtard.benchmarks.against.table import table as against_table
 from kmtard.benchmarks.terminal import TerminalError
 from kmtard.commands.parser import Parser
 from kmtard.runs.visible import accept_any_text, visible_lines
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
             check_backend(backend)
         except ValueError as error:
             parser.error(str(error))
+    if arguments.against:
+        return _against(parser, arguments)
     if arguments.net == "all":
         nets = (*step.NETS, pipeline.NAME)
         results = [_in_own_process(arguments, net) for net in nets]
@@ -66,6 +70,50 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
         measured = pipeline if arguments.net == pipeline.NAME else step
         results = [measured.measure(arguments)]
     _write(results, _table(results), arguments.json)
+    return 0
+
+
+def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    names = arguments.work.split(",") if arguments.work else list(against.WORKS)
+    for name in names:
+        if name not in against.WORKS:
+            parser.error(
+                f"--work: expected names from {', '.join(against.WORKS)}. "
+                f"Received: {name!r}."
+            )
+    if arguments.net == pipeline.NAME:
+        parser.error(
+            f"--against: expected --net {', '.join(step.NETS)} or all. "
+            f"Received: {pipeline.NAME!r}, which has no PyTorch version."
+        )
+    for option in ("unroll", "jit"):
+        if getattr(arguments, option) != "auto":
+            parser.error(
+                f"--against measures the default. Received: --{option} "
+                f"{getattr(arguments, option)}. Leave the option out."
+            )
+    if importlib.util.find_spec("torch") is None:
+        parser.error(
+            "--against torch needs PyTorch, which is not installed. Install "
+            "kmtard[torch]."
+        )
+    nets = list(step.NETS) if arguments.net == "all" else [arguments.net]
+    rules = against.Rules(
+        backend=arguments.backend,
+        rounds=arguments.repeats,
+        batch_size=arguments.batch_size,
+        count=arguments.steps,
+        compiler=None if arguments.no_compile else "inductor",
+    )
+    results = []
+    try:
+        for row in against.rows(nets, names, rules):
+            results.append(row)
+            sys.stderr.write(f"{row['net']} {row['work']} done\n")
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    _write(results, against_table(results), arguments.json)
     return 0
 
 
@@ -82,9 +130,9 @@ def _write(results: list[dict[str, Any]], table: Table, file: str | None) -> Non
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=prog,
-        description="Time one B-MTARD step, compare it with the sum of the passes that "
-        "it needs, and time the input pipeline. Or write a report about a device, or "
-        "measure the terminal interface.",
+        description="Time one B-MTARD step and the input pipeline. Or compare with "
+        "plain PyTorch, write a report about a device, or measure the terminal "
+        "interface.",
     )
     parser.add_argument(
         "--net",
@@ -121,6 +169,22 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help='also write the figures as JSON; "-" prints only JSON',
     )
     launcher.add_options(parser)
+    group = parser.add_argument_group("comparison")
+    group.add_argument(
+        "--against",
+        choices=["torch"],
+        help="compare steps and attacks with plain PyTorch instead, in turns",
+    )
+    group.add_argument(
+        "--work",
+        help="what to compare, separated by commas "
+        f"(default: {','.join(against.WORKS)})",
+    )
+    group.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="leave out torch.compile, whose first call takes minutes on a CPU",
+    )
     device_report.add_options(parser)
     return parser
 
@@ -142,12 +206,12 @@ def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:
 
 def _table(results: list[dict[str, Any]]) -> Table:
     table = Table(
-        title="One B-MTARD step against the passes it contains",
+        title="One B-MTARD step",
         box=None,
         # Narrow, to fit into a terminal with 80 columns.
         padding=(0, 1, 0, 0),
-        caption="Medians. floor: 10 input gradients, 2 training passes and 2 teacher "
-        "passes, each compiled alone; ratio: step / floor; data (row): batches of "
+        caption="Medians. use %: share of the speed of a product of large matrices "
+        "that the step's convolutions and dense layers reach; data (row): batches of "
         "32x32x3 images; data % (column): time to read a step's images, as a share of "
         "the step; first: the first step, with compilation; MiB: peak memory.",
     )
@@ -156,8 +220,7 @@ def _table(results: list[dict[str, Any]]) -> Table:
         "backend": lambda r: r["backend"],
         "batch": lambda r: str(r["batch_size"]),
         "step ms": lambda r: f"{1e3 * r['step_seconds']:.1f}",
-        "floor ms": lambda r: _shown(r, "floor_seconds", "{:.1f}", 1e3),
-        "ratio": lambda r: _shown(r, "ratio", "{:.3f}"),
+        "use %": lambda r: _shown(r, "utilization", "{:.1f}", 100),
         "images/s": lambda r: f"{r['images_per_second']:.1f}",
         "data %": lambda r: _shown(r, "data_share", "{:.2f}", 100),
         "first s": lambda r: f"{r['first_step_seconds']:.1f}",

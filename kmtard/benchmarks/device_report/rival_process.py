@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-from typing import Any
-
 from kmtard.benchmarks.device_report.scale import Case, Scale
-
-TAIL = 2000
-"""Length of the end of the process's log that an error shows, in characters."""
+from kmtard.benchmarks.turns import Worker
 
 
-class Rival:
+class Rival(Worker):
     """A process with the PyTorch step, eager and compiled.
 
     Args:
@@ -30,26 +22,18 @@ class Rival:
     """
 
     def __init__(self, scale: Scale, case: Case) -> None:
+        # The default compiler takes a minute on a CPU.
+        self.compiler = "aot_eager" if scale.miniature else "inductor"
         settings = {
             "network": case.student,
             "shape": scale.shape,
             "batch_size": case.batch_size,
             "precision": case.precision,
             "pgd_steps": scale.pgd_steps,
-            # The default compiler takes a minute on a CPU.
-            "compiler": "aot_eager" if scale.miniature else "inductor",
+            "compiler": self.compiler,
         }
-        self._log = tempfile.TemporaryFile("w+")
-        command = [sys.executable, "-m", "kmtard.benchmarks.rivals"]
-        self._process = subprocess.Popen(
-            [*command, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self.compiler = str(settings["compiler"])
-        self.device = str(self._answer()["device"])
+        super().__init__("kmtard.benchmarks.rivals", settings)
+        self.device = str(self.ready["device"])
 
     def seconds(self, kind: str, steps: int) -> float:
         """Return the mean time of a step, in seconds.
@@ -58,31 +42,4 @@ class Rival:
             kind: "eager" or "compiled".
             steps: number of steps to run.
         """
-        if self._process.stdin:
-            self._process.stdin.write(json.dumps([kind, steps]) + "\n")
-            self._process.stdin.flush()
-        return float(self._answer()["seconds"])
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            code = self._process.wait()
-            self._log.seek(0)
-            raise RuntimeError(
-                f"The process of the plain PyTorch step ended with exit code {code}. "
-                f"{self._log.read()[-TAIL:]}"
-            )
-        return dict(json.loads(line))
-
-    def __enter__(self) -> Rival:
-        """Return the rival."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End the process."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._log.close()
+        return self.times(kind, steps).wall

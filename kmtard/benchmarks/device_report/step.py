@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from kmtard import backend
 from kmtard.benchmarks.device_report.scale import Case, Scale, computing_in, networks
 from kmtard.benchmarks.flops import step_flops
 from kmtard.benchmarks.timing import median_seconds, seconds
-from kmtard.benchmarks.workload import distiller, random_batch, stepper
+from kmtard.benchmarks.workload import distiller, products, random_batch, stepper
 
 
 def rows(scale: Scale) -> Iterator[dict[str, Any]]:
@@ -35,16 +33,9 @@ def rows(scale: Scale) -> Iterator[dict[str, Any]]:
 
 def matmul_peak(scale: Scale, precision: str) -> float:
     """Return the operations per second in a product of large square matrices."""
-    values = np.random.default_rng(0).random((scale.matmul, scale.matmul), "float32")
     half = precision == "mixed_bfloat16"
     with computing_in(precision):
-        matrix = ops.convert_to_tensor(values, "bfloat16" if half else "float32")
-
-        def run(count: int) -> None:
-            for _ in range(count):
-                product = ops.matmul(matrix, matrix)
-            backend.wait_for(product)
-
+        run = products(scale.matmul, "bfloat16" if half else "float32")
         run(3)
         best, _ = median_seconds(run, repeats=scale.repeats, lasting=scale.lasting)
     return 2 * scale.matmul**3 / best

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from kmtard import attacks, optimizers
+from kmtard import attacks, backend, optimizers
 from kmtard.methods.b_mtard import BMTARD
 from kmtard.networks import convert
 from kmtard.networks.resnet import resnet18
 from kmtard.networks.small_cnn import small_cnn
 
 torch = pytest.importorskip("torch")
+from kmtard.benchmarks.rivals.attacks import Evaluation  # noqa: E402
 from kmtard.benchmarks.rivals.networks import ResNet18, SmallCNN  # noqa: E402
 from kmtard.benchmarks.rivals.step import Step  # noqa: E402
 
@@ -117,3 +118,32 @@ def test_small_networks_are_of_one_size():
     count = sum(part.numel() for part in SmallCNN(10, SHAPE).parameters())
     ours = small_cnn(10, SHAPE)
     assert count == sum(np.prod(v.shape) for v in ours.trainable_variables)
+
+
+def moved(kind, result):
+    """APGD returns the clean image where it finds nothing, PGD the last iterate."""
+    return result.success if kind == "apgd" else np.ones(BATCH, bool)
+
+
+@pytest.mark.parametrize("kind", ["pgd", "apgd"])
+def test_attacks_agree(kind):
+    """Iterates from the clean images; APGD also returns the misclassified ones."""
+    rng = np.random.default_rng(2)
+    network = resnet18(10, SHAPE)
+    x = rng.random((BATCH, *SHAPE), "float32")
+    y = backend.to_numpy(network(x, training=False)).argmax(-1)
+    images = channels_first(x).contiguous(memory_format=torch.channels_last)
+    evaluation = Evaluation(copied(network))
+    settings = {"steps": 12, "epsilon": 0.01}
+    if kind == "pgd":
+        attack = attacks.PGD(0.01, steps=12, step_size=0.004, start="clean")
+        settings["step_size"] = 0.004
+    else:
+        attack = attacks.APGD(0.01, steps=12, start="clean", early_stop=False)
+    theirs = getattr(evaluation, kind)(images, torch.tensor(y), images, **settings)
+    ours = attack.run(network, x, y)
+    found = theirs.numpy().transpose(0, 2, 3, 1)
+    assert ours.success.any(), "the attack must find something"
+    # A gradient close to 0 may have another sign, which moves its pixel elsewhere.
+    assert np.mean(np.abs(found - ours.x_adv) > 1e-5) < 0.02
+    np.testing.assert_array_equal((found != x).any(axis=(1, 2, 3)), moved(kind, ours))

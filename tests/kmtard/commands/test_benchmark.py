@@ -5,19 +5,24 @@ import json
 import pytest
 
 from kmtard import benchmark
+from kmtard.benchmarks import against
 
 pytestmark = pytest.mark.once("torch")
 
-ARGUMENTS = ["--repeats=1", "--steps=1", "--batch-size=4"]
+# One image: 10 gradients, 2 training passes and 2 passes of a teacher.
+FORWARD = 2 * (9 * 16 * 64 + 9 * 16 * 32 * 16 + 9 * 32 * 32 * 16 + 512 * 10)
+STEP_FLOPS = 28 * FORWARD - 2 * 2 * 9 * 16 * 64
+QUICK = ["--repeats=1", "--steps=1", "--batch-size=4"]
 
 
 def test_json_and_table(tmp_path, capsys):
     path = tmp_path / "times.json"
-    settings = [*ARGUMENTS, "--net=digits", "--jit=no", "--unroll=no"]
+    settings = [*QUICK, "--net=digits", "--jit=no", "--unroll=no"]
     assert benchmark.main([*settings, f"--json={path}"]) == 0
     (result,) = json.loads(path.read_text())
-    floor = sum(result["passes_seconds"].values())
-    assert result["ratio"] == result["step_seconds"] / floor
+    assert 0 < result["flops"] == 4 * STEP_FLOPS
+    speed = result["flops"] / result["step_seconds"]
+    assert result["utilization"] == speed / result["matmul_flops_per_second"]
     assert result["images_per_second"] == 4 / result["step_seconds"]
     assert result["first_step_seconds"] > 0
     assert result["peak_memory_mib"] > 50
@@ -26,7 +31,7 @@ def test_json_and_table(tmp_path, capsys):
 
 def test_batches_of_the_data_pipeline(tmp_path, capsys):
     path = tmp_path / "times.json"
-    assert benchmark.main([*ARGUMENTS, "--net=data", f"--json={path}"]) == 0
+    assert benchmark.main([*QUICK, "--net=data", f"--json={path}"]) == 0
     (result,) = json.loads(path.read_text())
     assert result["net"] == "data"
     assert result["batch_size"] == 4
@@ -34,3 +39,57 @@ def test_batches_of_the_data_pipeline(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "data" in shown
     assert "digits" not in shown
+
+
+def test_comparison_with_plain_pytorch(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def rows(nets, works, rules):
+        asked.append((nets, works, rules))
+        for net in nets:
+            yield {
+                "net": net,
+                "work": "step",
+                "backend": "jax",
+                "seconds": {"ours": 0.003, "eager": 0.002},
+                "ratio": {"eager": {"median": 1.5, "low": 1.25, "high": 2.0}},
+                "cpu_ratio": {"eager": {"median": 1.4, "low": 1.0, "high": 2.0}},
+                "compile_error": None,
+            }
+
+    monkeypatch.setattr(against, "rows", rows)
+    path = tmp_path / "ratios.json"
+    options = ["--against=torch", "--backend=jax", "--work=step", "--no-compile"]
+    assert benchmark.main([*options, *QUICK, f"--json={path}"]) == 0
+    rules = against.Rules("jax", rounds=1, batch_size=4, count=1, compiler=None)
+    assert asked == [(["digits", "cifar"], ["step"], rules)]
+    assert [row["net"] for row in json.loads(path.read_text())] == ["digits", "cifar"]
+    shown = capsys.readouterr().out.splitlines()
+    line = next(line for line in shown if "digits" in line)
+    assert "1.50 (1.25-2.00) 1.40" in line
+    assert all(len(line) <= 80 for line in shown)
+
+
+def test_a_process_that_ends_is_reported(monkeypatch, capsys):
+    def rows(*_):
+        raise RuntimeError("The process of x ended with exit code 1.")
+        yield
+
+    monkeypatch.setattr(against, "rows", rows)
+    assert benchmark.main(["--against=torch"]) == 1
+    assert "ended with exit code 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--net=data"], "which has no PyTorch version"),
+        (["--work=step,pgd"], "--work: expected names from step, pgd-20, apgd."),
+        (["--jit=no"], "Leave the option out"),
+    ],
+)
+def test_comparisons_that_do_not_exist_are_refused(options, text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main(["--against=torch", *options])
+    assert ended.value.code == 2
+    assert text in " ".join(capsys.readouterr().err.split())
