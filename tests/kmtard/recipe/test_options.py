@@ -17,6 +17,7 @@ pytestmark = pytest.mark.once("jax")
 RECIPE = Path(__file__).parents[3] / "recipes" / "digits.toml"
 NO_NUMBER = ("1e308", "-1e308", "nan", "inf", "true", '"x"', "[[1]]", "{a = 1}")
 IMPOSSIBLE = {
+    "attack_warmup": ("-1", "0.5", "1000000000"),
     "temperature": ("0", "-1", "[0, 1]", "[1, 2, 3]"),
     "alpha": ("1.1", "-0.1"),
     "beta": ("-1",),
