@@ -432,16 +432,21 @@ def _x_axis(axes: _Axes, margin: int, rows: int, x_axis: XAxis) -> list[Text]:
     """Return the axis below the curves, and the names of its ticks if there is room."""
     columns = axes.raster.columns
     line, names = ["─"] * columns, [" "] * columns
-    free = 0
+    placed, free = [], 0
     for label, cell in axes.x.ticks:
         line[cell] = "┬"
         start = max(0, min(cell - len(label) // 2, columns - len(label)))
         if start >= free:
             names[start : start + len(label)] = label
             free = start + len(label) + 1
-    # The name of the axis is as far right as there is room between the ticks.
+            placed.append(slice(start, start + len(label)))
+    # The name of the axis is as far right as there is room between the ticks' names.
+    # Where there is none, ticks lose theirs, but not the first and the last one.
     room = f"  {x_axis.name}  "
-    start = "".join([*names, "  "]).rfind(" " * len(room))
+    blank = " " * len(room)
+    while (start := "".join([*names, "  "]).rfind(blank)) < 0 and len(placed) > 2:
+        hidden = placed.pop(-2)
+        names[hidden] = " " * (hidden.stop - hidden.start)
     if start >= 0:
         names[start : start + len(room)] = room[: columns - start]
     lines = [
