@@ -512,7 +512,10 @@ class Recipe(Section):
     methods: dict[MethodName, Adjustments] = Field(
         {}, description="Keys that differ for a method; empty once resolved."
     )
-    attack: Attack = Field(description="The attack that crafts the training examples.")
+    attack: Attack = Field(
+        description="The attack that crafts the training examples: its radius, its "
+        "steps and where it starts."
+    )
     optimizer: Optimizer = Field(
         description="How weights are updated: learning rate, momentum and weight decay."
     )

@@ -20,6 +20,7 @@ answer = os.read(0, 100)
 size = os.get_terminal_size()
 print(f"mode {answer[1:]!r} of {size.columns}x{size.lines}", flush=True)
 while key := os.read(0, 1):
+    sum(range(5_000_000))  # the system counts processor time in hundredths of a second
     print("key", key, end="\\x1b[?2026l", flush=True)
 """
 
