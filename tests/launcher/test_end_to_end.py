@@ -95,7 +95,8 @@ async def test_launch_close_attach_stop_resume(folder: Path) -> None:
     app = LauncherApp(folder, attach=run.path)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        await until(pilot, lambda: "ctrl+k" in app.screen.active_bindings)
+        # Only once the state of the run has been read.
+        await until(pilot, lambda: app.screen.active_bindings["ctrl+k"].enabled)
         await pilot.press("ctrl+k")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")

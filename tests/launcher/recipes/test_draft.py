@@ -155,7 +155,7 @@ def test_another_method_of_a_teacher_leaves_the_options_of_the_former(
     result = checked(recipe, {"adv_teacher.method.name": "sat"})
     assert result.recipe is not None
     method = result.recipe.training("adv_teacher")
-    assert method.method_options == {"attack_bn": "train"}
+    assert method.method_options == {"attack_bn": "train", "attack_warmup": 0}
     assert method.schedule.epochs == 3
 
 
