@@ -56,7 +56,8 @@ async def test_a_section_says_what_it_sets(folder: Path) -> None:
         await pilot.pause()
         about = str(screen.query_one("#field-help", Static).render())
         assert about.splitlines() == [
-            "attack  The attack that crafts the training examples.",
+            "attack  The attack that crafts the training examples: its radius, its "
+            "steps and where it starts.",
             "sets epsilon, norm, step_size, steps, start",
         ]
 
