@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,3 +68,21 @@ def test_it_is_saved_with_the_method(tiny: SimpleNamespace) -> None:
 def test_wrong_numbers_of_steps_are_refused(tiny: SimpleNamespace, wrong: Any) -> None:
     with pytest.raises(ValueError, match="attack_warmup"):
         tiny.model("trades", attack_warmup=wrong)
+
+
+def test_restored_training_continues_the_warmup(
+    tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    def radius(model: Any) -> float:
+        x, x_adv = attacked(model, tiny, int(ops.convert_to_numpy(model.steps_taken)))
+        return float(np.abs(x_adv - x).max())
+
+    attack = tiny.attack(epsilon=0.2, step_size=0.2)
+    begun = tiny.compiled("trades", attack=attack, attack_warmup=8)
+    tiny.fit(begun, tiny.x, tiny.y)
+    begun.save_weights(tmp_path / "begun.weights.h5")
+    restored = tiny.compiled("trades", attack=attack, attack_warmup=8)
+    restored.load_weights(tmp_path / "begun.weights.h5")
+    assert (
+        radius(restored) == pytest.approx(radius(begun)) == pytest.approx(3 / 8 * 0.2)
+    )
