@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import torch
 
-import kmtard.backend.torch_layers  # noqa: F401  (replaces methods of layers)
+import kmtard.backend.torch_graphs  # noqa: F401  (replaces methods of layers)
 from kmtard.backend.fast_layers import fast_layers
 
 JIT_COMPILE: bool | str = False

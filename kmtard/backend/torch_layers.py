@@ -1,4 +1,4 @@
-"""PyTorch: faster convolutions and BatchNorm; see `fast_layers`.
+"""PyTorch: faster versions of single layers; see `fast_layers`.
 
 Keras copies the images and the kernel of each convolution into another memory layout
 at each call, and computes BatchNorm in six passes. Here, images and kernels stay in
@@ -23,13 +23,15 @@ LAST = torch.channels_last
 def _convolution(
     convolution: Callable[..., Any], layer: Any, inputs: Any, kernel: Any
 ) -> Any:
-    """Compute a convolution without copies, unless its padding is uneven."""
-    if not _is_plain(inputs) or layer.data_format != "channels_last":
+    """Compute a convolution without copies of the images or the kernel."""
+    if not is_plain(inputs) or layer.data_format != "channels_last":
         return convolution(layer, inputs, kernel)
-    padding = _padding(layer, inputs.shape[1:3])
-    if padding is None:
-        return convolution(layer, inputs, kernel)
-    kernel = keras.ops.convert_to_tensor(kernel)
+    (top, bottom), (left, right) = _padding(layer, inputs.shape[1:3])
+    padding = (top, left)
+    if (bottom, right) != padding:
+        inputs = functional.pad(inputs, (0, 0, left, right, top, bottom))
+        padding = (0, 0)
+    kernel = _value(kernel, inputs)
     permuted = kernel.permute(3, 2, 0, 1)
     if not permuted.is_contiguous(memory_format=LAST):
         _store_channels_last(layer)
@@ -45,20 +47,18 @@ def _convolution(
     return outputs.permute(0, 2, 3, 1)
 
 
-def _padding(layer: Any, sizes: tuple[int, int]) -> tuple[int, ...] | None:
-    """Return the padding of each side; None if opposite sides differ."""
+def _padding(layer: Any, sizes: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the padding before and after the images, for each direction."""
     if layer.padding != "same":
-        return (0, 0)
+        return [(0, 0), (0, 0)]
     found = []
     for size, kernel, stride, dilation in zip(
         sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
     ):
         covered = (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1
-        half, rest = divmod(max(covered - size, 0), 2)
-        if rest:
-            return None
-        found.append(half)
-    return tuple(found)
+        missing = max(covered - size, 0)
+        found.append((missing // 2, missing - missing // 2))
+    return found
 
 
 def _store_channels_last(layer: Any) -> None:
@@ -79,7 +79,7 @@ def _batch_norm(
     """Compute BatchNorm in one call, with the moving averages of Keras."""
     rank = len(inputs.shape)
     axis = layer.axis % rank
-    plain = _is_plain(inputs) and mask is None and not layer.renorm
+    plain = is_plain(inputs) and mask is None and not layer.renorm
     if not plain or axis not in (1, rank - 1) or inputs.dtype == torch.float64:
         return call(layer, inputs, training=training, mask=mask)
     learning = training and layer.trainable
@@ -90,9 +90,9 @@ def _batch_norm(
     x = inputs.float()
     if axis > 1:
         x = x.movedim(axis, 1)
-    gamma = layer.gamma.value if layer.scale else None
-    beta = layer.beta.value if layer.center else None
-    mean, variance = layer.moving_mean.value, layer.moving_variance.value
+    gamma = _value(layer.gamma, x) if layer.scale else None
+    beta = _value(layer.beta, x) if layer.center else None
+    mean, variance = _value(layer.moving_mean, x), _value(layer.moving_variance, x)
     if learning:
         # PyTorch writes the statistics of the batch here, with the unbiased variance.
         batch_mean, unbiased = torch.zeros_like(mean), torch.zeros_like(variance)
@@ -115,10 +115,84 @@ def _batch_norm(
     return keras.ops.cast(x, layer.compute_dtype)
 
 
-def _is_plain(inputs: Any) -> bool:
+def _dense(call: Callable[..., Any], layer: Any, inputs: Any, **kwargs: Any) -> Any:
+    if not is_single(inputs) or inputs.ndim != 2 or layer.quantization_mode:
+        return call(layer, inputs, **kwargs)
+    kernel = _value(layer.kernel, inputs)
+    if layer.bias is None:
+        outputs = inputs @ kernel
+    else:
+        outputs = torch.addmm(_value(layer.bias, inputs), inputs, kernel)
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def _relu(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    changed = layer.negative_slope or layer.threshold or layer.max_value is not None
+    if changed or not is_plain(inputs):
+        return call(layer, inputs)
+    return functional.relu(inputs)
+
+
+def _zero_padding(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    if layer.data_format != "channels_last" or not is_plain(inputs):
+        return call(layer, inputs)
+    (top, bottom), (left, right) = layer.padding
+    return functional.pad(inputs, (0, 0, left, right, top, bottom))
+
+
+def _flatten(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    if layer.data_format != "channels_last" or not is_plain(inputs):
+        return call(layer, inputs)
+    return inputs.flatten(1) if inputs.ndim > 1 else call(layer, inputs)
+
+
+def _global_average(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    if layer.data_format != "channels_last" or not is_single(inputs):
+        return call(layer, inputs)
+    return inputs.mean((1, 2), keepdim=layer.keepdims)
+
+
+def _add(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    same = all(is_plain(x) and x.shape == inputs[0].shape for x in inputs)
+    if not same:
+        return call(layer, inputs)
+    total = inputs[0]
+    for x in inputs[1:]:
+        total = total + x
+    return total
+
+
+def is_single(x: Any) -> bool:
+    """Return whether these are float32 values without a mask."""
+    return (
+        is_plain(x)
+        and x.dtype == torch.float32
+        and getattr(x, "_keras_mask", None) is None
+    )
+
+
+def _value(variable: Any, like: Any) -> Any:
+    """Return the tensor of a variable; `variable.value` looks into many scopes first.
+
+    Where inputs and variable have the same dtype, as `like` has here, no mixed
+    precision converts the variable.
+    """
+    stored = getattr(variable, "_value", None)
+    if stored is None or stored.dtype != like.dtype:
+        stored = keras.ops.convert_to_tensor(variable)
+    return stored
+
+
+def is_plain(inputs: Any) -> bool:
     """Return whether these are values, and not only shapes."""
     return isinstance(inputs, torch.Tensor) and inputs.device.type != "meta"
 
 
-replace(keras.layers.Conv2D, "convolution_op", _convolution)
+replace(keras.layers.Add, "call", _add)
 replace(keras.layers.BatchNormalization, "call", _batch_norm)
+replace(keras.layers.Conv2D, "convolution_op", _convolution)
+replace(keras.layers.Dense, "call", _dense)
+replace(keras.layers.Flatten, "call", _flatten)
+replace(keras.layers.GlobalAveragePooling2D, "call", _global_average)
+replace(keras.layers.ReLU, "call", _relu)
+replace(keras.layers.ZeroPadding2D, "call", _zero_padding)
