@@ -3,7 +3,8 @@
 Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the few
 exceptions. They import nothing else of kmtard. `distribution` is for several devices
 and processes, which only JAX supports. `fast_layers` replaces methods of Keras's layers
-by faster ones while our models compute; `torch_layers` and `torch_graphs` have those of PyTorch.
+by faster ones while our models compute; `torch_layers` and `torch_graphs` have those of
+PyTorch.
 
 Each module defines the same names:
 
