@@ -15,7 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmtard.benchmarks import against, device_report, launcher, pipeline, step
+from kmtard.benchmarks import (
+    against,
+    device_report,
+    growth,
+    launcher,
+    pipeline,
+    step,
+)
 from kmtard.benchmarks.against.table import table as against_table
 from kmtard.benchmarks.terminal import TerminalError
 from kmtard.commands.parser import Parser
@@ -59,6 +66,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
             parser.error(str(error))
     if arguments.against:
         return _against(parser, arguments)
+    if arguments.growth:
+        results = []
+        for row in growth.rows(arguments):
+            results.append(row)
+            sys.stderr.write(f"{row['group']}: {row['size']} done\n")
+        _write(results, growth.table(results), arguments.json)
+        return 0
     if arguments.net == "all":
         nets = (*step.NETS, pipeline.NAME)
         results = [_in_own_process(arguments, net) for net in nets]
@@ -131,8 +145,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=prog,
         description="Time one B-MTARD step and the input pipeline. Or compare with "
-        "plain PyTorch, write a report about a device, or measure the terminal "
-        "interface.",
+        "plain PyTorch, measure how the time grows with the work, write a report about "
+        "a device, or measure the terminal interface.",
     )
     parser.add_argument(
         "--net",
@@ -184,6 +198,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--no-compile",
         action="store_true",
         help="leave out torch.compile, whose first call takes minutes on a CPU",
+    )
+    parser.add_argument_group("growth").add_argument(
+        "--growth",
+        action="store_true",
+        help="measure instead how the time grows with batch, classes, steps of the "
+        "attack, width and depth of the student, evaluated images, and cells of a "
+        "study",
     )
     device_report.add_options(parser)
     return parser
