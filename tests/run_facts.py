@@ -25,7 +25,10 @@ def facts(run: Run, *, repeats: bool = False) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for folder in run.checkpoints.iterdir():
-        with np.load(max(folder.glob("0*.npz"))) as arrays:
+        points = list(folder.glob("0*.npz"))
+        if repeats and not points:
+            continue  # killed before the first point of a training that others finished
+        with np.load(max(points)) as arrays:
             for name, array in arrays.items():
                 found[f"{folder.name}/{name}"] = (array.dtype, array.tobytes())
     for path in run.best.glob("*.weights.h5"):

@@ -243,7 +243,8 @@ def test_a_killed_process_ends_the_other_and_the_run_can_be_resumed(
     assert again.codes() == [0, 0], again.said(0) + again.said(1)
     assert run.state() == "stopped", "both stop after the same batch"
     started = [e for e in run.events().poll() if e["event"] == "phase_started"]
-    assert started[-1]["phase"] == "student" and started[-1]["step"] >= 2 * STEPS
+    # The second epoch may have been told but not yet saved before the kill.
+    assert started[-1]["phase"] == "student" and started[-1]["step"] >= STEPS
 
 
 @pytest.mark.slow
