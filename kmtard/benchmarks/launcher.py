@@ -82,7 +82,7 @@ GOALS = (
 
 SCREENS: tuple[tuple[str, tuple[bytes, ...], bytes], ...] = (
     ("runs", (), b"Runs"),
-    ("run", (b"g", DOWN, ENTER), b"Smooth"),
+    ("run", (b"g", ENTER), b"Smooth"),
     ("curves", (b"v",), b"Close"),
     ("report", (ESCAPE, b"R"), b"Report"),
     ("robustness", (ESCAPE, b"i"), b"Robustness"),
@@ -237,8 +237,10 @@ def make_runs(folder: Path, count: int) -> None:
         # The list shows the newest run first.
         created = time.time() - count + number
         details = {"backend": "jax", "created": created}
-        # The runs of one setting are grouped, as in a real folder.
-        recipe = RECIPE.format(1 + number // SEEDS, number % SEEDS)
+        # The runs of one setting are grouped, as in a real folder. The last run is the
+        # only one of its setting, so that the first line of the list is always a run.
+        setting = 1 if is_last else 2 + number // SEEDS
+        recipe = RECIPE.format(setting, number % SEEDS)
         run = Run.create(folder, f"run-{number:03}", recipe, details)
         events = EventWriter(run.events_path)
         events.write("run_started", resumed=False, method="b_mtard")

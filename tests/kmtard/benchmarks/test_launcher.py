@@ -59,7 +59,9 @@ def test_all_figures_are_measured(
     assert benchmark.main(["--launcher", *options]) == 0
     [result] = json.loads(path.read_text())
     assert set(result["figures"]) == {goal.name for goal in launcher.GOALS}
-    assert all(each["value"] > 0 for each in result["figures"].values())
+    values = {name: each["value"] for name, each in result["figures"].items()}
+    assert values.pop("idle") >= 0  # 0.2 s may be too short for any
+    assert all(value > 0 for value in values.values())
     assert set(result["idle_percent"]) == {name for name, *_ in launcher.SCREENS}
     start = result["start_seconds"]
     assert start["import"] < start["first_paint"] <= start["listed"]
