@@ -45,7 +45,8 @@ class Batches(keras.utils.PyDataset):
     """Batches for `model.fit` on every backend, prepared ahead in threads.
 
     The threads start with the first batch of an epoch and end after the last one.
-    Leaving a `with` statement ends them earlier.
+    Leaving a `with` statement ends them earlier; batches that are read after it are made
+    without threads.
 
     Args:
         make: Returns the batch for an epoch and a step. Several threads call it.
@@ -71,6 +72,7 @@ class Batches(keras.utils.PyDataset):
         self._epoch = epoch or Epoch()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self._left = False
         self._ahead: dict[tuple[int, int], Future[Batch]] = {}
         self._error: BaseException | None = None
 
@@ -102,6 +104,7 @@ class Batches(keras.utils.PyDataset):
 
     def __enter__(self) -> Self:
         """Return itself."""
+        self._left = False
         return self
 
     def __exit__(
@@ -114,6 +117,7 @@ class Batches(keras.utils.PyDataset):
 
         TensorFlow replaces it by an error of its own that only quotes the original.
         """
+        self._left = True
         self.close()
         if error and self._error and error is not self._error:
             raise self._error from error
@@ -134,6 +138,9 @@ class Batches(keras.utils.PyDataset):
         last = min(index + THREADS + 1, len(self) - 1)
         wanted = [(epoch, self._steps[i]) for i in range(index, last + 1)]
         with self._lock:
+            if self._left:
+                # TensorFlow may still be reading; threads that start now would stay.
+                return self._make(*wanted[0])
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(THREADS, "kmtard-data")
             ahead = self._ahead

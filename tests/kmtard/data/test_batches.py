@@ -124,6 +124,19 @@ def test_another_error_is_not_covered() -> None:
         raise KeyError
 
 
+def test_a_late_reader_starts_no_threads() -> None:
+    """TensorFlow may read on while and after a stopped training ends."""
+    with Batches(make, range(50)) as batches:
+        late = iter(batches)
+        next(late)
+        assert threads()
+    assert next(late)[0][0, 0] == 1 and batches[7][0][0, 0] == 7
+    assert not threads()
+    with batches:
+        assert batches[3][0][0, 0] == 3 and threads()
+    assert not threads()
+
+
 def test_a_training_that_stops_early_leaves_no_thread() -> None:
     trained = model()
     stop = keras.callbacks.LambdaCallback(
