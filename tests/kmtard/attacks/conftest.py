@@ -127,6 +127,14 @@ NETS = _nets()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give `golden_net` every net of every set that is there."""
-    if "golden_net" in metafunc.fixturenames:
-        metafunc.parametrize("golden_net", NETS, ids=lambda net: net.id)
+    """Give `golden_net` every net of every set that is there.
+
+    With TensorFlow, which compiles longest, only the last net of each set is quick.
+    """
+    if "golden_net" not in metafunc.fixturenames:
+        return
+    last = {net.prefix: net for net in NETS}.values()
+    is_slow = keras.backend.backend() == "tensorflow"
+    marks = [pytest.mark.slow] if is_slow else []
+    nets = [net if net in last else pytest.param(net, marks=marks) for net in NETS]
+    metafunc.parametrize("golden_net", nets, ids=lambda net: net.id)

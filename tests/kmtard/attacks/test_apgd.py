@@ -117,6 +117,7 @@ def test_early_stop_changes_no_flag_and_costs_less(net, images):
     np.testing.assert_array_equal(early.backwards[~early.success], 41)
 
 
+@pytest.mark.quick("jax", "torch")
 def test_restarts_only_add(net, images):
     y = predicted(net, images)
     one, three = (APGD(0.05, steps=3, restarts=r).run(net, images, y) for r in (1, 3))
@@ -165,6 +166,7 @@ def test_perturbations_in_l1_are_sparse(net, images):
     assert 0 < np.median(changed[found.success]) < 0.5
 
 
+@pytest.mark.quick("jax", "torch")
 def test_early_stop_in_l1_changes_no_flag_and_costs_less(net, images):
     y = predicted(net, images)
     settings = {"steps": 60, "norm": "l1", "larger_radii": True}
@@ -196,6 +198,7 @@ def test_zero_epsilon(net, norm, images):
     np.testing.assert_array_equal(result.x_adv, images)
 
 
+@pytest.mark.quick("jax", "torch")
 def test_ties_go_to_the_first_class(images):
     """Classes 0 and 1 are equal everywhere, so 0 is predicted and 1 is always wrong."""
     net = dense(4)

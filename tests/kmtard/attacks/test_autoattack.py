@@ -129,6 +129,7 @@ def noise():
     return np.random.default_rng(1).random((9, *SHAPE), "float32")
 
 
+@pytest.mark.quick("jax", "torch")
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_few_classes(classes, noise):
     net = conv(classes)
@@ -166,6 +167,7 @@ def test_versions_are_the_papers():
         assert attack.epsilon == EPSILON
 
 
+@pytest.mark.quick("jax", "torch")
 def test_random_model_falls_to_averaged_gradients():
     """Each call shifts the image by chance: one gradient says little."""
     keras.utils.set_random_seed(0)

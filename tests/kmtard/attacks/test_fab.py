@@ -88,6 +88,7 @@ def test_aims_in_the_order_of_the_logits(linear, images):
     np.testing.assert_allclose(lengths(first - images), wanted, rtol=0.01)
 
 
+@pytest.mark.quick("jax", "torch")
 def test_epsilon_decides_whom_it_fools(linear, images):
     y = predicted(linear, images)
     distances = boundaries(linear, images, y, "linf").min(axis=1)
@@ -102,6 +103,7 @@ def test_epsilon_decides_whom_it_fools(linear, images):
         assert result.x_adv.min() >= 0 and result.x_adv.max() <= 1
 
 
+@pytest.mark.quick("jax", "torch")
 def test_counts_and_stops_early(linear, images):
     y = predicted(linear, images)
     full = FAB(0.0, steps=40, targets=2).run(linear, images, y)
@@ -172,6 +174,7 @@ def test_restarts_begin_half_an_epsilon_away(norm, linear, images):
     assert not started.run(linear, images, y).success.any()
 
 
+@pytest.mark.quick("jax", "torch")
 def test_restarts_do_not_depend_on_the_batches(conv, images):
     y = predicted(conv, images)
     attack = FAB(0.02, steps=20, restarts=2, targets=1, early_stop=False)

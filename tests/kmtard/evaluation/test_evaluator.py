@@ -28,6 +28,8 @@ from kmtard.evaluation.suites import Strength
 from kmtard.runs.files import RunError
 from kmtard.runs.results import parse, read_results
 
+pytestmark = pytest.mark.once("torch")
+
 IMAGES, BATCH = 20, 8
 SIZES = [8, 8, 4]
 
@@ -110,6 +112,7 @@ def without_seconds(evaluation: Evaluation) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.every_backend
 def test_figures(model: keras.Model, data: Any) -> None:
     x, y = data
     evaluation = evaluate(model, data, attacks="fgsm", epsilon=0.2, batch_size=BATCH)
@@ -127,6 +130,7 @@ def test_figures(model: keras.Model, data: Any) -> None:
     assert evaluation.findings == ()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("batch_size", [3, 20, 64])
 def test_batches_do_not_matter(model: keras.Model, data: Any, batch_size: int) -> None:
     found = [
@@ -186,6 +190,7 @@ def test_only_images_that_are_right_are_attacked_once_each(
     assert set(attack.calls) == {BATCH}, "one shape, nothing compiles twice"
 
 
+@pytest.mark.every_backend
 def test_broken_evaluation_goes_on(
     model: keras.Model, data: Any, tmp_path: Path
 ) -> None:
@@ -636,6 +641,7 @@ def test_changed_model_is_evaluated_as_it_is(data: Any) -> None:
     assert found.clean_accuracy == np.mean(y == 2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["float32", "uint8", "minus one to one"])
 def test_model_of_another_range(model: keras.Model, data: Any, kind: str) -> None:
     """It is as good and as robust as the same model of images in [0, 1]."""

@@ -21,6 +21,8 @@ from kmtard.evaluation import Evaluation, curve, evaluate
 from kmtard.evaluation.network_evaluator import Step
 from kmtard.runs.results import read_all
 
+pytestmark = pytest.mark.once("torch")
+
 IMAGES = 24
 RADII = (0.1, 0.0, 0.3, 0.02)
 
@@ -48,6 +50,7 @@ def model() -> keras.Model:
     return model
 
 
+@pytest.mark.every_backend
 def test_accuracy_follows_the_distances(model: keras.Model, data: Data) -> None:
     found = curve(model, data, RADII, attacks=["pgd_sat", "apgd_ce"])
     assert [each.conditions["epsilon"] for each in found] == [0.02, 0.1, 0.3]

@@ -165,6 +165,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int | None) -> None:
 
 
 @pytest.mark.every_backend
+@pytest.mark.quick("jax", "torch")
 @pytest.mark.parametrize(
     ("method", "option"),
     [
