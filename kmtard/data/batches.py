@@ -45,8 +45,8 @@ class Batches(keras.utils.PyDataset):
     """Batches for `model.fit` on every backend, prepared ahead in threads.
 
     The threads start with the first batch of an epoch and end after the last one.
-    Leaving a `with` statement ends them earlier; batches that are read after it are made
-    without threads.
+    Leaving a `with` statement ends them earlier. Batches that are read after it are
+    made without threads.
 
     Args:
         make: Returns the batch for an epoch and a step. Several threads call it.
