@@ -26,7 +26,8 @@ SPEED = "images_per_second"
 ACCURACIES = ("clean_accuracy", "robust_accuracy", "w_robust_accuracy")
 
 
-@dataclass(frozen=True)
+# A list of runs has many, and most of their memory would be that of their `__dict__`.
+@dataclass(frozen=True, slots=True)
 class Accuracies:
     """Accuracies in [0, 1] from one evaluation.
 
