@@ -91,7 +91,7 @@ def _differences(bench: Bench, rows: Mapping[str, Setting]) -> Table:
             differences = [100 * (a - b) for a, b in pairs]
             mean = ABSENT
             if differences:
-                mean = f"{statistics.mean(differences):+.2f}"
+                mean = f"{statistics.mean(differences):+z.2f}"
             if differences[1:]:
                 mean += f" ± {statistics.stdev(differences):.2f}"
             printed = None
@@ -102,7 +102,7 @@ def _differences(bench: Bench, rows: Mapping[str, Setting]) -> Table:
                 [
                     *(name, rows[first].label, rows[second].label, label(attack)),
                     *(str(len(differences)), mean),
-                    ABSENT if printed is None else f"{printed:+.2f}",
+                    ABSENT if printed is None else f"{printed:+z.2f}",
                 ]
             )
     if all(line[-1] == ABSENT for line in lines):

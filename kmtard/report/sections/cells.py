@@ -25,7 +25,7 @@ def beside(shares: Sequence[float], number: Number | None) -> list[str]:
     """
     difference = ABSENT
     if shares and number:
-        difference = f"{100 * statistics.mean(shares) - number.value:+.2f}"
+        difference = f"{100 * statistics.mean(shares) - number.value:+z.2f}"
     return [
         mean_and_deviation(shares),
         number.text if number else ABSENT,

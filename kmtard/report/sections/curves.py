@@ -214,5 +214,5 @@ def _scale(
         text = f"{statistics.mean(scales):.4f}"
         text += f" ± {statistics.stdev(scales):.4f}" if scales[1:] else ""
     if scales and number:
-        difference = f"{statistics.mean(scales) - number.value:+.4f}"
+        difference = f"{statistics.mean(scales) - number.value:+z.4f}"
     return [text, f"{number.value:.4f}" if number else ABSENT, difference]

@@ -90,7 +90,7 @@ def _row(first: Setting, second: Setting, column: str) -> list[str] | None:
     return [
         *(label(column) if column != CLEAN else column, first.label, second.label),
         str(len(seeds)),
-        f"{statistics.mean(differences):+.2f}{spread}",
+        f"{statistics.mean(differences):+z.2f}{spread}",
         *map(str, only),
         f"{_p_value(digits, only):.3g}",
     ]
