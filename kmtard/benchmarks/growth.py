@@ -1,15 +1,17 @@
 """Measure how the time grows with the work: of steps, of evaluations and of studies.
 
 Each group changes one quantity. The work of a step or an evaluation is its number of
-floating-point operations in convolutions and dense layers (`kmtard.benchmarks.flops`),
-that of a study its number of cells. A growth of 1 means that the time grows as the
-work; below 1, larger work is more efficient.
+floating-point operations in convolutions and dense layers (`kmtard.benchmarks.flops`).
+That of a study is its number of cells, which `kmtard study --dry-run` plans. A growth of
+1 means that the time grows as the work; below 1, larger work is more efficient.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,17 +122,18 @@ def _images(count: int) -> Work:
 
 
 def _cells(count: int) -> Work:
-    from kmtard.recipe.schema import Study
-    from kmtard.study.grid import cells_of
-
-    study = Study(seeds=tuple(range(count)))
+    command = [sys.executable, "-m", "kmtard", "study", "recipe.toml", "--dry-run"]
 
     def run(times: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "recipe.toml")
-            path.write_text(RECIPE)
+            Path(folder, "recipe.toml").write_text(RECIPE)
             for _ in range(times):
-                cells_of(str(path), study)
+                subprocess.run(
+                    [*command, "--seeds", f"0-{count - 1}"],
+                    cwd=folder,
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
 
     return Work(run, count)
 
@@ -142,7 +145,7 @@ GROUPS: dict[str, tuple[Callable[[int], Work], tuple[int, ...]]] = {
     "width of the student": (_width, (8, 16, 32, 64)),
     "depth of the student": (_depth, (10, 16, 22, 28)),
     "images in an evaluation": (_images, (256, 1024, 4096)),
-    "cells of a study": (_cells, (10, 100, 1000)),
+    "planned cells of a study": (_cells, (10, 100, 1000)),
 }
 """What changes -> the work for one size, and the sizes."""
 
@@ -209,7 +212,7 @@ def table(found: list[dict[str, Any]]) -> Table:
     group = ""
     for row in found:
         amount, change = row["amount"], row["growth"]
-        is_study = row["group"] == "cells of a study"
+        is_study = row["group"] == "planned cells of a study"
         shown.add_row(
             "" if row["group"] == group else row["group"],
             str(row["size"]),

@@ -51,6 +51,10 @@ def test_work_of_each_group(group):
     work_of, sizes = growth.GROUPS[group]
     first, second = work_of(sizes[0]), work_of(sizes[1])
     assert first.amount < second.amount
-    if group in ("images in a batch", "images in an evaluation", "cells of a study"):
+    if group in (
+        "images in a batch",
+        "images in an evaluation",
+        "planned cells of a study",
+    ):
         assert second.amount / first.amount == sizes[1] / sizes[0]
     first.run(1)
