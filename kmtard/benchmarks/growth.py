@@ -2,8 +2,8 @@
 
 Each group changes one quantity. The work of a step or an evaluation is its number of
 floating-point operations in convolutions and dense layers (`kmtard.benchmarks.flops`).
-That of a study is its number of cells, which `kmtard study --dry-run` plans. A growth of
-1 means that the time grows as the work; below 1, larger work is more efficient.
+That of a study is its number of cells, which `kmtard study --dry-run` plans. A growth
+of 1 means that the time grows as the work; below 1, larger work is more efficient.
 """
 
 from __future__ import annotations
