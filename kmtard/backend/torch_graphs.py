@@ -15,14 +15,14 @@ from weakref import WeakKeyDictionary
 
 import keras
 
+# Keras has no public name for the class of its graphs.
+from keras.src.models.functional import Functional
+
 from kmtard.backend.fast_layers import replace
 from kmtard.backend.torch_layers import is_single
 
-# Keras has no public name for the class of its graphs.
-GRAPH: Any = type(keras.Model(image := keras.Input(()), keras.layers.Identity()(image)))
-
 DIRECT = {
-    GRAPH,
+    Functional,
     keras.layers.Activation,
     keras.layers.Add,
     keras.layers.AveragePooling2D,
@@ -39,7 +39,7 @@ DIRECT = {
 }
 """Classes whose layers are called directly; not their subclasses."""
 
-IN_TRAINING = {GRAPH, keras.layers.BatchNormalization}
+IN_TRAINING = {Functional, keras.layers.BatchNormalization}
 """Those of them that compute something else in training."""
 
 
@@ -74,7 +74,7 @@ def _is_direct(layer: Any, inputs: Any) -> bool:
 
 def _fits(layer: Any, inputs: Any) -> bool:
     """Return whether Keras would neither refuse nor convert the inputs."""
-    if type(layer) is GRAPH:
+    if type(layer) is Functional:
         plan = _planned(layer)
         return plan is not None and plan.accepts(inputs)
     spec = layer.input_spec
@@ -190,5 +190,5 @@ def _step(node: Any) -> _Step | None:
     )
 
 
-replace(GRAPH, "call", _graph)
+replace(Functional, "call", _graph)
 replace(keras.layers.Layer, "__call__", _layer)
