@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -95,8 +96,14 @@ class CompareScreen(PlotKeys, LauncherScreen[None]):
     def take(self, found: list[Compared]) -> None:
         """Show the runs, except those that were removed in the meantime."""
         runs = [run for run in found if run.path in self._readers]
-        if runs != self._runs:
-            self._runs = runs
+        if runs == self._runs:
+            return
+        # The time of a run that is executed changes at each look, and is in one table.
+        same = list(map(_timeless, runs)) == list(map(_timeless, self._runs))
+        self._runs = runs
+        if same:
+            self._show_figures()
+        else:
             self._show()
 
     def _show(self) -> None:
@@ -112,15 +119,19 @@ class CompareScreen(PlotKeys, LauncherScreen[None]):
             title = f"{title} to {visible(self._baseline.name)}"
         self.query_one("#title", Static).update(Text(title))
         self._offer_metrics(metrics_of(self._runs))
-        signs = {run.summary.name: _sign(self._style(run.path)) for run in self._runs}
-        figures, settings = self._tables()
+        self._show_figures()
+        self._tables()[1].show(settings_table(self._runs), self._signs())
+        self._plot()
+
+    def _show_figures(self) -> None:
         compared = figures_table(self._runs, self._baseline)
-        figures.show(compared, signs)
+        self._tables()[0].show(compared, self._signs())
         note = self.query_one("#note", Static)
         note.display = bool(compared.notes)
         note.update(Text("\n".join(compared.notes), "dim"))
-        settings.show(settings_table(self._runs), signs)
-        self._plot()
+
+    def _signs(self) -> dict[str, Text]:
+        return {run.summary.name: _sign(self._style(run.path)) for run in self._runs}
 
     def _tables(self) -> tuple[TextTable, TextTable]:
         found = (self.query_one(name, TextTable) for name in ("#figures", "#settings"))
@@ -255,6 +266,12 @@ class CompareScreen(PlotKeys, LauncherScreen[None]):
 
 def _scaled(values: Sequence[float | None], factor: float) -> tuple[float | None, ...]:
     return tuple(None if value is None else factor * value for value in values)
+
+
+def _timeless(run: Compared) -> Compared:
+    """Return a run without what changes while nothing new is known of it."""
+    summary = replace(run.summary, seconds=0.0, seconds_left=None, left="")
+    return replace(run, summary=summary)
 
 
 def _sign(style: SeriesStyle) -> Text:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from textual.widgets import Input, Select, Static
@@ -68,6 +69,24 @@ async def test_curves_figures_and_settings_are_side_by_side(show, make):
         text = screen_text(pilot)
         for sign in ("● a", "■ b"):
             assert sign in text
+
+
+async def test_only_the_figures_change_while_time_passes(show, make, monkeypatch):
+    """Drawing the curves of a run that is executed each second would cost much."""
+    drawn = []
+    monkeypatch.setattr(CompareScreen, "_plot", lambda screen: drawn.append(1))
+    async with show([make("a"), make("b")]) as pilot:
+        screen, known = pilot.app.screen, len(drawn)
+        later = [
+            replace(run, summary=replace(run.summary, seconds=3600.0 + number))
+            for number, run in enumerate(screen._runs)
+        ]
+        screen.take(later)
+        assert len(drawn) == known
+        column = shown(pilot).header.index("time")
+        assert [row[column] for row in shown(pilot).rows[:2]] == ["1h 00m"] * 2
+        screen.take([replace(later[0], curves={}), later[1]])
+        assert len(drawn) == known + 1
 
 
 async def test_runs_keep_their_looks(show, make):
