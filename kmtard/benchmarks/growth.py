@@ -150,6 +150,19 @@ GROUPS: dict[str, tuple[Callable[[int], Work], tuple[int, ...]]] = {
 """What changes -> the work for one size, and the sizes."""
 
 
+def mistake(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the options of `kmtard benchmark`; empty if nothing."""
+    fixed = {"net": "all", "batch_size": None, "unroll": "auto", "jit": "auto"}
+    for name, default in fixed.items():
+        if (given := getattr(arguments, name)) != default:
+            option = f"--{name.replace('_', '-')}"
+            return (
+                f"--growth measures fixed networks and sizes. Received: {option} "
+                f"{given}. Leave {option} out."
+            )
+    return ""
+
+
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure all groups, and yield one row per size.
 

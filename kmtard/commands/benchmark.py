@@ -65,8 +65,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
         except ValueError as error:
             parser.error(str(error))
     if arguments.against:
+        if arguments.growth:
+            parser.error("Expected --against or --growth, not both.")
         return _against(parser, arguments)
     if arguments.growth:
+        if mistake := growth.mistake(arguments):
+            parser.error(mistake)
         results = []
         for row in growth.rows(arguments):
             results.append(row)

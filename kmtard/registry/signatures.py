@@ -76,7 +76,7 @@ def _followed(module: str, name: str, reader: str) -> Found | None:
 
 @functools.lru_cache(maxsize=256)
 def _parsed(path: Path, changed: int) -> ast.Module:
-    """Return the syntax tree of a file, of functions only docstrings and imports."""
+    """Return a file's syntax tree; of functions, only docstrings and imports."""
     del changed
     tree = ast.parse(read_bounded(path, LARGEST), filename=str(path))
     # The rest of the functions, which nothing here reads, is most of the tree.

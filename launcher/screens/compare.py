@@ -98,7 +98,7 @@ class CompareScreen(PlotKeys, LauncherScreen[None]):
         runs = [run for run in found if run.path in self._readers]
         if runs == self._runs:
             return
-        # The time of a run that is executed changes at each look, and is in one table.
+        # The time of a running run changes with each look, and is in one table.
         same = list(map(_timeless, runs)) == list(map(_timeless, self._runs))
         self._runs = runs
         if same:

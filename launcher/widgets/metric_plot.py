@@ -366,7 +366,7 @@ def _ink(style: SeriesStyle) -> Style:
 
 
 def _number(y: float | None, digits: int) -> str:
-    """Return a value for reading, `-` if there is none.
+    """Return a value as text; `-` if it is None.
 
     A value so small that all decimals would be 0, or very large, has an exponent.
     """

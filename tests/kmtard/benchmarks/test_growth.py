@@ -45,6 +45,21 @@ def test_command(pretended, tmp_path, capsys):
     assert "squares" in out and "squares: 6 done" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--batch-size=8"], "Leave --batch-size out"),
+        (["--net=cifar"], "Received: --net cifar"),
+        (["--jit=no"], "--jit no"),
+        (["--against=torch"], "not both"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, said, pretended, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["--growth", *options])
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("group", sorted(growth.GROUPS))
 def test_work_of_each_group(group):
     """The smallest work runs, and the amounts are those of its definition."""
