@@ -32,6 +32,9 @@ from kmtard.training.startup import check_backend
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 """Options that are passed to the separate process of each network."""
 
+INSTEAD = ("device-report", "launcher", "against", "growth")
+"""Options that measure something else than a step and the input pipeline."""
+
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -> int:
     """Run the command.
@@ -47,6 +50,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
     accept_any_text()
     parser = _parser(prog)
     arguments = parser.parse_args(argv)
+    given = [
+        f"--{name}" for name in INSTEAD if getattr(arguments, name.replace("-", "_"))
+    ]
+    if len(given) > 1:
+        parser.error(f"Each measures something else: {' and '.join(given)}. Give one.")
     if arguments.device_report:
         return device_report.main(arguments)
     if arguments.launcher:
@@ -65,8 +73,6 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
         except ValueError as error:
             parser.error(str(error))
     if arguments.against:
-        if arguments.growth:
-            parser.error("Expected --against or --growth, not both.")
         return _against(parser, arguments)
     if arguments.growth:
         if mistake := growth.mistake(arguments):

@@ -51,7 +51,8 @@ def test_command(pretended, tmp_path, capsys):
         (["--batch-size=8"], "Leave --batch-size out"),
         (["--net=cifar"], "Received: --net cifar"),
         (["--jit=no"], "--jit no"),
-        (["--against=torch"], "not both"),
+        (["--against=torch"], "--against and --growth. Give one"),
+        (["--launcher"], "--launcher and --growth. Give one"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options, said, pretended, capsys):
