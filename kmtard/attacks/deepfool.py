@@ -55,8 +55,8 @@ class DeepFool(MinimalNorm):
         epsilon: radius, >= 0, within which an image counts as fooled, in pixel
             intensity (L_inf) or Euclidean length (L2); with infinity, every success
             counts.
-        steps: number of steps, >= 0, each with one forward and one backward pass per
-            class.
+        steps: number of steps, >= 0, each with two forward passes, and one backward
+            pass per class.
         overshoot: by how much a step is longer than the way to the hyperplane, as a
             share, in [0, 1].
         norm: "linf" or "l2".
@@ -96,7 +96,7 @@ class DeepFool(MinimalNorm):
         )
 
     def _passes(self, classifier: Classifier) -> tuple[int, int]:
-        return classifier.num_classes + 1, classifier.num_classes
+        return 2, classifier.num_classes
 
     def _begin(self, x: Tensor) -> Approach:
         return Approach(x, self._nothing(x))

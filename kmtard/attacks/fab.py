@@ -157,7 +157,7 @@ class FAB(Attack):
                 )
                 steps += taken
         gradients = 1 if self.targeted else classifier.num_classes
-        forwards = batch.active + (gradients + 1) * steps
+        forwards = batch.active + 2 * steps
         radius = ops.reshape(batch.radii(self.epsilon), (-1,))
         within = ops.reshape(state.distance <= radius, column(x))
         return Found(

@@ -11,6 +11,9 @@ from kmtard.attacks.norms import column
 from kmtard.attacks.projection import dual_length
 from kmtard.backend.types import Labels, Tensor
 
+UNROLLED = 20
+"""Largest number of classes whose passes are compiled without a loop on a CPU."""
+
 
 def towards(
     classifier: Classifier, u: Tensor, y: Labels, target: Labels
@@ -30,11 +33,15 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Return `towards` for the class whose hyperplane is nearest to `u`.
 
-    This needs one forward and one backward pass per class.
+    This needs one forward pass, and one backward pass per class.
     """
+    logits, pull = backend.pullback(classifier.logits, u)
+    classes, own = classifier.num_classes, _entry(logits, y)
+    away = -ops.one_hot(y, classes, dtype="float32")
 
     def nearer(label: Tensor, best: tuple) -> tuple:
-        lead, normal = towards(classifier, u, y, ops.zeros_like(y) + label)
+        lead = _entry(logits, ops.zeros_like(y) + label) - own
+        normal = pull(away + ops.one_hot(label, classes, dtype="float32"))
         distance = ops.abs(lead) / (dual_length(flat(normal), norm) + 1e-12)
         better = (y != label) & (distance < best[0])
         rows = ops.reshape(better, column(u))
@@ -45,8 +52,13 @@ def nearest(
         )
 
     zero = ops.zeros(y.shape, "float32")
-    start = (zero + np.inf, zero, ops.zeros_like(u))
-    return ops.fori_loop(0, classifier.num_classes, nearer, start)[1:]
+    best = (zero + np.inf, zero, ops.zeros_like(u))
+    # On a CPU, XLA runs convolutions inside a loop several times as slowly.
+    if not backend.on_cpu() or classes > UNROLLED:
+        return ops.fori_loop(0, classes, nearer, best)[1:]
+    for label in range(classes):
+        best = nearer(label, best)
+    return best[1:]
 
 
 def flat(images: Tensor) -> Tensor:

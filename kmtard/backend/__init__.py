@@ -3,8 +3,8 @@
 Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the few
 exceptions. They import nothing else of kmtard. `distribution` is for several devices
 and processes, which only JAX supports. `fast_layers` replaces methods of Keras's layers
-by faster ones while our models compute; `torch_layers` and `torch_graphs` have those of
-PyTorch.
+by faster ones while our models compute; `jax_layers`, `torch_layers` and `torch_graphs`
+have them.
 
 Each module defines the same names:
 
@@ -13,6 +13,9 @@ Each module defines the same names:
 * `value_and_gradient(function, x)`: for `function(x) -> (values, aux)`, return the
   values, aux (nested tensors) and the gradient of the sum of the values with respect to
   x, from one forward and one backward pass.
+* `pullback(function, x)`: return `values = function(x)`, and a function from a tensor
+  like the values to the gradient of its product with them with respect to x. It may be
+  called several times; each call is one backward pass.
 * `input_gradient(function, x, state=())`: return the gradient of the sum of
   `function(x)` with respect to x. If the function assigns variables, `state` lists
   every variable that it reads.
@@ -43,6 +46,7 @@ import sys
 from typing import Any
 
 _NAMES = ("jax", "tensorflow", "torch")
+_FASTER = {"jax": "jax_layers", "torch": "torch_graphs"}
 
 
 def _check(name: str) -> None:
@@ -64,6 +68,10 @@ import numpy as np  # noqa: E402
 _check(keras.backend.backend())
 _backend = importlib.import_module(f"kmtard.backend.{keras.backend.backend()}")
 
+# Only for the active backend: those above are also imported for arrays of their kind.
+if keras.backend.backend() in _FASTER:
+    importlib.import_module(f"kmtard.backend.{_FASTER[keras.backend.backend()]}")
+
 AttackingModel = _backend.AttackingModel
 JIT_COMPILE = _backend.JIT_COMPILE
 allow_tf32 = _backend.allow_tf32
@@ -72,6 +80,7 @@ devices = _backend.devices
 input_gradient = _backend.input_gradient
 on_cpu = _backend.on_cpu
 peak_memory = _backend.peak_memory
+pullback = _backend.pullback
 repeat = _backend.repeat
 replicas = _backend.replicas
 reset_peak_memory = _backend.reset_peak_memory

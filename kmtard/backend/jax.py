@@ -10,29 +10,9 @@ import keras
 import numpy as np
 
 from kmtard.backend import jax_distribution as distribution
-from kmtard.backend.fast_layers import fast_layers, replace
+from kmtard.backend.fast_layers import fast_layers
 
 JIT_COMPILE: bool | str = "auto"
-
-
-def _pointwise(
-    convolution: Callable[..., Any], layer: Any, inputs: Any, kernel: Any
-) -> Any:
-    """Compute a 1x1 convolution as a matrix product, on a CPU.
-
-    XLA computes the gradient of its kernel 2 to 8 times as fast then. For larger
-    kernels, a sum of shifted matrix products was not faster than XLA.
-    """
-    plain = layer.groups == 1 and layer.data_format == "channels_last"
-    if not (plain and layer.kernel_size == (1, 1) and on_cpu()):
-        return convolution(layer, inputs, kernel)
-    down, right = layer.strides
-    kernel = keras.ops.convert_to_tensor(kernel)
-    inputs = keras.ops.convert_to_tensor(inputs, kernel.dtype)
-    return keras.ops.matmul(inputs[:, ::down, ::right], kernel[0, 0])
-
-
-replace(keras.layers.Conv2D, "convolution_op", _pointwise)
 
 
 class AttackingModel(keras.Model):
@@ -103,6 +83,13 @@ def value_and_gradient(
     return values, aux, gradient
 
 
+def pullback(
+    function: Callable[[Any], Any], x: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    values, pull = jax.vjp(function, x)
+    return values, lambda cotangent: pull(cotangent)[0]
+
+
 def input_gradient(
     function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
 ) -> Any:
@@ -146,7 +133,8 @@ def compile_function(model: Any, function: Callable[..., Any]) -> Callable[..., 
     @distribution.compiled
     def stateless(values: list, *args: Any) -> tuple[Any, list]:
         variables = model.variables
-        with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
+        pairs = zip(variables, values, strict=True)
+        with keras.StatelessScope(pairs) as scope, fast_layers():
             result = function(*args)
         return result, [scope.get_current_value(v) for v in seeds(variables)]
 

@@ -34,6 +34,22 @@ def value_and_gradient(
     return values, aux, tape.gradient(total, x, unconnected_gradients=zero)
 
 
+def pullback(
+    function: Callable[[Any], Any], x: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        values = function(x)
+
+    def pull(cotangent: Any) -> Any:
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(
+            values, x, output_gradients=cotangent, unconnected_gradients=zero
+        )
+
+    return values, pull
+
+
 def input_gradient(
     function: Callable[[Any], Any], x: Any, state: Sequence[Any] = ()
 ) -> Any:

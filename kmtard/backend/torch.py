@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import torch
 
-import kmtard.backend.torch_graphs  # noqa: F401  (replaces methods of layers)
 from kmtard.backend.fast_layers import fast_layers
 
 JIT_COMPILE: bool | str = False
@@ -33,18 +32,39 @@ def value_and_gradient(
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         values, aux = function(x)
-        total = values.sum()
-        if total.requires_grad:
-            (gradient,) = torch.autograd.grad(
-                total, x, allow_unused=True, materialize_grads=True
-            )
-        else:
-            gradient = torch.zeros_like(x)
+        gradient = _gradient(values.sum(), x)
     if isinstance(aux, torch.Tensor):
         aux = aux.detach()
     elif aux != ():  # walking through the structure takes long
         aux = keras.tree.map_structure(lambda t: t.detach(), aux)
     return values.detach(), aux, gradient
+
+
+def pullback(
+    function: Callable[[Any], Any], x: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        values = function(x)
+
+    def pull(cotangent: Any) -> Any:
+        return _gradient(values, x, cotangent, retain_graph=True)
+
+    return values.detach(), pull
+
+
+def _gradient(values: Any, x: Any, *cotangent: Any, retain_graph: bool = False) -> Any:
+    if not values.requires_grad:
+        return torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(
+        values,
+        x,
+        *cotangent,
+        retain_graph=retain_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return gradient
 
 
 def input_gradient(

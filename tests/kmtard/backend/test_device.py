@@ -10,7 +10,8 @@ from kmtard.benchmarks.flops import step_flops
 from kmtard.benchmarks.workload import distiller, random_batch
 from kmtard.networks.small_cnn import small_cnn
 
-SHAPE, BATCH = (6, 6, 1), 4
+# On a CPU, JAX computes no convolution of images with up to three channels.
+SHAPE, BATCH = (6, 6, 4), 4
 
 
 def test_a_cpu_is_named_and_has_no_memory_of_its_own():
@@ -37,7 +38,7 @@ def test_waiting_and_full_precision_change_no_value():
 
 @pytest.mark.parametrize("unroll", [False, True])
 def test_program_of_a_step(unroll):
-    networks = [small_cnn(10, SHAPE, width=2) for _ in range(3)]
+    networks = [small_cnn(10, SHAPE, width=4) for _ in range(3)]
     model, _ = distiller(networks, pgd_steps=3, unroll=unroll)
     text, host = backend.step_program(model, random_batch(SHAPE, BATCH))
     if keras.backend.backend() == "torch":

@@ -36,12 +36,23 @@ def gradients(layer, x):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(
-    ("size", "strides", "shape"),
-    [(1, 1, (6, 6, 4)), (1, 2, (7, 5, 3)), (1, (1, 2), (4, 6, 3)), (3, 1, (7, 5, 3))],
+    ("filters", "size", "strides", "shape"),
+    [
+        (5, 1, 1, (6, 6, 4)),
+        (5, 1, 2, (7, 5, 3)),
+        (5, 1, (1, 2), (4, 6, 3)),
+        # Images with few channels.
+        (5, 3, 1, (7, 5, 3)),
+        (5, (3, 2), (2, 1), (6, 7, 1)),
+        (40, 3, 2, (7, 6, 3)),
+        (4, (5, 4), (1, 2), (8, 9, 2)),
+    ],
 )
-def test_convolutions_and_their_gradients(size, strides, shape, padding, policy):
+def test_convolutions_and_their_gradients(
+    filters, size, strides, shape, padding, policy
+):
     layer = keras.layers.Conv2D(
-        5, size, strides=strides, padding=padding, use_bias=True, dtype=policy
+        filters, size, strides=strides, padding=padding, use_bias=True, dtype=policy
     )
     x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
     layer.build(x.shape)
@@ -52,18 +63,19 @@ def test_convolutions_and_their_gradients(size, strides, shape, padding, policy)
 @pytest.mark.parametrize(
     "options", [{"groups": 2}, {"data_format": "channels_first"}, {"dilation_rate": 2}]
 )
-def test_options_of_pointwise_convolutions(options):
-    layer = keras.layers.Conv2D(4, 1, **options)
-    x = np.random.default_rng(1).normal(size=(2, 4, 4, 4)).astype("float32")
+@pytest.mark.parametrize("size", [1, 2])
+def test_options_of_convolutions(options, size):
+    layer = keras.layers.Conv2D(4, size, **options)
+    x = np.random.default_rng(1).normal(size=(2, 4, 4, 2)).astype("float32")
     layer.build(x.shape)
     assert_close(both(lambda: [layer(x)]), 1e-6)
 
 
-def program(layer):
+def program(layer, channels=3):
     import jax
 
     # JAX keeps the program of a function that it knows.
-    return str(jax.make_jaxpr(lambda x: layer(x))(np.ones((2, 4, 4, 3))))
+    return str(jax.make_jaxpr(lambda x: layer(x))(np.ones((2, 4, 4, channels))))
 
 
 @on_jax
@@ -76,11 +88,38 @@ def test_pointwise_convolutions_are_matrix_products_only_in_the_scope():
 
 
 @on_jax
-def test_transformations_of_jax():
+@pytest.mark.parametrize(("channels", "filters"), [(4, 8), (3, 40)])
+def test_convolutions_that_xla_computes_fast_stay(channels, filters):
+    layer = keras.layers.Conv2D(filters, 3)
+    layer.build((2, 4, 4, channels))
+    _, faster = both(lambda: program(layer, channels))
+    assert "conv_general_dilated" in faster
+
+
+@on_jax
+def test_gradient_of_images_alone_computes_no_gradient_of_the_kernel():
+    """Attacks need only this one."""
+    import jax
+
+    layer = keras.layers.Conv2D(4, 3)
+    layer.build((2, 4, 4, 3))
+
+    def gradient():
+        total = jax.grad(lambda x: ops.sum(layer(x)))
+        return str(jax.make_jaxpr(total)(np.ones((2, 4, 4, 3), "float32")))
+
+    kept, faster = both(gradient)
+    assert "conv_general_dilated" in kept
+    assert "conv_general_dilated" not in faster
+
+
+@on_jax
+@pytest.mark.parametrize("size", [1, 3])
+def test_transformations_of_jax(size):
     """Second derivatives, forward mode, vmap, checkpoints and loops all work."""
     import jax
 
-    layer = keras.layers.Conv2D(2, 1, strides=2)
+    layer = keras.layers.Conv2D(2, size, strides=2)
     layer.build((1, 4, 4, 2))
     weights = [v.value for v in layer.trainable_variables]
     x = jax.random.normal(jax.random.key(0), (2, 1, 4, 4, 2))
@@ -154,6 +193,19 @@ def test_saved_models_load_without_our_package(tmp_path):
     files = [str(path), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
     subprocess.run([sys.executable, "-c", code, *files], check=True, env=os.environ)
     np.testing.assert_allclose(np.load(files[2]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_arrays_of_other_libraries_replace_no_layer(library):
+    """Only the active backend's versions fit its tensors."""
+    module = pytest.importorskip(library)
+    make = module.numpy.ones if library == "jax" else module.ones
+    array = make((1, 4, 4, 1))
+    x = backend.to_numpy(array)
+    backend.from_numpy(x, like=array)
+    layer = keras.layers.Conv2D(4, 1)
+    layer.build(x.shape)
+    assert_close(both(lambda: [layer(ops.convert_to_tensor(x))]), 1e-6)
 
 
 @on_jax
