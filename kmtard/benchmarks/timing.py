@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kmtard.training.startup import silent_native_code
+from kmtard.training.startup import keep_freed_memory, silent_native_code
 
 
 def keras_on(backend: str | None) -> Any:
@@ -17,6 +17,7 @@ def keras_on(backend: str | None) -> Any:
     if backend:
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_freed_memory()
     with silent_native_code():
         import keras
 

@@ -46,6 +46,7 @@ class Worker:
 
     Attributes:
         ready: what the process wrote when it was ready, such as its device.
+        answered: its last answer.
 
     Raises:
         RuntimeError: the process ended, for example because PyTorch is not installed.
@@ -67,7 +68,7 @@ class Worker:
             text=True,
             env={**os.environ, **(environment or {})},
         )
-        self.ready = self._answer()
+        self.ready = self.answered = self._answer()
 
     def times(self, kind: str, count: int) -> Times:
         """Return the mean times of one repetition.
@@ -83,10 +84,19 @@ class Worker:
         if self._process.stdin:
             self._process.stdin.write(json.dumps([kind, count]) + "\n")
             self._process.stdin.flush()
-        found = self._answer()
+        found = self.answered = self._answer()
         if "error" in found:
             raise Refused(str(found["error"]))
         return Times(float(found["seconds"]), float(found["cpu_seconds"]))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._log.close()
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
@@ -110,9 +120,4 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         """End the process."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._log.close()
+        self.close()

@@ -20,10 +20,12 @@ from kmtard.benchmarks import (
     device_report,
     growth,
     launcher,
+    peers,
     pipeline,
     step,
 )
 from kmtard.benchmarks.against.table import table as against_table
+from kmtard.benchmarks.peers.table import table as peers_table
 from kmtard.benchmarks.terminal import TerminalError
 from kmtard.commands.parser import Parser
 from kmtard.runs.visible import accept_any_text, visible_lines
@@ -32,7 +34,7 @@ from kmtard.training.startup import check_backend
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 """Options that are passed to the separate process of each network."""
 
-INSTEAD = ("device-report", "launcher", "against", "growth")
+INSTEAD = ("device-report", "launcher", "against", "attacks", "growth")
 """Options that measure something else than a step and the input pipeline."""
 
 
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
             parser.error(str(error))
     if arguments.against:
         return _against(parser, arguments)
+    if arguments.attacks:
+        return _attacks(parser, arguments)
     if arguments.growth:
         if mistake := growth.mistake(arguments):
             parser.error(mistake)
@@ -141,6 +145,48 @@ def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     return 0
 
 
+def _attacks(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    names = arguments.work.split(",") if arguments.work else list(peers.ATTACKS)
+    for name in names:
+        if name not in peers.ATTACKS:
+            parser.error(
+                f"--work: expected names from {', '.join(peers.ATTACKS)}. "
+                f"Received: {name!r}."
+            )
+    if arguments.net == pipeline.NAME:
+        parser.error(
+            f"--attacks: expected --net {', '.join(peers.NETS)} or all. "
+            f"Received: {pipeline.NAME!r}."
+        )
+    for option in ("unroll", "jit", "steps"):
+        if getattr(arguments, option) not in ("auto", None):
+            parser.error(
+                f"--attacks has no option --{option}. Leave it out. "
+                f"Received: {getattr(arguments, option)}."
+            )
+    packages = peers.installed()
+    for missing in sorted(peers.PACKAGES.keys() - packages):
+        sys.stderr.write(f"{missing} is not installed, so it is left out\n")
+    nets = list(peers.NETS) if arguments.net == "all" else [arguments.net]
+    rules = peers.Rules(
+        backend=arguments.backend,
+        rounds=arguments.repeats,
+        batch_size=arguments.batch_size or peers.IMAGES,
+    )
+    results = []
+    try:
+        for row in peers.rows(nets, names, packages, rules):
+            results.append(row)
+            sys.stderr.write(
+                f"{row['net']} {row['epsilon']:.3f} {row['attack']} done\n"
+            )
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    _write(results, peers_table(results), arguments.json)
+    return 0
+
+
 def _write(results: list[dict[str, Any]], table: Table, file: str | None) -> None:
     """Print results as a table and write them as JSON; "-" prints only JSON."""
     if file == "-":
@@ -200,9 +246,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="compare steps and attacks with plain PyTorch instead, in turns",
     )
     group.add_argument(
+        "--attacks",
+        action="store_true",
+        help="compare attacks with those of the packages torchattacks and auto-attack "
+        "instead, in turns, as far as they are installed",
+    )
+    group.add_argument(
         "--work",
-        help="what to compare, separated by commas "
-        f"(default: {','.join(against.WORKS)})",
+        help="what to compare, separated by commas (default: all). --against: "
+        f"{', '.join(against.WORKS)}. --attacks: {', '.join(peers.ATTACKS)}",
     )
     group.add_argument(
         "--no-compile",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -101,3 +103,47 @@ def test_unused_programs_are_removed() -> None:
     del os.environ["JAX_COMPILATION_CACHE_DIR"]
     keep_compiled_programs()
     assert not old.exists() and new.exists()
+
+
+FAULTS = """
+import resource, sys, threading
+import numpy as np
+from kmtard.training.startup import keep_freed_memory
+
+if "keep" in sys.argv:
+    keep_freed_memory()
+
+def fill(mebibytes):
+    np.empty(mebibytes << 18, "float32").fill(1)
+
+def faults():
+    for _ in range(5):
+        fill(16), fill(100)
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        fill(16), fill(100)
+    counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - began)
+
+counted = []
+faults()
+thread = threading.Thread(target=faults)
+thread.start()
+thread.join()
+print(*counted)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="for glibc")
+def test_freed_memory_is_kept_in_every_thread() -> None:
+    """The system clears no page anew for arrays of the same size."""
+
+    def faults(*words: str, **environment: str) -> list[int]:
+        # Huge pages would make the numbers depend on the state of the machine.
+        environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0", **environment}
+        command = [sys.executable, "-c", FAULTS, *words]
+        output = subprocess.check_output(command, text=True, env=environment)
+        return [int(word) for word in output.split()]
+
+    assert max(faults("keep")) < 1000
+    assert min(faults()) > 10_000
+    assert min(faults("keep", MALLOC_ARENA_MAX="2")) > 10_000, "the user's settings"
