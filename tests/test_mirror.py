@@ -37,6 +37,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/benchmarks/device_report/test_miniature.py",
         "the parts are run in miniature, through the command",
     ),
+    "kmtard/benchmarks/peers/*": (
+        "kmtard/benchmarks/test_peers.py",
+        "the sides and their table are parts of one comparison",
+    ),
     "kmtard/benchmarks/rivals/*": (
         "kmtard/benchmarks/test_rivals.py",
         "network and step are compared with ours as a whole",

@@ -24,6 +24,9 @@ BATCH_SIZE = 256
 HALVINGS = 4
 """How often a batch may be halved; each batch size is compiled once."""
 
+DIVIDED = 32
+"""Smallest power of two below which `backend.size_steps()` may add batch sizes."""
+
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -370,18 +373,27 @@ class Selection:
 
 
 def select(active: np.ndarray) -> Selection:
-    """Return the rows where `active` (batch,) is True, padded to the next allowed size.
+    """Return the rows where `active` (batch,) is True, padded to an allowed size.
 
-    Allowed sizes are the batch size, its half, and so on for `HALVINGS`. So an attack
-    becomes cheaper as more images are fooled, and compiles only a few times.
+    So an attack becomes cheaper as more images are fooled. Most backends compile for
+    each size. So the allowed sizes are the batch size and the powers of two below it.
+    `backend.size_steps()` adds sizes between two powers.
     """
     rows = np.flatnonzero(active)
-    size = len(active)
-    for _ in range(HALVINGS):
-        size = size if len(rows) > -(-size // 2) else -(-size // 2)
+    size = _allowed_size(len(rows), len(active), backend.size_steps())
     home = np.full(len(active), -1)
     home[rows] = np.arange(len(rows))
     return Selection(*_padded(rows, size), home)
+
+
+def _allowed_size(count: int, batch: int, steps: int | None) -> int:
+    if steps is None:
+        return max(1, count)
+    least = max(count, -(-batch // 2**HALVINGS))
+    power = 1 << (least - 1).bit_length()
+    steps = steps if power >= DIVIDED else 1
+    sizes = (power * part // (2 * steps) for part in range(steps + 1, 2 * steps + 1))
+    return min(batch, next(size for size in sizes if size >= least))
 
 
 def _padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,8 @@ Each module defines the same names:
   type and the device of `like`. Of a batch that several processes divide, NumPy gets
   the rows of this one.
 * `on_cpu()`: return whether there is no accelerator.
+* `size_steps()`: return how many batch sizes above each half are worth compiling for; 1
+  for the whole alone, None for all sizes if nothing is compiled.
 * `replicas()`: return the number of replicas that share each batch.
 * `wait_for(values)`: return when the device has computed these tensors.
 * `allow_tf32(allowed)`: set whether float32 matrix products may round their inputs to
@@ -84,6 +86,7 @@ pullback = _backend.pullback
 repeat = _backend.repeat
 replicas = _backend.replicas
 reset_peak_memory = _backend.reset_peak_memory
+size_steps = _backend.size_steps
 step_program = _backend.step_program
 value_and_gradient = _backend.value_and_gradient
 wait_for = _backend.wait_for

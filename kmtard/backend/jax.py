@@ -163,6 +163,11 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def size_steps() -> int | None:
+    # Compiled programs are kept for the next run. A GPU is faster than its compiler.
+    return 4 if on_cpu() else 1
+
+
 def replicas() -> int:
     return 1
 

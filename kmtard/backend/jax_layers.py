@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,7 @@ def _xla(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
     )
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _of_few_channels(
     x: Any, kernel: Any, strides: tuple[int, int], padding: str
 ) -> Any:
@@ -73,9 +75,6 @@ def _of_few_channels(
     This is a rule for tangents, not for gradients, so that forward mode works too.
     """
     return _convolved(x, kernel, strides, padding)
-
-
-_of_few_channels = jax.custom_jvp(_of_few_channels, nondiff_argnums=(2, 3))
 
 
 def _tangent(

@@ -82,6 +82,10 @@ def on_cpu() -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
+def size_steps() -> int | None:
+    return 1
+
+
 def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 

@@ -106,6 +106,10 @@ def on_cpu() -> bool:
     return not torch.cuda.is_available()
 
 
+def size_steps() -> int | None:
+    return None
+
+
 def replicas() -> int:
     return 1
 

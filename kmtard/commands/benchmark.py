@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,9 @@ def _attacks(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
                 f"Received: {getattr(arguments, option)}."
             )
     packages = peers.installed()
-    for missing in sorted(peers.PACKAGES.keys() - packages):
-        sys.stderr.write(f"{missing} is not installed, so it is left out\n")
+    for missing in peers.PACKAGES:
+        if missing not in packages:
+            sys.stderr.write(f"{missing} is not installed, so it is left out.\n")
     nets = list(peers.NETS) if arguments.net == "all" else [arguments.net]
     rules = peers.Rules(
         backend=arguments.backend,
@@ -201,8 +203,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=prog,
         description="Time one B-MTARD step and the input pipeline. Or compare with "
-        "plain PyTorch, measure how the time grows with the work, write a report about "
-        "a device, or measure the terminal interface.",
+        "plain PyTorch or with the attacks of other packages, measure how the time "
+        "grows with the work, write a report about a device, or measure the terminal "
+        "interface.",
     )
     parser.add_argument(
         "--net",
@@ -215,11 +218,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         choices=["jax", "tensorflow", "torch"],
         help="Keras backend (default: KERAS_BACKEND, or the one that Keras chooses)",
     )
-    parser.add_argument("--batch-size", type=int, help="images per step")
+    parser.add_argument("--batch-size", type=_count, help="images per step")
     parser.add_argument(
-        "--repeats", type=int, default=5, help="number of measurements (default: 5)"
+        "--repeats", type=_count, default=5, help="number of measurements (default: 5)"
     )
-    parser.add_argument("--steps", type=int, help="steps per measurement")
+    parser.add_argument("--steps", type=_count, help="steps per measurement")
     parser.add_argument(
         "--unroll",
         choices=["auto", "yes", "no"],
@@ -270,6 +273,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     device_report.add_options(parser)
     return parser
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise argparse.ArgumentTypeError(
+        f"expected a whole number >= 1. Received: {text!r}."
+    )
 
 
 def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:

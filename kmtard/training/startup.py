@@ -68,8 +68,8 @@ def keep_freed_memory() -> None:
     the next step. On a CPU, a forward pass of 256 32x32x3 images took up to three times
     as long. Nothing happens without glibc, or if the user has chosen other settings.
     """
-    chosen = ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
-    chosen = ("GLIBC_TUNABLES", *(f"MALLOC_{name}" for name in chosen))
+    names = ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
+    chosen = ("GLIBC_TUNABLES", *(f"MALLOC_{name}" for name in names))
     if not sys.platform.startswith("linux") or any(map(os.environ.get, chosen)):
         return
     with suppress(OSError, AttributeError):

@@ -34,7 +34,7 @@ def main(settings: dict[str, Any]) -> int:
     method = SAT(student, attack=PGD(epsilon, steps=10, step_size=epsilon / 4))
     method.compile(keras.optimizers.SGD(0.02, momentum=0.9))
     method.fit(
-        resized(data.train.images, shape),
+        resized(data.train.images[:], shape),
         data.train.labels,
         batch_size=BATCH_SIZE,
         epochs=settings["epochs"],
@@ -42,9 +42,10 @@ def main(settings: dict[str, Any]) -> int:
     )
     folder, count = Path(settings["folder"]), settings["images"]
     student.save(folder / "network.keras")
-    images = resized(data.test.images, shape)[:count]
+    images = resized(data.test.images[:], shape)[:count]
     np.savez(folder / "images.npz", x=images, y=data.test.labels[:count])
-    np.savez(folder / "torch.npz", **for_torch(student))
+    arrays: dict[str, Any] = for_torch(student)
+    np.savez(folder / "torch.npz", **arrays)
     sys.stdout.write(json.dumps({"saved": str(folder)}) + "\n")
     return 0
 

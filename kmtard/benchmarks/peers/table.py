@@ -10,17 +10,21 @@ from rich.table import Table
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table with one line per row of `kmtard.benchmarks.peers.rows`."""
+    backends = sorted({row["backend"] for row in rows})
     shown = Table(
         title="Processor seconds of attacks on the same weights, one thread",
         box=None,
+        # Narrow, to fit into a terminal with 80 columns.
+        padding=(0, 1, 0, 0),
         caption="cold: the first run in a new process, ours without and with compiled "
         "programs in the cache; warm: median of later runs; ratio: our warm time / "
-        "that of the package in the same round, median (lowest-highest); robust %: "
-        "accuracy under the attack.",
+        "that of the package in the same round, median (lowest-highest); eps: radius; "
+        "rob. %: accuracy under the attack."
+        + "".join(f" Our backend: {name}." for name in backends),
     )
-    for name in ("net", "radius", "attack", "by"):
+    for name in ("net", "eps", "attack", "by"):
         shown.add_column(name)
-    for name in ("cold", "warm", "ratio", "robust %"):
+    for name in ("cold", "warm", "ratio", "rob. %"):
         shown.add_column(name, justify="right")
     for row in rows:
         ours = row["ours"]
@@ -28,7 +32,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["net"],
             f"{row['epsilon']:.3f}",
             row["attack"],
-            f"kmtard, {row['backend']}",
+            "kmtard",
             f"{ours['empty_cache']:.1f}, {ours['cold']:.1f}",
             f"{ours['warm']:.1f}",
             "",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from kmtard import backend
 from kmtard.attacks.base import Attack, Found, select
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.gradient import PGD, fgsm
@@ -216,13 +217,30 @@ def test_no_images_are_refused(model, images, labels):
 @pytest.mark.parametrize(
     "batch, active, size",
     [(16, 16, 16), (16, 9, 16), (16, 8, 8), (16, 3, 4), (16, 1, 1), (16, 0, 1)]
-    + [(10, 5, 5), (10, 4, 5), (10, 3, 3), (10, 1, 1), (256, 1, 16), (1, 1, 1)],
+    + [(10, 9, 10), (10, 8, 8), (10, 3, 4), (10, 1, 1), (256, 1, 16), (1, 1, 1)],
 )
 def test_selection_has_one_of_few_sizes(batch, active, size):
     rows = np.random.default_rng(0).permutation(batch) < active
     part = select(rows)
+    if keras.backend.backend() == "torch":
+        size = max(1, active)  # nothing is compiled
     assert len(part.rows) == len(part.active) == size
     np.testing.assert_array_equal(part.rows[part.active], np.flatnonzero(rows))
+
+
+@pytest.mark.parametrize(
+    ("steps", "sizes"),
+    [(1, {16, 32, 64, 100}), (4, {16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 100})],
+)
+def test_sizes_of_selections_of_selections_are_the_same(steps, sizes, monkeypatch):
+    """So that shrinking step by step does not compile for more and more sizes."""
+    monkeypatch.setattr(backend, "size_steps", lambda: steps)
+
+    def found(batch):
+        return {len(select(np.arange(batch) < n).rows) for n in range(7, batch + 1)}
+
+    assert {size for size in found(100) if size >= 16} == sizes
+    assert {size for each in sizes for size in found(each) if size >= 16} == sizes
 
 
 @pytest.mark.parametrize("shape", [(10,), (10, 2, 3)])

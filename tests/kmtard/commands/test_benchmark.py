@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kmtard import benchmark
-from kmtard.benchmarks import against
+from kmtard.benchmarks import against, peers
 
 pytestmark = pytest.mark.once("torch")
 
@@ -93,3 +93,76 @@ def test_comparisons_that_do_not_exist_are_refused(options, text, capsys):
         benchmark.main(["--against=torch", *options])
     assert ended.value.code == 2
     assert text in " ".join(capsys.readouterr().err.split())
+
+
+ROW = {
+    "net": "digits",
+    "epsilon": 0.1,
+    "attack": "autoattack",
+    "backend": "jax",
+    "ours": {"empty_cache": 8.26, "cold": 4.84, "warm": 4.16, "robust": 0.8867},
+    "packages": {
+        "auto-attack": {
+            "cold": 13.04,
+            "warm": 11.77,
+            "robust": 0.8906,
+            "ratio": {"median": 0.353, "low": 0.349, "high": 0.36},
+        }
+    },
+}
+
+
+def test_comparison_with_the_attacks_of_packages(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def rows(*arguments):
+        asked.append(arguments)
+        yield ROW
+
+    monkeypatch.setattr(peers, "rows", rows)
+    monkeypatch.setattr(peers, "installed", lambda: ["auto-attack"])
+    path = tmp_path / "times.json"
+    options = ["--attacks", "--net=digits", "--work=autoattack", "--repeats=2"]
+    assert benchmark.main([*options, "--backend=jax", f"--json={path}"]) == 0
+    rules = peers.Rules("jax", rounds=2, batch_size=256)
+    assert asked == [(["digits"], ["autoattack"], ["auto-attack"], rules)]
+    assert json.loads(path.read_text()) == [ROW]
+    output = capsys.readouterr()
+    assert output.err.splitlines()[0] == (
+        "torchattacks is not installed, so it is left out."
+    )
+    shown = [line.split() for line in output.out.splitlines()]
+    ours = ["digits", "0.100", "autoattack", "kmtard"]
+    assert [*ours, "8.3,", "4.8", "4.2", "88.7"] in shown
+    theirs = ["auto-attack", "13.0", "11.8", "0.35", "(0.35-0.36)", "89.1"]
+    assert theirs in shown
+    assert all(len(line) <= 80 for line in output.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--net=data"], "--attacks: expected --net digits, cifar or all."),
+        (["--work=square,pgd-20"], "Received: 'pgd-20'."),
+        (["--steps=3"], "--attacks has no option --steps."),
+        (["--unroll=no"], "--attacks has no option --unroll."),
+        (["--growth"], "--attacks and --growth. Give one."),
+        (["--repeats=0"], "--repeats: expected a whole number >= 1. Received: '0'."),
+        (["--batch-size=x"], "expected a whole number >= 1. Received: 'x'."),
+    ],
+)
+def test_comparisons_of_attacks_that_do_not_exist_are_refused(options, text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main(["--attacks", *options])
+    assert ended.value.code == 2
+    assert text in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_package_that_fails_is_reported(monkeypatch, capsys):
+    def rows(*_):
+        raise RuntimeError("The process of x ended with exit code 1.")
+        yield
+
+    monkeypatch.setattr(peers, "rows", rows)
+    assert benchmark.main(["--attacks"]) == 1
+    assert "ended with exit code 1" in capsys.readouterr().err
