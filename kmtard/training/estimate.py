@@ -20,6 +20,7 @@ from kmtard.registry.roles import LABELS, TEACHERS, Role
 from kmtard.runs.tables import rich_text
 from kmtard.runs.visible import tell
 from kmtard.training.build import build_network, load_data
+from kmtard.training.callbacks.event_log import INTERVAL
 from kmtard.training.schedules import EvaluationEpochs
 from kmtard.training.teachers import cached_weights, needed_teachers
 from kmtard.training.trial import Trial, generated, parameters
@@ -229,7 +230,7 @@ def _times(
     tell(screen, f"Measured on generated images{place}:")
     table = _table(
         "Time of the run, an estimate",
-        ("phase", "epochs", "steps", "evaluations", "time"),
+        ("phase", "epochs", "steps", "evaluations", "time", "beside steps"),
     )
     total = 0.0
     for role in reversed(trials):
@@ -238,18 +239,29 @@ def _times(
         tell(screen, f"  {_named(role)}: a training step takes {step}")
         evaluation = trial.evaluation()
         tell(screen, f"  {_named(role)}: a batch of an evaluation takes {evaluation}")
-        steps = counts.steps * trial.training.schedule.epochs
+        checkpoint, event = trial.checkpoint(), trial.event()
+        tell(screen, f"  {_named(role)}: a checkpoint takes {checkpoint:.3g} s")
+        epochs = trial.training.schedule.epochs
+        steps = counts.steps * epochs
         # One more evaluation at the end of the run.
         evaluations = 1 + len(EvaluationEpochs(trial.training, lambda: False))
-        seconds = step.total(steps) + evaluation.total(counts.batches * evaluations)
+        training = step.total(steps)
+        events = epochs + training / INTERVAL
+        beside = evaluation.total(counts.batches * evaluations)
+        beside += epochs * checkpoint + events * event
+        seconds = training + beside
         total += seconds
-        numbers = (trial.training.schedule.epochs, steps, evaluations)
-        table.add_row(_named(role), *(f"{each:,}" for each in numbers), _span(seconds))
+        numbers = (f"{each:,}" for each in (epochs, steps, evaluations))
+        share = f"{100 * beside / seconds:.1f} %"
+        table.add_row(_named(role), *numbers, _span(seconds), share)
     table.add_section()
     table.add_row(
-        "what was measured" if left_out else "whole run", "", "", "", _span(total)
+        "what was measured" if left_out else "whole run", "", "", "", _span(total), ""
     )
-    table.caption = "without attacks other than PGD in the final evaluation"
+    table.caption = (
+        "without attacks other than PGD in the final evaluation; beside steps: share "
+        "of evaluations, checkpoints and events"
+    )
     return table
 
 

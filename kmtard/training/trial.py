@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,10 +18,15 @@ from kmtard import registry
 from kmtard.data.pipeline import DataSet, Split
 from kmtard.recipe import Recipe
 from kmtard.registry.roles import TEACHERS, Role
+from kmtard.runs import EventWriter
+from kmtard.runs.files import write_atomic
 from kmtard.training.build import build_method, build_network
+from kmtard.training.callbacks import RunState
 
 # The first step includes compilation.
 STEPS = 3
+
+EVENTS, METRICS = 100, 20
 
 
 def generated(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> DataSet:
@@ -165,6 +172,26 @@ class Trial:
                 verbose=0,
             )
         )
+
+    def checkpoint(self) -> float:
+        """Return the seconds that the checkpoint after an epoch takes."""
+        with tempfile.TemporaryDirectory() as folder:
+            state = RunState(Path(folder) / "checkpoints", write_atomic, STEPS)
+            state.set_model(self.model)
+            state.save()  # a first copy of each variable takes longer
+            began = time.perf_counter()
+            state.save()
+            return time.perf_counter() - began
+
+    def event(self) -> float:
+        """Return the seconds that an event with the metrics of an epoch takes."""
+        metrics = {f"metric_{number}": number / 7 for number in range(METRICS)}
+        with tempfile.TemporaryDirectory() as folder:
+            writer = EventWriter(Path(folder) / "events.jsonl")
+            began = time.perf_counter()
+            for step in range(EVENTS):
+                writer.write("step", step=step, metrics=metrics)
+            return (time.perf_counter() - began) / EVENTS
 
 
 def parameters(network: Any) -> int:

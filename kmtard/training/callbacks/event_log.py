@@ -8,6 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+INTERVAL = 5.0
+"""Default shortest time between two `step` events, in seconds."""
+
 
 class EventLog(keras.callbacks.Callback):
     """Writes one `epoch` event per epoch, and a `step` event every few seconds.
@@ -32,7 +35,7 @@ class EventLog(keras.callbacks.Callback):
     async_safe = True
 
     def __init__(
-        self, writer: Any, phase: str, steps_per_epoch: int, interval: float = 5.0
+        self, writer: Any, phase: str, steps_per_epoch: int, interval: float = INTERVAL
     ) -> None:
         super().__init__()
         self.writer = writer

@@ -27,6 +27,8 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of one second each, batches of an evaluation of two, nothing compiled."""
     monkeypatch.setattr(Trial, "step", lambda self: Pace(10.0, 1.0))
     monkeypatch.setattr(Trial, "evaluation", lambda self: Pace(20.0, 2.0))
+    monkeypatch.setattr(Trial, "checkpoint", lambda self: 0.5)
+    monkeypatch.setattr(Trial, "event", lambda self: 0.1)
 
 
 def test_it_measures_and_writes_nothing(
@@ -50,6 +52,7 @@ def test_it_measures_and_writes_nothing(
     assert "16 held-out images choose the best epoch" in output
     assert "student: a training step takes " in output
     assert "student: a batch of an evaluation takes " in output
+    assert "student: a checkpoint takes " in output
     assert output.count("estimate") == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -94,10 +97,13 @@ def test_tables_tell_networks_memory_and_time(
         "MiB",
     ]
     assert nat_teacher in lines
-    # 10 + 11 steps, 20 + 3 evaluations of a batch.
-    assert ["student", "3", "12", "4", "47", "s"] in lines
-    assert ["clean", "teacher", "1", "4", "2", "35", "s"] in lines
-    assert ["robust", "teacher", "2", "8", "3", "41", "s"] in lines
+    # 10 + 11 s of steps, 20 + 6 s of evaluations, 3 checkpoints, and an event for each
+    # epoch and 5 s.
+    beside = 26 + 3 * 0.5 + (3 + 21 / 5) * 0.1
+    share = f"{100 * beside / (21 + beside):.1f}"
+    assert ["student", "3", "12", "4", "50", "s", share, "%"] in lines
+    assert ["clean", "teacher", "1", "4", "2", "36", "s", "63.7", "%"] in lines
+    assert ["robust", "teacher", "2", "8", "3", "43", "s", "60.0", "%"] in lines
     assert ["whole", "run", "3", "min"] in lines
 
 
