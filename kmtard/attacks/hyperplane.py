@@ -39,26 +39,38 @@ def nearest(
     classes, own = classifier.num_classes, _entry(logits, y)
     away = -ops.one_hot(y, classes, dtype="float32")
 
+    def normal(label: int | Tensor) -> Tensor:
+        return pull(away + ops.one_hot(label, classes, dtype="float32"))
+
+    # On a CPU, XLA runs convolutions inside a loop several times as slowly.
+    if backend.on_cpu() and classes <= UNROLLED:
+        # Of a chain of choices instead of a stack, XLA would compute each link anew.
+        normals = ops.stack([flat(normal(label)) for label in range(classes)], axis=1)
+        leads = logits - own[:, None]
+        lengths = ops.stack(
+            [dual_length(normals[:, label], norm) for label in range(classes)], axis=1
+        )
+        distances = ops.abs(leads) / (lengths + 1e-12)
+        distances = ops.where(ops.cast(away, "bool"), np.inf, distances)
+        best = ops.argmin(distances, axis=1)
+        chosen = ops.take_along_axis(normals, best[:, None, None], axis=1)
+        return _entry(leads, best), ops.reshape(chosen, u.shape)
+
     def nearer(label: Tensor, best: tuple) -> tuple:
         lead = _entry(logits, ops.zeros_like(y) + label) - own
-        normal = pull(away + ops.one_hot(label, classes, dtype="float32"))
-        distance = ops.abs(lead) / (dual_length(flat(normal), norm) + 1e-12)
+        direction = normal(label)
+        distance = ops.abs(lead) / (dual_length(flat(direction), norm) + 1e-12)
         better = (y != label) & (distance < best[0])
         rows = ops.reshape(better, column(u))
         return (
             ops.where(better, distance, best[0]),
             ops.where(better, lead, best[1]),
-            ops.where(rows, normal, best[2]),
+            ops.where(rows, direction, best[2]),
         )
 
     zero = ops.zeros(y.shape, "float32")
-    best = (zero + np.inf, zero, ops.zeros_like(u))
-    # On a CPU, XLA runs convolutions inside a loop several times as slowly.
-    if not backend.on_cpu() or classes > UNROLLED:
-        return ops.fori_loop(0, classes, nearer, best)[1:]
-    for label in range(classes):
-        best = nearer(label, best)
-    return best[1:]
+    start = (zero + np.inf, zero, ops.zeros_like(u))
+    return ops.fori_loop(0, classes, nearer, start)[1:]
 
 
 def flat(images: Tensor) -> Tensor:
