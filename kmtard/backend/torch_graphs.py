@@ -8,8 +8,10 @@ See `fast_layers`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +21,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from kmtard.backend.fast_layers import replace
-from kmtard.backend.torch_layers import is_single
+from kmtard.backend.torch_layers import can_pad, is_single, padded_convolution
 
 DIRECT = {
     Functional,
@@ -107,19 +109,30 @@ def _graph(
     for step in plan.steps:
         given: list[Any] = [found[key] for key in step.inputs]
         given = [given] if step.takes_list else given
+        if step.zeros is not None:
+            (images,) = given
+            if _is_direct(step.zeros, images) and _is_direct(step.operation, images):
+                padded = padded_convolution(step.operation, step.zeros, images)
+                found[step.output] = padded
+                continue
+            given = [step.zeros(images)]
         found[step.output] = step.operation(*given, **(options if step.layer else {}))
     return found[plan.output]
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One operation of a graph. Tensors are named by the `id` of Keras's symbol."""
+    """One operation of a graph. Tensors are named by the `id` of Keras's symbol.
+
+    `zeros` is the layer whose padding a convolution applies itself.
+    """
 
     operation: Any
     inputs: tuple[int, ...]
     output: int
     takes_list: bool
     layer: bool
+    zeros: Any = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,28 @@ def _plan(network: Any) -> _Plan | None:
                 if step is None:
                     return None
                 steps.append(step)
+    steps = _with_padding(steps, id(outputs))
     return _Plan(images.shape, id(images), id(outputs), steps)
+
+
+def _with_padding(steps: list[_Step], output: int) -> list[_Step]:
+    """Merge each zero padding with the convolution that alone uses its result."""
+    used = Counter(key for step in steps for key in step.inputs)
+    used[output] += 1
+    merged: list[_Step] = []
+    for step in steps:
+        before = next((each for each in merged if (each.output,) == step.inputs), None)
+        if (
+            before is not None
+            and type(step.operation) is keras.layers.Conv2D
+            and type(before.operation) is keras.layers.ZeroPadding2D
+            and used[before.output] == 1
+            and can_pad(step.operation, before.operation)
+        ):
+            merged.remove(before)
+            step = replaced(step, inputs=before.inputs, zeros=before.operation)
+        merged.append(step)
+    return merged
 
 
 def _step(node: Any) -> _Step | None:

@@ -31,6 +31,31 @@ def _convolution(
     if (bottom, right) != padding:
         inputs = functional.pad(inputs, (0, 0, left, right, top, bottom))
         padding = (0, 0)
+    return _conv2d(layer, inputs, kernel, padding)
+
+
+def can_pad(layer: Any, zeros: Any) -> bool:
+    """Return whether `padded_convolution` replaces `layer(zeros(images))`.
+
+    Args:
+        layer: a `Conv2D`.
+        zeros: a `ZeroPadding2D`.
+    """
+    formats = {layer.data_format, zeros.data_format}
+    even = all(before == after for before, after in zeros.padding)
+    return formats == {"channels_last"} and layer.padding == "valid" and even
+
+
+def padded_convolution(layer: Any, zeros: Any, inputs: Any) -> Any:
+    """Pad and convolve in one call, without a padded copy; see `can_pad`."""
+    padding = tuple(before for before, _ in zeros.padding)
+    outputs = _conv2d(layer, inputs, layer.kernel, padding)
+    if layer.use_bias:
+        outputs = outputs + _value(layer.bias, outputs)
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def _conv2d(layer: Any, inputs: Any, kernel: Any, padding: tuple[int, ...]) -> Any:
     kernel = _value(kernel, inputs)
     permuted = kernel.permute(3, 2, 0, 1)
     if not permuted.is_contiguous(memory_format=LAST):

@@ -44,6 +44,20 @@ def merged():
     return keras.Model([images], [keras.layers.GlobalAveragePooling2D()(x)])
 
 
+def padded():
+    """Paddings that a convolution can and cannot apply itself."""
+    images = keras.Input((6, 6, 3))
+    x = keras.layers.ZeroPadding2D((1, 2))(images)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="tanh")(x)
+    shared = keras.layers.ZeroPadding2D(1)(x)
+    x = keras.layers.Conv2D(4, 3)(shared)
+    x = keras.layers.Add()([x, keras.layers.MaxPooling2D(3, 1)(shared)])
+    x = keras.layers.ZeroPadding2D(((1, 0), (1, 1)))(x)
+    x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.ZeroPadding2D(1)(x))
+    x = keras.layers.Conv2D(5, 2, use_bias=False)(keras.layers.ZeroPadding2D(1)(x))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+
 def sequential():
     return keras.Sequential(
         [
@@ -76,7 +90,8 @@ NETWORKS = {
     "mobilenet_v2": lambda: networks.mobilenet_v2(5, (6, 6, 3)),
     "wide": lambda: networks.trades_wide_resnet(5, (6, 6, 3), depth=10, width=1),
     "deepmind": lambda: networks.deepmind_wide_resnet(5, (6, 6, 3), depth=10, width=1),
-    **{f.__name__: f for f in (users_graph, merged, sequential, in_bfloat16)},
+    **{f.__name__: f for f in (users_graph, merged, padded, sequential)},
+    "in_bfloat16": in_bfloat16,
     "with_adapters": with_adapters,
 }
 
@@ -150,6 +165,29 @@ def test_only_what_needs_it_runs_the_code_of_keras(monkeypatch):
     network = NETWORKS["small_cnn"]()
     network.layers[1].register_forward_hook(lambda *args: None)
     assert calls_of_keras(monkeypatch, network, x) == ["Conv2D"]
+
+
+def test_only_one_layer_pads_and_convolves(monkeypatch):
+    """A padding with a hook is still called."""
+    import torch
+
+    network, x = NETWORKS["small_cnn"](), torch.ones((1, 6, 6, 3))
+    zeros = next(
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.ZeroPadding2D)
+    )
+    copies = []
+    pad = torch.nn.functional.pad
+    monkeypatch.setattr(
+        torch.nn.functional, "pad", lambda *args: copies.append(1) or pad(*args)
+    )
+    with fast_layers():
+        network(x, training=False)
+        assert not copies
+        zeros.register_forward_hook(lambda *args: None)
+        network(x, training=False)
+        assert copies
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6, 3), (2, 6, 6, 1), (6, 3), (2, 6, 6)])
