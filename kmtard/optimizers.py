@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kmtard import backend
 from kmtard.registry.ranges import PartialShare, Weight, check, checked
 
 
@@ -66,11 +67,22 @@ class L2SGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable in place."""
+        velocity = self.velocities[self._get_variable_index(variable)]
+        decay = self.l2 if self._use_weight_decay(variable) else 0.0
+        if backend.sgd_update(
+            variable,
+            gradient,
+            velocity,
+            learning_rate=learning_rate,
+            momentum=self.momentum,
+            weight_decay=decay,
+            nesterov=self.nesterov,
+        ):
+            return
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if self._use_weight_decay(variable):
-            gradient = gradient + self.l2 * variable
-        velocity = self.velocities[self._get_variable_index(variable)]
+        if decay:
+            gradient = gradient + decay * variable
         update = self.momentum * velocity + gradient
         self.assign(velocity, update)
         if self.nesterov:

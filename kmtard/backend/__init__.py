@@ -27,6 +27,8 @@ Each module defines the same names:
   type and the device of `like`. Of a batch that several processes divide, NumPy gets
   the rows of this one.
 * `on_cpu()`: return whether there is no accelerator.
+* `sgd_update(weight, gradient, velocity, **settings)`: update variables as `L2SGD` does
+  in one pass over memory, and return True; or return False, if there is no such code.
 * `size_steps()`: return how many batch sizes above each half are worth compiling for; 1
   for the whole alone, None for all sizes if nothing is compiled.
 * `replicas()`: return the number of replicas that share each batch.
@@ -86,6 +88,7 @@ pullback = _backend.pullback
 repeat = _backend.repeat
 replicas = _backend.replicas
 reset_peak_memory = _backend.reset_peak_memory
+sgd_update = _backend.sgd_update
 size_steps = _backend.size_steps
 step_program = _backend.step_program
 value_and_gradient = _backend.value_and_gradient

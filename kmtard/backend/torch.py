@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+from torch.optim.sgd import sgd
 
 from kmtard.backend.fast_layers import fast_layers
 
@@ -104,6 +105,52 @@ def from_numpy(array: np.ndarray, like: Any) -> Any:
 
 def on_cpu() -> bool:
     return not torch.cuda.is_available()
+
+
+def sgd_update(
+    weight: Any,
+    gradient: Any,
+    velocity: Any,
+    *,
+    learning_rate: Any,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> bool:
+    w, v = weight.value, velocity.value
+    on_cpu = all(each.device.type == "cpu" for each in (w, gradient, v))
+    single = all(each.dtype == torch.float32 for each in (w, gradient, v))
+    if not (on_cpu and single and _is_dense(w)):
+        return False
+    with torch.no_grad():
+        # PyTorch's code goes through memory, whatever the order of the axes there.
+        if v.stride() != w.stride():
+            v.data = _laid_out(v, like=w)
+        sgd(
+            [w],
+            [_laid_out(gradient, like=w)],
+            [v],
+            fused=True,
+            lr=float(learning_rate),
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=nesterov and momentum > 0,
+            dampening=0.0,
+            maximize=False,
+        )
+    return True
+
+
+def _is_dense(x: Any) -> bool:
+    """Return whether the values fill their memory, in any order of the axes."""
+    size = x.numel() * x.element_size()
+    return x.untyped_storage().nbytes() == size and 0 not in x.stride()
+
+
+def _laid_out(x: Any, like: Any) -> Any:
+    if x.stride() == like.stride():
+        return x
+    return torch.empty_strided(like.size(), like.stride()).copy_(x)
 
 
 def size_steps() -> int | None:

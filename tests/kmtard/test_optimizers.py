@@ -169,3 +169,32 @@ def test_config_of_a_learning_rate_that_has_run_out():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         L2SGD(**arguments)
+
+
+@pytest.mark.once("torch")
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_weights_whose_axes_have_another_order_in_memory(momentum, nesterov):
+    """As kernels of convolutions have; gradients and velocities may differ in it."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(3, 3, 4, 5)).astype("float32")
+    gradients = rng.normal(size=(3, *start.shape)).astype("float32")
+    variable = keras.Variable(start)
+    permuted = torch.tensor(start).permute(3, 2, 0, 1)
+    permuted = permuted.contiguous(memory_format=torch.channels_last)
+    variable.value.data = permuted.permute(2, 3, 1, 0)
+    assert not variable.value.is_contiguous()
+    optimizer = L2SGD(0.1, momentum=momentum, weight_decay=0.05, nesterov=nesterov)
+    w, v = start.astype("float64"), np.zeros(start.shape)
+    for number, each in enumerate(gradients):
+        given = torch.tensor(each)
+        if number == 1:
+            given = given.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+        optimizer.apply([given], [variable])
+        g = each + 0.05 * w
+        v = momentum * v + g
+        w = w - 0.1 * (g + momentum * v if nesterov else v)
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), w, atol=1e-6)
+    assert not variable.value.is_contiguous()
