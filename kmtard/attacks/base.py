@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -355,8 +356,15 @@ class Selection:
     active: np.ndarray
     home: np.ndarray
 
+    @functools.cached_property
+    def is_whole(self) -> bool:
+        """Whether every row stays where it is."""
+        return bool(np.array_equal(self.rows, np.arange(len(self.home))))
+
     def take(self, values: Array) -> Array:
         """Return the selected rows of a tensor or an array."""
+        if self.is_whole:
+            return values
         if isinstance(values, np.ndarray):
             return values[self.rows]
         return ops.take(values, self.rows, axis=0)
@@ -367,9 +375,12 @@ class Selection:
             into = into.copy()
             into[self.rows[self.active]] = values[self.active]
             return into
-        moved = ops.take(values, np.maximum(self.home, 0), axis=0)
+        if self.is_whole and self.active.all():
+            return values
+        if not self.is_whole:
+            values = ops.take(values, np.maximum(self.home, 0), axis=0)
         kept = (self.home < 0).reshape(-1, *[1] * (len(into.shape) - 1))
-        return ops.where(kept, into, moved)
+        return ops.where(kept, into, values)
 
 
 def select(active: np.ndarray) -> Selection:
@@ -381,6 +392,9 @@ def select(active: np.ndarray) -> Selection:
     """
     rows = np.flatnonzero(active)
     size = _allowed_size(len(rows), len(active), backend.size_steps())
+    if size == len(active):  # nothing has to move
+        every = np.arange(size)
+        return Selection(every, active, np.where(active, every, -1))
     home = np.full(len(active), -1)
     home[rows] = np.arange(len(rows))
     return Selection(*_padded(rows, size), home)
