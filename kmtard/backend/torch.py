@@ -131,7 +131,8 @@ def sgd_update(
             [_laid_out(gradient, like=w)],
             [v],
             fused=True,
-            lr=float(learning_rate),
+            # As a tensor, so that Python does not wait for its value.
+            lr=keras.ops.convert_to_tensor(learning_rate),
             momentum=momentum,
             weight_decay=weight_decay,
             nesterov=nesterov and momentum > 0,

@@ -118,8 +118,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def mistake(arguments: argparse.Namespace) -> str:
     """Return what is wrong with the options; empty if nothing is."""
-    if arguments.repeats < 1:
-        return f"--repeats: expected at least 1. Received: {arguments.repeats}."
     if arguments.runs < FEWEST:
         return f"--runs: expected at least {FEWEST}. Received: {arguments.runs}."
     if not 0 < arguments.seconds < math.inf:

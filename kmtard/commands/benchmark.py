@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,12 +275,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    with suppress(ValueError):
-        if (number := int(text)) >= 1:
-            return number
-    raise argparse.ArgumentTypeError(
-        f"expected a whole number >= 1. Received: {text!r}."
-    )
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number. Received: {text!r}."
+        ) from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1. Received: {number}.")
+    return number
 
 
 def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:

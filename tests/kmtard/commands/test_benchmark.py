@@ -147,8 +147,8 @@ def test_comparison_with_the_attacks_of_packages(tmp_path, monkeypatch, capsys):
         (["--steps=3"], "--attacks has no option --steps."),
         (["--unroll=no"], "--attacks has no option --unroll."),
         (["--growth"], "--attacks and --growth. Give one."),
-        (["--repeats=0"], "--repeats: expected a whole number >= 1. Received: '0'."),
-        (["--batch-size=x"], "expected a whole number >= 1. Received: 'x'."),
+        (["--repeats=0"], "--repeats: expected at least 1. Received: 0."),
+        (["--batch-size=x"], "--batch-size: expected a whole number. Received: 'x'."),
     ],
 )
 def test_comparisons_of_attacks_that_do_not_exist_are_refused(options, text, capsys):
