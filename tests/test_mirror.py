@@ -37,8 +37,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "kmtard/benchmarks/device_report/test_miniature.py",
         "the parts are run in miniature, through the command",
     ),
-    "kmtard/benchmarks/peers/*": (
-        "kmtard/benchmarks/test_peers.py",
+    "kmtard/benchmarks/attacks/*": (
+        "kmtard/benchmarks/test_attacks.py",
         "the sides and their table are parts of one comparison",
     ),
     "kmtard/benchmarks/rivals/*": (

@@ -44,7 +44,7 @@ def nearest(
 
     # On a CPU, XLA runs convolutions inside a loop several times as slowly.
     if backend.on_cpu() and classes <= UNROLLED:
-        # Of a chain of choices instead of a stack, XLA would compute each link anew.
+        # A stack, because XLA computes a chain of choices anew for each of its uses.
         normals = ops.stack([flat(normal(label)) for label in range(classes)], axis=1)
         leads = logits - own[:, None]
         lengths = ops.stack(

@@ -29,8 +29,8 @@ Each module defines the same names:
 * `on_cpu()`: return whether there is no accelerator.
 * `sgd_update(weight, gradient, velocity, **settings)`: update variables as `L2SGD` does
   in one pass over memory, and return True; or return False, if there is no such code.
-* `size_steps()`: return how many batch sizes above each half are worth compiling for; 1
-  for the whole alone, None for all sizes if nothing is compiled.
+* `size_steps()`: return how many batch sizes to compile for between two powers of two,
+  with the upper one; None if nothing is compiled.
 * `replicas()`: return the number of replicas that share each batch.
 * `wait_for(values)`: return when the device has computed these tensors.
 * `allow_tf32(allowed)`: set whether float32 matrix products may round their inputs to

@@ -34,14 +34,13 @@ def _convolution(
         and layer.data_format == "channels_last"
         and jax.default_backend() == "cpu"
     )
-    pointwise, few = layer.kernel_size == (1, 1), False
-    if plain and not pointwise:
-        few = (
-            inputs.shape[-1] <= FEW_CHANNELS
-            and max(layer.kernel_size) <= 5
-            and layer.dilation_rate == (1, 1)
-            and layer.padding in ("same", "valid")
-        )
+    pointwise = layer.kernel_size == (1, 1)
+    few = (
+        inputs.shape[-1] <= FEW_CHANNELS
+        and max(layer.kernel_size) <= 5
+        and layer.dilation_rate == (1, 1)
+        and layer.padding in ("same", "valid")
+    )
     if not (plain and (pointwise or few)):
         return convolution(layer, inputs, kernel)
     kernel = keras.ops.convert_to_tensor(kernel)
@@ -72,7 +71,7 @@ def _of_few_channels(
     does. With few filters, it computes the convolution itself up to 10 times as slowly
     as a sum of products. The gradient of the kernel is XLA's.
 
-    This is a rule for tangents, not for gradients, so that forward mode works too.
+    The rule below is for tangents instead of gradients, so that forward mode works too.
     """
     return _convolved(x, kernel, strides, padding)
 

@@ -2,6 +2,8 @@
 
 - `step` times a B-MTARD step, and its share of the speed of matrix products.
 - `against` compares our steps and attacks with plain PyTorch, in turns.
+- `attacks` compares our attacks with those of other packages, in turns.
+- `growth` measures how the time grows with the work.
 - `pipeline` times the training images.
 - `launcher` measures the terminal interface, which runs in a pseudo terminal
   (`terminal`).

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from rich.table import Table
 
 from kmtard.benchmarks import (
     against,
+    attacks,
     device_report,
     growth,
     launcher,
-    peers,
     pipeline,
     step,
 )
 from kmtard.benchmarks.against.table import table as against_table
-from kmtard.benchmarks.peers.table import table as peers_table
+from kmtard.benchmarks.attacks.table import table as attacks_table
 from kmtard.benchmarks.terminal import TerminalError
 from kmtard.commands.parser import Parser
 from kmtard.runs.visible import accept_any_text, visible_lines
@@ -57,6 +57,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
     ]
     if len(given) > 1:
         parser.error(f"Each measures something else: {' and '.join(given)}. Give one.")
+    if not (arguments.against or arguments.attacks):
+        if arguments.work or arguments.no_compile:
+            parser.error(
+                "--work and --no-compile belong to a comparison. Add --against torch "
+                "or --attacks, or leave them out."
+            )
     if arguments.device_report:
         return device_report.main(arguments)
     if arguments.launcher:
@@ -102,13 +108,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
 
 
 def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    names = arguments.work.split(",") if arguments.work else list(against.WORKS)
-    for name in names:
-        if name not in against.WORKS:
-            parser.error(
-                f"--work: expected names from {', '.join(against.WORKS)}. "
-                f"Received: {name!r}."
-            )
+    names = _works(parser, arguments, against.WORKS)
     if arguments.net == pipeline.NAME:
         parser.error(
             f"--against: expected --net {', '.join(step.NETS)} or all. "
@@ -146,37 +146,32 @@ def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 
 
 def _attacks(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    names = arguments.work.split(",") if arguments.work else list(peers.ATTACKS)
-    for name in names:
-        if name not in peers.ATTACKS:
-            parser.error(
-                f"--work: expected names from {', '.join(peers.ATTACKS)}. "
-                f"Received: {name!r}."
-            )
+    names = _works(parser, arguments, attacks.ATTACKS)
     if arguments.net == pipeline.NAME:
         parser.error(
-            f"--attacks: expected --net {', '.join(peers.NETS)} or all. "
+            f"--attacks: expected --net {', '.join(attacks.NETS)} or all. "
             f"Received: {pipeline.NAME!r}."
         )
-    for option in ("unroll", "jit", "steps"):
-        if getattr(arguments, option) not in ("auto", None):
-            parser.error(
-                f"--attacks has no option --{option}. Leave it out. "
-                f"Received: {getattr(arguments, option)}."
-            )
-    packages = peers.installed()
-    for missing in peers.PACKAGES:
+    ignored = [
+        f"--{option}"
+        for option in ("unroll", "jit", "steps", "no-compile")
+        if getattr(arguments, option.replace("-", "_")) not in ("auto", None, False)
+    ]
+    if ignored:
+        parser.error(f"--attacks would ignore {', '.join(ignored)}. Leave it out.")
+    packages = attacks.installed()
+    for missing in attacks.PACKAGES:
         if missing not in packages:
             sys.stderr.write(f"{missing} is not installed, so it is left out.\n")
-    nets = list(peers.NETS) if arguments.net == "all" else [arguments.net]
-    rules = peers.Rules(
+    nets = list(attacks.NETS) if arguments.net == "all" else [arguments.net]
+    rules = attacks.Rules(
         backend=arguments.backend,
         rounds=arguments.repeats,
-        batch_size=arguments.batch_size or peers.IMAGES,
+        batch_size=arguments.batch_size or attacks.IMAGES,
     )
     results = []
     try:
-        for row in peers.rows(nets, names, packages, rules):
+        for row in attacks.rows(nets, names, packages, rules):
             results.append(row)
             sys.stderr.write(
                 f"{row['net']} {row['epsilon']:.3f} {row['attack']} done\n"
@@ -184,8 +179,22 @@ def _attacks(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    _write(results, peers_table(results), arguments.json)
+    _write(results, attacks_table(results), arguments.json)
     return 0
+
+
+def _works(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, known: Iterable[str]
+) -> list[str]:
+    """Return the names in --work; all that are known if there are none."""
+    known = list(known)
+    names = arguments.work.split(",") if arguments.work else known
+    for name in names:
+        if name not in known:
+            parser.error(
+                f"--work: expected names from {', '.join(known)}. Received: {name!r}."
+            )
+    return names
 
 
 def _write(results: list[dict[str, Any]], table: Table, file: str | None) -> None:
@@ -256,7 +265,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     group.add_argument(
         "--work",
         help="what to compare, separated by commas (default: all). --against: "
-        f"{', '.join(against.WORKS)}. --attacks: {', '.join(peers.ATTACKS)}",
+        f"{', '.join(against.WORKS)}. --attacks: {', '.join(attacks.ATTACKS)}",
     )
     group.add_argument(
         "--no-compile",

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kmtard import benchmark
-from kmtard.benchmarks import against, peers
+from kmtard.benchmarks import against, attacks
 
 pytestmark = pytest.mark.once("torch")
 
@@ -119,12 +119,12 @@ def test_comparison_with_the_attacks_of_packages(tmp_path, monkeypatch, capsys):
         asked.append(arguments)
         yield ROW
 
-    monkeypatch.setattr(peers, "rows", rows)
-    monkeypatch.setattr(peers, "installed", lambda: ["auto-attack"])
+    monkeypatch.setattr(attacks, "rows", rows)
+    monkeypatch.setattr(attacks, "installed", lambda: ["auto-attack"])
     path = tmp_path / "times.json"
     options = ["--attacks", "--net=digits", "--work=autoattack", "--repeats=2"]
     assert benchmark.main([*options, "--backend=jax", f"--json={path}"]) == 0
-    rules = peers.Rules("jax", rounds=2, batch_size=256)
+    rules = attacks.Rules("jax", rounds=2, batch_size=256)
     assert asked == [(["digits"], ["autoattack"], ["auto-attack"], rules)]
     assert json.loads(path.read_text()) == [ROW]
     output = capsys.readouterr()
@@ -144,8 +144,9 @@ def test_comparison_with_the_attacks_of_packages(tmp_path, monkeypatch, capsys):
     [
         (["--net=data"], "--attacks: expected --net digits, cifar or all."),
         (["--work=square,pgd-20"], "Received: 'pgd-20'."),
-        (["--steps=3"], "--attacks has no option --steps."),
-        (["--unroll=no"], "--attacks has no option --unroll."),
+        (["--steps=3"], "--attacks would ignore --steps. Leave it out."),
+        (["--unroll=no"], "--attacks would ignore --unroll. Leave it out."),
+        (["--no-compile"], "--attacks would ignore --no-compile. Leave it out."),
         (["--growth"], "--attacks and --growth. Give one."),
         (["--repeats=0"], "--repeats: expected at least 1. Received: 0."),
         (["--batch-size=x"], "--batch-size: expected a whole number. Received: 'x'."),
@@ -163,6 +164,16 @@ def test_a_package_that_fails_is_reported(monkeypatch, capsys):
         raise RuntimeError("The process of x ended with exit code 1.")
         yield
 
-    monkeypatch.setattr(peers, "rows", rows)
+    monkeypatch.setattr(attacks, "rows", rows)
     assert benchmark.main(["--attacks"]) == 1
     assert "ended with exit code 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--work=step", "--no-compile"])
+def test_options_of_comparisons_are_refused_without_one(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main([option, "--net=digits"])
+    assert ended.value.code == 2
+    assert "Add --against torch or --attacks" in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -1,6 +1,6 @@
 """Train a robust network and save it for both sides: `python -m ...network SETTINGS`.
 
-The settings are `shape`, `epsilon` and `epochs` of the network in `peers.NETS`, the
+The settings are `shape`, `epsilon` and `epochs` of the network in `attacks.NETS`, the
 number of `images`, and the `folder` for the files: the model (`network.keras`), the
 images and labels (`images.npz`), and the weights under PyTorch's names (`torch.npz`).
 """

@@ -112,7 +112,7 @@ def rows(
                 "images": IMAGES,
                 "folder": folder,
             }
-            with Worker("kmtard.benchmarks.peers.network", settings, _backend(rules)):
+            with Worker("kmtard.benchmarks.attacks.network", settings, _backend(rules)):
                 pass
             for epsilon in net.epsilons:
                 for attack in attacks:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table with one line per row of `kmtard.benchmarks.peers.rows`."""
+    """Return a table with one line per row of `kmtard.benchmarks.attacks.rows`."""
     backends = sorted({row["backend"] for row in rows})
     shown = Table(
         title="Processor seconds of attacks on the same weights, one thread",

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kmtard.benchmarks import peers
-from kmtard.benchmarks.peers import network
+from kmtard.benchmarks import attacks
+from kmtard.benchmarks.attacks import network
 from kmtard.benchmarks.turns import Times
 from kmtard.networks.small_cnn import small_cnn
 
@@ -49,13 +49,13 @@ def asked(monkeypatch):
             self.answered = {"robust": len(questions)}
             return Times(0, len(questions))
 
-    monkeypatch.setattr(peers, "Worker", Worker)
+    monkeypatch.setattr(attacks, "Worker", Worker)
     return questions
 
 
 def test_sides_take_turns_in_changing_order(asked):
-    rules = peers.Rules(backend="jax", rounds=2)
-    (row,) = peers.rows(["cifar"], ["square"], ["auto-attack", "torchattacks"], rules)
+    rules = attacks.Rules(backend="jax", rounds=2)
+    (row,) = attacks.rows(["cifar"], ["square"], ["auto-attack", "torchattacks"], rules)
     sides = ["ours", "auto-attack", "torchattacks"]
     starts = [word[1:] for word in asked if word[0] == "start"]
     # Each of our two processes begins cold: first the cache is empty, then filled.
@@ -82,10 +82,12 @@ def test_sides_take_turns_in_changing_order(asked):
 
 
 def test_each_radius_and_attack_has_a_row(asked):
-    rows = list(peers.rows(["digits", "cifar"], ["fab", "square"], [], peers.Rules()))
+    rows = list(
+        attacks.rows(["digits", "cifar"], ["fab", "square"], [], attacks.Rules())
+    )
     assert [(row["net"], row["epsilon"], row["attack"]) for row in rows] == [
         (name, epsilon, attack)
-        for name, net in peers.NETS.items()
+        for name, net in attacks.NETS.items()
         for epsilon in net.epsilons
         for attack in ("fab", "square")
     ]
@@ -133,10 +135,10 @@ def test_real_processes(tmp_path, monkeypatch):
     """A package that adds the radius to each pixel; the network is hardly trained."""
     (tmp_path / "torchattacks.py").write_text(PACKAGE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    net = peers.Net((8, 8, 1), (0.05,), train_epsilon=0.05, epochs=2)
-    monkeypatch.setitem(peers.NETS, "digits", net)
-    rules = peers.Rules(backend="torch", rounds=1)
-    (row,) = peers.rows(["digits"], ["apgd-ce"], ["torchattacks"], rules)
+    net = attacks.Net((8, 8, 1), (0.05,), train_epsilon=0.05, epochs=2)
+    monkeypatch.setitem(attacks.NETS, "digits", net)
+    rules = attacks.Rules(backend="torch", rounds=1)
+    (row,) = attacks.rows(["digits"], ["apgd-ce"], ["torchattacks"], rules)
     theirs = row["packages"]["torchattacks"]
     assert 0 < row["ours"]["robust"] <= theirs["robust"] < 1
     assert theirs["warm"] > 0 and theirs["ratio"]["median"] > 1
@@ -146,8 +148,8 @@ def test_real_processes(tmp_path, monkeypatch):
 def test_a_package_that_cannot_be_used(tmp_path, monkeypatch):
     (tmp_path / "torchattacks.py").write_text("raise ImportError('too old')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    net = peers.Net((8, 8, 1), (0.05,), train_epsilon=0.05, epochs=1)
-    monkeypatch.setitem(peers.NETS, "digits", net)
-    rules = peers.Rules(backend="torch", rounds=1)
+    net = attacks.Net((8, 8, 1), (0.05,), train_epsilon=0.05, epochs=1)
+    monkeypatch.setitem(attacks.NETS, "digits", net)
+    rules = attacks.Rules(backend="torch", rounds=1)
     with pytest.raises(RuntimeError, match="too old"):
-        list(peers.rows(["digits"], ["apgd-ce"], ["torchattacks"], rules))
+        list(attacks.rows(["digits"], ["apgd-ce"], ["torchattacks"], rules))

@@ -1,6 +1,6 @@
 """Time an attack of another package in a separate process: `python -m ... SETTINGS`.
 
-The settings are those of `ours`, and the name of the `package` in `peers.PACKAGES`.
+The settings are those of `ours`, and the name of the `package` in `attacks.PACKAGES`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kmtard.benchmarks.peers.answers import answer_runs, one_processor
+from kmtard.benchmarks.attacks.answers import answer_runs, one_processor
 from kmtard.benchmarks.rivals.networks import SmallCNN
 
 CLASSES, STEPS, QUERIES = 10, 100, 5000

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kmtard.benchmarks.peers.answers import answer_runs, one_processor
+from kmtard.benchmarks.attacks.answers import answer_runs, one_processor
 from kmtard.benchmarks.timing import keras_on
 from kmtard.training.startup import choose_backend
 
