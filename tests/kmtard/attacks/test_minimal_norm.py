@@ -126,7 +126,7 @@ def test_an_image_on_the_boundary_is_moved_beyond_it() -> None:
     "attack",
     [
         DDN(0.3, steps=60),
-        FMN(0.3, steps=60, norm="l2"),
+        FMN(0.28, steps=60, norm="l2"),
         CWL2(0.27, steps=100, searches=4, weight=0.3, learning_rate=0.02),
     ],
 )
