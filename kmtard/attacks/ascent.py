@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from kmtard.attacks.norms import column, project, steepest
+from kmtard.attacks.norms import ball, column, steepest
 from kmtard.backend.types import Tensor
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -105,12 +105,12 @@ def step(
     evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: Tensor, norm: str
 ) -> Ascent:
     """Return the state after one step of each image; see `APGD` for the formula."""
-    shape, ball = column(x), (x, epsilon, norm)
+    shape, project = column(x), ball(x, epsilon, norm)
     size = ops.reshape(state.step_size, shape)
     inertia = ops.reshape(state.inertia, shape)
-    w = project(state.u + size * steepest(state.gradient, norm), *ball)
+    w = project(state.u + size * steepest(state.gradient, norm))
     momentum = inertia * (state.u - state.previous)
-    u = project(state.u + (1 - inertia) * (w - state.u) + momentum, *ball)
+    u = project(state.u + (1 - inertia) * (w - state.u) + momentum)
     loss, gradient, wrong = evaluate(u)
     better = loss > state.best_loss
     better_image = ops.reshape(better, shape)

@@ -12,7 +12,7 @@ from kmtard import backend, losses
 from kmtard.attacks.arguments import one_of, one_of_or_function
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import NORMS, column, project, steepest
+from kmtard.attacks.norms import NORMS, ball, column, steepest
 from kmtard.backend.types import Labels, Logits, Tensor
 from kmtard.registry.ranges import Radius, Repeats, Steps, checked
 
@@ -117,17 +117,19 @@ class PGD(Attack):
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
         """Return the last iterate of one run; see `Attack.perturb`."""
-        sizes = self.epsilon, self.step_size
+        project = ball(x, self.epsilon, self.norm)
 
         def step(u: Tensor) -> Tensor:
-            return self._moved(lambda u: objective(predict(u)), u, x, *sizes, state)
+            return project(
+                self._moved(lambda u: objective(predict(u)), u, self.step_size, state)
+            )
 
-        shape, ball = ops.shape(x), self.epsilon
+        shape, radius = ops.shape(x), self.epsilon
         draw = {"dtype": x.dtype, "seed": seed}
         u = self._start(
             x,
-            ball,
-            uniform=lambda: keras.random.uniform(shape, -ball, ball, **draw),
+            radius,
+            uniform=lambda: keras.random.uniform(shape, -radius, radius, **draw),
             normal=lambda: keras.random.normal(shape, **draw),
         )
         unroll = self.unroll
@@ -169,25 +171,29 @@ class PGD(Attack):
     ) -> Tensor:
         x, y, noise = batch.x, batch.y, batch.noise
 
-        def step(u: Tensor, x: Tensor, y: Labels, *sizes: Tensor) -> Tensor:
+        def step(
+            u: Tensor, x: Tensor, y: Labels, radius: Tensor, step_size: Tensor
+        ) -> Tensor:
             objective = losses.amplified(
                 lambda logits: self._objective(y, logits, batch.targeted),
                 classifier.model,
             )
-            return self._moved(lambda u: objective(classifier.logits(u)), u, x, *sizes)
+            return ball(x, radius, self.norm)(
+                self._moved(lambda u: objective(classifier.logits(u)), u, step_size)
+            )
 
         shape, key = tuple(x.shape[1:]), ("pgd", restart)
-        ball = batch.radii(self.epsilon)
+        radius = batch.radii(self.epsilon)
         start = self._start(
             x,
-            ball,
+            radius,
             uniform=lambda: (
-                ops.convert_to_numpy(ball) * (2 * noise.uniform(shape, *key) - 1)
+                ops.convert_to_numpy(radius) * (2 * noise.uniform(shape, *key) - 1)
             ),
             normal=lambda: noise.normal(shape, *key),
         )
         settings = ("pgd", self.loss, self.kappa, self.norm, batch.targeted)
-        sizes = ball, batch.step_sizes(self.step_size, self.epsilon)
+        sizes = radius, batch.step_sizes(self.step_size, self.epsilon)
         return classifier.loop(settings, step, start, self.steps, (x, y, *sizes))
 
     def _objective(self, y: Labels, logits: Logits, targeted: bool) -> Tensor:
@@ -203,15 +209,12 @@ class PGD(Attack):
         self,
         objective: Callable[[Tensor], Tensor],
         u: Tensor,
-        x: Tensor,
-        epsilon: float | Tensor,
         step_size: float | Tensor,
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
         """Return `u` after one step that increases `objective(images)`."""
         gradient = backend.input_gradient(objective, u, state)
-        u = u + step_size * steepest(gradient, self.norm)
-        return project(u, x, epsilon, self.norm)
+        return u + step_size * steepest(gradient, self.norm)
 
     def _start(
         self,

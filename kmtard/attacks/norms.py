@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keras import ops
 
 from kmtard.backend.types import Tensor
@@ -44,17 +46,24 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return gradient / (l2_norm(gradient) + 1e-12)
 
 
-def project(u: Tensor, x: Tensor, epsilon: float | Tensor, norm: str) -> Tensor:
-    """Project `u` onto the ball around `x`, then onto [0, 1].
+def ball(x: Tensor, epsilon: float | Tensor, norm: str) -> Callable[[Tensor], Tensor]:
+    """Return the projection onto the ball around `x`, and from there onto [0, 1].
 
     Args:
-        u: (batch, ...) images.
         x: (batch, ...) images, the centers of the balls.
         epsilon: radius, one number or (batch, 1, ...).
         norm: "linf" or "l2".
+
+    Returns:
+        A function of images (batch, ...).
     """
     if norm == "linf":
-        return ops.clip(ops.clip(u, x - epsilon, x + epsilon), 0.0, 1.0)
-    length = l2_norm(u - x)
-    inside = (u - x) / (length + 1e-12) * ops.minimum(length, epsilon)
-    return ops.clip(x + inside, 0.0, 1.0)
+        low, high = (ops.clip(x + side, 0.0, 1.0) for side in (-epsilon, epsilon))
+        return lambda u: ops.clip(u, low, high)
+
+    def project(u: Tensor) -> Tensor:
+        length = l2_norm(u - x)
+        inside = (u - x) / (length + 1e-12) * ops.minimum(length, epsilon)
+        return ops.clip(x + inside, 0.0, 1.0)
+
+    return project
