@@ -61,9 +61,8 @@ def cross_entropy(labels: Any, logits: Any) -> Any:
         [0.1269, 0.6931]
     """
     logits = at_least_float32(logits)
-    own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
-    others = ops.logsumexp(ops.where(own, -1e30, logits), axis=-1)
-    return ops.softplus(others - ops.sum(ops.where(own, logits, 0.0), axis=-1))
+    others = ops.logsumexp(backend.fill(logits, labels, -1e30), axis=-1)
+    return ops.softplus(others - backend.pick(logits, labels))
 
 
 def kl_divergence(
@@ -151,9 +150,8 @@ def margin(labels: Any, logits: Any) -> Any:
         [2.0, -2.0]
     """
     logits = at_least_float32(logits)
-    own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
-    rival = ops.argmax(ops.where(own, -float("inf"), logits), axis=-1)
-    return _pick(logits, labels) - _pick(logits, rival)
+    rival = ops.argmax(backend.fill(logits, labels, -float("inf")), axis=-1)
+    return backend.pick(logits, labels) - backend.pick(logits, rival)
 
 
 def cw(labels: Any, logits: Any, *, kappa: float = 50.0) -> Any:
@@ -262,9 +260,13 @@ def amplified(
 
 def _ratio(logits: Any, labels: Any, rivals: Any, ranked: Any) -> Any:
     """Divide the lead of `rivals` over the labels by the spread of the top logits."""
-    tail = [_pick(logits, ranked[:, place]) for place in range(2, ranked.shape[-1])]
-    spread = _pick(logits, ranked[:, 0]) - sum(tail) / len(tail)
-    lead, spread = _pick(logits, rivals) - _pick(logits, labels), spread + 1e-12
+    first, *tail = (
+        backend.pick(logits, ranked[:, place])
+        for place in range(ranked.shape[-1])
+        if place != 1
+    )
+    lead = backend.pick(logits, rivals) - backend.pick(logits, labels)
+    spread = first - sum(tail) / len(tail) + 1e-12
     ratio = ops.stop_gradient(lead / spread)
     # Where lead and spread have equal gradients (the label ranks third), the quotient
     # rule must give exactly zero: attacks would follow the sign of a rounding error.
@@ -280,8 +282,3 @@ def _largest(logits: Any, count: int) -> Any:
             f"logits of shape {logits.shape}. Use the margin loss for two classes."
         )
     return ops.cast(ops.top_k(logits, count)[1], "int32")
-
-
-def _pick(logits: Any, classes: Any) -> Any:
-    chosen = ops.one_hot(classes, logits.shape[-1], dtype="bool")
-    return ops.sum(ops.where(chosen, logits, 0.0), axis=-1)

@@ -292,6 +292,7 @@ class Attack:
         x_adv, *rest = (np.concatenate(values) for values in zip(*parts, strict=True))
         return AttackResult(backend.from_numpy(x_adv, like=x), *rest)
 
+    @backend.keep_derived()
     def _run_batch(
         self, classifier: Classifier, batch: AttackBatch
     ) -> list[np.ndarray]:

@@ -4,7 +4,8 @@ Only these files import JAX, TensorFlow and PyTorch; `pyproject.toml` lists the 
 exceptions. They import nothing else of kmtard. `distribution` is for several devices
 and processes, which only JAX supports. `fast_layers` replaces methods of Keras's layers
 by faster ones while our models compute; `jax_layers`, `torch_layers` and `torch_graphs`
-have them.
+have them. `keep_derived()` is a block in which what a faster layer computes from
+weights alone may be used again.
 
 Each module defines the same names:
 
@@ -19,6 +20,9 @@ Each module defines the same names:
 * `input_gradient(function, x, state=())`: return the gradient of the sum of
   `function(x)` with respect to x. If the function assigns variables, `state` lists
   every variable that it reads.
+* `pick(logits, classes)`: return the logit of one class per image: (batch, classes) and
+  (batch,) integers to (batch,).
+* `fill(logits, classes, value)`: return logits with `value` at one class per image.
 * `repeat(step, x, times, state=())`: x after `times` calls of `x = step(x)`, compiled
   as a loop; `state` is every variable that `step` reads, if it assigns any of them.
 * `compile_function(model, function)`: return `function`, a function of tensors,
@@ -76,14 +80,19 @@ _backend = importlib.import_module(f"kmtard.backend.{keras.backend.backend()}")
 if keras.backend.backend() in _FASTER:
     importlib.import_module(f"kmtard.backend.{_FASTER[keras.backend.backend()]}")
 
+from kmtard.backend import fast_layers as _fast_layers  # noqa: E402
+
 AttackingModel = _backend.AttackingModel
 JIT_COMPILE = _backend.JIT_COMPILE
 allow_tf32 = _backend.allow_tf32
 compile_function = _backend.compile_function
 devices = _backend.devices
+fill = _backend.fill
 input_gradient = _backend.input_gradient
+keep_derived = _fast_layers.keep_derived
 on_cpu = _backend.on_cpu
 peak_memory = _backend.peak_memory
+pick = _backend.pick
 pullback = _backend.pullback
 repeat = _backend.repeat
 replicas = _backend.replicas

@@ -22,16 +22,53 @@ from contextvars import ContextVar
 from typing import Any
 
 _fast: ContextVar[bool] = ContextVar("fast_layers", default=False)
+_constant: ContextVar[bool] = ContextVar("without_gradients_of_weights", default=False)
+_kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
 def fast_layers() -> Iterator[None]:
     """Run the faster versions inside the block, or inside a decorated function."""
-    token = _fast.set(True)
-    try:
+    with _set(_fast, True):
         yield
-    finally:
-        _fast.reset(token)
+
+
+@contextmanager
+def without_gradients_of_weights() -> Iterator[None]:
+    """Say that no gradient with respect to a weight is taken inside the block."""
+    with _set(_constant, True):
+        yield
+
+
+def are_weights_constant() -> bool:
+    """Return whether this is inside `without_gradients_of_weights()`."""
+    return _constant.get()
+
+
+@contextmanager
+def keep_derived() -> Iterator[None]:
+    """Let what is computed from weights alone be used again until the block ends."""
+    # A block inside a block shares what the outer one keeps.
+    with _set(_kept, {} if _kept.get() is None else _kept.get()):
+        yield
+
+
+def derived() -> dict[Any, Any] | None:
+    """Return what is kept inside `keep_derived()`; None outside."""
+    return _kept.get()
+
+
+class _set:  # noqa: N801
+    """Set a context variable inside a block."""
+
+    def __init__(self, variable: ContextVar[Any], value: Any) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> None:
+        self._token = self._variable.set(self._value)
+
+    def __exit__(self, *error: object) -> None:
+        self._variable.reset(self._token)
 
 
 def replace(layer: type, name: str, faster: Callable[..., Any]) -> None:

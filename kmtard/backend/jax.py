@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kmtard.backend import jax_distribution as distribution
+from kmtard.backend.classes import fill, pick  # noqa: F401
 from kmtard.backend.fast_layers import fast_layers
 
 JIT_COMPILE: bool | str = "auto"

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kmtard.backend.classes import fill, pick  # noqa: F401
+
 # Keras does not use XLA on a CPU, although XLA halves the time of a step there.
 JIT_COMPILE: bool | str = True
 

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch.optim.sgd import sgd
 
-from kmtard.backend.fast_layers import fast_layers
+from kmtard.backend.fast_layers import (
+    fast_layers,
+    without_gradients_of_weights,
+)
 
 JIT_COMPILE: bool | str = False
 
@@ -30,7 +33,7 @@ class AttackingModel(keras.Model):
 def value_and_gradient(
     function: Callable[[Any], tuple[Any, Any]], x: Any
 ) -> tuple[Any, Any, Any]:
-    with torch.enable_grad():
+    with torch.enable_grad(), without_gradients_of_weights():
         x = x.detach().requires_grad_()
         values, aux = function(x)
         gradient = _gradient(values.sum(), x)
@@ -44,7 +47,7 @@ def value_and_gradient(
 def pullback(
     function: Callable[[Any], Any], x: Any
 ) -> tuple[Any, Callable[[Any], Any]]:
-    with torch.enable_grad():
+    with torch.enable_grad(), without_gradients_of_weights():
         x = x.detach().requires_grad_()
         values = function(x)
 
@@ -73,6 +76,19 @@ def input_gradient(
 ) -> Any:
     del state
     return value_and_gradient(lambda x: (function(x), ()), x)[2]
+
+
+def pick(logits: Any, classes: Any) -> Any:
+    return logits.gather(-1, _as_index(classes, logits)).squeeze(-1)
+
+
+def fill(logits: Any, classes: Any, value: float) -> Any:
+    return logits.scatter(-1, _as_index(classes, logits), value)
+
+
+def _as_index(classes: Any, logits: Any) -> Any:
+    classes = torch.as_tensor(classes, dtype=torch.int64, device=logits.device)
+    return classes.unsqueeze(-1)
 
 
 def repeat(

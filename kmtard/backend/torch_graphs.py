@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,8 +21,17 @@ import keras
 # Keras has no public name for the class of its graphs.
 from keras.src.models.functional import Functional
 
-from kmtard.backend.fast_layers import replace
-from kmtard.backend.torch_layers import can_pad, is_single, padded_convolution
+from kmtard.backend.fast_layers import derived, replace
+from kmtard.backend.torch_layers import (
+    added,
+    can_convolve,
+    can_fold,
+    convolution,
+    is_linear,
+    is_relu,
+    is_single,
+    normalized,
+)
 
 DIRECT = {
     Functional,
@@ -60,6 +70,11 @@ def _layer(call: Callable[..., Any], layer: Any, *args: Any, **kwargs: Any) -> A
 
 
 def _is_direct(layer: Any, inputs: Any) -> bool:
+    """Return whether Keras's code around the call would do nothing."""
+    return _is_simple(layer) and _fits(layer, inputs)
+
+
+def _is_simple(layer: Any) -> bool:
     return (
         layer.built
         # Others convert their inputs and variables, or are quantized.
@@ -70,7 +85,6 @@ def _is_direct(layer: Any, inputs: Any) -> bool:
         and not layer._forward_hooks
         and not layer._backward_pre_hooks
         and not layer._backward_hooks
-        and _fits(layer, inputs)
     )
 
 
@@ -103,36 +117,110 @@ def _graph(
     plan = _planned(network)
     if mask is not None or kwargs or plan is None or not plan.accepts(inputs):
         return call(network, inputs, training=training, mask=mask, **kwargs)
-    options = {} if training is None else {"training": training}
     # It moves images of another device.
-    found = {plan.input: keras.ops.convert_to_tensor(inputs)}
-    for step in plan.steps:
-        given: list[Any] = [found[key] for key in step.inputs]
-        given = [given] if step.takes_list else given
-        if step.zeros is not None:
-            (images,) = given
-            if _is_direct(step.zeros, images) and _is_direct(step.operation, images):
-                padded = padded_convolution(step.operation, step.zeros, images)
-                found[step.output] = padded
-                continue
-            given = [step.zeros(images)]
-        found[step.output] = step.operation(*given, **(options if step.layer else {}))
+    images = keras.ops.convert_to_tensor(inputs)
+    found, kept = {plan.input: images}, derived()
+    if kept is None or training is not False or not can_fold(images):
+        for step in plan.steps:
+            found[step.output] = step.run([found[key] for key in step.inputs], training)
+        return found[plan.output]
+    program = kept.get(network)
+    if program is None or not program.is_current():
+        program = kept[network] = plan.program()
+    for step, run in program.calls:
+        found[step.output] = run([found[key] for key in step.inputs])
     return found[plan.output]
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One operation of a graph. Tensors are named by the `id` of Keras's symbol.
+    """One operation of a graph, with the layers that are computed in the same call.
 
-    `zeros` is the layer whose padding a convolution applies itself.
+    Tensors are named by the `id` of Keras's symbol.
+
+    Attributes:
+        operation: the operation.
+        inputs: the tensors that it gets.
+        output: the tensor that it, or the last layer after it, returns.
+        takes_list: whether the operation gets a list.
+        zeros: the `ZeroPadding2D` before a convolution, or None.
+        norm: the `BatchNormalization` after a convolution, or None.
+        relu: the `ReLU` after that, or None.
     """
 
     operation: Any
     inputs: tuple[int, ...]
     output: int
     takes_list: bool
-    layer: bool
     zeros: Any = None
+    norm: Any = None
+    relu: Any = None
+
+    @property
+    def layers(self) -> list[Any]:
+        """Operation and layers, in their order."""
+        every = self.zeros, self.operation, self.norm, self.relu
+        return [each for each in every if each is not None]
+
+    def run(self, given: list[Any], training: bool | None) -> Any:
+        """Return the output."""
+        layers = self.layers
+        x = given if self.takes_list else given[0]
+        # Keras's own symbols show that each layer fits the one before it.
+        if len(layers) > 1 and all(map(_is_simple, layers)) and _fits(layers[0], x):
+            outputs, layers = self._at_once(x, training, layers)
+            given = [outputs]
+        elif self.takes_list:
+            given = [given]
+        for layer in layers:
+            given = [_called(layer, given, training)]
+        return given[0]
+
+    def _at_once(
+        self, x: Any, training: bool | None, layers: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        """Return the outputs of as many layers as possible, and the other layers."""
+        layer, norm, rectify = self.operation, self.norm, self.relu is not None
+        if type(layer) is keras.layers.Add:
+            outputs = added(x, rectify=rectify)
+            return (x, layers) if outputs is None else (outputs, [])
+        if type(layer) is keras.layers.Conv2D:
+            if norm is None or (training is False and can_fold(x)):
+                return self.convolution()[0](x), []
+            x = convolution(layer, zeros=self.zeros)[0](x)
+            layer, layers = norm, layers[layers.index(norm) :]
+        # Without `training`, a layer around this one may know it.
+        if training is None:
+            return x, layers
+        outputs = normalized(layer, x, training, rectify=rectify)
+        return (x, layers) if outputs is None else (outputs, [])
+
+    def convolution(self) -> tuple[Callable[[Any], Any], list[Any]]:
+        """Return all layers as one function, if the operation is a convolution."""
+        return convolution(
+            self.operation,
+            zeros=self.zeros,
+            norm=self.norm,
+            rectify=self.relu is not None,
+        )
+
+    def bound(self) -> tuple[Callable[[list[Any]], Any], list[Any]]:
+        """Return `run` of simple layers without training, for the present weights."""
+        layer = self.operation
+        if type(layer) is keras.layers.Conv2D and can_convolve(layer, None, None):
+            if not layer.lora_enabled:  # whose kernel is computed anew at each call
+                convolved, sources = self.convolution()
+                return (lambda given: convolved(given[0])), sources
+        elif len(self.layers) == 1 and type(layer) in DIRECT - IN_TRAINING:
+            call = layer.call
+            return (call if self.takes_list else lambda given: call(*given)), []
+        return partial(self.run, training=False), []
+
+
+def _called(operation: Any, arguments: list[Any], training: bool | None) -> Any:
+    if training is None or not isinstance(operation, keras.layers.Layer):
+        return operation(*arguments)
+    return operation(*arguments, training=training)
 
 
 @dataclass(frozen=True)
@@ -141,6 +229,22 @@ class _Plan:
     input: int
     output: int
     steps: list[_Step]
+
+    def program(self) -> _Program:
+        """Return the steps without training, for the present weights."""
+        calls: list[tuple[_Step, Callable[[list[Any]], Any]]] = []
+        sources: list[Any] = []
+        every = [layer for step in self.steps for layer in step.layers]
+        layers = [each for each in every if isinstance(each, keras.layers.Layer)]
+        simple = all(type(each) in DIRECT and _is_simple(each) for each in layers)
+        for step in self.steps:
+            if simple:
+                run, used = step.bound()
+            else:
+                run, used = partial(step.run, training=False), []
+            calls.append((step, run))
+            sources += used
+        return _Program(calls, sources, [each._version for each in sources])
 
     def accepts(self, images: Any) -> bool:
         """Return whether Keras would neither refuse nor convert the images."""
@@ -152,6 +256,25 @@ class _Plan:
                 for expected, size in zip(self.shape, images.shape, strict=True)
             )
         )
+
+
+@dataclass(frozen=True)
+class _Program:
+    """The steps of a plan as functions, for the weights of one moment.
+
+    Attributes:
+        calls: each step, and the function of its inputs.
+        sources: the tensors that the functions were made from.
+        versions: PyTorch's count of the changes of each, at that moment.
+    """
+
+    calls: list[tuple[_Step, Callable[[list[Any]], Any]]]
+    sources: list[Any]
+    versions: list[int]
+
+    def is_current(self) -> bool:
+        """Return whether the weights have not changed."""
+        return [each._version for each in self.sources] == self.versions
 
 
 _plans: WeakKeyDictionary[Any, _Plan | None] = WeakKeyDictionary()
@@ -180,28 +303,46 @@ def _plan(network: Any) -> _Plan | None:
                 if step is None:
                     return None
                 steps.append(step)
-    steps = _with_padding(steps, id(outputs))
-    return _Plan(images.shape, id(images), id(outputs), steps)
+    return _Plan(images.shape, id(images), id(outputs), _merge(steps, id(outputs)))
 
 
-def _with_padding(steps: list[_Step], output: int) -> list[_Step]:
-    """Merge each zero padding with the convolution that alone uses its result."""
+def _merge(steps: list[_Step], output: int) -> list[_Step]:
+    """Merge each layer with the one before it, if they can be computed at once."""
     used = Counter(key for step in steps for key in step.inputs)
     used[output] += 1
     merged: list[_Step] = []
     for step in steps:
         before = next((each for each in merged if (each.output,) == step.inputs), None)
-        if (
-            before is not None
-            and type(step.operation) is keras.layers.Conv2D
-            and type(before.operation) is keras.layers.ZeroPadding2D
-            and used[before.output] == 1
-            and can_pad(step.operation, before.operation)
-        ):
+        both = None
+        if before is not None and used[before.output] == 1:
+            both = _both(before, step)
+        if before is not None and both is not None:
             merged.remove(before)
-            step = replaced(step, inputs=before.inputs, zeros=before.operation)
-        merged.append(step)
+        merged.append(both or step)
     return merged
+
+
+def _both(before: _Step, step: _Step) -> _Step | None:
+    """Return two steps as one, or None if they cannot be computed at once."""
+    first, second = before.operation, step.operation
+    single = before.norm is None and before.relu is None
+    match type(first), type(second):
+        case keras.layers.ZeroPadding2D, keras.layers.Conv2D if single:
+            if can_convolve(second, first, None):
+                return replaced(step, inputs=before.inputs, zeros=first)
+        case keras.layers.Conv2D, keras.layers.BatchNormalization if single:
+            if is_linear(first) and can_convolve(first, before.zeros, second):
+                return replaced(before, output=step.output, norm=second)
+        case _, keras.layers.ReLU if before.relu is None and is_relu(second):
+            if _can_rectify(first):
+                return replaced(before, output=step.output, relu=second)
+    return None
+
+
+def _can_rectify(layer: Any) -> bool:
+    if type(layer) is keras.layers.Conv2D:
+        return can_convolve(layer, None, None) and is_linear(layer)
+    return type(layer) in (keras.layers.Add, keras.layers.BatchNormalization)
 
 
 def _step(node: Any) -> _Step | None:
@@ -215,13 +356,8 @@ def _step(node: Any) -> _Step | None:
         or len(node.outputs) != 1
     ):
         return None
-    return _Step(
-        node.operation,
-        tuple(map(id, given)),
-        id(node.outputs[0]),
-        takes_list,
-        isinstance(node.operation, keras.layers.Layer),
-    )
+    inputs = tuple(map(id, given))
+    return _Step(node.operation, inputs, id(node.outputs[0]), takes_list)
 
 
 replace(Functional, "call", _graph)

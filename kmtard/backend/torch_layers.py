@@ -8,14 +8,14 @@ one call of PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import torch
 from torch.nn import functional
 
-from kmtard.backend.fast_layers import replace
+from kmtard.backend.fast_layers import are_weights_constant, replace
 
 LAST = torch.channels_last
 
@@ -26,50 +26,121 @@ def _convolution(
     """Compute a convolution without copies of the images or the kernel."""
     if not is_plain(inputs) or layer.data_format != "channels_last":
         return convolution(layer, inputs, kernel)
-    (top, bottom), (left, right) = _padding(layer, inputs.shape[1:3])
-    padding = (top, left)
-    if (bottom, right) != padding:
-        inputs = functional.pad(inputs, (0, 0, left, right, top, bottom))
-        padding = (0, 0)
-    return _conv2d(layer, inputs, kernel, padding)
+    padding = _padding(layer, inputs.shape[1:3])
+    weights = _weights(layer, _value(kernel, inputs.dtype))
+    return _convolve(layer, inputs, weights, None, padding)
 
 
-def can_pad(layer: Any, zeros: Any) -> bool:
-    """Return whether `padded_convolution` replaces `layer(zeros(images))`.
+def can_convolve(layer: Any, zeros: Any, norm: Any) -> bool:
+    """Return whether `convolved` can compute `norm(layer(zeros(images)))`.
 
     Args:
         layer: a `Conv2D`.
-        zeros: a `ZeroPadding2D`.
+        zeros: a `ZeroPadding2D` before it, or None.
+        norm: a `BatchNormalization` after it, or None.
     """
-    formats = {layer.data_format, zeros.data_format}
-    even = all(before == after for before, after in zeros.padding)
-    return formats == {"channels_last"} and layer.padding == "valid" and even
+    last = layer.data_format == "channels_last"
+    if zeros is not None:
+        even = all(before == after for before, after in zeros.padding)
+        last = last and zeros.data_format == "channels_last"
+        last = last and even and layer.padding == "valid"
+    if norm is not None:
+        last = last and norm.axis in (-1, 3) and not norm.renorm and is_linear(layer)
+    return last
 
 
-def padded_convolution(layer: Any, zeros: Any, inputs: Any) -> Any:
-    """Pad and convolve in one call, without a padded copy; see `can_pad`."""
-    padding = tuple(before for before, _ in zeros.padding)
-    outputs = _conv2d(layer, inputs, layer.kernel, padding)
-    if layer.use_bias:
-        outputs = outputs + _value(layer.bias, outputs)
-    return outputs if layer.activation is None else layer.activation(outputs)
+def is_linear(layer: Any) -> bool:
+    """Return whether a layer has no activation."""
+    return layer.activation in (None, keras.activations.linear)
 
 
-def _conv2d(layer: Any, inputs: Any, kernel: Any, padding: tuple[int, ...]) -> Any:
-    kernel = _value(kernel, inputs)
-    permuted = kernel.permute(3, 2, 0, 1)
-    if not permuted.is_contiguous(memory_format=LAST):
-        _store_channels_last(layer)
+def can_fold(inputs: Any) -> bool:
+    """Return whether BatchNorm may become a part of the kernel before it.
+
+    No gradient of a weight may be asked for: none would reach the weights.
+    """
+    constant = are_weights_constant() or not torch.is_grad_enabled()
+    return constant and inputs.device.type == "cpu"
+
+
+def convolution(
+    layer: Any, *, zeros: Any = None, norm: Any = None, rectify: bool = False
+) -> tuple[Callable[[Any], Any], list[Any]]:
+    """Pad, convolve, normalize with moving averages and rectify in one or two calls.
+
+    Args:
+        layer: a `Conv2D` that computes in float32.
+        zeros: as in `can_convolve`.
+        norm: as in `can_convolve`; see `can_fold`.
+        rectify: whether a ReLU follows a linear layer.
+
+    Returns:
+        A function of float32 images (batch, height, width, channels) for the present
+        weights, and the tensors that it was made from.
+    """
+    kernel = _value(layer.kernel)
+    bias = _value(layer.bias) if layer.use_bias else None
+    sources = [kernel, bias]
+    if norm is None:
+        weights, shift = _weights(layer, kernel), bias
+    else:
+        mean, variance = _value(norm.moving_mean), _value(norm.moving_variance)
+        gamma = _value(norm.gamma) if norm.scale else None
+        beta = _value(norm.beta) if norm.center else None
+        sources += [mean, variance, gamma, beta]
+        with torch.no_grad():
+            scale = torch.rsqrt(variance + norm.epsilon)
+            scale = scale if gamma is None else scale * gamma
+            shift = -mean if bias is None else bias - mean
+            shift = shift * scale if beta is None else torch.addcmul(beta, shift, scale)
+            weights = _weights(layer, kernel) * scale.view(-1, 1, 1, 1)
+
+    def convolved(inputs: Any) -> Any:
+        if zeros is None:
+            padding = _padding(layer, inputs.shape[1:3])
+        else:
+            padding = zeros.padding
+        outputs = _convolve(layer, inputs, weights, shift, padding, rectify=rectify)
+        return outputs if is_linear(layer) else layer.activation(outputs)
+
+    return convolved, [each for each in sources if each is not None]
+
+
+def _convolve(
+    layer: Any,
+    inputs: Any,
+    weights: Any,
+    bias: Any,
+    padding: Sequence[tuple[int, int]],
+    *,
+    rectify: bool = False,
+) -> Any:
+    """Convolve with weights (filters, channels, height, width)."""
+    (top, bottom), (left, right) = padding
+    sides = (top, left)
+    if (bottom, right) != sides:
+        inputs = functional.pad(inputs, (0, 0, left, right, top, bottom))
+        sides = (0, 0)
     outputs = functional.conv2d(
         inputs.permute(0, 3, 1, 2),
-        permuted,
-        None,
+        weights,
+        bias,
         layer.strides,
-        padding,
+        sides,
         layer.dilation_rate,
-        inputs.shape[3] // kernel.shape[2],
+        inputs.shape[3] // weights.shape[1],
     )
+    if rectify:  # no gradient needs the outputs of a convolution
+        outputs = outputs.relu_()
     return outputs.permute(0, 2, 3, 1)
+
+
+def _weights(layer: Any, kernel: Any) -> Any:
+    """Return the kernel as PyTorch's weights, without a copy."""
+    weights = kernel.permute(3, 2, 0, 1)
+    if not weights.is_contiguous(memory_format=LAST):
+        _store_channels_last(layer)
+    return weights
 
 
 def _padding(layer: Any, sizes: tuple[int, int]) -> list[tuple[int, int]]:
@@ -101,23 +172,42 @@ def _batch_norm(
     training: bool | None = None,
     mask: Any = None,
 ) -> Any:
-    """Compute BatchNorm in one call, with the moving averages of Keras."""
+    outputs = None if mask is not None else normalized(layer, inputs, training)
+    if outputs is None:
+        return call(layer, inputs, training=training, mask=mask)
+    return outputs
+
+
+def normalized(
+    layer: Any, inputs: Any, training: bool | None, *, rectify: bool = False
+) -> Any:
+    """Compute BatchNorm in one call, with the moving averages of Keras.
+
+    Args:
+        layer: a `BatchNormalization`.
+        inputs: its inputs.
+        training: whether it uses and averages the statistics of the batch.
+        rectify: whether a ReLU follows.
+
+    Returns:
+        The outputs; None if Keras has to compute them.
+    """
     rank = len(inputs.shape)
     axis = layer.axis % rank
-    plain = is_plain(inputs) and mask is None and not layer.renorm
+    plain = is_plain(inputs) and not layer.renorm
     if not plain or axis not in (1, rank - 1) or inputs.dtype == torch.float64:
-        return call(layer, inputs, training=training, mask=mask)
+        return None
     learning = training and layer.trainable
     count = inputs.numel() // inputs.shape[axis]
     if learning and count == 1:
-        return call(layer, inputs, training=training, mask=mask)
+        return None
     # As in Keras, half precision is computed in float32.
     x = inputs.float()
     if axis > 1:
         x = x.movedim(axis, 1)
-    gamma = _value(layer.gamma, x) if layer.scale else None
-    beta = _value(layer.beta, x) if layer.center else None
-    mean, variance = _value(layer.moving_mean, x), _value(layer.moving_variance, x)
+    gamma = _value(layer.gamma) if layer.scale else None
+    beta = _value(layer.beta) if layer.center else None
+    mean, variance = _value(layer.moving_mean), _value(layer.moving_variance)
     if learning:
         # PyTorch writes the statistics of the batch here, with the unbiased variance.
         batch_mean, unbiased = torch.zeros_like(mean), torch.zeros_like(variance)
@@ -135,6 +225,8 @@ def _batch_norm(
         x = functional.batch_norm(
             x, mean, variance, gamma, beta, False, 0.0, layer.epsilon
         )
+    if rectify:  # no gradient needs the outputs of BatchNorm
+        x = x.relu_()
     if axis > 1:
         x = x.movedim(1, axis)
     return keras.ops.cast(x, layer.compute_dtype)
@@ -143,19 +235,24 @@ def _batch_norm(
 def _dense(call: Callable[..., Any], layer: Any, inputs: Any, **kwargs: Any) -> Any:
     if not is_single(inputs) or inputs.ndim != 2 or layer.quantization_mode:
         return call(layer, inputs, **kwargs)
-    kernel = _value(layer.kernel, inputs)
+    kernel = _value(layer.kernel)
     if layer.bias is None:
         outputs = inputs @ kernel
     else:
-        outputs = torch.addmm(_value(layer.bias, inputs), inputs, kernel)
+        outputs = torch.addmm(_value(layer.bias), inputs, kernel)
     return outputs if layer.activation is None else layer.activation(outputs)
 
 
 def _relu(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    changed = layer.negative_slope or layer.threshold or layer.max_value is not None
-    if changed or not is_plain(inputs):
+    if not is_relu(layer) or not is_plain(inputs):
         return call(layer, inputs)
     return functional.relu(inputs)
+
+
+def is_relu(layer: Any) -> bool:
+    """Return whether a `ReLU` layer has no further settings."""
+    changed = layer.negative_slope or layer.threshold or layer.max_value is not None
+    return not changed
 
 
 def _zero_padding(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
@@ -178,13 +275,24 @@ def _global_average(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
 
 
 def _add(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    outputs = added(inputs)
+    return call(layer, inputs) if outputs is None else outputs
+
+
+def added(inputs: Any, *, rectify: bool = False) -> Any:
+    """Return the sum of several tensors of one shape; None for others.
+
+    Args:
+        inputs: the tensors.
+        rectify: whether a ReLU follows.
+    """
     same = all(is_plain(x) and x.shape == inputs[0].shape for x in inputs)
-    if not same:
-        return call(layer, inputs)
-    total = inputs[0]
-    for x in inputs[1:]:
+    if not same or len(inputs) < 2:
+        return None
+    total = inputs[0] + inputs[1]
+    for x in inputs[2:]:
         total = total + x
-    return total
+    return total.relu_() if rectify else total
 
 
 def is_single(x: Any) -> bool:
@@ -196,14 +304,18 @@ def is_single(x: Any) -> bool:
     )
 
 
-def _value(variable: Any, like: Any) -> Any:
+def _value(variable: Any, dtype: Any = torch.float32) -> Any:
     """Return the tensor of a variable; `variable.value` looks into many scopes first.
 
-    Where inputs and variable have the same dtype, as `like` has here, no mixed
-    precision converts the variable.
+    Where inputs and variable have the same dtype, no mixed precision converts the
+    variable.
+
+    Args:
+        variable: the variable.
+        dtype: dtype of the inputs.
     """
     stored = getattr(variable, "_value", None)
-    if stored is None or stored.dtype != like.dtype:
+    if stored is None or stored.dtype != dtype:
         stored = keras.ops.convert_to_tensor(variable)
     return stored
 

@@ -295,6 +295,7 @@ class AdversarialModel(CheckedModel):
             logits[kind] = (*logits.get(kind, ()), *(new,) * repeats)
         return logits
 
+    @backend.keep_derived()
     def attacked(self, data: tuple, training: bool) -> tuple:
         """Return `((x, x_adv, target), y, sample_weight)` for a batch of `fit`.
 
@@ -412,8 +413,9 @@ class AdversarialModel(CheckedModel):
         labels = integer_labels(y, self.num_classes)
         self.scores.update(y_pred, labels, sample_weight)
         shown = (y_pred.get("nat") or y_pred["adv"])[-1]
-        super().compute_metrics(x, y, shown, sample_weight)
-        return self._results(y_pred)
+        results = super().compute_metrics(x, y, shown, sample_weight)
+        # Keras's method returns the results of a training step.
+        return results if set(y_pred) == set(self.passes) else self._results(y_pred)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the averages in the logs by name."""

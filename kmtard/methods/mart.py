@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kmtard import losses
+from kmtard import backend, losses
 from kmtard.backend.types import Network, Tensor
 from kmtard.methods.base import AdversarialModel
 from kmtard.methods.batch import Batch, Logits
@@ -51,15 +51,14 @@ class MART(AdversarialModel):
             losses.at_least_float32, (logits.nat[-1], logits.adv[-1])
         )
         nat, adv = ops.softmax(nat_logits), ops.softmax(adv_logits)
-        own = ops.one_hot(batch.y, nat.shape[-1], dtype="bool")
-        highest_other = ops.max(ops.where(own, 0.0, adv), axis=-1)
+        highest_other = ops.max(backend.fill(adv, batch.y, 0.0), axis=-1)
         boosted = losses.cross_entropy(batch.y, adv_logits) - ops.log(
             1.0001 - highest_other + 1e-12
         )
         divergence = ops.sum(
             nat * (ops.log_softmax(nat_logits) - ops.log(adv + 1e-12)), axis=-1
         )
-        certainty = ops.sum(ops.where(own, nat, 0.0), axis=-1)
+        certainty = backend.pick(nat, batch.y)
         return boosted + self.beta * divergence * (1.0000001 - certainty)
 
     def get_config(self) -> dict[str, Any]:

@@ -201,6 +201,177 @@ def test_wrong_images_get_the_message_of_keras(shape):
     assert "small" in str(direct.value) or "xpected" in str(direct.value)
 
 
+def sines(network, x):
+    """Logits and values per image."""
+    import torch
+
+    logits = network(x, training=False)
+    factors = torch.arange(1.0, 1 + logits.shape[1])
+    return logits, (logits * factors).sin().sum(-1)
+
+
+def of_images(network, x):
+    """Logits, values and gradients with respect to the images."""
+
+    def function(u):
+        logits, values = sines(network, u)
+        return values, logits
+
+    values, logits, gradient = backend.value_and_gradient(function, x)
+    return [logits, values, gradient]
+
+
+def of_weights(network, x):
+    """Gradients with respect to the weights, in inference mode."""
+    import torch
+
+    weights = [each.value for each in network.trainable_variables]
+    return torch.autograd.grad(sines(network, x)[1].sum(), weights)
+
+
+def trained(network, seed=2):
+    """Set BatchNorm's statistics and factors to values that matter."""
+    rng = np.random.default_rng(seed)
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for variable in layer.weights:
+                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return network
+
+
+def with_biases():
+    images = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(images)
+    x = keras.layers.BatchNormalization(center=False)(x)
+    x = keras.layers.ReLU()(keras.layers.ReLU()(x))
+    y = keras.layers.Conv2D(4, 1)(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization(scale=False)(x)
+    x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
+    x = keras.layers.ReLU(max_value=2.0)(keras.layers.BatchNormalization()(x))
+    return keras.Model(images, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+
+
+def channels_first():
+    images = keras.Input((6, 6, 3))
+    x = keras.layers.Permute((3, 1, 2))(images)
+    x = keras.layers.Conv2D(4, 3, data_format="channels_first")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(axis=1)(x))
+    x = keras.layers.ReLU()(keras.layers.Conv2D(2, 1, data_format="channels_first")(x))
+    return keras.Model(images, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+
+
+def first_inside():
+    """All layers are simple, so that the whole graph is kept."""
+    images = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(6, 3, data_format="channels_first")(images)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    return keras.Model(images, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+
+
+CONSTANT = {
+    **NETWORKS,
+    **{f.__name__: f for f in (with_biases, channels_first, first_inside)},
+}
+
+
+@pytest.mark.parametrize("name", sorted(CONSTANT))
+def test_networks_of_constant_weights(name):
+    """BatchNorm becomes part of the kernels, in an attack and in a prediction."""
+    import torch
+
+    keras.utils.set_random_seed(1)
+    network = trained(CONSTANT[name]())
+    x = torch.tensor(np.random.default_rng(0).random((32, 6, 6, 3), "float32"))
+    kept = of_images(network, x)
+    tolerance = TOLERANCE["mixed_bfloat16" if name == "in_bfloat16" else "float32"]
+
+    def agrees():
+        with fast_layers():
+            found = of_images(network, x)
+            with torch.no_grad():
+                found.append(network(x, training=False))
+        for theirs, ours in zip([*kept, kept[0]], found, strict=True):
+            theirs, ours = backend.to_numpy(theirs), backend.to_numpy(ours)
+            bound = 100 * tolerance * max(1, abs(theirs).max())
+            np.testing.assert_allclose(ours, theirs, rtol=100 * tolerance, atol=bound)
+
+    agrees()
+    with backend.keep_derived():
+        agrees()
+        agrees()
+
+
+def test_weights_get_their_gradients_in_inference():
+    import torch
+
+    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    with backend.keep_derived():
+        assert_close(both(of_weights, network, x), 1e-4)
+
+
+@pytest.fixture
+def foldings(monkeypatch):
+    """One entry for each BatchNorm that became part of a kernel."""
+    import torch
+
+    found, rsqrt = [], torch.rsqrt
+    monkeypatch.setattr(torch, "rsqrt", lambda x: found.append(1) or rsqrt(x))
+    return found
+
+
+def test_kernels_with_batch_norm_are_kept_until_the_block_ends(foldings):
+    import torch
+
+    network, x = NETWORKS["small_cnn"](), torch.rand(4, 6, 6, 3)
+    with backend.keep_derived():
+        for _ in range(3):
+            both(of_images, network, x)
+    assert len(foldings) == 3
+    both(of_images, network, x)
+    assert len(foldings) == 6
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "wide"])
+def test_what_is_kept_follows_the_weights(name):
+    import torch
+
+    network, x = trained(NETWORKS[name]()), torch.rand(4, 6, 6, 3)
+    layers = network._flatten_layers(include_self=False)
+    kernels = [each.kernel for each in layers if isinstance(each, keras.layers.Conv2D)]
+    with backend.keep_derived():
+        first = both(of_images, network, x)
+        trained(network, seed=5)
+        second = both(of_images, network, x)
+        kernels[1].assign(-kernels[1])
+        third = both(of_images, network, x)
+    # PyTorch does not count this change.
+    kernels[1].value.data.neg_()
+    with backend.keep_derived():
+        fourth = both(of_images, network, x)
+    for pairs in (first, second, third, fourth):
+        assert_close(pairs, 1e-3)
+    assert abs(third[1][0] - second[1][0]).max() > 1e-3
+    np.testing.assert_allclose(fourth[1][0], second[1][0], rtol=1e-4)
+
+
+def test_layers_with_hooks_are_called_for_constant_weights():
+    """A hook's tensor is not overwritten by the ReLU behind the layer."""
+    import torch
+
+    network, x = NETWORKS["small_cnn"](), torch.rand(4, 6, 6, 3)
+    norm = next(
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    seen = []
+    norm.register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs))
+    with backend.keep_derived():
+        assert_close(both(of_images, network, x), 1e-4)
+    assert len(seen) == 2 and all((each < 0).any() for each in seen)
+
+
 def test_masks_reach_the_layers_behind():
     images = keras.Input((4, 3))
     x = keras.layers.BatchNormalization()(keras.layers.Masking()(images))
