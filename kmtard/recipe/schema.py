@@ -208,8 +208,13 @@ class Schedule(Section):
     )
     evaluate_every: ranges.Epochs = Field(
         1,
-        description="Number of epochs between evaluations. Epoch 1, the last epoch and "
-        "all epochs from the first milestone on are always evaluated.",
+        description="Number of epochs between evaluations, before the first milestone. "
+        "Epoch 1 and the last epoch are always evaluated.",
+    )
+    evaluate_every_late: ranges.Epochs = Field(
+        1,
+        description="Number of epochs between evaluations, from the first milestone "
+        "on.",
     )
 
 

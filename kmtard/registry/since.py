@@ -13,5 +13,6 @@ SINCE_0_1: dict[str, object] = {
     "freeze": None,
     "initial_losses": "first",
     "attack_warmup": 0,
+    "evaluate_every_late": 1,
 }
 """Last part of the key -> its value."""

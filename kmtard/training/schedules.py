@@ -20,11 +20,15 @@ class EvaluationEpochs(list[int]):
 
     def __init__(self, training: Training, is_cut_short: Callable[[], bool]) -> None:
         schedule = training.schedule
-        dense = min(schedule.milestones, default=schedule.epochs)
+        late = min((*schedule.milestones, schedule.epochs))
         super().__init__(
-            epoch
-            for epoch in range(1, schedule.epochs + 1)
-            if epoch == 1 or epoch >= dense or epoch % schedule.evaluate_every == 0
+            sorted(
+                {
+                    *{1, schedule.epochs},
+                    *range(schedule.evaluate_every, late, schedule.evaluate_every),
+                    *range(late, schedule.epochs + 1, schedule.evaluate_every_late),
+                }
+            )
         )
         self.is_cut_short = is_cut_short
 
