@@ -27,9 +27,9 @@ from kmtard.benchmarks import (
 from kmtard.benchmarks.against.table import table as against_table
 from kmtard.benchmarks.attacks.table import table as attacks_table
 from kmtard.benchmarks.terminal import TerminalError
-from kmtard.commands.parser import Parser
+from kmtard.commands.parser import Parser, count
 from kmtard.runs.visible import accept_any_text, visible_lines
-from kmtard.training.startup import check_backend
+from kmtard.training.startup import check_backend, thread_variables
 
 PASSED_ON = ("backend", "batch_size", "repeats", "steps", "unroll", "jit")
 """Options that are passed to the separate process of each network."""
@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
                 "--work and --no-compile belong to a comparison. Add --against torch "
                 "or --attacks, or leave them out."
             )
+    if arguments.threads and set(given) - {"--against"}:
+        parser.error(f"{given[0]} would ignore --threads. Leave it out.")
     if arguments.device_report:
         return device_report.main(arguments)
     if arguments.launcher:
@@ -93,6 +95,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard benchmark") -
             sys.stderr.write(f"{row['group']}: {row['size']} done\n")
         _write(results, growth.table(results), arguments.json)
         return 0
+    if arguments.threads:
+        os.environ.update(thread_variables(arguments.threads))
     if arguments.net == "all":
         nets = (*step.NETS, pipeline.NAME)
         results = [_in_own_process(arguments, net) for net in nets]
@@ -132,6 +136,7 @@ def _against(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         batch_size=arguments.batch_size,
         count=arguments.steps,
         compiler=None if arguments.no_compile else "inductor",
+        threads=arguments.threads,
     )
     results = []
     try:
@@ -226,11 +231,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         choices=["jax", "tensorflow", "torch"],
         help="Keras backend (default: KERAS_BACKEND, or the one that Keras chooses)",
     )
-    parser.add_argument("--batch-size", type=_count, help="images per step")
+    parser.add_argument("--batch-size", type=count, help="images per step")
     parser.add_argument(
-        "--repeats", type=_count, default=5, help="number of measurements (default: 5)"
+        "--repeats", type=count, default=5, help="number of measurements (default: 5)"
     )
-    parser.add_argument("--steps", type=_count, help="steps per measurement")
+    parser.add_argument("--steps", type=count, help="steps per measurement")
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=count,
+        help="threads that compute our step or attack on a CPU (default: as many as "
+        "there are cores)",
+    )
     parser.add_argument(
         "--unroll",
         choices=["auto", "yes", "no"],
@@ -281,18 +293,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     device_report.add_options(parser)
     return parser
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number. Received: {text!r}."
-        ) from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1. Received: {number}.")
-    return number
 
 
 def _in_own_process(arguments: argparse.Namespace, net: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kmtard.commands.parser import Parser
+from kmtard.commands.parser import Parser, count
 from kmtard.commands.trust import add_trust
 from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.corruptions.choice import ALL
@@ -193,6 +193,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--backend", choices=BACKENDS, help="Keras backend")
     add("--devices", metavar="N", type=_devices, help='devices that share each batch, '
         'or "all" (default: as the run, or 1); needs --backend jax')  # fmt: skip
+    add("--threads", metavar="N", type=count, help="threads that compute on a CPU "
+        "(default: as the run, or as many as there are cores)")  # fmt: skip
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")
@@ -246,7 +248,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _evaluated(plan: Plan, subject: Subject, stop: StopSignal) -> list[Results]:
-    choose_backend(plan.backend)
+    choose_backend(plan.backend, plan.threads)
     with silent_native_code():
         plan.prepare()
         modules.import_allowed()

@@ -58,6 +58,9 @@ WRAPPER = re.compile(
 )
 
 DRY_RUNS = ("sizes", "measure")
+HARDWARE = ("devices", "processes", "threads")
+"""Keys of [runtime] that are options too."""
+
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -88,7 +91,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard fit") -> int:
         for module in arguments.imports:
             modules.allow(module)
         recipe = _recipe(parser, arguments)
-        choose_backend(recipe.runtime.backend)
+        choose_backend(recipe.runtime.backend, recipe.runtime.threads)
         if arguments.dry_run:
             return _dry_run(recipe, arguments)
         path = arguments.recipe or arguments.resume or arguments.replay
@@ -191,6 +194,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="processes that train together (default: runtime.processes)",
     )
     parser.add_argument(
+        "--threads",
+        metavar="N",
+        help="threads that compute on a CPU (default: runtime.threads)",
+    )
+    parser.add_argument(
         "--resume",
         metavar="RUN",
         type=os.path.expanduser,
@@ -235,7 +243,7 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
 
 def _hardware(arguments: argparse.Namespace) -> list[str]:
     """Return the overrides that say where a recipe runs, not what it computes."""
-    given = {key: getattr(arguments, key) for key in ("devices", "processes")}
+    given = {key: getattr(arguments, key) for key in HARDWARE}
     return [f"runtime.{key}={value}" for key, value in given.items() if value]
 
 

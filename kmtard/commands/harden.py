@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kmtard.commands.fit import BAD_RECIPE, FAILED, progress_bar, run_details
-from kmtard.commands.parser import Parser
+from kmtard.commands.parser import Parser, count
 from kmtard.commands.trust import add_trust
 from kmtard.recipe import RecipeError, load
 from kmtard.registry import RegistryError, modules
@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard harden") -> i
     arguments = parser.parse_args(argv)
     if arguments.resume is None and (arguments.model is None or arguments.data is None):
         parser.error("expected MODEL and --data IMAGES, or --resume RUN")
+    if any(each.strip().startswith("runtime.threads") for each in arguments.overrides):
+        parser.error("runtime.threads is needed before the recipe. Use --threads N.")
     screen = Console(soft_wrap=True)
     try:
         for module in arguments.imports:
@@ -65,7 +67,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard harden") -> i
 
 def _start(arguments: argparse.Namespace, screen: Console) -> int:
     backend = arguments.backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
-    choose_backend(backend)
+    overrides = [*arguments.overrides]
+    if arguments.threads:
+        overrides.append(f"runtime.threads={arguments.threads}")
+    choose_backend(backend, arguments.threads)
     with silent_native_code():
         from kmtard.hardening.hardening import Work
     modules.import_allowed()
@@ -86,7 +91,7 @@ def _start(arguments: argparse.Namespace, screen: Console) -> int:
             batch_size=arguments.batch_size,
             seed=arguments.seed,
             runs_dir=arguments.runs_dir,
-            overrides=arguments.overrides,
+            overrides=overrides,
             tell=line,
         )
     if arguments.dry_run:
@@ -100,7 +105,7 @@ def _resume(arguments: argparse.Namespace, screen: Console) -> int:
     run = Run.open(arguments.resume)
     foreign = None if arguments.trust else run.foreign_reason()
     recipe = load(run.recipe_path, foreign=foreign)
-    choose_backend(recipe.runtime.backend)
+    choose_backend(recipe.runtime.backend, arguments.threads or recipe.runtime.threads)
     with silent_native_code():
         from kmtard.hardening.hardening import Work
     modules.import_allowed()
@@ -251,6 +256,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--batch-size", type=int, metavar="N", help="images per step (default: chosen)")
     add("--seed", type=int, default=0, help="seed of the run (default: 0)")
     add("--backend", help="backend of Keras (default: KERAS_BACKEND, or tensorflow)")
+    add("--threads", type=count, metavar="N", help="threads that compute on a CPU "
+        "(default: as many as there are cores)")  # fmt: skip
     add("--runs-dir", default="runs", metavar="FOLDER", type=os.path.expanduser,
         help="folder for the run's folder (default: runs)")  # fmt: skip
     add(

@@ -9,6 +9,19 @@ from itertools import pairwise
 from typing import Any
 
 
+def count(text: str) -> int:
+    """Return an option's value that is a number of at least 1; for `type`."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number. Received: {text!r}."
+        ) from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1. Received: {number}.")
+    return number
+
+
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that refuses `--` in the place of an option's value.
 

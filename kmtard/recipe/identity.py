@@ -19,7 +19,10 @@ TEACHER_FORMAT = 1
 REPORTED_ONLY = {"attacks", "headline", "suite"}
 PIECE = 2**20  # bytes
 # Keys of [runtime] that are not part of the settings. A run's name shows the seed.
-NOT_SETTINGS = {"runs_dir", "cache_dir", "seed", "processes", "coordinator"}
+NOT_SETTINGS = {
+    *("runs_dir", "cache_dir", "seed"),
+    *("processes", "coordinator", "threads"),
+}
 # More devices compute the same, but earlier hashes contain their number.
 ONE_DEVICE = {"devices": 1}
 
@@ -66,8 +69,8 @@ def file_digest(path: str) -> str:
 def settings_key(recipe: Recipe) -> str:
     """Return the hash of a recipe's settings, the same for every seed.
 
-    The seed, the devices, the processes, the folders for runs and teachers, and
-    `[study]` are left out.
+    The seed, the devices, the processes, the threads, the folders for runs and
+    teachers, and `[study]` are left out.
 
     Args:
         recipe: a resolved recipe.

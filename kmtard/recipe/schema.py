@@ -281,6 +281,11 @@ class Runtime(Section):
         description="host:port of the first process; from the environment or SLURM if "
         "left out.",
     )
+    threads: ranges.Cores | None = Field(
+        None,
+        description="Threads that compute on a CPU; as many as it has cores if left "
+        "out. Fewer can be faster, for example if several runs share a CPU.",
+    )
     jit: Literal["auto", True, False] = Field(
         "auto", description="Whether XLA compiles the step; auto: Keras decides."
     )

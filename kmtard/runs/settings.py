@@ -18,6 +18,7 @@ from kmtard.runs.formats import ABSENT
 PLACES = (
     *("runtime.seed", "runtime.runs_dir", "runtime.cache_dir"),
     *("runtime.devices", "runtime.processes", "runtime.coordinator"),
+    "runtime.threads",
 )
 """Settings that may differ between runs that count as equal."""
 

@@ -54,6 +54,7 @@ class Plan:
         limit: number of test images; None for all.
         backend: Keras backend.
         devices: number of devices that share each batch, or "all".
+        threads: number of threads that compute on a CPU; None for one per core.
         loss: `module:function` of the loss that FGSM, PGD and APGD-CE maximize; None
             for the cross-entropy.
         surrogate: .keras file of the model on which transfer attacks craft their
@@ -87,6 +88,7 @@ class Plan:
     seed: int = 0
     backend: str = os.environ.get("KERAS_BACKEND") or "tensorflow"
     devices: int | Literal["all"] = 1
+    threads: int | None = None
     surrogate: str | None = None
     input_range: tuple[float, float] | None = None
     corruptions: str | None = None
@@ -396,4 +398,5 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.runtime.seed,
         "backend": recipe.runtime.backend,
         "devices": recipe.runtime.devices,
+        "threads": recipe.runtime.threads,
     }

@@ -44,20 +44,39 @@ def check_backend(backend: str) -> None:
         )
 
 
-def choose_backend(backend: str) -> None:
+def choose_backend(backend: str, threads: int | None = None) -> None:
     """Set the backend that Keras uses. Call this before Keras is first imported.
+
+    Args:
+        backend: name of the backend.
+        threads: number of threads that compute on a CPU; None for the backend's choice.
 
     Raises:
         ValueError: kmtard does not support the backend.
     """
     check_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
+    if threads is not None:
+        os.environ.update(thread_variables(threads))
     keep_freed_memory()
     if backend == "jax":
         keep_compiled_programs()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow warns about retracing when each network gets its own compiled attack.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment in which a number of threads compute on a CPU.
+
+    Libraries read it when they are imported.
+    """
+    names = (
+        "NPROC",  # JAX
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS"),  # PyTorch
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    )
+    return dict.fromkeys(names, str(threads))
 
 
 def keep_freed_memory() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from kmtard.benchmarks.step import NETS
 from kmtard.benchmarks.turns import Refused, Times, Worker
+from kmtard.training.startup import thread_variables
 
 LASTING = 0.5
 """Approximate duration of a measurement, in seconds."""
@@ -53,6 +54,7 @@ class Rules:
         count: repetitions per measurement; None for half a second of work.
         compiler: backend of `torch.compile`; None to leave the compiled side out.
         pgd_steps: steps of the attack in a B-MTARD step.
+        threads: number of threads of our side; None for one per core, as for PyTorch.
     """
 
     backend: str | None = None
@@ -61,6 +63,7 @@ class Rules:
     count: int | None = None
     compiler: str | None = "inductor"
     pgd_steps: int = 10
+    threads: int | None = None
 
 
 def rows(
@@ -96,6 +99,8 @@ def _row(net: str, name: str, rules: Rules) -> dict[str, Any]:
         **work.attack,
     }
     environment = {"KERAS_BACKEND": rules.backend} if rules.backend else {}
+    if rules.threads:
+        environment |= thread_variables(rules.threads)
     with (
         Worker(f"{__name__}.ours", settings, environment) as ours,
         Worker("kmtard.benchmarks.rivals", settings) as rival,
@@ -112,6 +117,7 @@ def _row(net: str, name: str, rules: Rules) -> dict[str, Any]:
         "work": name,
         "backend": backend,
         "batch_size": batch_size,
+        "threads": rules.threads,
         "rounds": rules.rounds,
         "count": count,
         "first_seconds": {kind: times.wall for kind, times in first.items()},

@@ -11,8 +11,10 @@ from rich.table import Table
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table with one line per row of `kmtard.benchmarks.against.rows`."""
     errors = sorted({row["compile_error"] for row in rows if row["compile_error"]})
+    threads = {row["threads"] for row in rows} - {None}
+    ours = "".join(f", ours with --threads {number}" for number in sorted(threads))
     shown = Table(
-        title="Our time per batch against plain PyTorch",
+        title=f"Our time per batch against plain PyTorch{ours}",
         box=None,
         # Narrow, to fit into a terminal with 80 columns.
         padding=(0, 1, 0, 0),

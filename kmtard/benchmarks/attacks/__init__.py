@@ -24,6 +24,7 @@ from typing import Any
 
 from kmtard.benchmarks.against import spread
 from kmtard.benchmarks.turns import Worker
+from kmtard.training.startup import thread_variables
 
 IMAGES = 256
 """Number of attacked images."""
@@ -57,13 +58,6 @@ NETS = {
     "cifar": Net((32, 32, 3), (16 / 255,), train_epsilon=8 / 255, epochs=4),
 }
 """Name -> network; "cifar" has the size of CIFAR's images, which are colored digits."""
-
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -130,6 +124,7 @@ def _row(
         "batch_size": rules.batch_size,
     }
     found: dict[str, dict[str, Any]] = {}
+    alone = thread_variables(1)
     with tempfile.TemporaryDirectory() as cache:
         cached = {**_backend(rules), "KMTARD_COMPILATION_CACHE": cache}
         with Worker(f"{__name__}.ours", settings, cached) as ours:
@@ -139,7 +134,7 @@ def _row(
         try:
             for package in packages:
                 theirs = {**settings, "package": package}
-                sides[package] = Worker(f"{__name__}.theirs", theirs, ONE_THREAD)
+                sides[package] = Worker(f"{__name__}.theirs", theirs, alone)
             for name, worker in sides.items():
                 cold = worker.times("run", 1).cpu
                 found[name] = {"cold": cold, "robust": worker.answered["robust"]}
@@ -171,4 +166,4 @@ def _row(
 
 def _backend(rules: Rules) -> dict[str, str]:
     name = rules.backend or os.environ.get("KERAS_BACKEND", "jax")
-    return {**ONE_THREAD, "KERAS_BACKEND": name}
+    return {**thread_variables(1), "KERAS_BACKEND": name}

@@ -53,6 +53,23 @@ def test_sides_take_turns_in_changing_order(asked):
     assert row["first_seconds"] == {"ours": 1, "eager": 3, "compiled": 5}
 
 
+def test_only_our_side_gets_the_number_of_threads(asked, monkeypatch):
+    given = []
+    worker = against.Worker
+
+    def recorded(module, settings, environment=None):
+        given.append((module.rpartition(".")[2], environment or {}))
+        return worker(module, settings, environment)
+
+    monkeypatch.setattr(against, "Worker", recorded)
+    rules = against.Rules("jax", rounds=1, count=1, threads=1)
+    (row,) = against.rows(["digits"], ["step"], rules)
+    (ours, environment), (rivals, other) = given
+    assert (ours, rivals, other) == ("ours", "rivals", {})
+    assert environment["NPROC"] == environment["OMP_NUM_THREADS"] == "1"
+    assert row["threads"] == 1
+
+
 def test_a_compiler_that_fails_is_left_out_and_named(asked):
     asked[1].append(True)
     found = list(against.rows(["digits"], ["step", "apgd"], against.Rules(rounds=1)))

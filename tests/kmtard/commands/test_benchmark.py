@@ -51,6 +51,7 @@ def test_comparison_with_plain_pytorch(tmp_path, monkeypatch, capsys):
                 "net": net,
                 "work": "step",
                 "backend": "jax",
+                "threads": rules.threads,
                 "seconds": {"ours": 0.003, "eager": 0.002},
                 "ratio": {"eager": {"median": 1.5, "low": 1.25, "high": 2.0}},
                 "cpu_ratio": {"eager": {"median": 1.4, "low": 1.0, "high": 2.0}},
@@ -60,14 +61,18 @@ def test_comparison_with_plain_pytorch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(against, "rows", rows)
     path = tmp_path / "ratios.json"
     options = ["--against=torch", "--backend=jax", "--work=step", "--no-compile"]
-    assert benchmark.main([*options, *QUICK, f"--json={path}"]) == 0
-    rules = against.Rules("jax", rounds=1, batch_size=4, count=1, compiler=None)
+    options += [*QUICK, "--threads=2", f"--json={path}"]
+    assert benchmark.main(options) == 0
+    rules = against.Rules(
+        "jax", rounds=1, batch_size=4, count=1, compiler=None, threads=2
+    )
     assert asked == [(["digits", "cifar"], ["step"], rules)]
     assert [row["net"] for row in json.loads(path.read_text())] == ["digits", "cifar"]
     shown = capsys.readouterr().out.splitlines()
     line = next(line for line in shown if "digits" in line)
     assert "1.50 (1.25-2.00) 1.40" in line
     assert all(len(line) <= 80 for line in shown)
+    assert "with --threads 2" in shown[0]
 
 
 def test_a_process_that_ends_is_reported(monkeypatch, capsys):
@@ -86,6 +91,7 @@ def test_a_process_that_ends_is_reported(monkeypatch, capsys):
         (["--net=data"], "which has no PyTorch version"),
         (["--work=step,pgd"], "--work: expected names from step, pgd-20, apgd."),
         (["--jit=no"], "Leave the option out"),
+        (["--threads=0"], "--threads: expected at least 1. Received: 0."),
     ],
 )
 def test_comparisons_that_do_not_exist_are_refused(options, text, capsys):
@@ -148,6 +154,7 @@ def test_comparison_with_the_attacks_of_packages(tmp_path, monkeypatch, capsys):
         (["--unroll=no"], "--attacks would ignore --unroll. Leave it out."),
         (["--no-compile"], "--attacks would ignore --no-compile. Leave it out."),
         (["--growth"], "--attacks and --growth. Give one."),
+        (["--threads=1"], "--attacks would ignore --threads. Leave it out."),
         (["--repeats=0"], "--repeats: expected at least 1. Received: 0."),
         (["--batch-size=x"], "--batch-size: expected a whole number. Received: 'x'."),
     ],

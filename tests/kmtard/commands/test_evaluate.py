@@ -845,6 +845,12 @@ def test_devices_that_cannot_share_a_batch_are_refused(
     assert expected in " ".join(capsys.readouterr().err.split())
 
 
+def test_threads_are_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["a.keras", "--threads", "0"])
+    assert "expected at least 1. Received: 0." in capsys.readouterr().err
+
+
 def test_devices_are_a_number_or_all(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["a.keras", "--devices", "some"])

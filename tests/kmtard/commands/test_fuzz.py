@@ -140,7 +140,7 @@ def run_command(
 
     monkeypatch.setattr(fit, "_run", stop)
     monkeypatch.setattr(fit, "_dry_run", stop)
-    monkeypatch.setattr(fit, "choose_backend", lambda backend: None)
+    monkeypatch.setattr(fit, "choose_backend", lambda *args: None)
     monkeypatch.setattr(evaluate, "_evaluated", stop)
 
     def run(main: Callable[[list[str]], int], *arguments: str) -> None:

@@ -40,6 +40,8 @@ def test_a_dry_run_shows_the_recipe_and_trains_nothing(
         (["--epsilon", "big"], "a fraction such as 4/255"),
         (["--input-range", "1,0"], "expected low,high"),
         (["--size", "8"], "expected height,width"),
+        (["--threads", "0"], "expected at least 1"),
+        (["--set", "runtime.threads=1"], "Use --threads N."),
     ],
 )
 def test_a_wrong_command_line_starts_nothing(

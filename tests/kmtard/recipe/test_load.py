@@ -295,6 +295,7 @@ def test_all_mistakes_are_told_at_once(base: Path) -> None:
         ("runtime.backend=tensorflw", "unknown value; did you mean tensorflow?"),
         ("runtime.backend=mxnet", "allowed: jax, tensorflow, torch"),
         ("runtime.jit=yes", "allowed: auto, true, false"),
+        ("runtime.threads=0", "out of range; allowed: >= 1"),
         ("runtime.devices=0", '= 0: expected "all" or a whole number'),
         ("runtime.devices=2", "expected 1, because only the backend jax trains one"),
         ("runtime.processes=2", "or train several runs at once, each on a device"),
@@ -665,7 +666,8 @@ def test_devices_share_batches_and_processes_equally(
 def test_devices_change_neither_a_run_nor_its_teachers(base: Path) -> None:
     """They compute the same, and the hashes of one device are those of before."""
     alone = load(base, overrides=[JAX, "data.batch_size=64"])
-    for several in (["runtime.devices='all'"], [*MANY, "runtime.coordinator='a:1'"]):
+    changes = ["runtime.devices='all'"], ["runtime.threads=3"], MANY
+    for several in (*changes, [*MANY, "runtime.coordinator='a:1'"]):
         other = load(base, overrides=[JAX, "data.batch_size=64", *several])
         assert settings_key(other) == settings_key(alone)
         assert teacher_key(other, "adv_teacher") == teacher_key(alone, "adv_teacher")

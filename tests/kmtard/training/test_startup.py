@@ -57,6 +57,21 @@ def test_other_backends_keep_nothing(backend: str, environment: Path) -> None:
     assert not environment.exists()
 
 
+def test_the_number_of_threads_reaches_the_backend() -> None:
+    choose = "from kmtard.training.startup import choose_backend as choose"
+    code = f"{choose}; choose('torch', 1); import torch; print(torch.get_num_threads())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout.split() == ["1"], said.stderr
+
+
+def test_without_a_number_the_environment_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    choose_backend("torch")
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
 def test_another_processor_has_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     keep_compiled_programs()
     first = folder()
