@@ -5,7 +5,8 @@ exceptions. They import nothing else of kmtard. `distribution` is for several de
 and processes, which only JAX supports. `fast_layers` replaces methods of Keras's layers
 by faster ones while our models compute; `jax_layers`, `torch_layers` and `torch_graphs`
 have them. `keep_derived()` is a block in which what a faster layer computes from
-weights alone may be used again.
+weights alone may be used again. Inside `without_gradients_of_weights()`, no gradient
+with respect to a weight is taken, as inside `value_and_gradient`.
 
 Each module defines the same names:
 
@@ -102,6 +103,7 @@ size_steps = _backend.size_steps
 step_program = _backend.step_program
 value_and_gradient = _backend.value_and_gradient
 wait_for = _backend.wait_for
+without_gradients_of_weights = _fast_layers.without_gradients_of_weights
 
 _HOMES = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from functools import partial
 from typing import Any
@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 
 import keras
 
-# Keras has no public name for the class of its graphs.
+# Keras has no public names for these.
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.models.functional import Functional
 
 from kmtard.backend.fast_layers import derived, replace
@@ -53,6 +54,14 @@ DIRECT = {
 
 IN_TRAINING = {Functional, keras.layers.BatchNormalization}
 """Those of them that compute something else in training."""
+
+
+RECTIFIED = {
+    keras.layers.Add,
+    keras.layers.BatchNormalization,
+    keras.layers.Conv2D,
+}
+"""Those whose outputs a ReLU may overwrite, because no gradient needs them."""
 
 
 def _layer(call: Callable[..., Any], layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +129,9 @@ def _graph(
     # It moves images of another device.
     images = keras.ops.convert_to_tensor(inputs)
     found, kept = {plan.input: images}, derived()
-    if kept is None or training is not False or not can_fold(images):
+    # Inside a stateless scope, the weights are not those of the variables.
+    keeps = kept is not None and training is False and not in_stateless_scope()
+    if kept is None or not (keeps and can_fold(images)):
         for step in plan.steps:
             found[step.output] = step.run([found[key] for key in step.inputs], training)
         return found[plan.output]
@@ -161,6 +172,19 @@ class _Step:
         """Operation and layers, in their order."""
         every = self.zeros, self.operation, self.norm, self.relu
         return [each for each in every if each is not None]
+
+    def holds(self) -> bool:
+        """Return whether the layers can be computed at once.
+
+        This changes if the user gives a layer another activation, for example.
+        """
+        layer, zeros, norm, relu = self.operation, self.zeros, self.norm, self.relu
+        is_convolution = type(layer) is keras.layers.Conv2D
+        if is_convolution and not (zeros is None and norm is None and relu is None):
+            alone = norm is None and relu is None
+            if not (can_convolve(layer, zeros, norm) and (alone or is_linear(layer))):
+                return False
+        return relu is None or is_relu(relu)
 
     def run(self, given: list[Any], training: bool | None) -> Any:
         """Return the output."""
@@ -244,7 +268,14 @@ class _Plan:
                 run, used = partial(step.run, training=False), []
             calls.append((step, run))
             sources += used
+        # PyTorch does not count the changes of such tensors.
+        if any(each.is_inference() for each in sources):
+            return _Program([(s, partial(s.run, training=False)) for s in self.steps])
         return _Program(calls, sources, [each._version for each in sources])
+
+    def holds(self) -> bool:
+        """Return whether the layers can still be computed at once."""
+        return all(step.holds() for step in self.steps)
 
     def accepts(self, images: Any) -> bool:
         """Return whether Keras would neither refuse nor convert the images."""
@@ -269,8 +300,8 @@ class _Program:
     """
 
     calls: list[tuple[_Step, Callable[[list[Any]], Any]]]
-    sources: list[Any]
-    versions: list[int]
+    sources: list[Any] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
 
     def is_current(self) -> bool:
         """Return whether the weights have not changed."""
@@ -282,9 +313,11 @@ _plans: WeakKeyDictionary[Any, _Plan | None] = WeakKeyDictionary()
 
 def _planned(network: Any) -> _Plan | None:
     """Return the plan of a graph; None if Keras has to run it."""
-    if network not in _plans:
-        _plans[network] = _plan(network)
-    return _plans[network]
+    known = network in _plans
+    plan = _plans.get(network)
+    if not known or (plan is not None and not plan.holds()):
+        plan = _plans[network] = _plan(network)
+    return plan
 
 
 def _plan(network: Any) -> _Plan | None:
@@ -325,24 +358,17 @@ def _merge(steps: list[_Step], output: int) -> list[_Step]:
 def _both(before: _Step, step: _Step) -> _Step | None:
     """Return two steps as one, or None if they cannot be computed at once."""
     first, second = before.operation, step.operation
-    single = before.norm is None and before.relu is None
-    match type(first), type(second):
-        case keras.layers.ZeroPadding2D, keras.layers.Conv2D if single:
-            if can_convolve(second, first, None):
-                return replaced(step, inputs=before.inputs, zeros=first)
-        case keras.layers.Conv2D, keras.layers.BatchNormalization if single:
-            if is_linear(first) and can_convolve(first, before.zeros, second):
-                return replaced(before, output=step.output, norm=second)
-        case _, keras.layers.ReLU if before.relu is None and is_relu(second):
-            if _can_rectify(first):
-                return replaced(before, output=step.output, relu=second)
-    return None
-
-
-def _can_rectify(layer: Any) -> bool:
-    if type(layer) is keras.layers.Conv2D:
-        return can_convolve(layer, None, None) and is_linear(layer)
-    return type(layer) in (keras.layers.Add, keras.layers.BatchNormalization)
+    both = None
+    if before.relu is None:
+        match type(first), type(second):
+            case keras.layers.ZeroPadding2D, keras.layers.Conv2D:
+                both = replaced(step, inputs=before.inputs, zeros=first)
+            case keras.layers.Conv2D, keras.layers.BatchNormalization:
+                if before.norm is None:
+                    both = replaced(before, output=step.output, norm=second)
+            case type_, keras.layers.ReLU if type_ in RECTIFIED:
+                both = replaced(before, output=step.output, relu=second)
+    return both if both is not None and both.holds() else None
 
 
 def _step(node: Any) -> _Step | None:

@@ -13,6 +13,9 @@ from typing import Any
 
 import keras
 import torch
+
+# Keras has no public name for it.
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
 from kmtard.backend.fast_layers import are_weights_constant, replace
@@ -315,7 +318,7 @@ def _value(variable: Any, dtype: Any = torch.float32) -> Any:
         dtype: dtype of the inputs.
     """
     stored = getattr(variable, "_value", None)
-    if stored is None or stored.dtype != dtype:
+    if stored is None or stored.dtype != dtype or in_stateless_scope():
         stored = keras.ops.convert_to_tensor(variable)
     return stored
 

@@ -244,7 +244,8 @@ def _recipe(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> R
 def _hardware(arguments: argparse.Namespace) -> list[str]:
     """Return the overrides that say where a recipe runs, not what it computes."""
     given = {key: getattr(arguments, key) for key in HARDWARE}
-    return [f"runtime.{key}={value}" for key, value in given.items() if value]
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return [f"runtime.{key}={value}" for key, value in chosen.items()]
 
 
 def _foreign(arguments: argparse.Namespace, reason: str | None) -> str | None:

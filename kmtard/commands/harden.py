@@ -15,7 +15,7 @@ from rich.console import Console
 from kmtard.commands.fit import BAD_RECIPE, FAILED, progress_bar, run_details
 from kmtard.commands.parser import Parser, count
 from kmtard.commands.trust import add_trust
-from kmtard.recipe import RecipeError, load
+from kmtard.recipe import Mistake, RecipeError, load
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import Run, RunError
 from kmtard.runs.files import append_regular
@@ -44,8 +44,6 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard harden") -> i
     arguments = parser.parse_args(argv)
     if arguments.resume is None and (arguments.model is None or arguments.data is None):
         parser.error("expected MODEL and --data IMAGES, or --resume RUN")
-    if any(each.strip().startswith("runtime.threads") for each in arguments.overrides):
-        parser.error("runtime.threads is needed before the recipe. Use --threads N.")
     screen = Console(soft_wrap=True)
     try:
         for module in arguments.imports:
@@ -94,6 +92,10 @@ def _start(arguments: argparse.Namespace, screen: Console) -> int:
             overrides=overrides,
             tell=line,
         )
+    if work.recipe.runtime.threads != arguments.threads:
+        text = "is too late here, where the backend has started; use --threads N"
+        given = work.recipe.runtime.threads
+        raise RecipeError("", [Mistake("runtime.threads", text, given, place="--set")])
     if arguments.dry_run:
         line(work.recipe.to_toml())
         return 0

@@ -295,7 +295,6 @@ class AdversarialModel(CheckedModel):
             logits[kind] = (*logits.get(kind, ()), *(new,) * repeats)
         return logits
 
-    @backend.keep_derived()
     def attacked(self, data: tuple, training: bool) -> tuple:
         """Return `((x, x_adv, target), y, sample_weight)` for a batch of `fit`.
 
@@ -314,19 +313,9 @@ class AdversarialModel(CheckedModel):
         x = ops.cast(x, keras.config.floatx())
         y = integer_labels(given, self.num_classes)
         sample_weight = sample_weights(sample_weight)
-        target = self.target(x)
-        if training:
-            batch = Batch(x, x, y, sample_weight, training, target)
-            x_adv = self._training_attack(batch) if "adv" in self.passes else x
-        else:
-            x_adv = self.evaluation_attack.perturb(
-                lambda images: self.student(images, training=False),
-                x,
-                losses.amplified(
-                    lambda logits: losses.cross_entropy(y, logits), self.student
-                ),
-                seed=self.seed,
-            )
+        with backend.keep_derived():
+            target = self.target(x)
+            x_adv = self._adversarial(Batch(x, x, y, sample_weight, training, target))
         if training:
             batch = Batch(x, x_adv, y, sample_weight, training, target)
             for addition in self.additions:
@@ -339,10 +328,25 @@ class AdversarialModel(CheckedModel):
         for addition in reversed(self.additions):
             addition.after_update(self)
 
+    def _adversarial(self, batch: Batch) -> Tensor:
+        x, y = batch.x_nat, batch.y
+        if batch.training:
+            return self._training_attack(batch) if "adv" in self.passes else x
+        return self.evaluation_attack.perturb(
+            lambda images: self.student(images, training=False),
+            x,
+            losses.amplified(
+                lambda logits: losses.cross_entropy(y, logits), self.student
+            ),
+            seed=self.seed,
+        )
+
     def _training_attack(self, batch: Batch) -> Tensor:
         updating = self.attack_bn == "train"
         assigning = updating or self.attack_state
-        objective = self.inner_loss(batch)
+        # Rounded as in the attack: where both are equal, the gradient is exactly 0.
+        with backend.without_gradients_of_weights():
+            objective = self.inner_loss(batch)
         # With batch statistics, each loss depends on all images: the gradients of
         # single images must not be scaled.
         if not updating:

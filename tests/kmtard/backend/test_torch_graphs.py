@@ -6,7 +6,10 @@ import pytest
 from keras import ops
 
 from kmtard import backend, networks
+from kmtard.attacks import PGD
 from kmtard.backend.fast_layers import fast_layers
+from kmtard.methods import TRADES
+from kmtard.methods.addition import Addition
 from tests.kmtard.backend.layers import TOLERANCE, assert_close, both
 
 pytestmark = pytest.mark.once("torch")
@@ -353,6 +356,90 @@ def test_what_is_kept_follows_the_weights(name):
         assert_close(pairs, 1e-3)
     assert abs(third[1][0] - second[1][0]).max() > 1e-3
     np.testing.assert_allclose(fourth[1][0], second[1][0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["slope", "activation"])
+def test_layers_that_the_user_changes_are_computed_as_they_are(change):
+    import torch
+
+    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    _, convolution, _, relu, *_ = network.layers
+    both(of_images, network, x)
+    if change == "slope":
+        relu.negative_slope = 0.5
+    else:
+        convolution.activation = keras.activations.sigmoid
+    with backend.keep_derived():
+        assert_close(both(of_images, network, x), 1e-4)
+
+
+def test_weights_of_a_stateless_call_are_used():
+    import torch
+
+    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    weights = [each.value * 1.3 for each in network.trainable_variables]
+    state = [each.value for each in network.non_trainable_variables]
+
+    def stateless():
+        with torch.no_grad(), backend.keep_derived():
+            network(x, training=False)
+            return [network.stateless_call(weights, state, x, training=False)[0]]
+
+    pairs = both(stateless)
+    assert_close(pairs, 1e-4)
+    assert abs(pairs[0][0] - network(x)).max() > 1e-2
+
+
+def test_weights_of_inference_mode_are_not_kept():
+    import torch
+
+    with torch.inference_mode():
+        network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+        with backend.keep_derived():
+            assert_close(both(lambda: [network(x, training=False)]), 1e-4)
+
+
+class Doubled(Addition):
+    """Changes weights as PyTorch does not count it, and looks at the student."""
+
+    def before_gradient(self, model, batch):
+        import torch
+
+        for layer in model.student.layers:
+            if isinstance(layer, keras.layers.Conv2D):
+                layer.kernel.value.data.mul_(2.0)
+        with torch.no_grad():
+            self.logits = model.student(batch.x_nat, training=False)
+
+
+def trades(network, **options):
+    attack = PGD(8 / 255, steps=3, start="clean")
+    model = TRADES(network, attack=attack, **options)
+    model.compile("sgd")
+    return model
+
+
+def test_additions_see_the_weights_that_they_changed():
+    import torch
+
+    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    addition = Doubled()
+    model = trades(network, additions=[addition])
+    with fast_layers():
+        model.attacked((x, torch.arange(4)), training=True)
+    np.testing.assert_allclose(
+        addition.logits, network(x, training=False).detach(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_divergence_from_the_same_image_has_no_gradient():
+    """What the attack compares with is rounded as in the attack."""
+    import torch
+
+    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    with fast_layers():
+        inputs, *_ = trades(network).attacked((x, torch.arange(4)), training=True)
+    np.testing.assert_array_equal(inputs[1], inputs[0])
 
 
 def test_layers_with_hooks_are_called_for_constant_weights():

@@ -41,7 +41,6 @@ def test_a_dry_run_shows_the_recipe_and_trains_nothing(
         (["--input-range", "1,0"], "expected low,high"),
         (["--size", "8"], "expected height,width"),
         (["--threads", "0"], "expected at least 1"),
-        (["--set", "runtime.threads=1"], "Use --threads N."),
     ],
 )
 def test_a_wrong_command_line_starts_nothing(
@@ -68,4 +67,7 @@ def test_mistakes_have_their_exit_codes(
     assert "failed: Expected a .keras file" in capsys.readouterr().err
     assert main([*given, "--set", "student.freze=['a']", "--dry-run"]) == 2
     assert "did you mean freeze?" in capsys.readouterr().err
+    for late in ("runtime.threads=2", "runtime={threads=2}"):
+        assert main([*given, "--set", late, "--dry-run"]) == 2
+        assert "threads = 2: is too late here" in capsys.readouterr().err
     assert not list_runs("runs")
