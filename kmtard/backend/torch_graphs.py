@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import partial
 from typing import Any
@@ -100,7 +100,7 @@ def _is_simple(layer: Any) -> bool:
 def _fits(layer: Any, inputs: Any) -> bool:
     """Return whether Keras would neither refuse nor convert the inputs."""
     if type(layer) is Functional:
-        plan = _planned(layer)
+        plan = _plans.get(layer) or _planned(layer)
         return plan is not None and plan.accepts(inputs)
     spec = layer.input_spec
     return all(
@@ -123,19 +123,20 @@ def _graph(
     **kwargs: Any,
 ) -> Any:
     """Call the layers of a graph in the planned order."""
-    plan = _planned(network)
+    kept = derived()
+    # Inside a stateless scope, the weights are not those of the variables.
+    keeps = kept is not None and training is False and not in_stateless_scope()
+    program = kept.get(network) if kept and keeps else None
+    plan = _planned(network) if program is None else program.plan
     if mask is not None or kwargs or plan is None or not plan.accepts(inputs):
         return call(network, inputs, training=training, mask=mask, **kwargs)
     # It moves images of another device.
     images = keras.ops.convert_to_tensor(inputs)
-    found, kept = {plan.input: images}, derived()
-    # Inside a stateless scope, the weights are not those of the variables.
-    keeps = kept is not None and training is False and not in_stateless_scope()
+    found = {plan.input: images}
     if kept is None or not (keeps and can_fold(images)):
         for step in plan.steps:
             found[step.output] = step.run([found[key] for key in step.inputs], training)
         return found[plan.output]
-    program = kept.get(network)
     if program is None or not program.is_current():
         program = kept[network] = plan.program()
     for step, run in program.calls:
@@ -270,8 +271,9 @@ class _Plan:
             sources += used
         # PyTorch does not count the changes of such tensors.
         if any(each.is_inference() for each in sources):
-            return _Program([(s, partial(s.run, training=False)) for s in self.steps])
-        return _Program(calls, sources, [each._version for each in sources])
+            calls = [(each, partial(each.run, training=False)) for each in self.steps]
+            sources = []
+        return _Program(self, calls, sources, [each._version for each in sources])
 
     def holds(self) -> bool:
         """Return whether the layers can still be computed at once."""
@@ -294,14 +296,16 @@ class _Program:
     """The steps of a plan as functions, for the weights of one moment.
 
     Attributes:
+        plan: the plan.
         calls: each step, and the function of its inputs.
         sources: the tensors that the functions were made from.
         versions: PyTorch's count of the changes of each, at that moment.
     """
 
+    plan: _Plan
     calls: list[tuple[_Step, Callable[[list[Any]], Any]]]
-    sources: list[Any] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
+    sources: list[Any]
+    versions: list[int]
 
     def is_current(self) -> bool:
         """Return whether the weights have not changed."""
