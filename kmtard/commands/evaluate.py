@@ -26,9 +26,7 @@ from rich.progress import (
 
 from kmtard.commands.parser import Parser, count
 from kmtard.commands.trust import add_trust
-from kmtard.evaluation.comparison import comparison_table
 from kmtard.evaluation.corruptions.choice import ALL
-from kmtard.evaluation.result import Evaluation
 from kmtard.evaluation.suites import NORMS, SUITES
 from kmtard.registry import RegistryError, modules
 from kmtard.runs import RunError
@@ -53,6 +51,7 @@ from kmtard.training.subject import Subject
 
 if TYPE_CHECKING:
     from kmtard.evaluation.network_evaluator import Step
+    from kmtard.evaluation.result import Evaluation
 
 BAD_COMMAND_LINE = 2
 FAILED = 1
@@ -80,6 +79,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     errors = Console(stderr=True)
     try:
         if compared := given.pop("compare", None):
+            # Imported here, because they import NumPy, which takes long.
+            from kmtard.evaluation.comparison import comparison_table
+
             first, second = map(_record, compared)
             wide_console().print(to_rich(comparison_table(first, second, compared)))
             return 0
@@ -134,6 +136,8 @@ def _record(path: str) -> Evaluation:
     Raises:
         RunError: there is no evaluation.
     """
+    from kmtard.evaluation.result import Evaluation
+
     model = Path(path)
     if model.suffix != ".keras":
         return Evaluation.load(path)

@@ -855,3 +855,9 @@ def test_devices_are_a_number_or_all(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="2"):
         main(["a.keras", "--devices", "some"])
     assert 'expected a whole number or "all"' in capsys.readouterr().err
+
+
+def test_the_help_loads_no_numpy() -> None:
+    """It would take a quarter of the time of `kmtard evaluate --help`."""
+    code = "import sys, kmtard.commands.evaluate; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
