@@ -260,6 +260,7 @@ def amplified(
 
 def _ratio(logits: Any, labels: Any, rivals: Any, ranked: Any) -> Any:
     """Divide the lead of `rivals` over the labels by the spread of the top logits."""
+    # The second largest logit is left out.
     first, *tail = (
         backend.pick(logits, ranked[:, place])
         for place in range(ranked.shape[-1])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from kmtard.attacks.norms import ball, column, steepest
+from kmtard.attacks.norms import column, projection, steepest
 from kmtard.backend.types import Tensor
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -105,7 +105,7 @@ def step(
     evaluate: Evaluate, state: Ascent, x: Tensor, epsilon: Tensor, norm: str
 ) -> Ascent:
     """Return the state after one step of each image; see `APGD` for the formula."""
-    shape, project = column(x), ball(x, epsilon, norm)
+    shape, project = column(x), projection(x, epsilon, norm)
     size = ops.reshape(state.step_size, shape)
     inertia = ops.reshape(state.inertia, shape)
     w = project(state.u + size * steepest(state.gradient, norm))

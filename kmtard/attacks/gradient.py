@@ -12,7 +12,7 @@ from kmtard import backend, losses
 from kmtard.attacks.arguments import one_of, one_of_or_function
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import NORMS, ball, column, steepest
+from kmtard.attacks.norms import NORMS, column, projection, steepest
 from kmtard.backend.types import Labels, Logits, Tensor
 from kmtard.registry.ranges import Radius, Repeats, Steps, checked
 
@@ -117,7 +117,7 @@ class PGD(Attack):
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
         """Return the last iterate of one run; see `Attack.perturb`."""
-        project = ball(x, self.epsilon, self.norm)
+        project = projection(x, self.epsilon, self.norm)
 
         def step(u: Tensor) -> Tensor:
             return project(
@@ -178,7 +178,7 @@ class PGD(Attack):
                 lambda logits: self._objective(y, logits, batch.targeted),
                 classifier.model,
             )
-            return ball(x, radius, self.norm)(
+            return projection(x, radius, self.norm)(
                 self._moved(lambda u: objective(classifier.logits(u)), u, step_size)
             )
 
@@ -212,7 +212,7 @@ class PGD(Attack):
         step_size: float | Tensor,
         state: Sequence[keras.Variable] = (),
     ) -> Tensor:
-        """Return `u` after one step that increases `objective(images)`."""
+        """Return `u` after a step that increases `objective`, before the projection."""
         gradient = backend.input_gradient(objective, u, state)
         return u + step_size * steepest(gradient, self.norm)
 

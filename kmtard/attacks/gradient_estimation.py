@@ -16,7 +16,7 @@ from kmtard.attacks import counter
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found, select
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import ball, column
+from kmtard.attacks.norms import column, projection
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import Positive, Radius, Steps, checked
 
@@ -237,7 +237,7 @@ class GradientEstimation(Attack):
         change = ops.sign(gradient)
         if self.optimizer == "adam":
             change, moments = _adam(gradient, moments, ops.cast(step, "float32"))
-        u = ball(x, epsilon, "linf")(state["u"] + step_size * change)
+        u = projection(x, epsilon, "linf")(state["u"] + step_size * change)
         active = state["active"]
         u = ops.where(ops.reshape(active, column(x)), u, state["u"])
         logits = classifier.logits(u)

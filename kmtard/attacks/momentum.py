@@ -13,7 +13,7 @@ from kmtard import backend, losses
 from kmtard.attacks import counter
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
-from kmtard.attacks.norms import ball, column
+from kmtard.attacks.norms import column, projection
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import (
     InnerShare,
@@ -181,7 +181,7 @@ class MomentumFGSM(Attack):
         size = ops.mean(ops.abs(gradient), axis=axes, keepdims=True)
         gradient = gradient / ops.where(size > 0, size, 1.0)
         velocity = self.decay * state.velocity + gradient
-        u = ball(x, epsilon, "linf")(state.u + step_size * ops.sign(velocity))
+        u = projection(x, epsilon, "linf")(state.u + step_size * ops.sign(velocity))
         return Iterate(u, velocity, state.step + 1)
 
 

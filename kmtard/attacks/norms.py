@@ -46,8 +46,10 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return gradient / (l2_norm(gradient) + 1e-12)
 
 
-def ball(x: Tensor, epsilon: float | Tensor, norm: str) -> Callable[[Tensor], Tensor]:
-    """Return the projection onto the ball around `x`, and from there onto [0, 1].
+def projection(
+    x: Tensor, epsilon: float | Tensor, norm: str
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that projects onto the ball around `x`, then onto [0, 1].
 
     Args:
         x: (batch, ...) images, the centers of the balls.
@@ -55,7 +57,7 @@ def ball(x: Tensor, epsilon: float | Tensor, norm: str) -> Callable[[Tensor], Te
         norm: "linf" or "l2".
 
     Returns:
-        A function of images (batch, ...).
+        A function from images (batch, ...) to projected images.
     """
     if norm == "linf":
         low, high = (ops.clip(x + side, 0.0, 1.0) for side in (-epsilon, epsilon))

@@ -5,8 +5,8 @@ exceptions. They import nothing else of kmtard. `distribution` is for several de
 and processes, which only JAX supports. `fast_layers` replaces methods of Keras's layers
 by faster ones while our models compute; `jax_layers`, `torch_layers` and `torch_graphs`
 have them. `keep_derived()` is a block in which what a faster layer computes from
-weights alone may be used again. Inside `without_gradients_of_weights()`, no gradient
-with respect to a weight is taken, as inside `value_and_gradient`.
+weights alone may be used again. With `without_gradients_of_weights()`, the caller
+promises to need no gradient of a weight inside the block: it may be missing.
 
 Each module defines the same names:
 

@@ -1,4 +1,4 @@
-"""Choose one class of each image, for backends that compile: by masks, not indices."""
+"""Read or replace one logit per image by masks, which XLA merges with what follows."""
 
 from __future__ import annotations
 

@@ -29,27 +29,30 @@ _kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 @contextmanager
 def fast_layers() -> Iterator[None]:
     """Run the faster versions inside the block, or inside a decorated function."""
-    with _set(_fast, True):
+    with _Set(_fast, True):
         yield
 
 
 @contextmanager
 def without_gradients_of_weights() -> Iterator[None]:
-    """Say that no gradient with respect to a weight is taken inside the block."""
-    with _set(_constant, True):
+    """Promise that no gradient of a weight is needed inside the block.
+
+    Such gradients may be missing.
+    """
+    with _Set(_constant, True):
         yield
 
 
 def are_weights_constant() -> bool:
-    """Return whether this is inside `without_gradients_of_weights()`."""
+    """Return whether the caller is inside `without_gradients_of_weights()`."""
     return _constant.get()
 
 
 @contextmanager
 def keep_derived() -> Iterator[None]:
-    """Let what is computed from weights alone be used again until the block ends."""
+    """Reuse what is computed from weights alone until the block ends."""
     # A block inside a block shares what the outer one keeps.
-    with _set(_kept, {} if _kept.get() is None else _kept.get()):
+    with _Set(_kept, {} if _kept.get() is None else _kept.get()):
         yield
 
 
@@ -58,8 +61,8 @@ def derived() -> dict[Any, Any] | None:
     return _kept.get()
 
 
-class _set:  # noqa: N801
-    """Set a context variable inside a block."""
+class _Set:
+    """Set a context variable inside a block; faster than a generator."""
 
     def __init__(self, variable: ContextVar[Any], value: Any) -> None:
         self._variable, self._value = variable, value

@@ -55,13 +55,12 @@ DIRECT = {
 IN_TRAINING = {Functional, keras.layers.BatchNormalization}
 """Those of them that compute something else in training."""
 
-
 RECTIFIED = {
     keras.layers.Add,
     keras.layers.BatchNormalization,
     keras.layers.Conv2D,
 }
-"""Those whose outputs a ReLU may overwrite, because no gradient needs them."""
+"""Classes whose outputs a ReLU may overwrite: their gradients do not need them."""
 
 
 def _layer(call: Callable[..., Any], layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -146,7 +145,7 @@ def _graph(
 
 @dataclass(frozen=True)
 class _Step:
-    """One operation of a graph, with the layers that are computed in the same call.
+    """One operation of a graph, with the layers that are merged into it.
 
     Tensors are named by the `id` of Keras's symbol.
 
@@ -157,7 +156,7 @@ class _Step:
         takes_list: whether the operation gets a list.
         zeros: the `ZeroPadding2D` before a convolution, or None.
         norm: the `BatchNormalization` after a convolution, or None.
-        relu: the `ReLU` after that, or None.
+        relu: the `ReLU` after all of these, or None.
     """
 
     operation: Any
@@ -170,14 +169,14 @@ class _Step:
 
     @property
     def layers(self) -> list[Any]:
-        """Operation and layers, in their order."""
+        """The operation and the merged layers, in the order of computation."""
         every = self.zeros, self.operation, self.norm, self.relu
         return [each for each in every if each is not None]
 
     def holds(self) -> bool:
-        """Return whether the layers can be computed at once.
+        """Return whether the layers can still be merged.
 
-        This changes if the user gives a layer another activation, for example.
+        A user may have given a layer another activation, for example.
         """
         layer, zeros, norm, relu = self.operation, self.zeros, self.norm, self.relu
         is_convolution = type(layer) is keras.layers.Conv2D
@@ -191,7 +190,7 @@ class _Step:
         """Return the output."""
         layers = self.layers
         x = given if self.takes_list else given[0]
-        # Keras's own symbols show that each layer fits the one before it.
+        # Keras checked the shapes between the layers when it built the graph.
         if len(layers) > 1 and all(map(_is_simple, layers)) and _fits(layers[0], x):
             outputs, layers = self._at_once(x, training, layers)
             given = [outputs]
@@ -204,7 +203,7 @@ class _Step:
     def _at_once(
         self, x: Any, training: bool | None, layers: list[Any]
     ) -> tuple[Any, list[Any]]:
-        """Return the outputs of as many layers as possible, and the other layers."""
+        """Return the outputs of as many layers as possible, and the layers left."""
         layer, norm, rectify = self.operation, self.norm, self.relu is not None
         if type(layer) is keras.layers.Add:
             outputs = added(x, rectify=rectify)
@@ -214,7 +213,7 @@ class _Step:
                 return self.convolution()[0](x), []
             x = convolution(layer, zeros=self.zeros)[0](x)
             layer, layers = norm, layers[layers.index(norm) :]
-        # Without `training`, a layer around this one may know it.
+        # If `training` is None, Keras takes it from an enclosing layer.
         if training is None:
             return x, layers
         outputs = normalized(layer, x, training, rectify=rectify)
@@ -230,10 +229,13 @@ class _Step:
         )
 
     def bound(self) -> tuple[Callable[[list[Any]], Any], list[Any]]:
-        """Return `run` of simple layers without training, for the present weights."""
+        """Return a function for predictions, and the tensors that it was made from.
+
+        It computes with the current weights, and does not check simple layers again.
+        """
         layer = self.operation
         if type(layer) is keras.layers.Conv2D and can_convolve(layer, None, None):
-            if not layer.lora_enabled:  # whose kernel is computed anew at each call
+            if not layer.lora_enabled:  # LoRA computes the kernel anew at each call
                 convolved, sources = self.convolution()
                 return (lambda given: convolved(given[0])), sources
         elif len(self.layers) == 1 and type(layer) in DIRECT - IN_TRAINING:
@@ -256,7 +258,7 @@ class _Plan:
     steps: list[_Step]
 
     def program(self) -> _Program:
-        """Return the steps without training, for the present weights."""
+        """Return the steps for predictions with the current weights."""
         calls: list[tuple[_Step, Callable[[list[Any]], Any]]] = []
         sources: list[Any] = []
         every = [layer for step in self.steps for layer in step.layers]
@@ -269,14 +271,14 @@ class _Plan:
                 run, used = partial(step.run, training=False), []
             calls.append((step, run))
             sources += used
-        # PyTorch does not count the changes of such tensors.
+        # PyTorch does not count the changes of inference tensors.
         if any(each.is_inference() for each in sources):
             calls = [(each, partial(each.run, training=False)) for each in self.steps]
             sources = []
         return _Program(self, calls, sources, [each._version for each in sources])
 
     def holds(self) -> bool:
-        """Return whether the layers can still be computed at once."""
+        """Return whether the merged layers can still be merged."""
         return all(step.holds() for step in self.steps)
 
     def accepts(self, images: Any) -> bool:
@@ -293,13 +295,13 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Program:
-    """The steps of a plan as functions, for the weights of one moment.
+    """The steps of a plan as functions, valid until the weights change.
 
     Attributes:
         plan: the plan.
         calls: each step, and the function of its inputs.
         sources: the tensors that the functions were made from.
-        versions: PyTorch's count of the changes of each, at that moment.
+        versions: PyTorch's count of the changes of each source until then.
     """
 
     plan: _Plan
@@ -344,7 +346,7 @@ def _plan(network: Any) -> _Plan | None:
 
 
 def _merge(steps: list[_Step], output: int) -> list[_Step]:
-    """Merge each layer with the one before it, if they can be computed at once."""
+    """Merge each layer with the one before it, if they can be computed together."""
     used = Counter(key for step in steps for key in step.inputs)
     used[output] += 1
     merged: list[_Step] = []
@@ -360,7 +362,7 @@ def _merge(steps: list[_Step], output: int) -> list[_Step]:
 
 
 def _both(before: _Step, step: _Step) -> _Step | None:
-    """Return two steps as one, or None if they cannot be computed at once."""
+    """Return two steps as one, or None if they cannot be computed together."""
     first, second = before.operation, step.operation
     both = None
     if before.relu is None:

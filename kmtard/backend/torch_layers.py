@@ -23,33 +23,32 @@ from kmtard.backend.fast_layers import are_weights_constant, replace
 LAST = torch.channels_last
 
 
-def _convolution(
-    convolution: Callable[..., Any], layer: Any, inputs: Any, kernel: Any
-) -> Any:
+def _convolution(call: Callable[..., Any], layer: Any, inputs: Any, kernel: Any) -> Any:
     """Compute a convolution without copies of the images or the kernel."""
     if not is_plain(inputs) or layer.data_format != "channels_last":
-        return convolution(layer, inputs, kernel)
+        return call(layer, inputs, kernel)
     padding = _padding(layer, inputs.shape[1:3])
     weights = _weights(layer, _value(kernel, inputs.dtype))
     return _convolve(layer, inputs, weights, None, padding)
 
 
 def can_convolve(layer: Any, zeros: Any, norm: Any) -> bool:
-    """Return whether `convolved` can compute `norm(layer(zeros(images)))`.
+    """Return whether `convolution` can compute `norm(layer(zeros(images)))`.
 
     Args:
         layer: a `Conv2D`.
         zeros: a `ZeroPadding2D` before it, or None.
         norm: a `BatchNormalization` after it, or None.
     """
-    last = layer.data_format == "channels_last"
+    possible = layer.data_format == "channels_last"
     if zeros is not None:
         even = all(before == after for before, after in zeros.padding)
-        last = last and zeros.data_format == "channels_last"
-        last = last and even and layer.padding == "valid"
+        alone = layer.padding == "valid"
+        possible = possible and zeros.data_format == "channels_last" and even and alone
     if norm is not None:
-        last = last and norm.axis in (-1, 3) and not norm.renorm and is_linear(layer)
-    return last
+        last = norm.axis in (-1, 3) and not norm.renorm
+        possible = possible and last and is_linear(layer)
+    return possible
 
 
 def is_linear(layer: Any) -> bool:
@@ -58,9 +57,10 @@ def is_linear(layer: Any) -> bool:
 
 
 def can_fold(inputs: Any) -> bool:
-    """Return whether BatchNorm may become a part of the kernel before it.
+    """Return whether BatchNorm may be folded into the kernel before it.
 
-    No gradient of a weight may be asked for: none would reach the weights.
+    Folding runs without gradients, so the caller must not need those of weights. It was
+    measured on a CPU only.
     """
     constant = are_weights_constant() or not torch.is_grad_enabled()
     return constant and inputs.device.type == "cpu"
@@ -69,17 +69,17 @@ def can_fold(inputs: Any) -> bool:
 def convolution(
     layer: Any, *, zeros: Any = None, norm: Any = None, rectify: bool = False
 ) -> tuple[Callable[[Any], Any], list[Any]]:
-    """Pad, convolve, normalize with moving averages and rectify in one or two calls.
+    """Return a function that pads, convolves, normalizes and rectifies in two calls.
 
     Args:
         layer: a `Conv2D` that computes in float32.
         zeros: as in `can_convolve`.
-        norm: as in `can_convolve`; see `can_fold`.
-        rectify: whether a ReLU follows a linear layer.
+        norm: as in `can_convolve`, with its moving averages; see `can_fold`.
+        rectify: whether to apply a ReLU to the outputs of a linear layer.
 
     Returns:
-        A function of float32 images (batch, height, width, channels) for the present
-        weights, and the tensors that it was made from.
+        The function, for float32 images (batch, height, width, channels) and the
+        current weights. And the tensors that it was made from.
     """
     kernel = _value(layer.kernel)
     bias = _value(layer.bias) if layer.use_bias else None
@@ -190,7 +190,7 @@ def normalized(
         layer: a `BatchNormalization`.
         inputs: its inputs.
         training: whether it uses and averages the statistics of the batch.
-        rectify: whether a ReLU follows.
+        rectify: whether to apply a ReLU to the outputs.
 
     Returns:
         The outputs; None if Keras has to compute them.
@@ -253,7 +253,7 @@ def _relu(call: Callable[..., Any], layer: Any, inputs: Any) -> Any:
 
 
 def is_relu(layer: Any) -> bool:
-    """Return whether a `ReLU` layer has no further settings."""
+    """Return whether a `ReLU` layer has only default settings."""
     changed = layer.negative_slope or layer.threshold or layer.max_value is not None
     return not changed
 
@@ -287,7 +287,7 @@ def added(inputs: Any, *, rectify: bool = False) -> Any:
 
     Args:
         inputs: the tensors.
-        rectify: whether a ReLU follows.
+        rectify: whether to apply a ReLU to the outputs.
     """
     same = all(is_plain(x) and x.shape == inputs[0].shape for x in inputs)
     if not same or len(inputs) < 2:

@@ -240,8 +240,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--threads",
         metavar="N",
         type=count,
-        help="threads that compute our step or attack on a CPU (default: as many as "
-        "there are cores)",
+        help="threads that compute our step or attack on a CPU (default: one per core)",
     )
     parser.add_argument(
         "--unroll",

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "kmtard evaluate") ->
     errors = Console(stderr=True)
     try:
         if compared := given.pop("compare", None):
-            # Imported here, because they import NumPy, which takes long.
+            # Imported here because it loads NumPy, which is slow.
             from kmtard.evaluation.comparison import comparison_table
 
             first, second = map(_record, compared)
@@ -136,6 +136,7 @@ def _record(path: str) -> Evaluation:
     Raises:
         RunError: there is no evaluation.
     """
+    # Imported here because it loads NumPy, which is slow.
     from kmtard.evaluation.result import Evaluation
 
     model = Path(path)
@@ -198,7 +199,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--devices", metavar="N", type=_devices, help='devices that share each batch, '
         'or "all" (default: as the run, or 1); needs --backend jax')  # fmt: skip
     add("--threads", metavar="N", type=count, help="threads that compute on a CPU "
-        "(default: as the run, or as many as there are cores)")  # fmt: skip
+        "(default: as the run, or one per core)")  # fmt: skip
     add("--output", metavar="FOLDER", type=path, help="folder for the results "
         "(default: the run's folder, or MODEL.evaluation)")  # fmt: skip
     add("--save-images", action="store_true", help="save all adversarial images")

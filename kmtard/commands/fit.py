@@ -59,7 +59,7 @@ WRAPPER = re.compile(
 
 DRY_RUNS = ("sizes", "measure")
 HARDWARE = ("devices", "processes", "threads")
-"""Keys of [runtime] that are options too."""
+"""Keys of [runtime] that are also options."""
 
 PACKAGES = ("kmtard", "keras", "tensorflow", "jax", "torch", "numpy")
 

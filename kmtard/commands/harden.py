@@ -93,8 +93,8 @@ def _start(arguments: argparse.Namespace, screen: Console) -> int:
             tell=line,
         )
     if work.recipe.runtime.threads != arguments.threads:
-        text = "is too late here, where the backend has started; use --threads N"
         given = work.recipe.runtime.threads
+        text = f"must be known before the backend starts; use --threads {given}"
         raise RecipeError("", [Mistake("runtime.threads", text, given, place="--set")])
     if arguments.dry_run:
         line(work.recipe.to_toml())
@@ -259,7 +259,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of the run (default: 0)")
     add("--backend", help="backend of Keras (default: KERAS_BACKEND, or tensorflow)")
     add("--threads", type=count, metavar="N", help="threads that compute on a CPU "
-        "(default: as many as there are cores)")  # fmt: skip
+        "(default: one per core; with --resume, as before)")  # fmt: skip
     add("--runs-dir", default="runs", metavar="FOLDER", type=os.path.expanduser,
         help="folder for the run's folder (default: runs)")  # fmt: skip
     add(

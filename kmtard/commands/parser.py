@@ -10,7 +10,11 @@ from typing import Any
 
 
 def count(text: str) -> int:
-    """Return an option's value that is a number of at least 1; for `type`."""
+    """Parse an option's value as a whole number of at least 1, for argparse's `type`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not such a number.
+    """
     try:
         number = int(text)
     except ValueError:

@@ -313,6 +313,7 @@ class AdversarialModel(CheckedModel):
         x = ops.cast(x, keras.config.floatx())
         y = integer_labels(given, self.num_classes)
         sample_weight = sample_weights(sample_weight)
+        # The block ends before additions change weights.
         with backend.keep_derived():
             target = self.target(x)
             x_adv = self._adversarial(Batch(x, x, y, sample_weight, training, target))
@@ -344,7 +345,8 @@ class AdversarialModel(CheckedModel):
     def _training_attack(self, batch: Batch) -> Tensor:
         updating = self.attack_bn == "train"
         assigning = updating or self.attack_state
-        # Rounded as in the attack: where both are equal, the gradient is exactly 0.
+        # BatchNorm is folded here as in the attack. Otherwise the same image would have
+        # other logits, and the first gradient would be rounding noise instead of 0.
         with backend.without_gradients_of_weights():
             objective = self.inner_loss(batch)
         # With batch statistics, each loss depends on all images: the gradients of
@@ -418,7 +420,7 @@ class AdversarialModel(CheckedModel):
         self.scores.update(y_pred, labels, sample_weight)
         shown = (y_pred.get("nat") or y_pred["adv"])[-1]
         results = super().compute_metrics(x, y, shown, sample_weight)
-        # Keras's method returns the results of a training step.
+        # Keras's method has computed those of `self.passes`; once is enough.
         return results if set(y_pred) == set(self.passes) else self._results(y_pred)
 
     def get_metrics_result(self) -> dict[str, Any]:

@@ -213,8 +213,8 @@ class Schedule(Section):
     )
     evaluate_every_late: ranges.Epochs = Field(
         1,
-        description="Number of epochs between evaluations, from the first milestone "
-        "on.",
+        description="Number of epochs between evaluations from the first milestone on, "
+        "which is evaluated.",
     )
 
 
@@ -283,7 +283,7 @@ class Runtime(Section):
     )
     threads: ranges.Cores | None = Field(
         None,
-        description="Threads that compute on a CPU; as many as it has cores if left "
+        description="Number of threads that compute on a CPU; one per core if left "
         "out. Fewer can be faster, for example if several runs share a CPU.",
     )
     jit: Literal["auto", True, False] = Field(

@@ -37,7 +37,8 @@ NO_AXES = {
     "runtime.runs_dir": "all runs of a study are in one folder",
     "runtime.devices": "the devices change no result; set them for all runs",
     "runtime.processes": "the processes change no result; set them for all runs",
-    "runtime.threads": "the threads change no result; set them for all runs",
+    "runtime.threads": "the threads change results by rounding only; set them "
+    "for all runs",
     "study": "a study cannot contain another study",
 }
 

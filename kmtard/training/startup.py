@@ -49,7 +49,8 @@ def choose_backend(backend: str, threads: int | None = None) -> None:
 
     Args:
         backend: name of the backend.
-        threads: number of threads that compute on a CPU; None for the backend's choice.
+        threads: number of threads that compute on a CPU; None to leave the
+            environment as it is.
 
     Raises:
         ValueError: kmtard does not support the backend.
@@ -67,14 +68,14 @@ def choose_backend(backend: str, threads: int | None = None) -> None:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Return the environment in which a number of threads compute on a CPU.
+    """Return the environment variables that set the number of threads on a CPU.
 
-    Libraries read it when they are imported.
+    They must be set before the libraries are imported.
     """
     names = (
         "NPROC",  # JAX
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS"),  # PyTorch
-        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),  # TensorFlow
     )
     return dict.fromkeys(names, str(threads))
 

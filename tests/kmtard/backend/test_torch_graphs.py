@@ -232,7 +232,7 @@ def of_weights(network, x):
     return torch.autograd.grad(sines(network, x)[1].sum(), weights)
 
 
-def trained(network, seed=2):
+def with_statistics(network, seed=2):
     """Set BatchNorm's statistics and factors to values that matter."""
     rng = np.random.default_rng(seed)
     for layer in network._flatten_layers():
@@ -265,7 +265,7 @@ def channels_first():
 
 
 def first_inside():
-    """All layers are simple, so that the whole graph is kept."""
+    """A channels-first convolution in a graph whose layers are all simple."""
     images = keras.Input((6, 6, 3))
     x = keras.layers.Conv2D(6, 3, data_format="channels_first")(images)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
@@ -284,7 +284,7 @@ def test_networks_of_constant_weights(name):
     import torch
 
     keras.utils.set_random_seed(1)
-    network = trained(CONSTANT[name]())
+    network = with_statistics(CONSTANT[name]())
     x = torch.tensor(np.random.default_rng(0).random((32, 6, 6, 3), "float32"))
     kept = of_images(network, x)
     tolerance = TOLERANCE["mixed_bfloat16" if name == "in_bfloat16" else "float32"]
@@ -308,7 +308,7 @@ def test_networks_of_constant_weights(name):
 def test_weights_get_their_gradients_in_inference():
     import torch
 
-    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
     with backend.keep_derived():
         assert_close(both(of_weights, network, x), 1e-4)
 
@@ -339,12 +339,12 @@ def test_kernels_with_batch_norm_are_kept_until_the_block_ends(foldings):
 def test_what_is_kept_follows_the_weights(name):
     import torch
 
-    network, x = trained(NETWORKS[name]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS[name]()), torch.rand(4, 6, 6, 3)
     layers = network._flatten_layers(include_self=False)
     kernels = [each.kernel for each in layers if isinstance(each, keras.layers.Conv2D)]
     with backend.keep_derived():
         first = both(of_images, network, x)
-        trained(network, seed=5)
+        with_statistics(network, seed=5)
         second = both(of_images, network, x)
         kernels[1].assign(-kernels[1])
         third = both(of_images, network, x)
@@ -362,7 +362,7 @@ def test_what_is_kept_follows_the_weights(name):
 def test_layers_that_the_user_changes_are_computed_as_they_are(change):
     import torch
 
-    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
     _, convolution, _, relu, *_ = network.layers
     both(of_images, network, x)
     if change == "slope":
@@ -376,7 +376,7 @@ def test_layers_that_the_user_changes_are_computed_as_they_are(change):
 def test_weights_of_a_stateless_call_are_used():
     import torch
 
-    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
     weights = [each.value * 1.3 for each in network.trainable_variables]
     state = [each.value for each in network.non_trainable_variables]
 
@@ -394,13 +394,13 @@ def test_weights_of_inference_mode_are_not_kept():
     import torch
 
     with torch.inference_mode():
-        network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+        network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
         with backend.keep_derived():
             assert_close(both(lambda: [network(x, training=False)]), 1e-4)
 
 
 class Doubled(Addition):
-    """Changes weights as PyTorch does not count it, and looks at the student."""
+    """Doubles kernels in a way that PyTorch does not count, and runs the student."""
 
     def before_gradient(self, model, batch):
         import torch
@@ -422,7 +422,7 @@ def trades(network, **options):
 def test_additions_see_the_weights_that_they_changed():
     import torch
 
-    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
     addition = Doubled()
     model = trades(network, additions=[addition])
     with fast_layers():
@@ -433,17 +433,17 @@ def test_additions_see_the_weights_that_they_changed():
 
 
 def test_the_divergence_from_the_same_image_has_no_gradient():
-    """What the attack compares with is rounded as in the attack."""
+    """The logits that the attack compares with are rounded like its own."""
     import torch
 
-    network, x = trained(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
+    network, x = with_statistics(NETWORKS["small_cnn"]()), torch.rand(4, 6, 6, 3)
     with fast_layers():
         inputs, *_ = trades(network).attacked((x, torch.arange(4)), training=True)
     np.testing.assert_array_equal(inputs[1], inputs[0])
 
 
 def test_layers_with_hooks_are_called_for_constant_weights():
-    """A hook's tensor is not overwritten by the ReLU behind the layer."""
+    """A hook's tensor is not overwritten by the ReLU after the layer."""
     import torch
 
     network, x = NETWORKS["small_cnn"](), torch.rand(4, 6, 6, 3)

@@ -69,5 +69,5 @@ def test_mistakes_have_their_exit_codes(
     assert "did you mean freeze?" in capsys.readouterr().err
     for late in ("runtime.threads=2", "runtime={threads=2}"):
         assert main([*given, "--set", late, "--dry-run"]) == 2
-        assert "threads = 2: is too late here" in capsys.readouterr().err
+        assert "threads = 2: must be known before" in capsys.readouterr().err
     assert not list_runs("runs")

@@ -141,7 +141,7 @@ def test_cells_are_excluded(folder: Path) -> None:
         ("[study]\naxes.method.name = ['sat']", ["method.name", "--methods"]),
         ("[study]\naxes.runtime.runs_dir = ['a']", ["one folder"]),
         ("[study]\naxes.runtime.devices = [1, 2]", ["change no result"]),
-        ("[study]\naxes.runtime.threads = [1, 2]", ["change no result"]),
+        ("[study]\naxes.runtime.threads = [1, 2]", ["by rounding only"]),
         ("[study]\nexclude = [{attack.steps = 1}]", ["attack.steps", "an axis"]),
         ("[study]\nexclude = [{method = 'sat'}]", ["no cell matches"]),
         ("[study]\nexclude = [{seed = 0}]", ["all cells are excluded"]),
