@@ -155,8 +155,9 @@ def initial_loss(initial: Any, loss: Any) -> Any:
 def _unless_still(rate: Any, moved: tuple, state: tuple, given: tuple) -> tuple:
     # The inputs are checked too: on some backends, the maximum or the sign of NaN is a
     # number, so that the result is finite.
-    finite = ops.all(ops.isfinite(ops.stack([*moved, *given])))
-    moving = ops.logical_and(ops.convert_to_tensor(rate) > 0, finite)
+    moving = ops.convert_to_tensor(rate) > 0
+    for value in (*moved, *given):
+        moving = ops.logical_and(moving, ops.isfinite(value))
     return tuple(
         ops.where(moving, new, old) for new, old in zip(moved, state, strict=True)
     )
