@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import poller
 from tests.run_folders import evaluated, make_run, recipe_path
 
 __all__ = ["evaluated", "make_run", "recipe_path"]
@@ -18,3 +19,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(variable, str(tmp_path / "home" / variable))
     monkeypatch.delenv("NO_COLOR", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def steady_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read files as often on a slow machine as on a fast one."""
+    monkeypatch.setattr(poller, "LONG_PAUSE", poller.PAUSE)
