@@ -116,8 +116,13 @@ Milestones = Annotated[
 class Section(BaseModel):
     """A table of a recipe, with fixed keys and strict types. It cannot be changed."""
 
+    # Built when a recipe is validated: `--help` needs none of this.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
 
@@ -411,13 +416,15 @@ class Study(Section):
     ] = Field(
         (), description="Entries of keys and values; matching cells are left out."
     )
-    slurm: Slurm = Field(Slurm(), description="SLURM resources of each run.")
+    slurm: Slurm = Field(
+        default_factory=Slurm, description="SLURM resources of each run."
+    )
 
 
 class Method(BaseModel):
     """A method and its options, which are in the same table as its name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     name: MethodName = Field(description="Method.")
 
@@ -430,7 +437,7 @@ class Method(BaseModel):
 class Adjustments(BaseModel):
     """A method's options, and the keys in which its training differs."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     attack: Options = Field({}, description="Keys that differ from [attack].")
     optimizer: Options = Field({}, description="Keys that differ from [optimizer].")
@@ -533,17 +540,18 @@ class Recipe(Section):
         description="How long training lasts, and when the learning rate falls."
     )
     evaluation: Evaluation = Field(
-        Evaluation(),
+        default_factory=Evaluation,
         description="Which attacks test the networks, and how the best epoch is "
         "chosen.",
     )
     runtime: Runtime = Field(
-        Runtime(),
+        default_factory=Runtime,
         description="Where and how the run is executed: backend, seed, precision and "
         "folders.",
     )
     study: Study = Field(
-        Study(), description="Many runs of this recipe; no part of one run."
+        default_factory=Study,
+        description="Many runs of this recipe; no part of one run.",
     )
 
     def training(self, role: Role) -> Training:
