@@ -27,6 +27,17 @@ KEPT_BYTES = 2**31 - 1
 """Up to this size, freed memory is kept for the next step; `mallopt`'s largest number.
 """
 
+CHOSEN = (
+    "GLIBC_TUNABLES",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_ARENA_MAX",
+)
+"""The variables in which a user chooses other settings."""
+
+MAPPED_BYTES = 2**25
+"""The largest threshold that older versions of glibc accept."""
+
 UNUSED_DAYS = 30
 """Compiled programs that were not used for so long are removed."""
 
@@ -88,13 +99,13 @@ def keep_freed_memory() -> None:
     the next step. On a CPU, a forward pass of 256 32x32x3 images took up to three times
     as long. Nothing happens without glibc, or if the user has chosen other settings.
     """
-    names = ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
-    chosen = ("GLIBC_TUNABLES", *(f"MALLOC_{name}" for name in names))
-    if not sys.platform.startswith("linux") or any(map(os.environ.get, chosen)):
+    if not sys.platform.startswith("linux") or any(map(os.environ.get, CHOSEN)):
         return
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        # Without this threshold, the next option would fix a much smaller one.
+        if not mallopt(M_MMAP_THRESHOLD, KEPT_BYTES):
+            mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         # Memory of further arenas, those of threads, is returned above 64 MiB.
         mallopt(M_ARENA_MAX, 1)

@@ -162,3 +162,26 @@ def test_freed_memory_is_kept_in_every_thread() -> None:
     assert max(faults("keep")) < 1000
     assert min(faults()) > 10_000
     assert min(faults("keep", MALLOC_ARENA_MAX="2")) > 10_000, "the user's settings"
+
+
+def test_older_glibc_gets_the_largest_threshold_that_it_accepts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise, it would map every array above 128 KiB anew."""
+    accepted = {}
+
+    class OldLibrary:
+        @staticmethod
+        def mallopt(option: int, value: int) -> int:
+            if option == startup.M_MMAP_THRESHOLD and value > 2**25:
+                return 0
+            accepted[option] = value
+            return 1
+
+    for name in startup.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(startup.sys, "platform", "linux")
+    monkeypatch.setattr(startup.ctypes, "CDLL", lambda name: OldLibrary)
+    startup.keep_freed_memory()
+    assert accepted[startup.M_MMAP_THRESHOLD] == 2**25
+    assert accepted[startup.M_TRIM_THRESHOLD] == 2**31 - 1
