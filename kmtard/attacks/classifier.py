@@ -74,6 +74,7 @@ class Classifier:
         self._functions: dict[Hashable, Callable[..., Any]] = {}
         self._others: dict[int, Classifier] = {}
         self._averages: dict[int, Classifier] = {}
+        self._repeats: bool | None = None
         self._samples = 1
         self._units = _output_units(model, example)
         network = without_last_activation(model)
@@ -124,6 +125,7 @@ class Classifier:
         if samples not in self._averages:
             average = copy.copy(self)
             average._functions, average._averages = {}, {}
+            average._repeats = None
             average._samples = samples * self._samples
             average.pulse = lambda: self.pulse()
             self._averages[samples] = average
@@ -169,6 +171,19 @@ class Classifier:
             self._functions.clear()
             self._averages.clear()
             _warn(self.model, "the logarithm of its outputs is used")
+
+    def repeats(self, images: Tensor) -> bool:
+        """Return whether the model gives the same logits to the same images again.
+
+        Only the first call finds this out, by two passes.
+
+        Args:
+            images: float32 (batch, ...).
+        """
+        if self._repeats is None:
+            once, again = self.scores(images), self.scores(images)
+            self._repeats = np.array_equal(once, again)
+        return self._repeats
 
     def predict(self, images: Tensor) -> np.ndarray:
         """Return the predicted class of each image; the first one wins a tie.

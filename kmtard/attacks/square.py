@@ -10,13 +10,13 @@ import numpy as np
 from keras import ops
 
 from kmtard import losses
-from kmtard.attacks import counter, square_l2
+from kmtard.attacks import square_l2, square_linf
 from kmtard.attacks.arguments import one_of
 from kmtard.attacks.base import Attack, AttackBatch, Found
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.norms import NORMS
 from kmtard.attacks.shrinking import shrinking_loop
-from kmtard.attacks.square_l2 import covered
+from kmtard.attacks.square_linf import Draws, Known
 from kmtard.backend.types import Labels, Tensor
 from kmtard.registry.ranges import PositiveShare, Queries, Radius, Repeats, checked
 
@@ -53,21 +53,6 @@ def shares(queries: int, *, p_init: float = 0.8, schedule: str = "raw") -> np.nd
     return p_init / 2.0 ** np.searchsorted(HALVINGS, iterations)
 
 
-def sides(share: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the sides of squares that cover a share of an image.
-
-    Args:
-        share: (n,) in (0, 1].
-        height: height of the images in pixels.
-        width: width of the images in pixels.
-
-    Returns:
-        (n,) int32 in 1 .. min(height, width).
-    """
-    wanted = np.rint(np.sqrt(share * height * width))
-    return np.clip(wanted, 1, min(height, width)).astype("int32")
-
-
 @keras.saving.register_keras_serializable(package="kmtard")
 class Square(Attack):
     """Square attack (Andriushchenko et al. 2020) in the L_inf or L2 ball.
@@ -83,6 +68,11 @@ class Square(Attack):
 
     An iteration is kept if the loss decreases or the prediction is wrong. An image is
     finished once its prediction is wrong.
+
+    In L_inf, small images often get a window again that they had before, or one that
+    changes nothing. Its loss is known. So the iteration counts as a query, as in
+    AutoAttack, but costs no forward pass. The images found are the same. A randomized
+    model is asked anyway.
 
     Args:
         epsilon: radius, >= 0, in pixel intensity (L_inf) or Euclidean length (L2).
@@ -147,10 +137,11 @@ class Square(Attack):
             keys = ops.convert_to_tensor(keys)
             state = self._search(classifier, batch, keys, robust)
             queries = queries + ops.convert_to_numpy(state["queries"])
+            forwards = forwards + ops.convert_to_numpy(state["forwards"])
             fooled = robust & ~ops.convert_to_numpy(state["active"])
             x_adv = ops.where(fooled[:, None, None, None], state["best"], x_adv)
             robust = robust & ~fooled
-        return Found(x_adv, queries, forwards + queries, np.zeros_like(queries))
+        return Found(x_adv, queries, forwards, np.zeros_like(queries))
 
     def _search(
         self,
@@ -161,45 +152,67 @@ class Square(Attack):
     ) -> dict[str, Any]:
         """Return the state of the batch after one run."""
         x, y = batch.x, batch.y
-        start = classifier.compiled(
-            self._key("start"), functools.partial(self._start, classifier)
-        )
+        remember = self._remembers(classifier, x)
+        begin = functools.partial(self._start, classifier, remember)
+        start = classifier.compiled(self._key("start", remember), begin)
         epsilon = batch.radii(self.epsilon)
+        state, drawn = start(x, y, keys, epsilon, ops.convert_to_tensor(active))
         state, _ = shrinking_loop(
             classifier,
-            self._key("step"),
+            self._key("step", remember),
             functools.partial(self._step, classifier),
-            start(x, y, keys, epsilon, ops.convert_to_tensor(active)),
+            state,
             self.queries - 1,
-            (x, y, keys, epsilon),
-            unfinished=lambda state: ops.convert_to_numpy(state["active"]),
+            (x, y, epsilon, drawn),
+            unfinished=self._unfinished,
             every=BLOCK,
         )
         return state
 
+    def _remembers(self, classifier: Classifier, x: Tensor) -> bool:
+        """Return whether to pass over windows whose loss is known."""
+        if self.norm == "l2":
+            return False
+        # Of many more windows, hardly any is drawn twice.
+        few = square_linf.windows(_channels_last(classifier, x)) <= 2 * self.queries
+        return few and classifier.repeats(x)
+
+    def _unfinished(self, state: dict[str, Any]) -> np.ndarray:
+        queries = ops.convert_to_numpy(state["queries"])
+        return ops.convert_to_numpy(state["active"]) & (queries < self.queries)
+
     def _start(
         self,
         classifier: Classifier,
+        remember: bool,
         x: Tensor,
         y: Labels,
         keys: Tensor,
         epsilon: Tensor,
         active: Tensor,
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the state after the first query, and all random choices."""
+        images = _channels_last(classifier, x)
         if self.norm == "l2":
-            change = square_l2.start(_channels_last(classifier, x), keys)
+            change, drawn = square_l2.start(images, keys), {"keys": keys}
         else:
-            _, width, channels = _extent(classifier, x)
-            first, _ = counter.words(keys, width * channels, ops.zeros((1,), "int32"))
-            change = ops.reshape(counter.signs(first), (-1, 1, width, channels))
+            change = square_linf.start(images, keys)
+            draws = square_linf.draw(images, keys, self._sides(images))
+            drawn = draws._asdict()
+            if remember:
+                drawn["codes"] = square_linf.codes(draws)
         best = _shifted(x, epsilon * _placed(classifier, change))
         loss, fooled = self._evaluated(classifier, best, y)
-        return {
+        state = {
             "best": best,
             "loss": loss,
             "active": active & ~fooled,
             "queries": ops.cast(active, "int32"),
+            "forwards": ops.cast(active, "int32"),
         }
+        if remember:
+            state |= Known.nothing(images)._asdict()
+        return state, drawn
 
     def _step(
         self,
@@ -207,56 +220,75 @@ class Square(Attack):
         state: dict[str, Any],
         x: Tensor,
         y: Labels,
-        keys: Tensor,
         epsilon: Tensor,
+        drawn: dict[str, Tensor],
     ) -> dict[str, Any]:
+        # The number of queries of an image is also the number of its random draw.
+        number, tried = state["queries"], state["active"]
+        sides = self._sides(_channels_last(classifier, x))
+        if known := _known(state):
+            number, new = known.next_new(drawn["codes"], number, sides)
+            tried = tried & new
+        at = ops.clip(number, 1, len(sides))
         propose = self._proposed_l2 if self.norm == "l2" else self._proposed
-        candidate = propose(classifier, state, x, keys, epsilon)
-        active = state["active"]
+        candidate = propose(classifier, state["best"], x, epsilon, drawn, at)
         loss, fooled = self._evaluated(classifier, candidate, y)
-        better = active & ((loss < state["loss"]) | fooled)
-        return {
-            "best": ops.where(better[:, None, None, None], candidate, state["best"]),
+        better = tried & ((loss < state["loss"]) | fooled)
+        best = ops.where(better[:, None, None, None], candidate, state["best"])
+        after = {
+            "best": best,
             "loss": ops.where(better, loss, state["loss"]),
-            "active": active & ~fooled,
-            "queries": state["queries"] + ops.cast(active, "int32"),
+            "active": state["active"] & ~(tried & fooled),
+            "queries": ops.where(
+                state["active"], number + ops.cast(tried, "int32"), state["queries"]
+            ),
+            "forwards": state["forwards"] + ops.cast(tried, "int32"),
         }
+        if known:
+            side = ops.take(sides, at - 1)
+            code = ops.take_along_axis(drawn["codes"], at[:, None] - 1, axis=1)[:, 0]
+            ends = (_shifted(x, -epsilon), best, _shifted(x, epsilon))
+            still = square_linf.unchanging(
+                *(_channels_last(classifier, e) for e in ends)
+            )
+            still = still & (side == 1)[:, None]
+            after |= known.after(tried, side, code, better, still)._asdict()
+        return after
+
+    def _sides(self, images: Tensor) -> np.ndarray:
+        """Return the sides of the windows of the iterations 1, 2, ..."""
+        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
+        of = square_l2.sides if self.norm == "l2" else square_linf.sides
+        return of(share[: self.queries - 1], *images.shape[1:3])
 
     def _proposed(
         self,
         classifier: Classifier,
-        state: dict[str, Any],
+        best: Tensor,
         x: Tensor,
-        keys: Tensor,
         epsilon: Tensor,
+        drawn: dict[str, Tensor],
+        number: Tensor,
     ) -> Tensor:
-        # The number of queries of an image is also the number of its random draw.
-        height, width, channels = _extent(classifier, x)
-        first, second = counter.words(keys, 1 + channels, state["queries"])
-        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
-        side = ops.take(sides(share, height, width), state["queries"] - 1)
-        window = _window(first[:, 0], height, side)[:, :, None, None]
-        window = window & _window(second[:, 0], width, side)[:, None, :, None]
-        sign = counter.signs(first[:, 1:])[:, None, None, :]
-        return ops.where(
-            _placed(classifier, window),
-            _shifted(x, epsilon * _placed(classifier, sign)),
-            state["best"],
-        )
+        images = _channels_last(classifier, x)
+        draws = Draws(drawn["corner"], drawn["signs"])
+        window, sign = square_linf.window(images, draws, number, self._sides(images))
+        changed = _shifted(x, epsilon * _placed(classifier, sign))
+        return ops.where(_placed(classifier, window), changed, best)
 
     def _proposed_l2(
         self,
         classifier: Classifier,
-        state: dict[str, Any],
+        best: Tensor,
         x: Tensor,
-        keys: Tensor,
         epsilon: Tensor,
+        drawn: dict[str, Tensor],
+        number: Tensor,
     ) -> Tensor:
-        share = shares(self.queries, p_init=self.p_init, schedule=self.schedule)
-        change = _channels_last(classifier, state["best"] - x)
-        sides = square_l2.sides(share, *change.shape[1:3])
-        drawn = square_l2.draw(change, keys, state["queries"], sides)
-        change = square_l2.moved(change, epsilon, drawn, sides)
+        change = _channels_last(classifier, best - x)
+        sides = self._sides(change)
+        chosen = square_l2.draw(change, drawn["keys"], number, sides)
+        change = square_l2.moved(change, epsilon, chosen, sides)
         return _shifted(x, _placed(classifier, change))
 
     def _evaluated(
@@ -266,21 +298,20 @@ class Square(Attack):
         # As in `Classifier.predict`, the first class wins a tie.
         return LOSSES[self.loss](y, logits), ops.argmax(logits, axis=-1) != y
 
-    def _key(self, function: str) -> tuple:
+    def _key(self, function: str, remember: bool) -> tuple:
         # The radius is an argument of the compiled functions.
         settings = {**self.get_config(), "epsilon": None}
-        return ("square", function, *settings.values())
+        return ("square", function, remember, *settings.values())
+
+
+def _known(state: dict[str, Any]) -> Known | None:
+    if "windows" not in state:
+        return None
+    return Known(state["side"], state["windows"])
 
 
 def _shifted(x: Tensor, change: Tensor) -> Tensor:
     return ops.clip(x + change, 0.0, 1.0)
-
-
-def _extent(classifier: Classifier, x: Tensor) -> tuple[int, int, int]:
-    """Return height, width and channels."""
-    if classifier.channels_last:
-        return tuple(x.shape[1:])
-    return (*x.shape[2:], x.shape[1])
 
 
 def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
@@ -291,15 +322,6 @@ def _placed(classifier: Classifier, mask: Tensor) -> Tensor:
 def _channels_last(classifier: Classifier, images: Tensor) -> Tensor:
     """Transpose images to (batch, height, width, channels)."""
     return images if classifier.channels_last else ops.transpose(images, (0, 2, 3, 1))
-
-
-def _window(word: Tensor, length: int, side: Tensor) -> Tensor:
-    """Return bool (batch, length), the positions that a window of `side` covers.
-
-    The first position is uniform in 0 .. length - side - 1, as in AutoAttack. So only a
-    window as long as the image covers the last position.
-    """
-    return covered(counter.below(word, length - side), length, side)
 
 
 def square_100(*, epsilon: Radius = 8 / 255) -> Square:

@@ -13,6 +13,7 @@ from keras import ops
 
 from kmtard.attacks import counter
 from kmtard.attacks.norms import l2_norm
+from kmtard.attacks.square_linf import covered
 from kmtard.backend.types import Tensor
 
 TINY = 1e-12
@@ -198,12 +199,6 @@ def moved(change: Tensor, epsilon: Tensor, drawn: Draw, sides: np.ndarray) -> Te
     new = new / (_channel_norm(new) + TINY) * length
     change = ops.where(here, new, ops.where(there, 0.0, change))
     return epsilon * change / (l2_norm(change) + TINY)
-
-
-def covered(first: Tensor, length: int, side: Tensor) -> Tensor:
-    """Return bool (batch, length), the positions `first` .. `first + side - 1`."""
-    first, place = first[:, None], ops.arange(length, dtype="int32")
-    return (place >= first) & (place < first + side[:, None])
 
 
 def _looked_up(known: np.ndarray, side: Tensor, row: Tensor, column: Tensor) -> Tensor:

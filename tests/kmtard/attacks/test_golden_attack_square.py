@@ -9,7 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from kmtard.attacks.square import SCHEDULES, Square, shares, sides
+from kmtard.attacks.square import SCHEDULES, Square, shares
+from kmtard.attacks.square_linf import sides
 
 
 @pytest.mark.golden("attacks/unit_goldens.npz")

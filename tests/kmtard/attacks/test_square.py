@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from kmtard.attacks import square_linf
 from kmtard.attacks.base import AttackBatch
 from kmtard.attacks.classifier import Classifier
 from kmtard.attacks.noise import Noise
-from kmtard.attacks.norms import radii
-from kmtard.attacks.square import Square, shares, sides, square_100
+from kmtard.attacks.square import Square, shares, square_100
+from kmtard.attacks.square_linf import sides
+
+# The golden tests run with TensorFlow too; there, these are a long proof.
+pytestmark = pytest.mark.quick("jax", "torch")
 
 SHAPE = (5, 4, 2)
 CLASSES = 3
@@ -98,6 +102,53 @@ def test_counts(linear, images, labels):
     np.testing.assert_array_equal(result.forwards, result.queries + 1)
 
 
+@pytest.mark.parametrize("schedule, channels", [("raw", 1), ("rescaled", 2)])
+def test_memory_saves_passes_and_changes_nothing(
+    schedule, channels, monkeypatch, images, labels
+):
+    # A network that is not linear, on which the order of the windows matters.
+    shape = (*SHAPE[:2], channels)
+    net = keras.Sequential(
+        [
+            layers.Input(shape),
+            layers.Conv2D(6, 3, activation="relu", use_bias=False),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+        ]
+    )
+    random = np.random.default_rng(2)
+    net.set_weights([random.normal(0, 0.6, w.shape) for w in net.get_weights()])
+    x = images[..., :channels]
+    y = predicted(net, x)
+    attack = Square(0.05, queries=700, schedule=schedule, restarts=2)
+    saving = attack.run(net, x, y)
+    monkeypatch.setattr(Classifier, "repeats", lambda self, images: False)
+    wanted = attack.run(net, x, y)
+    assert 0 < wanted.success.sum() < len(x)
+    for name in ("x_adv", "success", "queries", "predictions"):
+        np.testing.assert_array_equal(getattr(saving, name), getattr(wanted, name))
+    robust = ~wanted.success
+    np.testing.assert_array_equal(wanted.forwards, wanted.queries + 2)
+    assert (saving.forwards[robust] < wanted.forwards[robust] / 2).all()
+
+
+def test_randomized_model_is_asked_again(images):
+    class Noisy(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seed = keras.random.SeedGenerator(1)
+
+        def call(self, x):
+            return x + 1e-3 * keras.random.normal(ops.shape(x), seed=self.seed)
+
+    net = keras.Sequential(
+        [layers.Input((*SHAPE[:2], 1)), Noisy(), layers.Flatten(), layers.Dense(2)]
+    )
+    x = images[..., :1]
+    result = Square(1e-3, queries=100).run(net, x, predicted(net, x))
+    np.testing.assert_array_equal(result.forwards, result.queries + 2)
+
+
 def test_rows_that_are_not_active_cost_nothing(linear, images, labels):
     active = np.arange(len(images)) % 2 == 0
     result = found(Square(0.5, queries=20), linear, images, labels, active)
@@ -170,19 +221,13 @@ def test_windows_as_long_as_the_image_are_the_only_ones_to_reach_its_end():
 
 
 def windows(keys, side, height, width):
-    """Return where `Square._step` changes images that are all grey."""
-    attack = Square(0.25, queries=2, p_init=side**2 / (height * width))
-    net = keras.Sequential([layers.Input((height, width, 1)), layers.Flatten()])
-    x = ops.full((len(keys), height, width, 1), 0.5)
-    y = ops.zeros(len(keys), "int32")
-    state = {
-        "best": x,
-        "loss": ops.full(y.shape, np.inf),
-        "active": ops.ones(y.shape, "bool"),
-        "queries": ops.ones(y.shape, "int32"),
-    }
-    state = attack._step(Classifier.of(net), state, x, y, keys, radii(0.25, x))
-    return ops.convert_to_numpy(state["best"])[..., 0] != 0.5
+    """Return which pixels the first window of each image covers."""
+    x = ops.zeros((len(keys), height, width, 1))
+    sides = np.array([side], "int32")
+    drawn = square_linf.draw(x, keys, sides)
+    number = ops.ones(len(keys), "int32")
+    covers, _ = square_linf.window(x, drawn, number, sides)
+    return ops.convert_to_numpy(covers)[..., 0]
 
 
 def test_sides_never_leave_the_image():
