@@ -12,7 +12,7 @@ from tests.reliability.conftest import Unbroken
 from tests.reliability.same_end import check_said, check_same
 from tests.reliability.server import prepare
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 def test_a_run_survives_a_full_disk_and_a_kill_within_a_resume_point(

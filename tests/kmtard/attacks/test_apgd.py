@@ -8,6 +8,9 @@ from keras import layers, ops
 from kmtard.attacks import ascent
 from kmtard.attacks.apgd import APGD, apgd_ce, apgd_dlr, apgd_t
 
+# The golden tests run with TensorFlow too; there, these are a long proof.
+pytestmark = pytest.mark.quick("jax", "torch")
+
 EPSILON = 0.1
 SHAPE = (4, 4, 2)
 STEPS = 12
@@ -117,7 +120,6 @@ def test_early_stop_changes_no_flag_and_costs_less(net, images):
     np.testing.assert_array_equal(early.backwards[~early.success], 41)
 
 
-@pytest.mark.quick("jax", "torch")
 def test_restarts_only_add(net, images):
     y = predicted(net, images)
     one, three = (APGD(0.05, steps=3, restarts=r).run(net, images, y) for r in (1, 3))
@@ -166,7 +168,6 @@ def test_perturbations_in_l1_are_sparse(net, images):
     assert 0 < np.median(changed[found.success]) < 0.5
 
 
-@pytest.mark.quick("jax", "torch")
 def test_early_stop_in_l1_changes_no_flag_and_costs_less(net, images):
     y = predicted(net, images)
     settings = {"steps": 60, "norm": "l1", "larger_radii": True}
@@ -198,7 +199,6 @@ def test_zero_epsilon(net, norm, images):
     np.testing.assert_array_equal(result.x_adv, images)
 
 
-@pytest.mark.quick("jax", "torch")
 def test_ties_go_to_the_first_class(images):
     """Classes 0 and 1 are equal everywhere, so 0 is predicted and 1 is always wrong."""
     net = dense(4)

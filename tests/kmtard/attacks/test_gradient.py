@@ -21,6 +21,9 @@ from kmtard.attacks.gradient import (
 )
 from kmtard.evaluation.fingerprints import settings_of
 
+# The golden tests run with TensorFlow too; there, these are a long proof.
+pytestmark = pytest.mark.quick("jax", "torch")
+
 EPSILON = 8 / 255
 SHAPE = (4, 4, 2)
 CLASSES = 3

@@ -7,6 +7,8 @@ import pytest
 
 from kmtard.attacks.noise import Noise
 
+pytestmark = pytest.mark.once("torch")
+
 SHAPE = (5, 7)
 DRAWS = {
     "uniform": lambda noise, *key: noise.uniform(SHAPE, *key),

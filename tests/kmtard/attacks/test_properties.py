@@ -275,6 +275,7 @@ def test_no_image_is_better_off_than_clean(case: Case, result: AttackResult) -> 
     assert result.success.sum() > len(WRONG)
 
 
+@pytest.mark.quick("torch")
 def test_seed_decides(case: Case, result: AttackResult) -> None:
     again, other = case.run(seed=3), case.run(seed=4)
     for one, two in zip(vars(again).values(), vars(result).values(), strict=True):

@@ -11,7 +11,7 @@ from kmtard.runs import list_runs
 from tests.kmtard.hardening.conftest import make_model, write_images
 from tests.kmtard.hardening.test_hardening import SMALL
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 SETS = [word for each in SMALL for word in ("--set", each)]
 

@@ -29,7 +29,7 @@ from tests.run_folders import RECIPE as RECIPE_FILE
 
 __all__ = ["recipe", "stand_in"]
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from kmtard.runs.result_tables import attacks_table
 from kmtard.runs.results import Cost, Distance, read_results
 from kmtard.runs.tables import to_rich
 
+pytestmark = pytest.mark.once("torch")
+
 CLEAN = np.array([1, 1, 1, 1, 0, 1], bool)
 FGSM = np.array([1, 1, 0, 1, 0, 0], bool)
 SQUARE = np.array([1, 0, 1, 1, 0, 1], bool)

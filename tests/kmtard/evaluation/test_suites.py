@@ -21,6 +21,8 @@ from kmtard.evaluation.suites import (
 )
 from kmtard.recipe.schema import Evaluation
 
+pytestmark = pytest.mark.once("torch")
+
 TRANSFERRED = ["transfer_pgd_trades", "transfer_cw_inf"]
 
 

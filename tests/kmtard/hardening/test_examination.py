@@ -11,7 +11,7 @@ from kmtard.hardening.examination import examine
 from kmtard.runs.files import RunError
 from tests.kmtard.hardening.conftest import make_model
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 def test_a_model_is_explained(model_file: Path, photos: Path) -> None:

@@ -13,7 +13,7 @@ from kmtard.hardening.files import Pair
 from kmtard.runs.files import RunError
 from tests.kmtard.networks.own_models import MODELS, SHAPE, SubclassedPhotos
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 def images() -> np.ndarray:

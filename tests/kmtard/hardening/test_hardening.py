@@ -17,7 +17,7 @@ from kmtard.recipe import load
 from kmtard.runs import Run, RunError
 from kmtard.training.stopping import Stopped
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 SMALL = (
     "adv_teacher.method.schedule.epochs=2",

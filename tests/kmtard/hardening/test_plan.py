@@ -18,7 +18,7 @@ from kmtard.hardening.plan import (
 )
 from kmtard.recipe import RecipeError, teacher_key
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 PACE = Pace({"adv_teacher": 20, "student": 30}, {"adv_teacher": 4, "student": 5}, 60)
 

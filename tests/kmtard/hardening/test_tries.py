@@ -12,7 +12,7 @@ from kmtard.hardening import tries
 from kmtard.hardening.plan import Request, recipe_of
 from kmtard.hardening.tries import Strength, choose
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 
 def test_a_strength_that_destroys_the_model_is_not_chosen(

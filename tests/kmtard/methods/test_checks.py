@@ -171,6 +171,7 @@ def test_later_batches_of_training(
     assert not kept.epochs
 
 
+@pytest.mark.quick("jax", "torch")
 @pytest.mark.parametrize(("kind", "wrong"), SOURCES)
 def test_later_batches_of_an_evaluation(
     tiny: SimpleNamespace, kind: str, wrong: str

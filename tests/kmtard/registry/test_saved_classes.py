@@ -17,7 +17,7 @@ import kmtard
 from kmtard import registry
 from kmtard.registry import saved_classes
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 OLD = Path(__file__).parents[2] / "fixtures" / "v0_1"
 

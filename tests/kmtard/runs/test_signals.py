@@ -15,6 +15,8 @@ from kmtard.runs import Run, RunError, signals
 from kmtard.runs.processes import is_same_process, process_start_time
 from tests.launcher.engine_fixtures import claim, start_run, until
 
+pytestmark = pytest.mark.once("torch")
+
 Running = tuple[Run, subprocess.Popen[str]]
 
 

@@ -18,6 +18,8 @@ from kmtard.runs.visible import (
     wide_console,
 )
 
+pytestmark = pytest.mark.once("torch")
+
 
 @pytest.mark.parametrize(
     ("text", "shown"),

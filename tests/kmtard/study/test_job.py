@@ -26,7 +26,7 @@ from kmtard.study.job import START, Job, Listed, _end, _take_over, listed_jobs
 from kmtard.study.place import Order
 from kmtard.study.slurm import Slurm
 
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 LISTED_JOBS = {"7": Listed("RUNNING", "a"), "8": Listed("COMPLETING", "b")}
 LISTED = "7|RUNNING|kmtard-a\n8|PENDING|other|name"

@@ -88,6 +88,7 @@ def train(made: Any, callbacks: list, images: tuple, epochs: range) -> dict:
     ).history
 
 
+@pytest.mark.quick("jax", "torch")
 @pytest.mark.parametrize("precision", HALVES)
 def test_resumed_training_is_bit_for_bit_the_unbroken(
     precision: str, images: tuple, tmp_path: Path

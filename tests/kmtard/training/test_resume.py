@@ -18,7 +18,7 @@ from kmtard.training.callbacks import Progress
 from tests.run_facts import epochs, facts
 
 # Bit for bit on every backend are also the tests of the distiller and of precision.
-pytestmark = pytest.mark.once("jax")
+pytestmark = pytest.mark.once("torch")
 
 STEPS = 4  # an epoch
 Process = subprocess.CompletedProcess[str]

@@ -18,7 +18,7 @@ from launcher.screens.confirm import ConfirmScreen
 from launcher.screens.evaluate import Choice, EvaluateScreen
 from tests.launcher.pilots import screen_text, until
 
-SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
+SIZES = [(120, 36), (80, 24), pytest.param((60, 16), marks=pytest.mark.slow), (40, 10)]
 
 
 class Asking(App[None]):

@@ -36,7 +36,7 @@ from tests.launcher.recipes_fixtures import (
 
 __all__ = ["folder"]
 pytestmark = pytest.mark.asyncio
-SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
+SIZES = [(120, 36), (80, 24), pytest.param((60, 16), marks=pytest.mark.slow), (40, 10)]
 
 
 async def test_a_launch_goes_into_the_queue(folder: Path) -> None:

@@ -31,7 +31,7 @@ from tests.launcher.recipes_fixtures import (
 
 __all__ = ["folder"]
 pytestmark = pytest.mark.asyncio
-SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
+SIZES = [(120, 36), (80, 24), pytest.param((60, 16), marks=pytest.mark.slow), (40, 10)]
 
 
 def listed(listing: OptionList) -> list[str]:

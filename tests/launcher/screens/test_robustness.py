@@ -28,7 +28,7 @@ __all__ = ["make_robust"]
 
 pytestmark = pytest.mark.asyncio
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
+SIZES = [(80, 24), pytest.param((120, 40), marks=pytest.mark.slow), (200, 60)]
 
 
 @pytest.fixture

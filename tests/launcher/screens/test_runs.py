@@ -22,7 +22,7 @@ from tests.run_folders import EVALUATED
 
 pytestmark = pytest.mark.asyncio
 
-SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
+SIZES = [(120, 36), (80, 24), pytest.param((60, 16), marks=pytest.mark.slow), (40, 10)]
 
 
 @pytest.fixture

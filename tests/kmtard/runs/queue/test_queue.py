@@ -21,6 +21,8 @@ from kmtard.runs.queue.entry import Entry
 from kmtard.runs.queue.queue import Queue
 from kmtard.runs.queue.task import Task
 
+pytestmark = pytest.mark.once("torch")
+
 TASK = Task.fit("a.toml")
 
 ADD = """

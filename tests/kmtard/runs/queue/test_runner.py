@@ -21,6 +21,8 @@ from kmtard.runs.queue.task import Task
 from tests.launcher.engine_fixtures import program, programs, run_program, until
 from tests.run_folders import RECIPE
 
+pytestmark = pytest.mark.once("torch")
+
 WRITE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
 
 __all__ = ["programs"]

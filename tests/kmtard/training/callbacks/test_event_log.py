@@ -10,6 +10,8 @@ import pytest
 
 from kmtard.training.callbacks import EventLog
 
+pytestmark = pytest.mark.once("torch")
+
 STEPS = 10
 CLOCK = "kmtard.training.callbacks.event_log.time"
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from rich.progress import Progress as Bar
 
 from kmtard.training.callbacks import Progress
+
+pytestmark = pytest.mark.once("torch")
 
 STEPS = 4
 
