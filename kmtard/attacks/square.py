@@ -33,6 +33,9 @@ LOSSES = {
 BLOCK = 100
 """Number of iterations between two checks of which images are finished."""
 
+DRAWN = 1000
+"""Number of iterations for which random choices are made at once."""
+
 
 def shares(queries: int, *, p_init: float = 0.8, schedule: str = "raw") -> np.ndarray:
     """Return the share of the pixels that each iteration may change.
@@ -156,7 +159,8 @@ class Square(Attack):
         begin = functools.partial(self._start, classifier, remember)
         start = classifier.compiled(self._key("start", remember), begin)
         epsilon = batch.radii(self.epsilon)
-        state, drawn = start(x, y, keys, epsilon, ops.convert_to_tensor(active))
+        state = start(x, y, keys, epsilon, ops.convert_to_tensor(active))
+        drawn = self._drawn(classifier, x, keys, remember)
         state, _ = shrinking_loop(
             classifier,
             self._key("step", remember),
@@ -190,17 +194,11 @@ class Square(Attack):
         keys: Tensor,
         epsilon: Tensor,
         active: Tensor,
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the state after the first query, and all random choices."""
+    ) -> dict[str, Any]:
+        """Return the state after the first query."""
         images = _channels_last(classifier, x)
-        if self.norm == "l2":
-            change, drawn = square_l2.start(images, keys), {"keys": keys}
-        else:
-            change = square_linf.start(images, keys)
-            draws = square_linf.draw(images, keys, self._sides(images))
-            drawn = draws._asdict()
-            if remember:
-                drawn["codes"] = square_linf.codes(draws)
+        begin = square_l2.start if self.norm == "l2" else square_linf.start
+        change = begin(images, keys)
         best = _shifted(x, epsilon * _placed(classifier, change))
         loss, fooled = self._evaluated(classifier, best, y)
         state = {
@@ -212,7 +210,41 @@ class Square(Attack):
         }
         if remember:
             state |= Known.nothing(images)._asdict()
-        return state, drawn
+        return state
+
+    def _drawn(
+        self, classifier: Classifier, x: Tensor, keys: Tensor, remember: bool
+    ) -> dict[str, Tensor]:
+        """Return the random choices of all iterations, or what they depend on."""
+        if self.norm == "l2":
+            return {"keys": keys}
+
+        def draw(
+            x: Tensor, keys: Tensor, number: Tensor, side: Tensor
+        ) -> dict[str, Tensor]:
+            drawn = square_linf.draw(_channels_last(classifier, x), keys, number, side)
+            found = drawn._asdict()
+            return {**found, "codes": square_linf.codes(drawn)} if remember else found
+
+        sides = self._sides(_channels_last(classifier, x))
+        # All parts have one shape, so that they are compiled once. The choices beyond
+        # the last iteration are not used.
+        count = max(1, len(sides))
+        length = min(DRAWN, count)
+        missing = -(-count // length) * length - len(sides)
+        sides = np.pad(sides, (0, missing), constant_values=1)
+        numbers = np.arange(1, 1 + len(sides), dtype="int32")
+        compiled = classifier.compiled(self._key("draw", remember), draw)
+        parts = [
+            compiled(x, keys, *map(ops.convert_to_tensor, part))
+            for part in zip(
+                numbers.reshape(-1, length), sides.reshape(-1, length), strict=True
+            )
+        ]
+        return {
+            name: ops.concatenate([part[name] for part in parts], axis=1)
+            for name in parts[0]
+        }
 
     def _step(
         self,

@@ -21,12 +21,9 @@ from kmtard.backend.types import Tensor
 AHEAD = 64
 """Number of iterations among which the next window to try is looked for."""
 
-AT_ONCE = 1024
-"""Number of iterations whose random words are in memory at once."""
-
 
 class Draws(NamedTuple):
-    """The random choices of the iterations 1, 2, ... of each image.
+    """The random choices of iterations.
 
     Attributes:
         corner: int32 (batch, iterations), `row * width + column` of a window's corner.
@@ -64,13 +61,14 @@ def start(x: Tensor, keys: Tensor) -> Tensor:
     return ops.reshape(counter.signs(first), (-1, 1, width, channels))
 
 
-def draw(x: Tensor, keys: Tensor, sides: np.ndarray) -> Draws:
-    """Return the random choices of all iterations.
+def draw(x: Tensor, keys: Tensor, number: Tensor, side: Tensor) -> Draws:
+    """Return the random choices of some iterations.
 
     Args:
         x: (batch, height, width, channels) images.
         keys: (batch, 2) int32, one key per image.
-        sides: int32 (iterations,), side of the window in each iteration.
+        number: int32 (iterations,), the numbers of the iterations, >= 1.
+        side: int32 (iterations,), sides of their windows.
 
     Returns:
         The choices. The first row and column of a window are uniform in
@@ -78,15 +76,10 @@ def draw(x: Tensor, keys: Tensor, sides: np.ndarray) -> Draws:
         covers the last position.
     """
     _, height, width, channels = x.shape
-    parts = []
-    for done in range(0, max(1, len(sides)), AT_ONCE):
-        side = sides[done : done + AT_ONCE]
-        number = np.arange(done + 1, done + 1 + len(side), dtype="int32")[None]
-        first, second = counter.words(keys, 1 + channels, ops.convert_to_tensor(number))
-        row = counter.below(first[..., 0], ops.convert_to_tensor(height - side))
-        column = counter.below(second[..., 0], ops.convert_to_tensor(width - side))
-        parts.append((row * width + column, counter.signs(first[..., 1:]) > 0))
-    return Draws(*(ops.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+    first, second = counter.words(keys, 1 + channels, number[None])
+    row = counter.below(first[..., 0], height - side)
+    column = counter.below(second[..., 0], width - side)
+    return Draws(row * width + column, counter.signs(first[..., 1:]) > 0)
 
 
 def window(
