@@ -177,8 +177,8 @@ class Square(Attack):
         """Return whether to pass over windows whose loss is known."""
         if self.norm == "l2":
             return False
-        # Of many more windows, hardly any is drawn twice.
-        few = square_linf.windows(_channels_last(classifier, x)) <= 2 * self.queries
+        # Of more windows, hardly any is drawn again at the same image.
+        few = 2 * square_linf.windows(_channels_last(classifier, x)) <= self.queries
         return few and classifier.repeats(x)
 
     def _unfinished(self, state: dict[str, Any]) -> np.ndarray:
@@ -279,11 +279,13 @@ class Square(Attack):
         if known:
             side = ops.take(sides, at - 1)
             code = ops.take_along_axis(drawn["codes"], at[:, None] - 1, axis=1)[:, 0]
-            ends = (_shifted(x, -epsilon), best, _shifted(x, epsilon))
-            still = square_linf.unchanging(
-                *(_channels_last(classifier, e) for e in ends)
-            )
-            still = still & (side == 1)[:, None]
+            still = ops.zeros((1, 1), "bool")
+            if 1 in sides:
+                ends = (_shifted(x, -epsilon), best, _shifted(x, epsilon))
+                still = square_linf.unchanging(
+                    *(_channels_last(classifier, end) for end in ends)
+                )
+                still = still & (side == 1)[:, None]
             after |= known.after(tried, side, code, better, still)._asdict()
         return after
 

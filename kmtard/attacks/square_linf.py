@@ -208,7 +208,10 @@ def unchanging(low: Tensor, best: Tensor, high: Tensor) -> Tensor:
         bool (batch, windows).
     """
     batch, *_, channels = best.shape
-    bright = (np.arange(2**channels)[:, None] >> np.arange(channels)) & 1 == 1
-    low, high = ((best == end)[..., None, :] for end in (low, high))
-    still = ops.all(ops.where(bright, high, low), axis=-1)
+    dark, bright = best == low, best == high
+    still = ops.ones((*best.shape[:3], 1), "bool")
+    for channel in range(channels):
+        # The sign of this channel is the next higher bit of a window's number.
+        ends = (each[..., channel, None] for each in (dark, bright))
+        still = ops.concatenate([still & end for end in ends], axis=-1)
     return ops.reshape(still, (batch, -1))

@@ -157,7 +157,7 @@ def test_randomized_model_is_asked_again(kind, seed, images):
         [layers.Input((*SHAPE[:2], 1)), kind(seed), layers.Flatten(), layers.Dense(2)]
     )
     x = images[..., :1]
-    result = Square(1e-3, queries=100).run(net, x, predicted(net, x))
+    result = Square(1e-3, queries=200).run(net, x, predicted(net, x))
     asked = result.queries > 0
     np.testing.assert_array_equal(result.forwards[asked], result.queries[asked] + 2)
 
