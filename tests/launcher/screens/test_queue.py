@@ -26,7 +26,7 @@ from tests.launcher.pilots import screen_text, until
 __all__ = ["programs"]
 
 ensure_runner = Queue.ensure_runner
-SIZES = [(120, 36), (80, 24), pytest.param((60, 16), marks=pytest.mark.slow), (40, 10)]
+SIZES = [(120, 36), (80, 24), (60, 16), (40, 10)]
 
 
 @pytest.fixture
