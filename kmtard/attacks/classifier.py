@@ -22,7 +22,7 @@ from kmtard.networks.logits import (
 )
 
 REPEATED = 8
-"""Number of passes that must agree. A coin tossed in each rarely falls alike in all."""
+"""Number of passes that must agree: random ones rarely agree so often by chance."""
 
 _TINY = 1e-30
 """Smallest probability inside the logarithm."""
@@ -178,8 +178,8 @@ class Classifier:
     def repeats(self, images: Tensor) -> bool:
         """Return whether the model seems to give the same logits to the same images.
 
-        Only the first call finds this out: no random numbers of Keras are drawn, and
-        several passes agree.
+        Only the first call finds this out. The passes must draw no random numbers of
+        Keras, and their logits must be equal.
 
         Args:
             images: float32 (batch, ...).
